@@ -1,0 +1,71 @@
+// Every operator of the library, as the dispatcher knows it: the API of the compiled part on one page.
+//
+// The public functions, with their checks and their meaning, are internet/ops/<name>.py; they hand these
+// operators canonical inputs. The data tensor (logits, features, output, source) has one of the four
+// floating-point types; field, flow, key points, Jacobians and confidence have the type it is computed in
+// (float64 for float64, float32 otherwise). `padding_mode`, `norm` and `reduction` take the public words.
+// What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
+#include "stable.h"
+
+STABLE_TORCH_LIBRARY(internet, m) {
+  // 0 baseline, 1 AVX2, 2 AVX-512: the instruction set the CPU kernels run with.
+  m.def("cpu_isa() -> int");
+
+  m.def(
+      "affine_mixture(Tensor logits, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "
+      "Tensor? jac_driving, float threshold, bool align_corners) -> Tensor field");
+  m.def(
+      "affine_mixture_backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving, "
+      "Tensor? jac_source, Tensor? jac_driving, float threshold, bool align_corners, bool need_logits, "
+      "bool need_anchors) -> (Tensor logits, Tensor kp_source, Tensor kp_driving, Tensor jac_source, "
+      "Tensor jac_driving)");
+
+  m.def("upsample_motion(Tensor flow, Tensor? confidence) -> (Tensor flow, Tensor confidence)");
+  m.def(
+      "upsample_motion_backward(Tensor grad_flow, Tensor? grad_confidence) "
+      "-> (Tensor flow, Tensor confidence)");
+
+  m.def(
+      "confidence_warp(Tensor features, Tensor flow, Tensor? confidence, str padding_mode, "
+      "bool align_corners) -> Tensor");
+  m.def(
+      "confidence_warp_backward(Tensor grad_output, Tensor features, Tensor flow, Tensor? confidence, "
+      "str padding_mode, bool align_corners, bool need_features, bool need_motion) "
+      "-> (Tensor features, Tensor flow, Tensor confidence)");
+
+  m.def(
+      "pyramid_warp(Tensor[] features, Tensor flow, Tensor? confidence, str padding_mode, "
+      "bool align_corners) -> Tensor[]");
+  m.def(
+      "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor flow, Tensor? confidence, "
+      "str padding_mode, bool align_corners, bool[] need_features, bool need_motion) "
+      "-> (Tensor[] features, Tensor flow, Tensor confidence)");
+
+  m.def(
+      "masked_backwarp_loss(Tensor output, Tensor target, Tensor flow, Tensor? confidence, str norm, "
+      "str reduction, str padding_mode) -> Tensor");
+  m.def(
+      "masked_backwarp_loss_backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, "
+      "Tensor? confidence, str norm, str reduction, str padding_mode, bool need_output, bool need_target, "
+      "bool need_motion) -> (Tensor output, Tensor target, Tensor flow, Tensor confidence)");
+
+  m.def(
+      "flow_confidence(Tensor flow_forward, Tensor flow_backward, float consistency_scale, "
+      "float consistency_offset, bool with_boundary, float boundary_scale, float boundary_offset) -> Tensor");
+
+  m.def(
+      "soft_argmax(Tensor logits, Tensor? jacobian_map, float temperature, bool align_corners) "
+      "-> (Tensor kp, Tensor jac)");
+  m.def(
+      "soft_argmax_backward(Tensor grad_kp, Tensor? grad_jac, Tensor logits, Tensor? jacobian_map, "
+      "float temperature, bool align_corners) -> (Tensor logits, Tensor jacobian_map)");
+
+  m.def(
+      "anchor_features(Tensor source, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "
+      "Tensor? jac_driving, float variance, bool align_corners, bool grid_align_corners) -> Tensor");
+  m.def(
+      "anchor_features_backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving, "
+      "Tensor? jac_source, Tensor? jac_driving, float variance, bool align_corners, "
+      "bool grid_align_corners, bool need_source, bool need_anchors) -> (Tensor source, Tensor kp_source, "
+      "Tensor kp_driving, Tensor jac_source, Tensor jac_driving)");
+}
