@@ -1,0 +1,37 @@
+"""setuptools' build backend, which in an isolated build asks for torch only where there is none.
+
+The build needs torch's headers. Listing torch among the build requirements would make every `pip install .`
+download gigabytes of it, and perhaps another torch than the one installed. So the installed one is used, and
+only where there is none does the build ask for one; it is then about to be installed as a dependency anyway.
+"""
+
+import importlib.util
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from setuptools import build_meta
+from setuptools.build_meta import *  # noqa: F403
+
+TORCH_REQUIREMENT = "torch>=2.10"  # the oldest torch whose stable ABI has all we call
+
+
+def find_torch() -> Path | None:
+    """The folder of the installed torch, found without importing it.
+
+    pip's isolated build hides the packages of the environment it installs into, but runs that environment's
+    Python: torch is then where this Python keeps its packages. (Front ends that isolate with a virtual
+    environment of their own, `uv` and `build`, hide it well: give them `--no-build-isolation`.)
+    """
+    spec = importlib.util.find_spec("torch")
+    places = [Path(spec.origin).parent] if spec and spec.origin else []
+    places += [Path(sysconfig.get_path("platlib"), "torch")]
+    return next((p for p in places if (p / "include/torch/csrc/stable/library.h").is_file()), None)
+
+
+def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    requirements: list[str] = build_meta.get_requires_for_build_wheel(config_settings)
+    return requirements + ([] if find_torch() else [TORCH_REQUIREMENT])
+
+
+get_requires_for_build_editable = get_requires_for_build_wheel
