@@ -6,7 +6,8 @@ only where there is none does the build ask for one; it is then about to be inst
 """
 
 import importlib.util
-import sysconfig
+import site
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ def find_torch() -> Path | None:
 
     pip's isolated build hides the packages of the environment it installs into, but runs that environment's
     Python: torch is then where this Python keeps its packages. (Front ends that isolate with a virtual
-    environment of their own, `uv` and `build`, hide it well: give them `--no-build-isolation`.)
+    environment of their own, such as `uv` and `build`, hide it well: tell them not to isolate.)
     """
     spec = importlib.util.find_spec("torch")
     places = [Path(spec.origin).parent] if spec and spec.origin else []
-    places += [Path(sysconfig.get_path("platlib"), "torch")]
+    for packages in [*site.getsitepackages([sys.prefix, sys.base_prefix]), site.getusersitepackages()]:
+        places.append(Path(packages, "torch"))
     return next((p for p in places if (p / "include/torch/csrc/stable/library.h").is_file()), None)
 
 

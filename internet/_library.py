@@ -14,8 +14,11 @@ import torch
 MINIMUM_TORCH = (2, 10)
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 
+loaded: set[str] = set()
+"""The libraries that are loaded, of "_C" and "_C_cuda"."""
+
 reasons: dict[str, str] = {}
-"""For each library that is not loaded ("_C", "_C_cuda"), why, in words for the user."""
+"""For each library that is not, why, in words for the user."""
 
 
 def check_torch(version: str) -> None:
@@ -28,24 +31,21 @@ def check_torch(version: str) -> None:
         )
 
 
-def loaded(name: str) -> bool:
-    """Whether the library `name`, "_C" or "_C_cuda", is there and loaded."""
-    return name not in reasons
-
-
 def _load(name: str) -> None:
     try:
         importlib.import_module(f"internet.{name}")
     except ModuleNotFoundError:
-        reasons[name] = f"internet.{name} was not built; `python -m internet info` says how the package was built"
+        reasons[name] = f"internet.{name} was not built"
     except ImportError as error:
         reasons[name] = f"internet.{name} does not load: {error}"
+    else:
+        loaded.add(name)
 
 
 def _load_all() -> None:
     check_torch(torch.__version__)
     _load("_C")
-    if not loaded("_C"):
+    if "_C" not in loaded:
         reasons["_C_cuda"] = "internet._C_cuda needs internet._C, which is not loaded"
     elif torch.version.cuda is None:
         reasons["_C_cuda"] = f"torch {torch.__version__} was built without CUDA"
@@ -55,15 +55,21 @@ def _load_all() -> None:
 
 def build_info() -> dict[str, str]:
     """How the libraries were built: compiler, instruction sets, CUDA. Empty without `_C`."""
-    if not loaded("_C"):
+    if "_C" not in loaded:
         return {}
     info: dict[str, str] = json.loads(importlib.import_module("internet._C").build_info)
     return info
 
 
 def cpu_isa() -> str | None:
-    """The instruction set that the CPU kernels run in: "baseline", "avx2" or "avx512"; None without `_C`."""
-    return INSTRUCTION_SETS[torch.ops.internet.cpu_isa()] if loaded("_C") else None
+    """The instruction set that the CPU kernels run with: "baseline", "avx2" or "avx512"; None without `_C`.
+
+    The environment variable INTERNET_CPU_ISA asks for a lesser one than the best.
+
+    Raises:
+        RuntimeError: INTERNET_CPU_ISA is none of the three, or more than the machine offers.
+    """
+    return INSTRUCTION_SETS[torch.ops.internet.cpu_isa()] if "_C" in loaded else None
 
 
 _load_all()

@@ -1,0 +1,82 @@
+"""`python -m internet info`: versions, backends and why one is not ready, instruction set, GPU, build."""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+import torch
+
+import internet
+from internet import _library
+
+
+def gather() -> dict[str, Any]:
+    """Everything a bug report needs, as plain JSON types."""
+    return {
+        "versions": _versions(),
+        "backends": {name: str(status) for name, status in internet.ops.backends().items()},
+        "cpu": {"threads": torch.get_num_threads(), "instruction set": _instruction_set()},
+        "gpu": [_gpu(index) for index in range(torch.cuda.device_count())],
+        "build": _library.build_info() or {"_C": _library.reasons["_C"]},
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    try:
+        triton = importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        triton = None
+    return {
+        "internet": internet.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "CUDA of torch": torch.version.cuda,
+        "triton": triton,
+        "platform": platform.platform(),
+    }
+
+
+def _instruction_set() -> str | None:
+    try:
+        return _library.cpu_isa()
+    except RuntimeError as error:  # INTERNET_CPU_ISA asks for what is not there: say so, and go on
+        return str(error)
+
+
+def _gpu(index: int) -> dict[str, str]:
+    properties = torch.cuda.get_device_properties(index)
+    return {
+        "name": properties.name,
+        "memory": f"{properties.total_memory / 2**30:.1f} GiB",
+        "compute capability": f"{properties.major}.{properties.minor}",
+    }
+
+
+def render(info: dict[str, Any]) -> str:
+    """`gather()` as aligned text, one section after the other."""
+    lines = []
+    for section, content in info.items():
+        lines.append(f"{section}:")
+        entries = content if isinstance(content, list) else [content]
+        lines += [f"  {key:<20}{_word(value)}" for entry in entries for key, value in entry.items()]
+        if not entries:
+            lines.append("  none that torch can use")
+    return "\n".join(lines)
+
+
+def _word(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the command line."""
+    parser: argparse.ArgumentParser = subparsers.add_parser("info", help="what is installed, and what works here")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what `gather` found."""
+    info = gather()
+    print(json.dumps(info, indent=2) if args.json else render(info))
