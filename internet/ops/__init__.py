@@ -1,0 +1,25 @@
+"""The operators. Each is one module of this package; :mod:`internet.ops.reference` specifies them all."""
+
+from internet.ops._backend import Status, backend, backends
+from internet.ops.affine_mixture import affine_mixture
+from internet.ops.anchor_features import anchor_features
+from internet.ops.confidence_warp import confidence_warp
+from internet.ops.flow_confidence import flow_confidence
+from internet.ops.masked_backwarp_loss import masked_backwarp_loss
+from internet.ops.pyramid_warp import pyramid_warp
+from internet.ops.soft_argmax import soft_argmax
+from internet.ops.upsample_motion import upsample_motion
+
+__all__ = [
+    "Status",
+    "affine_mixture",
+    "anchor_features",
+    "backend",
+    "backends",
+    "confidence_warp",
+    "flow_confidence",
+    "masked_backwarp_loss",
+    "pyramid_warp",
+    "soft_argmax",
+    "upsample_motion",
+]

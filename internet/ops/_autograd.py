@@ -1,0 +1,73 @@
+"""What the operators' autograd has in common.
+
+Each operator is a ``torch.autograd.Function`` over the dispatcher's ``internet::<name>`` and
+``internet::<name>_backward``: of the ways to register a gradient, the one with the least overhead per call.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internet import _library
+
+
+def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register an operator's shapes and dtypes for tracing; without the compiled library nothing traces it."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        if "_C" in _library.loaded:
+            torch.library.register_fake(f"internet::{operator}", function)
+        return function
+
+    return register
+
+
+class _RaiseOnSecondOrder(torch.autograd.Function):
+    """The identity on gradients, and an error for whoever differentiates them."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.operator = operator
+        return tuple(gradient.view_as(gradient) for gradient in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise NotImplementedError(
+            f"internet.ops.{ctx.operator}: second-order gradients are not implemented in the compiled backends; "
+            'use internet.ops.backend("reference") for them'
+        )
+
+
+def first_order(
+    operator: str, gradients: Sequence[Tensor], needed: Sequence[bool], inputs: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients that are needed, None for the others.
+
+    Under ``create_graph=True`` they are tied to the backward's `inputs` by a node that raises
+    NotImplementedError: without it, differentiating them again would give a silent zero.
+    """
+    wanted = [gradient for gradient, need in zip(gradients, needed, strict=True) if need]
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        given = [tensor for tensor in inputs if tensor is not None]
+        wanted = list(_RaiseOnSecondOrder.apply(operator, len(wanted), *wanted, *given))
+    remaining = iter(wanted)
+    return [next(remaining) if need else None for need in needed]
+
+
+def empty(like: Tensor) -> Tensor:
+    """What a compiled operator returns in place of a tensor nobody asked for."""
+    return like.new_empty(0)
+
+
+def like_or_empty(tensor: Tensor, needed: bool) -> Tensor:
+    """Fake gradient of a coordinate tensor: contiguous."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format) if needed else empty(tensor)
+
+
+def dense_like(tensor: Tensor) -> Tensor:
+    """Fake output in the layout of a data tensor: channels_last where it is that and nothing else, or contiguous."""
+    channels_last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty_like(tensor, memory_format=layout)

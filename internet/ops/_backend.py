@@ -1,0 +1,136 @@
+"""Which implementation serves a call: the choice, and why one is not there."""
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+
+from internet import _library
+
+OPERATORS = (
+    "affine_mixture",
+    "upsample_motion",
+    "confidence_warp",
+    "pyramid_warp",
+    "masked_backwarp_loss",
+    "flow_confidence",
+    "soft_argmax",
+    "anchor_features",
+)
+_DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a backend can be used here, why not, and which operators it leaves to ``reference``."""
+
+    ready: bool
+    reason: str = ""
+    fallbacks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.ready:
+            return f"not available: {self.reason}"
+        if self.fallbacks:
+            return f"ready; {', '.join(self.fallbacks)} served by reference"
+        return "ready"
+
+
+def _compiled_operators(device: str) -> frozenset[str]:
+    """The operators that have a compiled kernel for this kind of device."""
+    if "_C" not in _library.loaded:
+        return frozenset()
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    key = _DISPATCH_KEYS[device]
+    return frozenset(name for name in OPERATORS if has_kernel(f"internet::{name}", key))
+
+
+_compiled = {device: _compiled_operators(device) for device in _DISPATCH_KEYS}
+
+
+def _compiled_status(device: str, library: str) -> Status:
+    if library not in _library.loaded:
+        return Status(False, _library.reasons[library])
+    if device == "cuda" and not torch.cuda.is_available():
+        return Status(False, "torch finds no CUDA device")
+    return Status(True, fallbacks=tuple(name for name in OPERATORS if name not in _compiled[device]))
+
+
+@functools.cache
+def _statuses() -> dict[str, Status]:
+    return {
+        "reference": Status(True),
+        "cpu": _compiled_status("cpu", "_C"),
+        "cuda": _compiled_status("cuda", "_C_cuda"),
+        "triton": Status(False, "this release has no Triton kernels"),
+    }
+
+
+def backends() -> Mapping[str, Status]:
+    """Every backend by name, with its :class:`Status`: ``ready``, or ``reason`` why not."""
+    return dict(_statuses())
+
+
+def _checked(name: str, origin: str) -> str:
+    if name not in _statuses():
+        raise ValueError(f"{origin}: got {name!r}, expected one of {', '.join(_statuses())}")
+    status = _statuses()[name]
+    if not status.ready:
+        raise RuntimeError(f"{origin}: {name!r} is {status}")
+    return name
+
+
+class _Choice:
+    """The backend asked for, for the whole process; None leaves each call the fastest for its device."""
+
+    name: str | None = None
+
+
+_choice = _Choice()
+
+
+class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
+    """Context manager that makes every operator use one backend.
+
+    ``with internet.ops.backend("reference"): ...``. The environment variable ``INTERNET_BACKEND`` is the same for
+    a whole run. Left alone, each call takes the fastest backend that serves its device. The choice is
+    process-wide, not per thread; a backward pass uses the backend of its forward.
+
+    Args:
+        name: "reference", "cpu", "cuda" or "triton".
+
+    Raises:
+        ValueError: `name` is none of these.
+        RuntimeError: the backend is not available here; the message says why.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name: str | None = _checked(name, "backend")
+
+    def __enter__(self) -> None:
+        _choice.name, self.name = self.name, _choice.name
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _choice.name, self.name = self.name, _choice.name
+
+
+def uses_compiled(operator: str, device: torch.device) -> bool:
+    """Whether the compiled operator serves this call; if not, the reference does."""
+    kind = "cpu" if device.type == "meta" else device.type
+    asked = _choice.name
+    if asked is None:
+        return operator in _compiled.get(kind, ())
+    if asked == "reference":
+        return False
+    if asked != kind:
+        raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
+    return operator in _compiled[asked]
+
+
+if os.environ.get("INTERNET_BACKEND"):
+    _choice.name = _checked(os.environ["INTERNET_BACKEND"], "INTERNET_BACKEND")

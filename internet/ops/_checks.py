@@ -1,0 +1,130 @@
+"""Checks of arguments. Each error names the operator, the argument, what came and what was expected."""
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from internet.ops.reference import motion_dtype
+
+FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+T = TypeVar("T")
+
+
+def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tensor:
+    """A floating-point tensor with as many axes as `dims` names."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{operator}: {name} must be a Tensor, got {type(value).__name__}")
+    if value.dtype not in FLOATING:
+        raise TypeError(
+            f"{operator}: {name} has dtype {value.dtype}, expected float32, float64, float16 or bfloat16"
+        )
+    if value.dim() != len(dims):
+        raise ValueError(f"{operator}: {name} has shape {tuple(value.shape)}, expected ({', '.join(dims)})")
+    return value
+
+
+def shape(operator: str, name: str, value: Tensor, expected: tuple[int, ...], meaning: str) -> None:
+    """The exact shape `expected`; `meaning` says where it comes from."""
+    if value.shape != expected:
+        raise ValueError(
+            f"{operator}: {name} has shape {tuple(value.shape)}, expected {tuple(expected)} {meaning}"
+        )
+
+
+def same_device(operator: str, name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    if value.device != other.device:
+        raise RuntimeError(
+            f"{operator}: {name} is on {value.device}, but {other_name} is on {other.device}; "
+            "all tensors must be on one device"
+        )
+
+
+def coordinates(operator: str, name: str, value: Tensor, data_name: str, data: Tensor) -> Tensor:
+    """`value` in the dtype coordinates have beside `data`; half precision is widened, as under autocast.
+
+    float64 does not mix with the others: either direction would lose precision silently.
+    """
+    dtype = motion_dtype(data.dtype)
+    if value.dtype == dtype:
+        return value
+    if torch.float64 in (value.dtype, dtype):
+        raise TypeError(
+            f"{operator}: {name} is {value.dtype} and {data_name} is {data.dtype}; float64 does not mix with others"
+        )
+    return value.to(dtype)
+
+
+def one_of(operator: str, name: str, value: T, allowed: tuple[T, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{operator}: {name} is {value!r}, expected {' or '.join(map(repr, allowed))}")
+
+
+def power_of_two_ratio(
+    operator: str, name: str, coarse: tuple[int, int], fine_name: str, fine: tuple[int, int]
+) -> None:
+    """`fine` is `coarse` doubled a whole number of times, the same on both axes."""
+    height, width = coarse
+    while 0 < height < fine[0]:
+        height, width = 2 * height, 2 * width
+    if (height, width) != tuple(fine):
+        raise ValueError(
+            f"{operator}: {fine_name} is {fine[0]}x{fine[1]} and {name} is {coarse[0]}x{coarse[1]} (height x width); "
+            "the ratio must be the same power of two (1, 2, 4, ...) on both axes"
+        )
+
+
+def anchors(
+    operator: str,
+    data_name: str,
+    data: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None,
+    jac_driving: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Anchors beside `data`: kp (B, K, 2), jac (B, K, 2, 2) or both None, in the dtype of coordinates."""
+    floating_tensor(operator, "kp_source", kp_source, "B", "K", "2")
+    expected = (data.shape[0], kp_source.shape[1], 2)
+    if (jac_source is None) != (jac_driving is None):
+        missing = "jac_source" if jac_source is None else "jac_driving"
+        raise ValueError(
+            f"{operator}: {missing} is None, but the other Jacobian is given; give both or neither"
+        )
+    tensors = {
+        "kp_source": (kp_source, expected),
+        "kp_driving": (kp_driving, expected),
+        "jac_source": (jac_source, (*expected, 2)),
+        "jac_driving": (jac_driving, (*expected, 2)),
+    }
+    checked: list[Tensor | None] = []
+    for name, (value, wanted) in tensors.items():
+        if value is None:
+            checked.append(None)
+            continue
+        floating_tensor(operator, name, value, "B", "K", "2", *(("2",) if len(wanted) == 4 else ()))
+        shape(operator, name, value, wanted, f"(batch of {data_name}, anchors of kp_source)")
+        same_device(operator, name, value, data_name, data)
+        checked.append(coordinates(operator, name, value, data_name, data))
+    return checked[0], checked[1], checked[2], checked[3]  # type: ignore[return-value]
+
+
+def motion(
+    operator: str, features_name: str, features: Tensor, flow: Tensor, confidence: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """A field (B, h, w, 2) and its confidence (B, 1, h, w) or None, beside features at a multiple of its size."""
+    floating_tensor(operator, "flow", flow, "B", "h", "w", "2")
+    batch, height, width = features.shape[0], flow.shape[1], flow.shape[2]
+    shape(operator, "flow", flow, (batch, height, width, 2), f"(batch of {features_name}, h, w, x and y)")
+    same_device(operator, "flow", flow, features_name, features)
+    power_of_two_ratio(
+        operator, "flow", (height, width), features_name, (features.shape[2], features.shape[3])
+    )
+    flow = coordinates(operator, "flow", flow, features_name, features)
+    if confidence is None:
+        return flow, None
+    floating_tensor(operator, "confidence", confidence, "B", "1", "h", "w")
+    shape(operator, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of flow)")
+    same_device(operator, "confidence", confidence, features_name, features)
+    return flow, coordinates(operator, "confidence", confidence, features_name, features)

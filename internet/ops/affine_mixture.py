@@ -1,0 +1,114 @@
+"""Eq. 5: a dense motion field from K local affine motions and their mixture weights."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internet.ops import _checks, reference
+from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._backend import uses_compiled
+from internet.ops.reference import motion_dtype
+
+
+def affine_mixture(
+    logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    threshold: float = 0.0,
+    align_corners: bool = False,
+) -> Tensor:
+    r"""Compose the motion field of K anchors and the still background (Eq. 5 of arXiv 2012.06134).
+
+    .. math::
+        F(z) = \sum_{k=0}^{K} \omega_k(z)\, T_k(z), \qquad T_0(z) = z, \qquad
+        T_k(z) = p^s_k + J^s_k (J^d_k)^{-1} (z - p^d_k),
+
+    with :math:`\omega = \mathrm{softmax}(\text{logits})` over k, then soft-thresholded:
+    :math:`\omega \leftarrow \max(\omega - t, 0)`, renormalised to sum 1. :math:`|\det J^d|` is kept at least
+    1e-6 (its sign kept), so that a collapsed anchor gives a large finite motion, never NaN.
+
+    Args:
+        logits: (B, K+1, H, W), any floating dtype and strides; channel 0 is the background.
+        kp_source: (B, K, 2) anchors in the source frame, x first, normalised to [-1, 1].
+        kp_driving: (B, K, 2) anchors in the driving frame.
+        jac_source: (B, K, 2, 2) Jacobians in the source frame; None (with `jac_driving`) is the identity.
+        jac_driving: (B, K, 2, 2) Jacobians in the driving frame.
+        threshold: t above, 0 <= t < 1/(K+1).
+        align_corners: the coordinate convention of the field's pixels, as in ``grid_sample``.
+
+    Returns:
+        The field (B, H, W, 2), where to look in the source, in ``grid_sample``'s layout: float64 if `logits`
+        is, float32 otherwise. Differentiable in every tensor argument.
+
+    Raises:
+        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        ValueError: a shape does not fit, only one Jacobian is given, or `threshold` is out of range.
+        RuntimeError: tensors on different devices.
+    """
+    name = "affine_mixture"
+    _checks.floating_tensor(name, "logits", logits, "B", "K+1", "H", "W")
+    kp_source, kp_driving, jac_source, jac_driving = _checks.anchors(
+        name, "logits", logits, kp_source, kp_driving, jac_source, jac_driving
+    )
+    channels = kp_source.shape[1] + 1
+    if logits.shape[1] != channels:
+        raise ValueError(
+            f"{name}: logits has {logits.shape[1]} channels, expected {channels}: "
+            f"one for the background and one for each of the {channels - 1} anchors of kp_source"
+        )
+    if not 0 <= threshold < 1 / channels:
+        raise ValueError(
+            f"{name}: threshold is {threshold}, expected 0 <= threshold < 1/(K+1) = {1 / channels:.6g}, "
+            "beyond which every weight could vanish"
+        )
+    anchors = (kp_source, kp_driving, jac_source, jac_driving)
+    if not uses_compiled(name, logits.device):
+        return reference.affine_mixture(logits, *anchors, threshold=threshold, align_corners=align_corners)
+    field: Tensor = _AffineMixture.apply(logits, *anchors, float(threshold), align_corners)
+    return field
+
+
+class _AffineMixture(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, ctx.threshold, ctx.align_corners = arguments
+        ctx.save_for_backward(*tensors)
+        return torch.ops.internet.affine_mixture.default(*arguments)
+
+    @staticmethod
+    def backward(ctx: Any, grad_field: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
+        gradients = torch.ops.internet.affine_mixture_backward.default(
+            grad_field, *inputs, ctx.threshold, ctx.align_corners, needed[0], any(needed[1:])
+        )
+        return (*first_order("affine_mixture", gradients, needed, (grad_field, *inputs)), None, None)
+
+
+@register_fake("affine_mixture")
+def _fake(logits: Tensor, *_: Any) -> Tensor:
+    batch, _channels, height, width = logits.shape
+    return logits.new_empty(batch, height, width, 2, dtype=motion_dtype(logits.dtype))
+
+
+@register_fake("affine_mixture_backward")
+def _fake_backward(
+    grad_field: Tensor,
+    logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None,
+    jac_driving: Tensor | None,
+    threshold: float,
+    align_corners: bool,
+    need_logits: bool,
+    need_anchors: bool,
+) -> tuple[Tensor, ...]:
+    anchors = (kp_source, kp_driving, jac_source, jac_driving)
+    return (
+        dense_like(logits) if need_logits else empty(logits),
+        *(empty(kp_source) if a is None else like_or_empty(a, need_anchors) for a in anchors),
+    )

@@ -1,0 +1,117 @@
+"""The input of a dense-motion network, made in one pass."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internet.ops import _checks, reference
+from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._backend import uses_compiled
+
+
+def anchor_features(
+    source: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    variance: float = 0.01,
+    align_corners: bool = False,
+    grid_align_corners: bool | None = None,
+) -> Tensor:
+    r"""For the background and each of K anchors: a heat-map difference and the source moved by that anchor.
+
+    .. math::
+        h_k(z) = e^{-|z - p^d_k|^2 / 2\sigma^2} - e^{-|z - p^s_k|^2 / 2\sigma^2}, \quad h_0 = 0, \qquad
+        s_k(z) = \mathrm{source}(T_k(z)),
+
+    with the local motions :math:`T_k` of :func:`affine_mixture`, zeros outside the source: what first-order-motion
+    feeds its dense-motion network (Siarohin et al., NeurIPS 2019, Section 3.2).
+
+    Args:
+        source: (B, C, H, W), any floating dtype and strides.
+        kp_source: (B, K, 2) anchors in the source frame, x first, normalised to [-1, 1].
+        kp_driving: (B, K, 2) anchors in the driving frame.
+        jac_source: (B, K, 2, 2) Jacobians in the source frame; None (with `jac_driving`) is the identity.
+        jac_driving: (B, K, 2, 2) Jacobians in the driving frame.
+        variance: :math:`\sigma^2 > 0` of the Gaussians, in normalised units squared.
+        align_corners: the convention by which `source` is sampled at a coordinate.
+        grid_align_corners: the convention of the pixels' own coordinates z; None: the same. First-order-motion
+            makes its grid with True and samples with False.
+
+    Returns:
+        (B, (K+1)(1+C), H, W), anchor by anchor, each its heat map and then C channels, in the dtype and memory
+        format of `source`. Differentiable in every tensor.
+
+    Raises:
+        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        ValueError: a shape does not fit, only one Jacobian is given, or `variance` is not positive.
+        RuntimeError: tensors on different devices.
+    """
+    name = "anchor_features"
+    _checks.floating_tensor(name, "source", source, "B", "C", "H", "W")
+    anchors = _checks.anchors(name, "source", source, kp_source, kp_driving, jac_source, jac_driving)
+    if not variance > 0:
+        raise ValueError(f"{name}: variance is {variance}, expected a positive number")
+    grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
+    if not uses_compiled(name, source.device):
+        return reference.anchor_features(
+            source,
+            *anchors,
+            variance=variance,
+            align_corners=align_corners,
+            grid_align_corners=grid_align_corners,
+        )
+    features: Tensor = _AnchorFeatures.apply(
+        source, *anchors, float(variance), align_corners, grid_align_corners
+    )
+    return features
+
+
+class _AnchorFeatures(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        ctx.save_for_backward(*arguments[:5])
+        ctx.options = arguments[5:]
+        return torch.ops.internet.anchor_features.default(*arguments)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
+        gradients = torch.ops.internet.anchor_features_backward.default(
+            grad_output, *inputs, *ctx.options, needed[0], any(needed[1:])
+        )
+        tied = first_order("anchor_features", gradients, needed, (grad_output, *inputs))
+        return (*tied, None, None, None)
+
+
+@register_fake("anchor_features")
+def _fake(source: Tensor, kp_source: Tensor, *_: Any) -> Tensor:
+    batch, channels, height, width = source.shape
+    size = (batch, (kp_source.shape[1] + 1) * (1 + channels), height, width)
+    channels_last = source.is_contiguous(memory_format=torch.channels_last) and not source.is_contiguous()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(size, dtype=source.dtype, device=source.device, memory_format=layout)
+
+
+@register_fake("anchor_features_backward")
+def _fake_backward(
+    grad_output: Tensor,
+    source: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None,
+    jac_driving: Tensor | None,
+    variance: float,
+    align_corners: bool,
+    grid_align_corners: bool,
+    need_source: bool,
+    need_anchors: bool,
+) -> tuple[Tensor, ...]:
+    anchors = (kp_source, kp_driving, jac_source, jac_driving)
+    return (
+        dense_like(source) if need_source else empty(source),
+        *(empty(kp_source) if a is None else like_or_empty(a, need_anchors) for a in anchors),
+    )

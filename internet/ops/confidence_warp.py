@@ -1,0 +1,96 @@
+"""Eq. 6 at one level: features warped by a motion field and gated by its confidence."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internet.ops import _checks, reference
+from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._backend import uses_compiled
+
+PADDING_MODES = ("zeros", "border")
+
+
+def confidence_warp(
+    features: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    r"""Warp features by a motion field and multiply by its confidence (Eq. 6 of arXiv 2012.06134).
+
+    .. math:: \phi^{out}(z) = M^i(z) \cdot \phi^{in}(F^i(z))
+
+    bilinearly sampled, where :math:`F^i, M^i` are `flow` and `confidence` after i progressive 2x steps
+    (:func:`upsample_motion`) and :math:`2^i` is the ratio of the features' size to the flow's. Neither the
+    upsampled maps nor the warped, ungated tensor are stored, forward or backward. NaN and infinite coordinates
+    read as out of the frame.
+
+    Args:
+        features: (B, C, h*2^i, w*2^i), any floating dtype and strides.
+        flow: (B, h, w, 2) motion field, normalised coordinates.
+        confidence: (B, 1, h, w) multiplier, or None for 1.
+        padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
+        align_corners: the convention of the coordinates in `flow`, as in ``grid_sample``.
+
+    Returns:
+        (B, C, h*2^i, w*2^i) in the dtype and memory format of `features`. Differentiable in every tensor.
+
+    Raises:
+        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        ValueError: a shape does not fit, the ratio is no power of two or differs between the axes, or
+            `padding_mode` is unknown.
+        RuntimeError: tensors on different devices.
+    """
+    name = "confidence_warp"
+    _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
+    flow, confidence = _checks.motion(name, "features", features, flow, confidence)
+    _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
+    if not uses_compiled(name, features.device):
+        return reference.confidence_warp(
+            features, flow, confidence, padding_mode=padding_mode, align_corners=align_corners
+        )
+    warped: Tensor = _ConfidenceWarp.apply(features, flow, confidence, padding_mode, align_corners)
+    return warped
+
+
+class _ConfidenceWarp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, ctx.padding_mode, ctx.align_corners = arguments
+        ctx.save_for_backward(*tensors)
+        return torch.ops.internet.confidence_warp.default(*arguments)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:3]
+        gradients = torch.ops.internet.confidence_warp_backward.default(
+            grad_output, *inputs, ctx.padding_mode, ctx.align_corners, needed[0], any(needed[1:])
+        )
+        return (*first_order("confidence_warp", gradients, needed, (grad_output, *inputs)), None, None)
+
+
+@register_fake("confidence_warp")
+def _fake(features: Tensor, *_: Any) -> Tensor:
+    return dense_like(features)
+
+
+@register_fake("confidence_warp_backward")
+def _fake_backward(
+    grad_output: Tensor,
+    features: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    padding_mode: str,
+    align_corners: bool,
+    need_features: bool,
+    need_motion: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        dense_like(features) if need_features else empty(features),
+        like_or_empty(flow, need_motion),
+        empty(flow) if confidence is None else like_or_empty(confidence, need_motion),
+    )

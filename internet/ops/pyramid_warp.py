@@ -1,0 +1,121 @@
+"""Eq. 6 at every level of a feature pyramid."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internet.ops import _checks, reference
+from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._backend import uses_compiled
+from internet.ops.confidence_warp import PADDING_MODES
+
+
+def pyramid_warp(
+    features: Sequence[Tensor],
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> list[Tensor]:
+    """:func:`confidence_warp` of several feature maps by one motion field (Eq. 6 of arXiv 2012.06134).
+
+    Args:
+        features: feature maps (B, C_i, h*2^i, w*2^i), each with its own C_i and level i >= 0, in any order; all of
+            one dtype.
+        flow: (B, h, w, 2) motion field, normalised coordinates.
+        confidence: (B, 1, h, w) multiplier, or None for 1.
+        padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
+        align_corners: the convention of the coordinates in `flow`, as in ``grid_sample``.
+
+    Returns:
+        One warped map for each of `features`, in its shape, dtype and memory format. Differentiable in every
+        tensor; the gradients of `flow` and `confidence` are summed over the levels.
+
+    Raises:
+        TypeError: an argument is no floating tensor or no sequence, or dtypes are mixed.
+        ValueError: a shape does not fit, a ratio is no power of two, or `padding_mode` is unknown.
+        RuntimeError: tensors on different devices.
+    """
+    name = "pyramid_warp"
+    if isinstance(features, Tensor) or not isinstance(features, Sequence):
+        raise TypeError(f"{name}: features must be a sequence of Tensors, got {type(features).__name__}")
+    _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
+    for i, level in enumerate(features):
+        level_name = f"features[{i}]"
+        _checks.floating_tensor(name, level_name, level, "B", "C", "H", "W")
+        if level.dtype != features[0].dtype:
+            raise TypeError(f"{name}: {level_name} is {level.dtype}, but features[0] is {features[0].dtype}")
+        flow, confidence = _checks.motion(name, level_name, level, flow, confidence)
+    if not features:
+        return []
+    if not uses_compiled(name, features[0].device):
+        return reference.pyramid_warp(
+            features, flow, confidence, padding_mode=padding_mode, align_corners=align_corners
+        )
+    return list(_PyramidWarp.apply(flow, confidence, padding_mode, align_corners, *features))
+
+
+class _PyramidWarp(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        flow: Tensor,
+        confidence: Tensor | None,
+        padding_mode: str,
+        align_corners: bool,
+        *features: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.padding_mode, ctx.align_corners = padding_mode, align_corners
+        ctx.save_for_backward(flow, confidence, *features)
+        return tuple(
+            torch.ops.internet.pyramid_warp.default(features, flow, confidence, padding_mode, align_corners)
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        flow, confidence, *features = ctx.saved_tensors
+        need_motion, need_features = ctx.needs_input_grad[:2], ctx.needs_input_grad[4:]
+        grad_features, grad_flow, grad_confidence = torch.ops.internet.pyramid_warp_backward.default(
+            grad_outputs,
+            features,
+            flow,
+            confidence,
+            ctx.padding_mode,
+            ctx.align_corners,
+            need_features,
+            any(need_motion),
+        )
+        gradients = first_order(
+            "pyramid_warp",
+            (grad_flow, grad_confidence, *grad_features),
+            (*need_motion, *need_features),
+            (*grad_outputs, *ctx.saved_tensors),
+        )
+        return (*gradients[:2], None, None, *gradients[2:])
+
+
+@register_fake("pyramid_warp")
+def _fake(features: Sequence[Tensor], *_: Any) -> list[Tensor]:
+    return [dense_like(level) for level in features]
+
+
+@register_fake("pyramid_warp_backward")
+def _fake_backward(
+    grad_outputs: Sequence[Tensor],
+    features: Sequence[Tensor],
+    flow: Tensor,
+    confidence: Tensor | None,
+    padding_mode: str,
+    align_corners: bool,
+    need_features: Sequence[bool],
+    need_motion: bool,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    levels = zip(features, need_features, strict=True)
+    return (
+        [dense_like(level) if need else empty(level) for level, need in levels],
+        like_or_empty(flow, need_motion),
+        empty(flow) if confidence is None else like_or_empty(confidence, need_motion),
+    )

@@ -1,0 +1,316 @@
+"""The specification: every operator in plain torch.
+
+Written to be read, not to be fast: each function is its equation, one step a line, and everything else in the
+library is tested against it in float64. It is differentiable to any order, runs on every device torch has,
+and is what export to ONNX uses. Signatures are those of the public functions in :mod:`internet.ops`, which
+check the arguments; the functions here trust them.
+
+Coordinates are normalised to [-1, 1], x first. Arithmetic on coordinates is in float32 at least, whatever the
+data's dtype and whether or not autocast is on.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SMALLEST_DETERMINANT = 1e-6
+CHARBONNIER_EPSILON = 1e-3
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def motion_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype coordinates are computed in beside data of this dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
+    """Coordinates do not survive bfloat16: at 512 pixels its steps are wider than a pixel."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        first = args[0] if isinstance(args[0], Tensor) else args[0][0]  # type: ignore[index]
+        with torch.autocast(first.device.type, enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
+    """Normalised coordinates (size,) of the pixels along one axis."""
+    index = torch.arange(size, device=like.device, dtype=like.dtype)
+    if not align_corners:
+        return (2 * index + 1) / size - 1
+    return 2 * index / (size - 1) - 1 if size > 1 else 0 * index
+
+
+def identity_grid(height: int, width: int, align_corners: bool, like: Tensor) -> Tensor:
+    """The motion field (H, W, 2) that moves nothing."""
+    x = pixel_coordinates(width, align_corners, like).expand(height, width)
+    y = pixel_coordinates(height, align_corners, like)[:, None].expand(height, width)
+    return torch.stack([x, y], dim=-1)
+
+
+def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
+    """``grid_sample`` that reads NaN and infinite coordinates as out of the frame, with no gradient.
+
+    image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w). With padding "border" an infinite coordinate reads
+    the border on its side, NaN the first pixel.
+    """
+    finite = grid.isfinite().all(dim=-1)[:, None]
+    grid = torch.nan_to_num(grid, nan=-2.0, posinf=2.0, neginf=-2.0)
+    sampled = F.grid_sample(
+        image.to(grid.dtype), grid, mode="bilinear", padding_mode=padding_mode, align_corners=align_corners
+    )
+    return sampled if padding_mode == "border" else torch.where(finite, sampled, 0.0)
+
+
+def _inverse_2x2(matrix: Tensor) -> Tensor:
+    """Inverse of (..., 2, 2) with |det| kept at least 1e-6, sign kept: large for a singular matrix, never NaN."""
+    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
+    det = a * d - b * c
+    smallest = torch.where(det < 0, -SMALLEST_DETERMINANT, SMALLEST_DETERMINANT).to(det)
+    det = torch.where(det.abs() < SMALLEST_DETERMINANT, smallest, det)
+    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    return adjugate / det[..., None, None]
+
+
+def anchor_affines(
+    kp_source: Tensor, kp_driving: Tensor, jac_source: Tensor | None, jac_driving: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Matrix (B, K, 2, 2) and offset (B, K, 2) of T_k(z) = kp_s + J_s J_d^-1 (z - kp_d) = matrix z + offset."""
+    if jac_source is None or jac_driving is None:
+        matrix = torch.eye(2, dtype=kp_source.dtype, device=kp_source.device).expand(*kp_source.shape, 2)
+    else:
+        matrix = jac_source @ _inverse_2x2(jac_driving)
+    offset = kp_source - (matrix @ kp_driving[..., None])[..., 0]
+    return matrix, offset
+
+
+def local_motions(grid: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+    """T_k(z) for k = 0 (identity) ... K at every z of grid (H, W, 2) -> (B, K+1, H, W, 2)."""
+    moved = torch.einsum("bkij,hwj->bkhwi", matrix, grid) + offset[:, :, None, None]
+    return torch.cat([grid.expand(moved.shape[0], 1, *grid.shape), moved], dim=1)
+
+
+@_without_autocast
+def affine_mixture(
+    logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    threshold: float = 0.0,
+    align_corners: bool = False,
+) -> Tensor:
+    logits = logits.to(motion_dtype(logits.dtype))
+    weights = logits.softmax(dim=1)
+    weights = (weights - threshold).clamp(min=0) if threshold else weights
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    grid = identity_grid(*logits.shape[-2:], align_corners, like=logits)
+    motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving))
+    return (weights[..., None] * motions).sum(dim=1)
+
+
+def _upsample_axis(x: Tensor, dim: int) -> Tensor:
+    """Bilinear 2x along one axis: output pixels sit a quarter of a pixel to either side of each input pixel."""
+    size = x.shape[dim]
+    before = torch.cat([x.narrow(dim, 0, min(size, 1)), x.narrow(dim, 0, max(size - 1, 0))], dim)
+    after = torch.cat(
+        [x.narrow(dim, min(size, 1), max(size - 1, 0)), x.narrow(dim, max(size - 1, 0), min(size, 1))], dim
+    )
+    pair = torch.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], dim + 1)
+    return pair.flatten(dim, dim + 1)
+
+
+def upsample_2x(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, 2h, 2w), bilinear, align_corners=False, without reading a pixel of zero weight."""
+    return _upsample_axis(_upsample_axis(x, 2), 3)
+
+
+def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    flow = flow.to(motion_dtype(flow.dtype))
+    upsampled = upsample_2x(flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    if confidence is None:
+        return upsampled, None
+    return upsampled, upsample_2x(confidence.to(flow.dtype))
+
+
+@_without_autocast
+def confidence_warp(
+    features: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    dtype = motion_dtype(features.dtype)
+    flow = flow.to(dtype)
+    confidence = None if confidence is None else confidence.to(dtype)
+    while flow.shape[1] < features.shape[2]:
+        flow, confidence = upsample_motion(flow, confidence)
+    warped = sample(features, flow, padding_mode, align_corners)
+    gated = warped if confidence is None else warped * confidence
+    channels_last = features.is_contiguous(memory_format=torch.channels_last) and not features.is_contiguous()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return gated.to(features.dtype, memory_format=layout)
+
+
+def pyramid_warp(
+    features: Sequence[Tensor],
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> list[Tensor]:
+    return [
+        confidence_warp(level, flow, confidence, padding_mode=padding_mode, align_corners=align_corners)
+        for level in features
+    ]
+
+
+def _penalty(residual: Tensor, norm: str) -> Tensor:
+    if norm == "l1":
+        return residual.abs()
+    if norm == "l2":
+        return residual.square()
+    return (residual.square() + CHARBONNIER_EPSILON**2).sqrt()
+
+
+def inside_frame(x: Tensor, y: Tensor) -> Tensor:
+    """Whether the positions x, y (B, H, W), in pixels, lie between the centres of the frame's corner pixels."""
+    height, width = x.shape[-2:]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def flow_positions(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Where optical flow (B, 2, H, W) leads from each pixel: x and y in pixels, (B, H, W) each."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
+    return x, y
+
+
+def flow_grid(flow: Tensor) -> Tensor:
+    """Optical flow (B, 2, H, W), in pixels -> the motion field (B, H, W, 2) that follows it."""
+    height, width = flow.shape[-2:]
+    x, y = flow_positions(flow)
+    return torch.stack([(2 * x + 1) / max(width, 1) - 1, (2 * y + 1) / max(height, 1) - 1], dim=-1)
+
+
+@_without_autocast
+def masked_backwarp_loss(
+    output: Tensor,
+    target: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    norm: str = "l1",
+    reduction: str = "mean",
+    padding_mode: str = "border",
+) -> Tensor:
+    dtype = motion_dtype(torch.promote_types(output.dtype, target.dtype))
+    flow = flow.to(dtype)
+    padding = "border" if padding_mode == "border" else "zeros"
+    residual = sample(output.to(dtype), flow_grid(flow), padding, align_corners=False) - target.to(dtype)
+    if confidence is not None:
+        confidence = confidence.to(dtype)
+        while confidence.shape[2] < output.shape[2]:
+            confidence = upsample_2x(confidence)
+        residual = residual * confidence
+    penalty = _penalty(residual, norm)
+    if padding_mode == "valid":
+        penalty = torch.where(inside_frame(*flow_positions(flow))[:, None], penalty, 0.0)
+    if reduction == "none":
+        return penalty.sum(dim=1, keepdim=True)
+    return penalty.sum() if reduction == "sum" else penalty.mean()
+
+
+def _forward_difference(flow: Tensor, dim: int) -> Tensor:
+    """flow[i+1] - flow[i] along one axis, 0 at the last pixel."""
+    last = flow.narrow(dim, flow.shape[dim] - min(flow.shape[dim], 1), min(flow.shape[dim], 1))
+    return torch.diff(flow, dim=dim, append=last)
+
+
+@torch.no_grad()
+@_without_autocast
+def flow_confidence(
+    flow_forward: Tensor,
+    flow_backward: Tensor,
+    *,
+    consistency: tuple[float, float] = (0.01, 0.5),
+    boundary: tuple[float, float] | None = (0.01, 0.002),
+) -> Tensor:
+    dtype = motion_dtype(flow_forward.dtype)
+    forward, backward = flow_forward.to(dtype), flow_backward.to(dtype)
+    returned = sample(backward, flow_grid(forward), "zeros", align_corners=False)
+    scale, offset = consistency
+    magnitude = forward.square().sum(1)
+    mismatch = (forward + returned).square().sum(1)
+    reliable = mismatch <= scale * (magnitude + returned.square().sum(1)) + offset
+    reliable &= inside_frame(*flow_positions(forward))
+    if boundary is not None:
+        scale, offset = boundary
+        gradient = _forward_difference(forward, 2).square() + _forward_difference(forward, 3).square()
+        reliable &= gradient.sum(1) <= scale * magnitude + offset
+    return reliable[:, None].to(flow_forward.dtype)
+
+
+@_without_autocast
+def soft_argmax(
+    logits: Tensor,
+    jacobian_map: Tensor | None = None,
+    *,
+    temperature: float = 0.1,
+    align_corners: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    dtype = motion_dtype(logits.dtype)
+    heat = (logits.to(dtype) / temperature).flatten(2).softmax(dim=-1)  # (B, K, HW)
+    grid = identity_grid(*logits.shape[-2:], align_corners, like=heat).flatten(0, 1)  # (HW, 2)
+    kp = heat @ grid
+    if jacobian_map is None:
+        return kp, None
+    maps = jacobian_map.to(dtype).flatten(3).expand(-1, logits.shape[1], -1, -1)  # (B, K, 4, HW)
+    jac = torch.einsum("bkn,bkcn->bkc", heat, maps)
+    return kp, jac.unflatten(-1, (2, 2))
+
+
+def gaussian_heatmaps(grid: Tensor, kp: Tensor, variance: float) -> Tensor:
+    """exp(-|z - kp|^2 / (2 variance)) at every z of grid (H, W, 2), for kp (B, K, 2) -> (B, K, H, W)."""
+    distance = (grid - kp[:, :, None, None]).square().sum(-1)
+    return torch.exp(-0.5 * distance / variance)
+
+
+@_without_autocast
+def anchor_features(
+    source: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    variance: float = 0.01,
+    align_corners: bool = False,
+    grid_align_corners: bool | None = None,
+) -> Tensor:
+    batch, _channels, height, width = source.shape
+    anchors = kp_source.shape[1] + 1
+    grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
+    grid = identity_grid(height, width, grid_align_corners, like=kp_source)
+    heat = gaussian_heatmaps(grid, kp_driving, variance) - gaussian_heatmaps(grid, kp_source, variance)
+    heat = F.pad(heat, (0, 0, 0, 0, 1, 0))  # the background has no anchor: 0
+    motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving))
+    images = source[:, None].expand(-1, anchors, -1, -1, -1).flatten(0, 1)
+    moved = sample(images, motions.flatten(0, 1), "zeros", align_corners).unflatten(0, (batch, anchors))
+    features = torch.cat([heat[:, :, None], moved.to(heat.dtype)], dim=2).flatten(1, 2)
+    channels_last = source.is_contiguous(memory_format=torch.channels_last) and not source.is_contiguous()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return features.to(source.dtype, memory_format=layout)

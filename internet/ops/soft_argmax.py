@@ -1,0 +1,100 @@
+"""Key points and their Jacobians as expectations under heat maps."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from internet.ops import _checks, reference
+from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._backend import uses_compiled
+from internet.ops.reference import motion_dtype
+
+
+def soft_argmax(
+    logits: Tensor,
+    jacobian_map: Tensor | None = None,
+    *,
+    temperature: float = 0.1,
+    align_corners: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    r"""Key points, and Jacobians, as expectations under heat maps.
+
+    .. math::
+        p_k = \mathrm{softmax}_{z}(\mathrm{logits}_k / t), \qquad
+        \mathrm{kp}_k = \sum_z p_k(z)\, z, \qquad \mathrm{jac}_k = \sum_z p_k(z)\, \mathrm{map}_k(z)
+
+    as in first-order-motion (Siarohin et al., NeurIPS 2019, Eq. 6 and its key-point detector).
+
+    Args:
+        logits: (B, K, H, W), any floating dtype and strides.
+        jacobian_map: (B, K, 4, H, W), or (B, 1, 4, H, W) shared by all anchors; row-major 2x2. None for none.
+        temperature: t > 0.
+        align_corners: the coordinate convention of the pixels, as in ``grid_sample``.
+
+    Returns:
+        kp (B, K, 2), x first, normalised to [-1, 1], and jac (B, K, 2, 2), or None without a map: float64 if
+        `logits` is, float32 otherwise. Differentiable in both tensors.
+
+    Raises:
+        TypeError: an argument is no floating tensor, or the dtypes differ.
+        ValueError: a shape does not fit, H*W is 0, or `temperature` is not positive.
+        RuntimeError: tensors on different devices.
+    """
+    name = "soft_argmax"
+    _checks.floating_tensor(name, "logits", logits, "B", "K", "H", "W")
+    batch, anchors, height, width = logits.shape
+    if not temperature > 0:
+        raise ValueError(f"{name}: temperature is {temperature}, expected a positive number")
+    if height * width == 0:
+        raise ValueError(f"{name}: logits has shape {tuple(logits.shape)}, expected at least one pixel")
+    if jacobian_map is not None:
+        _checks.floating_tensor(name, "jacobian_map", jacobian_map, "B", "K or 1", "4", "H", "W")
+        maps = jacobian_map.shape[1] if jacobian_map.shape[1] == 1 else anchors
+        _checks.shape(
+            name, "jacobian_map", jacobian_map, (batch, maps, 4, height, width), "(like logits, K or 1 maps)"
+        )
+        _checks.same_device(name, "jacobian_map", jacobian_map, "logits", logits)
+        if jacobian_map.dtype != logits.dtype:
+            raise TypeError(f"{name}: jacobian_map is {jacobian_map.dtype}, but logits is {logits.dtype}")
+    if not uses_compiled(name, logits.device):
+        return reference.soft_argmax(
+            logits, jacobian_map, temperature=temperature, align_corners=align_corners
+        )
+    kp, jac = _SoftArgmax.apply(logits, jacobian_map, float(temperature), align_corners)
+    return kp, None if jacobian_map is None else jac
+
+
+class _SoftArgmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, jacobian_map: Tensor | None, temperature: float, align_corners: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(logits, jacobian_map)
+        ctx.temperature, ctx.align_corners = temperature, align_corners
+        kp, jac = torch.ops.internet.soft_argmax.default(logits, jacobian_map, temperature, align_corners)
+        return kp, jac
+
+    @staticmethod
+    def backward(ctx: Any, grad_kp: Tensor, grad_jac: Tensor) -> tuple[Tensor | None, ...]:
+        logits, jacobian_map = ctx.saved_tensors
+        incoming = (grad_kp, None if jacobian_map is None else grad_jac)
+        gradients = torch.ops.internet.soft_argmax_backward.default(
+            *incoming, logits, jacobian_map, ctx.temperature, ctx.align_corners
+        )
+        inputs = (*incoming, logits, jacobian_map)
+        return (*first_order("soft_argmax", gradients, ctx.needs_input_grad[:2], inputs), None, None)
+
+
+@register_fake("soft_argmax")
+def _fake(logits: Tensor, jacobian_map: Tensor | None, *_: Any) -> tuple[Tensor, Tensor]:
+    batch, anchors = logits.shape[:2]
+    kp = logits.new_empty(batch, anchors, 2, dtype=motion_dtype(logits.dtype))
+    return kp, empty(kp) if jacobian_map is None else kp.new_empty(batch, anchors, 2, 2)
+
+
+@register_fake("soft_argmax_backward")
+def _fake_backward(
+    grad_kp: Tensor, grad_jac: Tensor | None, logits: Tensor, jacobian_map: Tensor | None, *_: Any
+) -> tuple[Tensor, Tensor]:
+    return dense_like(logits), (empty(logits) if jacobian_map is None else like_or_empty(jacobian_map, True))
