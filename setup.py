@@ -23,9 +23,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from build_backend import TORCH_REQUIREMENT, find_torch
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+
+from build_backend import TORCH_REQUIREMENT, find_torch
 
 BUILD = Path("build/ninja")
 TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10: torch's headers then hide whatever is newer
@@ -110,8 +111,8 @@ class NinjaFile:
         self.rule("module", f"{cxx} {python} $flags{compile_}")
         self.rule("glue", f"{cxx} {stable} {hide}{compile_}")
         self.rule("kernel", f"{cxx} {KERNEL} $flags{compile_}")
-        # A library names the torch library it needs by soname only; when it is loaded, torch already is. So an
-        # empty stub of that name does for the linker, which makes CUDA buildable beside CPU-only torch too.
+        # A library names the torch library it needs by soname only; when it is loaded, torch already is. So
+        # an empty stub of that name does for the linker, and CUDA can be built beside CPU-only torch too.
         self.rule("stub", f"{compiler} -shared -nostdlib -Wl,-soname,lib$name.so -x c /dev/null -o $out")
         link = f"-s,--version-script=csrc/exports.map,--no-as-needed,-L{BUILD},-l$torch -o $out"
         self.rule("link", f"{compiler} -shared $in -Wl,{link}")
@@ -170,7 +171,7 @@ class Ninja(build_ext):
 
     def build_extensions(self) -> None:
         torch = find_torch() or sys.exit(
-            f"internet: no torch with the headers of its stable ABI here ({TORCH_REQUIREMENT}). Install it first:\n"
+            f"internet: {TORCH_REQUIREMENT} is not installed, and the build needs its headers. Do\n"
             f"    pip install '{TORCH_REQUIREMENT}' ninja setuptools && pip install --no-build-isolation ."
         )
         compiler = find_compiler()
@@ -186,7 +187,8 @@ class Ninja(build_ext):
         }
         for what, decision in facts.items():
             say(what, decision)
-        write_if_changed(BUILD / "build_info.h", f"#define INTERNET_BUILD_INFO {json.dumps(json.dumps(facts))}\n")
+        quoted = json.dumps(json.dumps(facts))  # JSON, as a C string
+        write_if_changed(BUILD / "build_info.h", f"#define INTERNET_BUILD_INFO {quoted}\n")
         write_if_changed(BUILD / "build.ninja", ninja_file.text)
         jobs = os.environ.get("MAX_JOBS") or str(len(os.sched_getaffinity(0)))
         if subprocess.call([find_ninja(), "-j", jobs, "-f", str(BUILD / "build.ninja")]):

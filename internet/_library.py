@@ -1,4 +1,4 @@
-"""Loads the compiled libraries, whose import registers `torch.ops.internet.*`, and remembers why one is missing.
+"""Loads the compiled libraries, which register `torch.ops.internet.*`, and remembers why one is missing.
 
 There are two, so that one wheel serves every torch: `_C` holds the operators' schemas and the CPU kernels and
 loads wherever torch does; `_C_cuda` holds the CUDA kernels and loads where torch was built with CUDA. The
@@ -8,6 +8,7 @@ package works without either: the operators then run on another backend.
 import importlib
 import json
 import re
+from pathlib import Path
 
 import torch
 
@@ -26,16 +27,14 @@ def check_torch(version: str) -> None:
     match = re.match(r"(\d+)\.(\d+)", version)
     if match and (int(match[1]), int(match[2])) < MINIMUM_TORCH:
         wanted = ".".join(map(str, MINIMUM_TORCH))
-        raise ImportError(
-            f"internet needs torch >= {wanted}, but torch {version} is installed: pip install 'torch>={wanted}'"
-        )
+        raise ImportError(f"internet needs torch >= {wanted}, but torch {version} is installed")
 
 
 def _load(name: str) -> None:
     try:
         importlib.import_module(f"internet.{name}")
     except ModuleNotFoundError:
-        reasons[name] = f"internet.{name} was not built"
+        reasons[name] = f"internet.{name} was not built: it is not in {Path(__file__).parent}"
     except ImportError as error:
         reasons[name] = f"internet.{name} does not load: {error}"
     else:

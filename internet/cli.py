@@ -1,7 +1,7 @@
 """The command line: `internet COMMAND ...`, or `python -m internet COMMAND ...`.
 
-A command is a module with `add_parser(subparsers)`, which adds its parser, and `run(args)`. Only the module of
-the command that is asked for is imported, so that `info` answers where another command lacks a package.
+A command is a module with `add_parser(subparsers)`, which adds its parser, and `run(args)`. Only the module
+of the command that is asked for is imported: a command does not fail for what another one lacks.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def _word(value: Any) -> str:
 
 def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser("info", help="what is installed, and what works here")
+    parser: argparse.ArgumentParser = subparsers.add_parser("info", help="what is installed and what works here")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 

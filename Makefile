@@ -1,0 +1,78 @@
+# Everything from a fresh clone, with Python and a C++ compiler:
+#
+#   make demo               fit the motion between two frames of a synthetic clip
+#   make demo VIDEO=a.mp4   ... or of yours
+#   make test               the test suite
+#   make bench              the benchmark suites and the comparison with eager and compiled torch
+#   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)
+#   make lint               ruff, mypy, clang-format
+#   make clean              remove what was built; `make distclean` the environments as well
+#
+# The first of them makes the environment .venv. An environment of your own is served by
+#   pip install ninja setuptools && pip install --no-build-isolation .
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VIDEO ?=
+VENV ?= .venv
+# The oldest torch that is supported, and a Python that is not ours, where there is one.
+ABI_TORCH ?= torch==2.10.0
+ABI_PYTHON ?= $(shell for p in python3.13 python3.12 python3.10; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+TORCH_READY := $(VENV)/.torch$(shell echo '$(TORCH)' | tr -c 'A-Za-z0-9.\n' '-')
+
+.PHONY: demo test test-abi bench bench-smoke lint ready clean distclean
+
+demo: ready
+	$(BIN)/python -m internet demo $(if $(VIDEO),"$(VIDEO)")
+
+test: ready
+	$(BIN)/python -m pytest tests
+
+test-abi: ready
+	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/abi -s
+
+bench: ready
+	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m benchmarks.compare
+
+# every benchmark once, untimed: that they run
+bench-smoke: ready
+	$(BIN)/python -m pytest benchmarks -q --benchmark-disable
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
+
+# The environment, in layers, so that a change repeats only what it must. The package is installed in place:
+# a change of Python code needs nothing, one of C++ code only `.built`.
+ready: $(VENV)/.built
+
+$(TORCH_READY):
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -f $(VENV)/.torch*
+	$(PIP) '$(TORCH)' numpy ninja 'setuptools>=77'
+	touch $@
+
+$(VENV)/.installed: $(TORCH_READY) pyproject.toml setup.py build_backend.py
+	$(PIP) --no-build-isolation --editable '.[test]'
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(shell find csrc -type f)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.installed
+	$(PIP) --no-build-isolation --editable '.[lint]'
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info internet/*.so $(VENV)/.built
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
