@@ -6,6 +6,7 @@ only where there is none does the build ask for one; it is then about to be inst
 """
 
 import importlib.util
+import re
 import site
 import sys
 from pathlib import Path
@@ -14,11 +15,23 @@ from typing import Any
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403
 
-TORCH_REQUIREMENT = "torch>=2.10"  # the oldest torch whose stable ABI has all we call
+MINIMUM_TORCH = (2, 10)  # the oldest whose stable ABI has all we call
+TORCH_REQUIREMENT = "torch>=2.10"
+
+
+def torch_version(torch: Path) -> str:
+    """The version of the torch in this folder; "0.0" if there is none."""
+    file = torch / "version.py"
+    match = re.search(r"__version__ = ['\"](.+?)['\"]", file.read_text()) if file.is_file() else None
+    return match[1] if match else "0.0"
+
+
+def recent_enough(version: str) -> bool:
+    return tuple(int(number) for number in version.split(".")[:2]) >= MINIMUM_TORCH
 
 
 def find_torch() -> Path | None:
-    """The folder of the installed torch, found without importing it.
+    """The folder of the installed torch, found without importing it; None if there is none, or it is too old.
 
     pip's isolated build hides the packages of the environment it installs into, but runs that environment's
     Python: torch is then where this Python keeps its packages. (Front ends that isolate with a virtual
@@ -28,7 +41,7 @@ def find_torch() -> Path | None:
     places = [Path(spec.origin).parent] if spec and spec.origin else []
     for packages in [*site.getsitepackages([sys.prefix, sys.base_prefix]), site.getusersitepackages()]:
         places.append(Path(packages, "torch"))
-    return next((p for p in places if (p / "include/torch/csrc/stable/library.h").is_file()), None)
+    return next((place for place in places if recent_enough(torch_version(place))), None)
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
-from build_backend import TORCH_REQUIREMENT, find_torch
+from build_backend import TORCH_REQUIREMENT, find_torch, torch_version
 
 BUILD = Path("build/ninja")
 TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10: torch's headers then hide whatever is newer
@@ -48,10 +48,6 @@ DEVICE = "-O3 -Xptxas -v"
 
 def say(what: str, decision: str) -> None:
     print(f"internet: {what:<17}{decision}", flush=True)
-
-
-def torch_version(torch: Path) -> str:
-    return re.search(r"__version__ = ['\"](.+?)['\"]", (torch / "version.py").read_text()).group(1)
 
 
 def find_ninja() -> str:
@@ -97,33 +93,45 @@ def gencode(arch_list: str) -> str:
     return " ".join(flags)
 
 
+def sources(*patterns: str) -> list[str]:
+    return sorted(str(path) for pattern in patterns for path in Path().glob(pattern))
+
+
+ARCHITECTURES = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+GENCODE = gencode(ARCHITECTURES)
+NVCC, CUDA = find_nvcc()
+CUDA_SOURCES = sources("csrc/cuda/*.cu", "csrc/cuda/*.cpp")
+if NVCC and not CUDA_SOURCES:
+    NVCC, CUDA = None, "there are no CUDA sources"
+
+
 class NinjaFile:
     """The rules and edges of build/ninja/build.ninja."""
 
-    def __init__(self, torch: Path, compiler: str, nvcc: str | None, architectures: str) -> None:
+    def __init__(self, torch: Path, compiler: str) -> None:
         include = torch / "include"
         hide = f"-ffile-prefix-map={include}=torch"  # error messages quote headers: no path of this machine
         stable = f"-O2 -DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} -DTORCH_STABLE_ONLY -isystem {include}"
         python = f"-DPy_LIMITED_API=0x030A0000 -I{BUILD} -isystem {sysconfig.get_path('include')}"
         cxx = f"{compiler} {HOST} {os.environ.get('CXXFLAGS', '')}"
-        compile_ = " -MD -MF $out.d -c $in -o $out"
+        to_object = " -MD -MF $out.d -c $in -o $out"
         self.text = f"ninja_required_version = 1.5\nbuilddir = {BUILD}\n"
-        self.rule("module", f"{cxx} {python} $flags{compile_}")
-        self.rule("glue", f"{cxx} {stable} {hide}{compile_}")
-        self.rule("kernel", f"{cxx} {KERNEL} $flags{compile_}")
+        self.rule("module", f"{cxx} {python} $flags{to_object}")
+        self.rule("glue", f"{cxx} {stable} {hide}{to_object}")
+        self.rule("kernel", f"{cxx} {KERNEL} $flags{to_object}")
         # A library names the torch library it needs by soname only; when it is loaded, torch already is. So
         # an empty stub of that name does for the linker, and CUDA can be built beside CPU-only torch too.
         self.rule("stub", f"{compiler} -shared -nostdlib -Wl,-soname,lib$name.so -x c /dev/null -o $out")
         link = f"-s,--version-script=csrc/exports.map,--no-as-needed,-L{BUILD},-l$torch -o $out"
         self.rule("link", f"{compiler} -shared $in -Wl,{link}")
-        if nvcc:
-            run = f"{nvcc} -ccbin {compiler}"
+        if NVCC:
+            run = f"{NVCC} -ccbin {compiler}"
             # ptxas reports registers and spills: kept beside the object, for the tests
             log = "> $out.log 2>&1 || (cat $out.log; exit 1)"
-            self.rule("device", f"{run} {NVCC_HOST} {DEVICE} {gencode(architectures)}{compile_} {log}")
+            self.rule("device", f"{run} {NVCC_HOST} {DEVICE} {GENCODE}{to_object} {log}")
             # nvcc, because it knows where its toolkit's headers are
             quiet = "-Xcompiler " + ",".join([*WARNINGS.split(), hide, "-fvisibility-inlines-hidden"])
-            self.rule("cuda_glue", f"{run} {NVCC_HOST} {quiet} {stable} -DUSE_CUDA{compile_}")
+            self.rule("cuda_glue", f"{run} {NVCC_HOST} {quiet} {stable} -DUSE_CUDA{to_object}")
             self.rule("cuda_link", f"{run} -shared -nodlink -cudart static $in -Xlinker {link}")
 
     def rule(self, name: str, command: str) -> None:
@@ -176,7 +184,7 @@ class Ninja(build_ext):
         )
         compiler = find_compiler()
         version = subprocess.run([*compiler.split(), "--version"], capture_output=True, text=True).stdout
-        ninja_file = NinjaFile(torch, compiler, NVCC, ARCHITECTURES)
+        ninja_file = NinjaFile(torch, compiler)
         libraries = [ninja_file.library(ext.name.split(".")[-1], ext.sources) for ext in self.extensions]
         facts = {
             "compiler": version.splitlines()[0] if version else compiler,
@@ -199,19 +207,9 @@ class Ninja(build_ext):
             self.copy_file(str(library), str(target))
 
 
-def sources(*patterns: str) -> list[str]:
-    return sorted(str(path) for pattern in patterns for path in Path().glob(pattern))
-
-
 def extension(name: str, files: list[str]) -> Extension:
     return Extension(f"internet.{name}", ["csrc/module.cpp", *files], py_limited_api=True)
 
-
-ARCHITECTURES = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
-NVCC, CUDA = find_nvcc()
-CUDA_SOURCES = sources("csrc/cuda/*.cu", "csrc/cuda/*.cpp")
-if NVCC and not CUDA_SOURCES:
-    NVCC, CUDA = None, "there are no CUDA sources"
 
 extensions = [extension("_C", sources("csrc/schema.cpp", "csrc/cpu/*.cpp"))]
 extensions += [extension("_C_cuda", CUDA_SOURCES)] if NVCC else []
@@ -225,5 +223,8 @@ setup(
     package_dir=package_dir,
     ext_modules=extensions,
     cmdclass={"build_ext": Ninja},
+    # The wheel is tagged for this machine's linux. To publish one, build it in a manylinux_2_28 container, whose
+    # old glibc and libstdc++ torch's own wheels are built for, and name that platform: `wheel tags
+    # --platform-tag manylinux_2_28_x86_64`. (auditwheel would copy torch's libraries into the wheel.)
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )
