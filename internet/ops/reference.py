@@ -62,6 +62,8 @@ def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) 
     image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w). With padding "border" an infinite coordinate reads
     the border on its side, NaN the first pixel.
     """
+    if 0 in image.shape[2:]:  # nothing to sample, which grid_sample refuses
+        return image.to(grid.dtype).sum() * grid.new_ones(*image.shape[:2], *grid.shape[1:3])
     finite = grid.isfinite().all(dim=-1)[:, None]
     grid = torch.nan_to_num(grid, nan=-2.0, posinf=2.0, neginf=-2.0)
     sampled = F.grid_sample(
