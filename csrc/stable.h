@@ -1,0 +1,124 @@
+// The only file that knows torch: its stable ABI, wrapped in the few words the operators need.
+//
+// Built against torch >= 2.10's stable headers, a library works with every later torch. What the operators
+// check here is what keeps them from reading memory that is not theirs; the errors a user sees come from
+// Python, which names arguments better.
+#pragma once
+
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "strided.h"
+
+namespace internet {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+// What coordinates and sums beside data of this type are computed in.
+inline ScalarType motion_type(const Tensor& data) {
+  return data.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+inline void check_shape(const char* name, const Tensor& tensor, std::initializer_list<int64_t> shape) {
+  bool same = tensor.dim() == int64_t(shape.size());
+  int64_t axis = 0;
+  for (int64_t size : shape) same = same && tensor.size(axis++) == size;
+  STD_TORCH_CHECK(same, name, ": unexpected shape");
+}
+
+// `tensor` has the shape, the type coordinates have beside `data`, and its device.
+inline void check_motion(const char* name, const Tensor& tensor, const Tensor& data,
+                         std::initializer_list<int64_t> shape) {
+  check_shape(name, tensor, shape);
+  STD_TORCH_CHECK(tensor.scalar_type() == motion_type(data), name, ": unexpected dtype");
+  STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
+}
+
+// `tensor` has the shape, type and device of `data`.
+inline void check_like(const char* name, const Tensor& tensor, const Tensor& data) {
+  bool same = tensor.dim() == data.dim();
+  for (int64_t axis = 0; same && axis < data.dim(); ++axis) same = tensor.size(axis) == data.size(axis);
+  STD_TORCH_CHECK(same, name, ": unexpected shape");
+  STD_TORCH_CHECK(tensor.scalar_type() == data.scalar_type(), name, ": unexpected dtype");
+  STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
+}
+
+// Uninitialised memory. aoti_torch_empty_strided is the cheapest way to it that the stable ABI has.
+template <size_t N>
+Tensor empty_strided(const std::array<int64_t, N>& sizes, const std::array<int64_t, N>& strides, ScalarType type,
+                     const Tensor& like) {
+  AtenTensorHandle handle;
+  int32_t device_type, device_index;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(N, sizes.data(), strides.data(), int32_t(type), device_type,
+                                                  device_index, &handle));
+  return Tensor(handle);
+}
+
+template <size_t N>
+Tensor empty(const std::array<int64_t, N>& sizes, ScalarType type, const Tensor& like) {
+  std::array<int64_t, N> strides;
+  int64_t step = 1;
+  for (size_t axis = N; axis-- > 0; step *= std::max<int64_t>(sizes[axis], 1)) strides[axis] = step;
+  return empty_strided(sizes, strides, type, like);
+}
+
+// In place of a tensor that nobody asked for.
+inline Tensor nothing(const Tensor& like) {
+  return empty<1>({0}, like.scalar_type(), like);
+}
+
+// Whether the four axes lie in memory in this order, densely; axes of size 1 lie anywhere.
+inline bool is_dense(const Tensor& tensor, std::initializer_list<int> order_from_last) {
+  int64_t step = 1;
+  for (int axis : order_from_last) {
+    if (tensor.size(axis) != 1 && tensor.stride(axis) != step) return false;
+    step *= tensor.size(axis);
+  }
+  return true;
+}
+
+// Whether an output beside this tensor is channels_last: where the tensor is that and nothing else.
+inline bool prefers_channels_last(const Tensor& tensor) {
+  if (tensor.numel() == 0) return false;
+  return is_dense(tensor, {1, 3, 2, 0}) && !is_dense(tensor, {3, 2, 1, 0});
+}
+
+// Uninitialised (B, C, H, W) in the memory format of `like`.
+inline Tensor empty_image(const std::array<int64_t, 4>& sizes, ScalarType type, const Tensor& like) {
+  if (!prefers_channels_last(like)) return empty(sizes, type, like);
+  auto [_, channels, height, width] = sizes;
+  return empty_strided<4>(sizes, {height * width * channels, 1, width * channels, channels}, type, like);
+}
+inline Tensor empty_image_like(const Tensor& like) {
+  return empty_image({like.size(0), like.size(1), like.size(2), like.size(3)}, like.scalar_type(), like);
+}
+
+template <class T, int N>
+Strided<T, N> strided(const Tensor& tensor) {
+  Strided<T, N> view;
+  view.data = static_cast<T*>(tensor.data_ptr());
+  for (int axis = 0; axis < N; ++axis) view.stride[axis] = tensor.stride(axis);
+  return view;
+}
+template <class T, int N>
+Strided<T, N> strided(const OptionalTensor& tensor) {
+  return tensor ? strided<T, N>(*tensor) : Strided<T, N>{};
+}
+
+}  // namespace internet
