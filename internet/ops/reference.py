@@ -76,7 +76,7 @@ def _inverse_2x2(matrix: Tensor) -> Tensor:
     """Inverse of (..., 2, 2) with |det| kept at least 1e-6, sign kept: large for a singular matrix, never NaN."""
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
     det = a * d - b * c
-    smallest = torch.where(det < 0, -SMALLEST_DETERMINANT, SMALLEST_DETERMINANT).to(det)
+    smallest = torch.where(det < 0, -1.0, 1.0).to(det) * SMALLEST_DETERMINANT
     det = torch.where(det.abs() < SMALLEST_DETERMINANT, smallest, det)
     adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     return adjugate / det[..., None, None]
