@@ -1,0 +1,70 @@
+"""Every backend gives the values of the float64 reference: every operator, dtype and layout, and wild inputs."""
+
+import pytest
+import torch
+
+from internet.ops.reference import motion_dtype
+from tests import samples
+from tests.compare import BACKENDS, COMPILED, assert_all_close, evaluate, require
+from tests.samples import DTYPES, OPERATORS, Sample
+
+# What is asked of each operator's result, beside the numbers: the dtype of the data, or that of coordinates.
+DATA_DTYPE = {"confidence_warp", "pyramid_warp", "flow_confidence", "anchor_features"}
+
+
+def cases(dtypes: tuple[torch.dtype, ...] = DTYPES) -> list[pytest.param]:
+    """Operator, dtype and backend; but not float64 on the reference, which would be compared with itself."""
+    return [
+        pytest.param(operator, dtype, backend, id=f"{operator}-{str(dtype)[6:]}-{backend}")
+        for operator in OPERATORS
+        for backend in BACKENDS
+        for dtype in dtypes
+        if (backend, dtype) != ("reference", torch.float64)
+    ]
+
+
+def check(sample: Sample, dtype: torch.dtype, backend: str) -> None:
+    """One sample's values, and their dtypes and memory formats."""
+    got, expected = evaluate(sample, backend), evaluate(sample.upcast(), "reference")
+    widest = torch.promote_types(dtype, sample.tensors()[-1].dtype) if sample.note == "wider target" else dtype
+    result_dtype = dtype if sample.operator in DATA_DTYPE else motion_dtype(widest)
+    assert {g.dtype for g in got} <= {result_dtype}, str(sample)
+    assert_all_close(got, expected, [result_dtype] * len(got), str(sample))
+
+
+@pytest.mark.parametrize(("operator", "dtype", "backend"), cases())
+def test_values(operator: str, dtype: torch.dtype, backend: str) -> None:
+    require(backend, operator)
+    for sample in samples.samples(operator, dtype):
+        check(sample, dtype, backend)
+
+
+@pytest.mark.parametrize(("operator", "dtype", "backend"), cases())
+def test_values_of_wild_inputs(operator: str, dtype: torch.dtype, backend: str) -> None:
+    require(backend, operator)
+    for sample in samples.samples(operator, dtype, wild=True):
+        check(sample, dtype, backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operator", ["confidence_warp", "anchor_features", "pyramid_warp"])
+def test_output_follows_the_memory_format_of_the_features(operator: str, backend: str) -> None:
+    require(backend, operator)
+    for layout in samples.LAYOUTS:
+        sample = samples.build(operator, torch.float32, layout=layout)
+        results = evaluate(sample, backend)
+        for features, result in zip(sample.tensors(), results, strict=False):
+            format_ = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+            assert features.is_contiguous(memory_format=format_) == (layout in ("contiguous", "channels_last"))
+            assert result.is_contiguous(memory_format=format_), f"{sample} of {layout}"
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_inputs_are_left_alone(operator: str, backend: str) -> None:
+    require(backend, operator)
+    for sample in samples.samples(operator, torch.float32):
+        before = [tensor.clone() for tensor in sample.tensors()]
+        evaluate(sample, backend)
+        for tensor, copy in zip(sample.tensors(), before, strict=True):
+            assert torch.equal(tensor, copy), str(sample)
