@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0, or 1 with the reason on standard error."""
+    """Run one command; the exit status: the command's own, or 2 with the reason on standard error for bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="internet", description="Operators for motion-transfer networks.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_parser(subparsers)
     args = parser.parse_args(arguments)
     try:
-        modules[args.command].run(args)
+        status: int = modules[args.command].run(args)
     except (OSError, ValueError, ImportError) as error:  # what bad input raises; anything else is our mistake
         print(f"internet {args.command}: {error}", file=sys.stderr)
-        return 1
+        return 2
     except KeyboardInterrupt:
         print(f"internet {args.command}: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return status

@@ -76,7 +76,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Print what `gather` found."""
     info = gather()
     print(json.dumps(info, indent=2) if args.json else render(info))
+    return 0

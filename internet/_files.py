@@ -1,0 +1,88 @@
+"""Write files so that a crash loses nothing and nothing existing is lost by accident."""
+
+import io
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class OutputError(OSError):
+    """An output cannot be written, or would replace something the user has not offered."""
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step.
+    """
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OutputError(f"cannot write in the folder '{path.parent}': {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write '{path}': {error.strerror}") from error
+        raise
+
+
+def save_tensors(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """``torch.save`` through :func:`atomic_write`; plain tensors and numbers, so ``weights_only=True`` loads it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Create ``path`` (and its parents) and check that files can be written there.
+
+    Raises :class:`OutputError` if it is a file, cannot be written, or holds something while ``overwrite`` is False.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"'{folder}' is a file, not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"cannot write in the folder '{folder}': {error.strerror}") from error
+    if occupied and not overwrite:
+        raise OutputError(f"the folder '{folder}' is not empty; choose another or pass --overwrite")
+    return folder
+
+
+def numbered_folder(root: str | os.PathLike[str], prefix: str) -> Path:
+    """Create and return the next of ``root/prefix-001``, ``root/prefix-002``, ... : every run keeps its own."""
+    root = Path(root)
+    output_folder(root, overwrite=True)
+    pattern = re.compile(re.escape(prefix) + r"-(\d+)$")
+    taken = [int(match[1]) for entry in root.iterdir() if (match := pattern.match(entry.name))]
+    number = max(taken, default=0) + 1
+    while True:  # another run may take the same number between the look and the mkdir
+        folder = root / f"{prefix}-{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,31 @@
+"""Import a package that only part of the library needs, or say how to get it."""
+
+import importlib
+from typing import Any
+
+#: import name -> (what pip calls it, the extra of internet-ops that brings it)
+_EXTRAS = {
+    "av": ("av", "video"),
+    "cv2": ("opencv-python-headless", "flow"),
+    "matplotlib": ("matplotlib", "figures"),
+    "tqdm": ("tqdm", "figures"),
+}
+
+
+class MissingExtraError(ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+def require(module: str, purpose: str) -> Any:
+    """Import ``module`` (a dotted name is allowed) or raise :class:`MissingExtraError`.
+
+    ``purpose`` begins the message: "reading a video", "drawing the figure".
+    """
+    package, extra = _EXTRAS[module.split(".")[0]]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs the Python package '{package}' ({error}); "
+            f"install it with: pip install 'internet-ops[{extra}]'"
+        ) from error

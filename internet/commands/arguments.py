@@ -1,0 +1,60 @@
+"""What the commands' parsers share: numbers with limits, and errors that name the argument at fault."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+#: Sizes the frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
+SIZES = (128, 256, 512, 1024)
+#: The largest size chosen unasked.
+DEFAULT_SIZE = 512
+
+
+class ArgumentError(ValueError):
+    """Something is wrong with what the user passed; the message begins with the argument's name."""
+
+
+@contextmanager
+def blame(argument: str) -> Iterator[None]:
+    """Put the argument's name before the message of any ValueError or OSError raised inside."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ArgumentError(f"{argument}: {error}") from error
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number not below ``least``."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got '{text}'") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {value}")
+        return value
+
+    return number
+
+
+def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the fit and of its output, common to `register` and `demo`."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES,
+        help="crop the frames to their central square and resize it to this many pixels "
+        f"(default: the largest that the frames hold, up to {DEFAULT_SIZE})",
+    )
+    parser.add_argument("--anchors", type=at_least(1), default=10, help="how many local motions (default: 10)")
+    parser.add_argument("--steps", type=at_least(0), default=150, help="steps of gradient descent (default: 150)")
+    parser.add_argument("--no-compare", action="store_true", help="do not time the fit against eager torch")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+
+
+def working_size(asked: int | None, height: int, width: int) -> int:
+    """The size to work at: the one asked for, else the largest of SIZES up to DEFAULT_SIZE that the frame holds."""
+    if asked is not None:
+        return asked
+    return max(size for size in SIZES if size == SIZES[0] or size <= min(height, width, DEFAULT_SIZE))

@@ -1,0 +1,108 @@
+"""Fit the motion between two frames, print what came of it, write a figure and the fitted state."""
+
+import argparse
+import functools
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+
+from internet import ops, visualize
+from internet._files import atomic_write, save_tensors
+from internet._optional import require
+from internet.commands.arguments import working_size
+from internet.data.image import square, to_array, to_tensor
+from internet.registration import Comparison, Problem, Registration, compare, fit
+
+FIGURE, STATE = "figure.png", "state.pt"
+
+
+def require_packages() -> None:
+    """Find out before the work whether the packages for its end are there."""
+    require("cv2", "optical flow (DIS)")
+    require("matplotlib", "drawing the figure")
+    require("tqdm", "the progress bar")
+
+
+def explain(source: np.ndarray, driving: np.ndarray, title: str, folder: Path, args: argparse.Namespace) -> None:
+    """Explain ``driving`` by ``source``, uint8 (H, W, 3) of one size; the results go to ``folder``."""
+    size = working_size(args.size, *source.shape[:2])
+    problem = Problem.prepare(square(to_tensor(source), size), square(to_tensor(driving), size))
+    bar = functools.partial(require("tqdm", "the progress bar").tqdm, desc="fitting", unit="step", disable=None)
+    begin = time.perf_counter()
+    found = fit(problem, anchors=args.anchors, steps=args.steps, progress=bar)
+    seconds = time.perf_counter() - begin
+    print(f"{title}; {size} x {size}, {args.anchors} anchors, {args.steps} steps in {seconds:.1f} s\n")
+    print(errors_table(found))
+    print()
+    if not args.no_compare:
+        print(comparison_text(problem, found))
+    atomic_write(folder / FIGURE, draw(problem, found, title))
+    save_tensors(folder / STATE, found.state())
+    print(f"figure: {folder / FIGURE}\nstate:  {folder / STATE}")
+
+
+def errors_table(found: Registration) -> str:
+    """The errors of each stage as text."""
+    stages = {"identity": "no motion", "start": "first guess", "fitted": "fitted"}
+    rows = (
+        ("photometric error (of 255)", "photometric"),
+        ("  where something moves", "moving"),
+        ("distance to DIS flow (pixels)", "endpoint"),
+    )
+    lines = [f"{'':30}" + "".join(f"{name:>13}" for name in stages.values())]
+    for label, attribute in rows:
+        values = [getattr(found.errors[stage], attribute) for stage in stages]
+        lines.append(f"{label:30}" + "".join(f"{value:13.2f}" for value in values))
+    return "\n".join(lines)
+
+
+def comparison_text(problem: Problem, found: Registration) -> str:
+    """Time the identical fit with the fused operators and with plain torch; say which and how much."""
+    device = problem.source.device.type
+    status = ops.backends().get(device)
+    if status is None or not status.ready:
+        reason = "no such backend" if status is None else status.reason
+        return f"fused against eager: not timed, the fused operators are missing ({reason})\n"
+    timing = compare(problem, found)
+    return _timing_text(timing, device)
+
+
+def _timing_text(timing: Comparison, backend: str) -> str:
+    return (
+        f"one step of the identical fit: {1000 * timing.fused_seconds:.1f} ms fused (backend {backend}), "
+        f"{1000 * timing.eager_seconds:.1f} ms eager (backend reference: plain torch and grid_sample): "
+        f"{timing.ratio:.1f} times faster\n"
+        f"  (medians of {timing.rounds} interleaved steps; the energies agree to {timing.disagreement:.0e})\n"
+    )
+
+
+def panels(problem: Problem, found: Registration) -> list[tuple[str, np.ndarray]]:
+    """The pictures of the figure, uint8 (H, W, 3), each with its title."""
+    source, driving, warped = (to_array(image) for image in (problem.source, problem.driving, found.warped))
+    teacher, flow = (field[0].cpu().numpy() for field in (found.teacher, found.flow))
+    longest = float(np.quantile(np.hypot(*flow), 0.995))
+    logits = found.motion.logits[0].detach().cpu().numpy()
+    points = found.motion.kp_driving[0].detach().cpu().numpy()
+    regions = visualize.enlarge(visualize.motion_regions(logits), driving.shape[:2])
+    confidence = visualize.grey_map(found.confidence[0, 0].cpu().numpy())
+    return [
+        ("source", source),
+        ("driving", driving),
+        ("source, moved by the fit", warped),
+        ("difference before (x3)", visualize.error_map(source, driving)),
+        ("difference after (x3)", visualize.error_map(warped, driving)),
+        ("fitted motion", visualize.with_wheel(visualize.flow_colours(flow, longest))),
+        ("DIS optical flow", visualize.flow_colours(teacher, longest)),
+        ("anchors and their regions", visualize.draw_anchors(regions, points)),
+        ("confidence (intrinsic)", visualize.enlarge(confidence, driving.shape[:2])),
+        ("extrinsic mask (tinted: unreliable)", visualize.mask_overlay(driving, found.reliable[0, 0].cpu().numpy())),
+    ]
+
+
+def draw(problem: Problem, found: Registration, title: str) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    visualize.figure(panels(problem, found), title=title).savefig(stream, format="png", dpi=120)
+    return stream.getvalue()

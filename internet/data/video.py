@@ -1,0 +1,132 @@
+"""Read frames of a video with PyAV: by number, by time, or one after another.
+
+Frames are uint8 (H, W, 3) RGB arrays, turned upright where the file says that the camera was held
+sideways. Numbers count decoded frames from 0, times are seconds from the first frame.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from internet._optional import require
+from internet.data.image import MediaError, check_file
+
+#: Two frames this far apart show a walking person's limbs clearly moved but still recognisable.
+DEFAULT_GAP_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video holds. ``fps`` is the average frame rate, ``frames`` the exact number of coded frames."""
+
+    width: int
+    height: int
+    fps: float
+    frames: int
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
+    """Open a video and its first picture stream; every failure of the decoder becomes a MediaError."""
+    av = require("av", "reading a video")
+    path = check_file(path, "video")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise MediaError(f"'{path}' has no picture stream")
+            yield container, container.streams.video[0]
+    except av.error.FFmpegError as error:
+        raise MediaError(f"the video '{path}' cannot be decoded: {error.strerror}") from error
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Size, rate and number of frames. The file's packets are counted: headers are often wrong or silent."""
+    with _open(path) as (container, stream):
+        frames = sum(1 for packet in container.demux(stream) if packet.size)
+        fps = float(stream.average_rate or stream.guessed_rate or 25)
+        return VideoInfo(stream.codec_context.width, stream.codec_context.height, fps, frames)
+
+
+def iter_frames(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
+    """Yield every frame in order, holding only one at a time."""
+    with _open(path) as (container, stream):
+        for frame in container.decode(stream):
+            yield _upright(frame)
+
+
+def read_frames(path: str | os.PathLike[str], numbers: Sequence[int]) -> list[np.ndarray]:
+    """Read the frames with these numbers, in the order asked; a negative number counts from the end.
+
+    Raises :class:`MediaError` when the video has no such frame.
+    """
+    if any(number < 0 for number in numbers):
+        total = probe(path).frames
+        numbers = [number + total if number < 0 else number for number in numbers]
+    wanted = set(numbers)
+    found: dict[int, np.ndarray] = {}
+    decoded = 0
+    with _open(path) as (container, stream):
+        for frame in container.decode(stream):
+            if decoded in wanted:
+                found[decoded] = _upright(frame)
+            decoded += 1
+            if len(found) == len(wanted):
+                break
+    for number in numbers:
+        if number not in found:
+            raise MediaError(f"the video '{path}' has {decoded} frames; it has no frame {number}")
+    return [found[number] for number in numbers]
+
+
+def read_frame_at(path: str | os.PathLike[str], seconds: float) -> np.ndarray:
+    """Read the frame that is on the screen ``seconds`` after the first one.
+
+    Jumps to the key frame before it, so that a late frame of a long video comes quickly.
+    Raises :class:`MediaError` for a time before the start or past the end.
+    """
+    with _open(path) as (container, stream):
+        start = float((stream.start_time or 0) * stream.time_base)
+        length = float(stream.duration * stream.time_base) if stream.duration else None
+        if seconds < 0 or (length is not None and seconds >= length):
+            raise MediaError(f"the video '{path}' lasts {length or 0:.3f} s; it has no frame at {seconds:.3f} s")
+        container.seek(int((start + seconds) / stream.time_base), stream=stream, backward=True)
+        shown = None
+        for frame in container.decode(stream):
+            if frame.time is not None and frame.time > start + seconds + 1e-9:
+                break
+            shown = frame
+        if shown is None:
+            raise MediaError(f"the video '{path}' has no frame at {seconds:.3f} s")
+        return _upright(shown)
+
+
+def choose_pair(info: VideoInfo, frames: tuple[int, int] | None = None, gap: int | None = None) -> tuple[int, int]:
+    """The numbers of two frames to compare: ``frames`` if given, else ``gap`` apart around the middle.
+
+    Without a gap it is what lies :data:`DEFAULT_GAP_SECONDS` apart at the video's own rate, at least one.
+    Raises :class:`MediaError` when the video is too short for the request.
+    """
+    if info.frames < 2:
+        raise MediaError(f"the video has {info.frames} frame(s); two are needed to see a motion")
+    if frames is not None:
+        for number in frames:
+            if not 0 <= number < info.frames:
+                raise MediaError(f"the video has frames 0 to {info.frames - 1}; it has no frame {number}")
+        if frames[0] == frames[1]:
+            raise MediaError(f"the same frame ({frames[0]}) was asked for twice; there is no motion to see")
+        return frames
+    if gap is None:
+        gap = min(max(1, round(DEFAULT_GAP_SECONDS * info.fps)), info.frames - 1)
+    if not 1 <= gap < info.frames:
+        raise MediaError(f"the video has {info.frames} frames; two of them cannot be {gap} apart")
+    first = (info.frames - 1 - gap) // 2
+    return first, first + gap
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """uint8 (H, W, 3), rotated by the quarter turns that the file asks for (counter-clockwise)."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
