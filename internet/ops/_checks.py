@@ -17,9 +17,7 @@ def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tens
     if not isinstance(value, Tensor):
         raise TypeError(f"{operator}: {name} must be a Tensor, got {type(value).__name__}")
     if value.dtype not in FLOATING:
-        raise TypeError(
-            f"{operator}: {name} has dtype {value.dtype}, expected float32, float64, float16 or bfloat16"
-        )
+        raise TypeError(f"{operator}: {name} has dtype {value.dtype}, expected float32, float64, float16 or bfloat16")
     if value.dim() != len(dims):
         raise ValueError(f"{operator}: {name} has shape {tuple(value.shape)}, expected ({', '.join(dims)})")
     return value
@@ -28,9 +26,7 @@ def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tens
 def shape(operator: str, name: str, value: Tensor, expected: tuple[int, ...], meaning: str) -> None:
     """The exact shape `expected`; `meaning` says where it comes from."""
     if value.shape != expected:
-        raise ValueError(
-            f"{operator}: {name} has shape {tuple(value.shape)}, expected {tuple(expected)} {meaning}"
-        )
+        raise ValueError(f"{operator}: {name} has shape {tuple(value.shape)}, expected {tuple(expected)} {meaning}")
 
 
 def same_device(operator: str, name: str, value: Tensor, other_name: str, other: Tensor) -> None:
@@ -89,9 +85,7 @@ def anchors(
     expected = (data.shape[0], kp_source.shape[1], 2)
     if (jac_source is None) != (jac_driving is None):
         missing = "jac_source" if jac_source is None else "jac_driving"
-        raise ValueError(
-            f"{operator}: {missing} is None, but the other Jacobian is given; give both or neither"
-        )
+        raise ValueError(f"{operator}: {missing} is None, but the other Jacobian is given; give both or neither")
     tensors = {
         "kp_source": (kp_source, expected),
         "kp_driving": (kp_driving, expected),
@@ -118,9 +112,7 @@ def motion(
     batch, height, width = features.shape[0], flow.shape[1], flow.shape[2]
     shape(operator, "flow", flow, (batch, height, width, 2), f"(batch of {features_name}, h, w, x and y)")
     same_device(operator, "flow", flow, features_name, features)
-    power_of_two_ratio(
-        operator, "flow", (height, width), features_name, (features.shape[2], features.shape[3])
-    )
+    power_of_two_ratio(operator, "flow", (height, width), features_name, (features.shape[2], features.shape[3]))
     flow = coordinates(operator, "flow", flow, features_name, features)
     if confidence is None:
         return flow, None

@@ -64,9 +64,7 @@ def anchor_features(
             align_corners=align_corners,
             grid_align_corners=grid_align_corners,
         )
-    features: Tensor = _AnchorFeatures.apply(
-        source, *anchors, float(variance), align_corners, grid_align_corners
-    )
+    features: Tensor = _AnchorFeatures.apply(source, *anchors, float(variance), align_corners, grid_align_corners)
     return features
 
 

@@ -48,9 +48,7 @@ def flow_confidence(
     if flow_backward.dtype != flow_forward.dtype:
         raise TypeError(f"{name}: flow_backward is {flow_backward.dtype}, flow_forward {flow_forward.dtype}")
     if not uses_compiled(name, flow_forward.device):
-        return reference.flow_confidence(
-            flow_forward, flow_backward, consistency=consistency, boundary=boundary
-        )
+        return reference.flow_confidence(flow_forward, flow_backward, consistency=consistency, boundary=boundary)
     mask: Tensor = torch.ops.internet.flow_confidence.default(
         flow_forward.detach(),
         flow_backward.detach(),

@@ -81,9 +81,7 @@ def masked_backwarp_loss(
 def _mask(name: str, output: Tensor, confidence: Tensor) -> Tensor:
     _checks.floating_tensor(name, "confidence", confidence, "B", "1", "h", "w")
     coarse = (confidence.shape[2], confidence.shape[3])
-    _checks.shape(
-        name, "confidence", confidence, (output.shape[0], 1, *coarse), "(batch of output, one channel)"
-    )
+    _checks.shape(name, "confidence", confidence, (output.shape[0], 1, *coarse), "(batch of output, one channel)")
     _checks.same_device(name, "confidence", confidence, "output", output)
     _checks.power_of_two_ratio(name, "confidence", coarse, "output", (output.shape[2], output.shape[3]))
     return _checks.coordinates(name, "confidence", confidence, "output", output)

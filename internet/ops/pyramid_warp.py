@@ -70,9 +70,7 @@ class _PyramidWarp(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.padding_mode, ctx.align_corners = padding_mode, align_corners
         ctx.save_for_backward(flow, confidence, *features)
-        return tuple(
-            torch.ops.internet.pyramid_warp.default(features, flow, confidence, padding_mode, align_corners)
-        )
+        return tuple(torch.ops.internet.pyramid_warp.default(features, flow, confidence, padding_mode, align_corners))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

@@ -51,16 +51,12 @@ def soft_argmax(
     if jacobian_map is not None:
         _checks.floating_tensor(name, "jacobian_map", jacobian_map, "B", "K or 1", "4", "H", "W")
         maps = jacobian_map.shape[1] if jacobian_map.shape[1] == 1 else anchors
-        _checks.shape(
-            name, "jacobian_map", jacobian_map, (batch, maps, 4, height, width), "(like logits, K or 1 maps)"
-        )
+        _checks.shape(name, "jacobian_map", jacobian_map, (batch, maps, 4, height, width), "(like logits, K or 1 maps)")
         _checks.same_device(name, "jacobian_map", jacobian_map, "logits", logits)
         if jacobian_map.dtype != logits.dtype:
             raise TypeError(f"{name}: jacobian_map is {jacobian_map.dtype}, but logits is {logits.dtype}")
     if not uses_compiled(name, logits.device):
-        return reference.soft_argmax(
-            logits, jacobian_map, temperature=temperature, align_corners=align_corners
-        )
+        return reference.soft_argmax(logits, jacobian_map, temperature=temperature, align_corners=align_corners)
     kp, jac = _SoftArgmax.apply(logits, jacobian_map, float(temperature), align_corners)
     return kp, None if jacobian_map is None else jac
 

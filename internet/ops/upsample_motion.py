@@ -37,9 +37,7 @@ def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Ten
     flow = _checks.coordinates(name, "flow", flow, "flow", flow)
     if confidence is not None:
         _checks.floating_tensor(name, "confidence", confidence, "B", "1", "h", "w")
-        _checks.shape(
-            name, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of flow)"
-        )
+        _checks.shape(name, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of flow)")
         _checks.same_device(name, "confidence", confidence, "flow", flow)
         confidence = _checks.coordinates(name, "confidence", confidence, "flow", flow)
     if not uses_compiled(name, flow.device):
