@@ -83,11 +83,11 @@ INTERNET_HD void upsample_row(const CoarseMap<S>& map, int64_t ratio, int64_t ro
 }
 
 // The adjoint: adds to row p of the coarse map's gradient, coarse[x * coarse_step], what the fine plane's
-// gradient (height * ratio rows of width * ratio contiguous values, rows `fine_stride` apart) sends there.
+// gradient (height * ratio rows of width * ratio values, `fine_stride` and `fine_step` apart) sends there.
 // `scratch` holds width * ratio values.
 template <class S>
 INTERNET_HD void fold_row(const S* fine, int64_t fine_stride, int64_t ratio, int64_t height, int64_t width,
-                          int64_t p, S* scratch, S* coarse, int64_t coarse_step) {
+                          int64_t p, S* scratch, S* coarse, int64_t coarse_step, int64_t fine_step = 1) {
   const int64_t fine_width = width * ratio;
   // Down the columns: the weighted sum of the fine rows that read coarse row p.
   for (int64_t x = 0; x < fine_width; ++x) scratch[x] = 0;
@@ -96,7 +96,11 @@ INTERNET_HD void fold_row(const S* fine, int64_t fine_stride, int64_t ratio, int
     const S weight = math::upsample_weight<S>(ratio, height, p, y);
     if (weight == 0) continue;
     const S* row = fine + y * fine_stride;
-    for (int64_t x = 0; x < fine_width; ++x) scratch[x] += weight * row[x];
+    if (fine_step == 1) {
+      for (int64_t x = 0; x < fine_width; ++x) scratch[x] += weight * row[x];
+    } else {
+      for (int64_t x = 0; x < fine_width; ++x) scratch[x] += weight * row[x * fine_step];
+    }
   }
   // Along the row: each group of r fine pixels sends three sums, to the columns before, here and after.
   const S* group = scratch;

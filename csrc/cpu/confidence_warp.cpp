@@ -1,0 +1,28 @@
+#include "warp_level.h"
+
+namespace internet::cpu {
+namespace {
+
+Tensor forward(Tensor features, Tensor flow, OptionalTensor confidence, std::string padding_mode,
+               bool align_corners) {
+  return warp_level(features, WarpMotion(flow, confidence, padding_mode, align_corners));
+}
+
+std::tuple<Tensor, Tensor, Tensor> backward(Tensor grad_output, Tensor features, Tensor flow,
+                                            OptionalTensor confidence, std::string padding_mode,
+                                            bool align_corners, bool need_features, bool need_motion) {
+  const WarpMotion motion(flow, confidence, padding_mode, align_corners);
+  WarpMotionGradient gradient(motion, need_motion);
+  Tensor grad_features = warp_level_backward(grad_output, features, motion, need_features, gradient);
+  gradient.finish();
+  return {grad_features, gradient.flow, gradient.confidence};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(internet, CPU, m) {
+  m.impl("confidence_warp", TORCH_BOX(&forward));
+  m.impl("confidence_warp_backward", TORCH_BOX(&backward));
+}
+
+}  // namespace internet::cpu
