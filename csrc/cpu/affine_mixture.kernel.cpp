@@ -53,9 +53,7 @@ class Row {
   }
 
   INTERNET_MEMBER V x_of(int64_t column) const {
-    V x;
-    for (int i = 0; i < lanes<T>; ++i) x[i] = x_start_ + x_step_ * S(column + i);
-    return x;
+    return (iota<V>() + S(column)) * x_step_ + x_start_;
   }
 
   // exp(l_k - max l) of the pixels whose first logit is at `logits`.
@@ -88,6 +86,30 @@ class Row {
   WorkingMemory<V> exponential_;
 };
 
+// Pairs (x, y) side by side in memory, as in a field and its gradient.
+template <class S, class V>
+INTERNET_HD void store_pairs(S* p, int count, V x, V y) {
+  constexpr int n = math::Value<V>::lanes;
+  V low, high;
+  interleave(x, y, low, high);
+  if (count == n) {
+    store<n>(p, low);
+    store<n>(p + n, high);
+  } else {
+    for (int i = 0; i < count; ++i) p[2 * i] = x[i], p[2 * i + 1] = y[i];
+  }
+}
+template <class S, class V>
+INTERNET_HD void load_pairs(const S* p, int64_t pixel_stride, int64_t pair_stride, int count, V& x, V& y) {
+  constexpr int n = math::Value<V>::lanes;
+  if (pixel_stride == 2 && pair_stride == 1 && count == n) {
+    deinterleave<V>(load<n>(p), load<n>(p + n), x, y);
+  } else {
+    x = y = V{};
+    for (int i = 0; i < count; ++i) x[i] = p[i * pixel_stride], y[i] = p[i * pixel_stride + pair_stride];
+  }
+}
+
 template <bool thresholded, class T>
 INTERNET_HD void forward_rows(const AffineMixtureForward<T>& p, int64_t begin, int64_t end) {
   using V = Pixels<T>;
@@ -103,10 +125,7 @@ INTERNET_HD void forward_rows(const AffineMixtureForward<T>& p, int64_t begin, i
       row.exponentiate(logits + x * stride[3], stride[1], stride[3], count);
       auto f = math::compose<thresholded, V>(int(p.anchors), row.exponential(), row.motion(), row.x_of(x), row.y,
                                              p.threshold);
-      for (int i = 0; i < count; ++i) {
-        field[2 * (x + i)] = f.x[i];
-        field[2 * (x + i) + 1] = f.y[i];
-      }
+      store_pairs(field + 2 * x, count, f.x, f.y);
     }
   }
 }
@@ -167,11 +186,8 @@ class BackwardRows {
                       stride[3], count);
     const auto& g = p_.grad_field.stride;
     const S* grad = p_.grad_field.data + image * g[0] + y * g[1] + column * g[2];
-    V gx{}, gy{};  // 0 past the row's end: those lanes add nothing
-    for (int i = 0; i < count; ++i) {
-      gx[i] = grad[i * g[2]];
-      gy[i] = grad[i * g[2] + g[3]];
-    }
+    V gx, gy;  // 0 past the row's end: those lanes add nothing
+    load_pairs(grad, g[2], g[3], count, gx, gy);
     V x = row_.x_of(column);
     T* out = p_.grad_logits.data;
     if (out != nullptr) out += image * by[0] + y * by[2] + column * by[3];

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "../math/value.h"
 #include "half.h"
@@ -67,6 +68,38 @@ INTERNET_HD void store(T* p, Vec<opmath<T>, N> v) {
     std::memcpy(lanes, &v, sizeof(v));
     for (int i = 0; i < N; ++i) p[i] = narrow<T>(lanes[i]);
   }
+}
+
+// 0, 1, 2, ... lane by lane.
+template <class V>
+INTERNET_HD V iota() {
+  V v{};
+  for (int i = 0; i < math::Value<V>::lanes; ++i) v[i] = math::ScalarOf<V>(i);
+  return v;
+}
+
+namespace detail {
+template <class V, int... i>
+INTERNET_HD void interleave(V a, V b, V& low, V& high, std::integer_sequence<int, i...>) {
+  constexpr int n = sizeof...(i);
+  low = __builtin_shufflevector(a, b, (i / 2 + i % 2 * n)...);
+  high = __builtin_shufflevector(a, b, (n / 2 + i / 2 + i % 2 * n)...);
+}
+template <class V, int... i>
+INTERNET_HD void deinterleave(V low, V high, V& a, V& b, std::integer_sequence<int, i...>) {
+  a = __builtin_shufflevector(low, high, (2 * i)...);
+  b = __builtin_shufflevector(low, high, (2 * i + 1)...);
+}
+}  // namespace detail
+
+// Between a, b and a0 b0 a1 b1 ..., which is `low` followed by `high`.
+template <class V>
+INTERNET_HD void interleave(V a, V b, V& low, V& high) {
+  detail::interleave(a, b, low, high, std::make_integer_sequence<int, math::Value<V>::lanes>{});
+}
+template <class V>
+INTERNET_HD void deinterleave(V low, V high, V& a, V& b) {
+  detail::deinterleave(low, high, a, b, std::make_integer_sequence<int, math::Value<V>::lanes>{});
 }
 
 // The sum of the lanes, halves first: the order is part of the result, and the same on every run.
