@@ -26,7 +26,7 @@ TORCH_READY := $(VENV)/.torch$(shell echo '$(TORCH)' | tr -c 'A-Za-z0-9.\n' '-')
 .PHONY: demo test test-abi bench bench-smoke lint ready clean distclean
 
 demo: ready
-	$(BIN)/python -m internet demo $(if $(VIDEO),"$(VIDEO)")
+	$(BIN)/python -m internet demo $(if $(VIDEO),--video "$(VIDEO)")
 
 test: ready
 	$(BIN)/python -m pytest tests
@@ -75,4 +75,4 @@ clean:
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-abi

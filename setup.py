@@ -25,6 +25,7 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 from build_backend import TORCH_REQUIREMENT, find_torch, torch_version
 
@@ -207,6 +208,14 @@ class Ninja(build_ext):
             self.copy_file(str(library), str(target))
 
 
+class FreshPython(build_py):
+    """setuptools would ship a module that an earlier build has left in build/lib and that is gone from here."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
+
+
 def extension(name: str, files: list[str]) -> Extension:
     return Extension(f"internet.{name}", ["csrc/module.cpp", *files], py_limited_api=True)
 
@@ -222,7 +231,7 @@ setup(
     packages=packages,
     package_dir=package_dir,
     ext_modules=extensions,
-    cmdclass={"build_ext": Ninja},
+    cmdclass={"build_ext": Ninja, "build_py": FreshPython},
     # The wheel is tagged for this machine's linux. To publish one, build it in a manylinux_2_28 container, whose
     # old glibc and libstdc++ torch's own wheels are built for, and name that platform: `wheel tags
     # --platform-tag manylinux_2_28_x86_64`. (auditwheel would copy torch's libraries into the wheel.)
