@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from internet import _library
+from internet.ops.reference import memory_format_of
 
 
 def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -67,7 +68,5 @@ def like_or_empty(tensor: Tensor, needed: bool) -> Tensor:
 
 
 def dense_like(tensor: Tensor) -> Tensor:
-    """Fake output in the layout of a data tensor: channels_last where it is that and nothing else, or contiguous."""
-    channels_last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty_like(tensor, memory_format=layout)
+    """Fake output in the shape, dtype and layout of a data tensor."""
+    return torch.empty_like(tensor, memory_format=memory_format_of(tensor))

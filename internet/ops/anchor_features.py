@@ -8,6 +8,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
 from internet.ops._backend import uses_compiled
+from internet.ops.reference import memory_format_of
 
 
 def anchor_features(
@@ -89,9 +90,7 @@ class _AnchorFeatures(torch.autograd.Function):
 def _fake(source: Tensor, kp_source: Tensor, *_: Any) -> Tensor:
     batch, channels, height, width = source.shape
     size = (batch, (kp_source.shape[1] + 1) * (1 + channels), height, width)
-    channels_last = source.is_contiguous(memory_format=torch.channels_last) and not source.is_contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(size, dtype=source.dtype, device=source.device, memory_format=layout)
+    return torch.empty(size, dtype=source.dtype, device=source.device, memory_format=memory_format_of(source))
 
 
 @register_fake("anchor_features_backward")

@@ -29,6 +29,13 @@ def motion_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def memory_format_of(data: Tensor) -> torch.memory_format:
+    """The layout of a result that follows `data`: channels_last where it is that and nothing else, or contiguous."""
+    # is_contiguous(memory_format=channels_last), but for vmap, which has no such question
+    channels_last = data.permute(0, 2, 3, 1).is_contiguous() and not data.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
 def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
     """Coordinates do not survive bfloat16: at 512 pixels its steps are wider than a pixel."""
 
@@ -160,9 +167,7 @@ def confidence_warp(
         flow, confidence = upsample_motion(flow, confidence)
     warped = sample(features, flow, padding_mode, align_corners)
     gated = warped if confidence is None else warped * confidence
-    channels_last = features.is_contiguous(memory_format=torch.channels_last) and not features.is_contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return gated.to(features.dtype, memory_format=layout)
+    return gated.to(features.dtype, memory_format=memory_format_of(features))
 
 
 def pyramid_warp(
@@ -313,6 +318,4 @@ def anchor_features(
     images = source[:, None].expand(-1, anchors, -1, -1, -1).flatten(0, 1)
     moved = sample(images, motions.flatten(0, 1), "zeros", align_corners).unflatten(0, (batch, anchors))
     features = torch.cat([heat[:, :, None], moved.to(heat.dtype)], dim=2).flatten(1, 2)
-    channels_last = source.is_contiguous(memory_format=torch.channels_last) and not source.is_contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return features.to(source.dtype, memory_format=layout)
+    return features.to(source.dtype, memory_format=memory_format_of(source))
