@@ -78,7 +78,8 @@ def find_nvcc() -> tuple[str | None, str]:
         reason = "nvcc not found (looked in CUDA_HOME, PATH and /usr/local/cuda)"
         return (None, reason) if wish == "auto" else sys.exit(f"internet: INTERNET_CUDA=1, but {reason}")
     text = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-    return nvcc, re.search(r"release ([\d.]+)", text).group(1)
+    release = re.search(r"release ([\d.]+)", text)
+    return nvcc, release[1] if release else "of unknown release"
 
 
 def gencode(arch_list: str) -> str:
