@@ -121,15 +121,22 @@ class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
 
 def uses_compiled(operator: str, device: torch.device) -> bool:
     """Whether the compiled operator serves this call; if not, the reference does."""
-    kind = "cpu" if device.type == "meta" else device.type
     asked = _choice.name
-    if asked is None:
-        return operator in _compiled.get(kind, ())
     if asked == "reference":
         return False
-    if asked != kind:
+    kind = "cpu" if device.type == "meta" else device.type
+    if asked is not None and asked != kind:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
-    return operator in _compiled[asked]
+    if operator not in _compiled.get(kind, ()):
+        return False
+    if torch._C._are_functorch_transforms_active():  # the compiled operators have no rules for torch.func
+        if asked is None:
+            return False
+        raise RuntimeError(
+            f"{operator}: the {asked} backend does not support torch.func transforms; "
+            'use internet.ops.backend("reference"), or leave the choice to the library'
+        )
+    return True
 
 
 if os.environ.get("INTERNET_BACKEND"):
