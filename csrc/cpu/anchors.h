@@ -25,33 +25,44 @@ struct Anchors {
     if (jac_driving) check_motion("jac_driving", *jac_driving, data, {b, k, 2, 2});
   }
 
-  // Anchor k of image b, computed with in double: there are few of them, and the inverse deserves it.
+  // Their memory, looked up once.
   template <class S>
-  math::Anchor<double> at(int64_t b, int64_t k) const {
-    math::Anchor<double> a{{}, {}, {1, 0, 0, 1}, {1, 0, 0, 1}};
-    auto point = [&](const Tensor& tensor, double* out) {
-      auto p = strided<const S, 3>(tensor);
-      for (int i = 0; i < 2; ++i) out[i] = p.data[b * p.stride[0] + k * p.stride[1] + i * p.stride[2]];
-    };
-    auto matrix = [&](const OptionalTensor& tensor, double* out) {
-      if (!tensor) return;
-      auto m = strided<const S, 4>(tensor);
-      const S* at = m.data + b * m.stride[0] + k * m.stride[1];
-      for (int i = 0; i < 4; ++i) out[i] = at[i / 2 * m.stride[2] + i % 2 * m.stride[3]];
-    };
-    point(kp_source, a.source);
-    point(kp_driving, a.driving);
-    matrix(jac_source, a.source_jacobian);
-    matrix(jac_driving, a.driving_jacobian);
-    return a;
+  struct View {
+    Strided<const S, 3> kp_source, kp_driving;
+    Strided<const S, 4> jac_source, jac_driving;
+
+    // Anchor k of image b, in double: there are few of them, and the inverse deserves it.
+    math::Anchor<double> at(int64_t b, int64_t k) const {
+      math::Anchor<double> a{{}, {}, {1, 0, 0, 1}, {1, 0, 0, 1}};
+      auto point = [&](const Strided<const S, 3>& p, double* out) {
+        for (int i = 0; i < 2; ++i) out[i] = p.data[b * p.stride[0] + k * p.stride[1] + i * p.stride[2]];
+      };
+      auto matrix = [&](const Strided<const S, 4>& m, double* out) {
+        if (m.data == nullptr) return;
+        const S* at = m.data + b * m.stride[0] + k * m.stride[1];
+        for (int i = 0; i < 4; ++i) out[i] = at[i / 2 * m.stride[2] + i % 2 * m.stride[3]];
+      };
+      point(kp_source, a.source);
+      point(kp_driving, a.driving);
+      matrix(jac_source, a.source_jacobian);
+      matrix(jac_driving, a.driving_jacobian);
+      return a;
+    }
+  };
+  template <class S>
+  View<S> view() const {
+    return {strided<const S, 3>(kp_source), strided<const S, 3>(kp_driving), strided<const S, 4>(jac_source),
+            strided<const S, 4>(jac_driving)};
   }
 
   // (B, K) affine maps.
   template <class S>
   std::vector<math::Affine<S>> affines() const {
-    std::vector<math::Affine<S>> maps(batch() * count());
+    const View<S> anchors = view<S>();
+    const int64_t k = count();
+    std::vector<math::Affine<S>> maps(batch() * k);
     for (int64_t i = 0; i < int64_t(maps.size()); ++i) {
-      auto t = math::anchor_affine(at<S>(i / count(), i % count()));
+      auto t = math::anchor_affine(anchors.at(i / k, i % k));
       maps[i] = {S(t.xx), S(t.xy), S(t.yx), S(t.yy), S(t.x), S(t.y)};
     }
     return maps;
@@ -62,23 +73,26 @@ struct Anchors {
   template <class S>
   std::array<Tensor, 4> gradients(const std::vector<math::Affine<double>>& partials) const {
     std::array<Tensor, 4> out = empty_gradients();
-    auto write = [](const Tensor& tensor, int64_t i, const double* values, int n) {
-      if (tensor.numel() == 0) return;
-      for (int j = 0; j < n; ++j) static_cast<S*>(tensor.data_ptr())[i * n + j] = S(values[j]);
+    std::array<S*, 4> to;
+    for (int j = 0; j < 4; ++j) to[j] = static_cast<S*>(out[j].data_ptr());
+    auto write = [](S* tensor, int64_t i, const double* values, int n) {
+      for (int j = 0; j < n; ++j) tensor[i * n + j] = S(values[j]);
     };
-    int64_t parts = batch() * count() == 0 ? 0 : int64_t(partials.size()) / (batch() * count());
-    for (int64_t i = 0; i < batch() * count(); ++i) {
+    const View<S> anchors = view<S>();
+    const int64_t all = batch() * count(), parts = all == 0 ? 0 : int64_t(partials.size()) / all;
+    for (int64_t i = 0; i < all; ++i) {
       int64_t b = i / count(), k = i % count();
       math::Affine<double> g{};
       for (int64_t part = 0; part < parts; ++part) {
         const auto& s = partials[(b * parts + part) * count() + k];
         g = {g.xx + s.xx, g.xy + s.xy, g.yx + s.yx, g.yy + s.yy, g.x + s.x, g.y + s.y};
       }
-      auto by = math::anchor_affine_vjp(at<S>(b, k), g);
-      write(out[0], i, by.source, 2);
-      write(out[1], i, by.driving, 2);
-      write(out[2], i, by.source_jacobian, 4);
-      write(out[3], i, by.driving_jacobian, 4);
+      auto by = math::anchor_affine_vjp(anchors.at(b, k), g);
+      write(to[0], i, by.source, 2);
+      write(to[1], i, by.driving, 2);
+      if (!jac_source) continue;
+      write(to[2], i, by.source_jacobian, 4);
+      write(to[3], i, by.driving_jacobian, 4);
     }
     return out;
   }
