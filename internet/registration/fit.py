@@ -70,7 +70,7 @@ def register(
     anchors: int = 10,
     base: int = 128,
     steps: int = 150,
-    threshold: float = 0.05,
+    threshold: float | None = None,
     weights: Weights | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Registration:
@@ -84,7 +84,7 @@ def register(
         steps: of Adam. 0 returns the first guess.
         threshold: Eq. 5's soft threshold: a motion with less than this share of a pixel does not touch it,
             which is what makes the background exactly still. Used in the second half of the fit, so that
-            in the first half small shares may still grow.
+            in the first half small shares may still grow. None is half of what is allowed, 0.5/(K+1).
         weights: of the terms of the energy.
         progress: wraps the iterable of steps, for instance ``tqdm.tqdm``.
 
@@ -155,10 +155,11 @@ def fit(
     *,
     anchors: int = 10,
     steps: int = 150,
-    threshold: float = 0.05,
+    threshold: float | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Registration:
     """:func:`register` for a pair that is already prepared."""
+    threshold = 0.5 / (anchors + 1) if threshold is None else threshold
     motion = problem.first_guess(anchors)
     errors = {
         "identity": problem.errors(identity_field(*problem.base, problem.source.device)),

@@ -13,7 +13,7 @@ STILL = 0.0015
 #: How far a pixel may travel from where its group's motion takes it, in normalised units (1 pixel at 512).
 RESIDUAL = 2 * 1.0 / 512
 #: The typical radius of a group, in normalised units: groups compete for pixels by distance as well.
-EXTENT = 0.2
+EXTENT = 0.15
 #: Keeps the least squares of a tiny or straight group near "moves without turning" (units of EXTENT squared).
 RIDGE = 0.02
 #: Logits start within this range of the best one, so that softmax still passes gradients to all of them.
@@ -51,10 +51,11 @@ def initial_motion(
     weight = weight.reshape(-1)
     moving = (length > 2 * STILL) & (weight > 0.5) & (change > 0.5)
     moving = large_pieces(moving.reshape(base)).reshape(-1)
-    if int(moving.sum()) < anchors:
+    nothing_moves = int(moving.sum()) < anchors
+    if nothing_moves:
         moving = torch.ones_like(moving)
     motions = group(points[moving], displacement[moving], anchors)
-    cost = _cost(motions, points, displacement)
+    cost = _cost(motions, points, displacement) + LOGIT_RANGE * nothing_moves
     still = 0.5 * (change * length / RESIDUAL).square()[:, None]
     logits = _as_maps(-torch.cat([still, cost], dim=1), weight, base)
     matrix = motions.gradient + torch.eye(2)
@@ -79,7 +80,7 @@ def group(points: Tensor, displacement: Tensor, count: int, rounds: int = 12) ->
     Lloyd's alternation with affine maps in place of means: each point joins the map that predicts its
     motion best and lies near, then each map is refitted to its points by weighted least squares.
     """
-    centres = _far_apart(torch.cat([points / EXTENT, displacement / (4 * RESIDUAL)], dim=1), count)
+    centres = _far_apart(torch.cat([points / EXTENT, displacement / (8 * RESIDUAL)], dim=1), count)
     motions = LocalMotions(points[centres], displacement[centres], torch.zeros(count, 2, 2))
     for _ in range(rounds):
         nearest = _cost(motions, points, displacement).argmin(dim=1)
