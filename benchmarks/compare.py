@@ -1,0 +1,180 @@
+"""Fused, eager and torch.compile side by side: `python -m benchmarks.compare`.
+
+Prints a Markdown table. The README's is this one: `python -m benchmarks.compare --update-readme`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import eager, machine, memory, table, timing
+from benchmarks import workloads as work
+from benchmarks.case import Case, Function
+from benchmarks.workloads import Workload
+from internet import ops
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operator's workload, and the eager formulation it is compared with."""
+
+    workload: Workload
+    baseline: Function
+    note: str = ""
+
+
+def _row(workload: Workload) -> Row:
+    return Row(workload, getattr(eager, workload.operator))
+
+
+def quick_rows(shrink: int = 1) -> list[Row]:
+    """The five operators a training step spends its time in."""
+    return [
+        _row(work.affine_mixture(4, 128 // shrink)),
+        _row(work.upsample_motion(4, 128 // shrink)),
+        _row(work.confidence_warp(1, 128 // shrink, 4)),
+        _row(work.pyramid_warp(1, 128 // shrink)),
+        _row(work.masked_backwarp_loss(4, 512 // shrink)),
+    ]
+
+
+def all_rows(shrink: int = 1) -> list[Row]:
+    """All eight, in both layouts where they have one, and small calls, of which the overhead is the price."""
+    mixture = work.affine_mixture(4, 128 // shrink)
+    last = {"layout": "channels_last"}
+    return [
+        _row(mixture),
+        Row(mixture, eager.affine_mixture_one_matmul, "against one matmul"),
+        _row(work.affine_mixture(4, 128 // shrink, **last)),
+        _row(work.upsample_motion(4, 128 // shrink)),
+        _row(work.confidence_warp(1, 128 // shrink, 4)),
+        _row(work.confidence_warp(1, 128 // shrink, 4, **last)),
+        _row(work.pyramid_warp(1, 128 // shrink)),
+        _row(work.pyramid_warp(1, 128 // shrink, **last)),
+        _row(work.masked_backwarp_loss(4, 512 // shrink)),
+        _row(work.masked_backwarp_loss(4, 512 // shrink, **last)),
+        _row(work.anchor_features(4, 128 // shrink)),
+        _row(work.soft_argmax(4, 128 // shrink)),
+        _row(work.flow_confidence(4, 512 // shrink)),
+        _row(work.affine_mixture(1, 64 // shrink)),
+        _row(work.confidence_warp(1, 64 // shrink)),
+        _row(work.masked_backwarp_loss(1, 64 // shrink)),
+    ]
+
+
+def compare(
+    rows: Sequence[Row], device: torch.device, threads: Sequence[int], *, compiled: bool = True, seconds: float = 2.0
+) -> dict[str, Any]:
+    """Measure the rows; plain JSON types, which `benchmarks.table.render` takes."""
+    runs = []
+    for count in threads:
+        with _threads(count):
+            bandwidth = timing.peak_copy_bandwidth(device)
+            measured = [_measure(row, device, compiled, seconds) for row in rows]
+        runs.append({"threads": count, "copy_bandwidth": bandwidth, "rows": measured})
+    return {"machine": machine.describe(device), "runs": runs}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(row: Row, device: torch.device, compiled: bool, seconds: float) -> dict[str, Any]:
+    workload = row.workload
+    fused = getattr(ops, workload.operator)
+    print(f"{torch.get_num_threads()} threads: {workload} {row.note}", file=sys.stderr)
+    case = workload.case(device, fused)
+    contestants = {"fused": fused, "eager": row.baseline}
+    if compiled and (function := _compiled(row.baseline, case)):
+        contestants["compile"] = function
+    passes = {name: _measure_pass(name, case, contestants, device, seconds) for name in case.passes(fused)}
+    return {
+        "operator": workload.operator,
+        "note": row.note,
+        "shape": workload.shape,
+        "layout": workload.layout,
+        "dtype": str(workload.dtype).removeprefix("torch."),
+        "fused": is_fused(workload.operator, device),
+        "passes": passes,
+    }
+
+
+def is_fused(operator: str, device: torch.device) -> bool:
+    """Whether the device's own kernels serve the operator, or the reference in their place."""
+    status = ops.backends()[device.type]
+    return status.ready and operator not in status.fallbacks
+
+
+def _compiled(function: Function, case: Case) -> Function | None:
+    """For the case's shapes alone, which is the best torch.compile can do; None, said aloud, where it cannot."""
+    torch._dynamo.reset()
+    compiled: Function = torch.compile(function, dynamic=False)
+    try:
+        for run in case.passes(compiled).values():
+            run()
+    except Exception as error:  # any of a compiler's: the other columns are still worth having
+        print(f"  torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return None
+    return compiled
+
+
+def _measure_pass(
+    name: str, case: Case, contestants: dict[str, Function], device: torch.device, seconds: float
+) -> dict[str, Any]:
+    count = case.fewest_bytes(name)
+    runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in contestants.items()}
+    timings = timing.interleaved({**runs, "copy": timing.copy_of(count, device)}, device, seconds=seconds)
+    others = {key: measured for key, measured in timings.items() if key != "fused"}
+    return {
+        "bytes": count,
+        "seconds": {key: measured.median for key, measured in timings.items()},
+        "spread": {key: measured.spread for key, measured in timings.items()},
+        "over": {key: measured.over(timings["fused"]) for key, measured in others.items()},
+        "extra_memory": {key: memory.extra_peak(runs[key], device) for key in ("fused", "eager")},
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="five operators, one thread: under 90 s")
+    parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; 1 2, with --quick 1")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes a while")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there as well")
+    parser.add_argument(
+        "--update-readme", type=Path, nargs="?", const=Path("README.md"), metavar="FILE", help="put the table there"
+    )
+    parser.add_argument("--shrink", type=int, default=1, help=argparse.SUPPRESS)  # shapes for tests
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    args = _parser().parse_args(argv)
+    rows = (quick_rows if args.quick else all_rows)(args.shrink)
+    threads = args.threads or ([1] if args.quick else [1, 2])
+    seconds = 1.0 if args.quick else 2.0
+    report = compare(rows, torch.device(args.device), threads, compiled=not args.no_compile, seconds=seconds)
+    report["command"] = " ".join(["python -m benchmarks.compare", *(sys.argv[1:] if argv is None else argv)])
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(text := table.render(report))
+    if args.update_readme:
+        table.update(args.update_readme, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""What the field writes: each operator as model code has it, in eager torch.
+
+The baselines of every comparison, and what `torch.compile` is given to compile. Signatures are those of the
+operators; results equal theirs to rounding, which a test asserts. Formulations are those of first-order-motion
+and its descendants, of which each step is one torch call and so one pass over memory. The conventions are ours
+(`align_corners`), so that the results can be compared.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHARBONNIER_EPSILON = 1e-3
+
+
+def _axis(size: int, align_corners: bool, like: Tensor) -> Tensor:
+    index = torch.arange(size, device=like.device, dtype=like.dtype)
+    return 2 * (index / (size - 1)) - 1 if align_corners else (2 * index + 1) / size - 1
+
+
+def _identity_grid(height: int, width: int, align_corners: bool, like: Tensor) -> Tensor:
+    """(H, W, 2), x first."""
+    x = _axis(width, align_corners, like).view(1, -1).repeat(height, 1)
+    y = _axis(height, align_corners, like).view(-1, 1).repeat(1, width)
+    return torch.cat([x.unsqueeze(2), y.unsqueeze(2)], 2)
+
+
+def _sparse_motions(
+    grid: Tensor, kp_source: Tensor, kp_driving: Tensor, jac_source: Tensor | None, jac_driving: Tensor | None
+) -> Tensor:
+    """The K+1 local motions at every pixel of grid (H, W, 2), background first: (B, K+1, H, W, 2)."""
+    batch, anchors, _ = kp_source.shape
+    height, width, _ = grid.shape
+    grid = grid.view(1, 1, height, width, 2)
+    moved = grid - kp_driving.view(batch, anchors, 1, 1, 2)
+    if jac_source is not None and jac_driving is not None:
+        jacobian = torch.matmul(jac_source, torch.inverse(jac_driving))
+        jacobian = jacobian.unsqueeze(2).unsqueeze(2).repeat(1, 1, height, width, 1, 1)
+        moved = torch.matmul(jacobian, moved.unsqueeze(-1)).squeeze(-1)
+    moved = moved + kp_source.view(batch, anchors, 1, 1, 2)
+    return torch.cat([grid.repeat(batch, 1, 1, 1, 1), moved], dim=1)
+
+
+def _soft_threshold(weights: Tensor, threshold: float) -> Tensor:
+    if threshold == 0:
+        return weights
+    weights = F.relu(weights - threshold)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def affine_mixture(
+    logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    threshold: float = 0.0,
+    align_corners: bool = False,
+) -> Tensor:
+    """First-order-motion's dense motion: a 2x2 matmul for each pixel and anchor, then the softmax mixture."""
+    height, width = logits.shape[2:]
+    grid = _identity_grid(height, width, align_corners, like=kp_source)
+    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving)
+    weights = _soft_threshold(F.softmax(logits, dim=1, dtype=motions.dtype), threshold).unsqueeze(2)
+    field = (motions.permute(0, 1, 4, 2, 3) * weights).sum(dim=1)
+    return field.permute(0, 2, 3, 1)
+
+
+def affine_mixture_one_matmul(
+    logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    threshold: float = 0.0,
+    align_corners: bool = False,
+) -> Tensor:
+    """The same by algebra, which the field does not write: mix the K+1 affine maps, then apply the mixture once.
+
+    The sum of w_k (A_k z + c_k) is (sum of w_k A_k) z + (sum of w_k c_k): one matrix product of the weights
+    with the 6 numbers of each anchor replaces the motions at every pixel and anchor.
+    """
+    batch, anchors, _ = kp_source.shape
+    height, width = logits.shape[2:]
+    matrix = torch.eye(2, dtype=kp_source.dtype, device=kp_source.device).expand(batch, anchors, 2, 2)
+    if jac_source is not None and jac_driving is not None:
+        matrix = torch.matmul(jac_source, torch.inverse(jac_driving))
+    offset = kp_source.unsqueeze(-1) - torch.matmul(matrix, kp_driving.unsqueeze(-1))
+    affine = torch.cat([matrix, offset], dim=3)  # (B, K, 2, 3): [A | c]
+    affine = torch.cat([torch.eye(2, 3, dtype=affine.dtype, device=affine.device).expand(batch, 1, 2, 3), affine], 1)
+    weights = _soft_threshold(F.softmax(logits, dim=1, dtype=affine.dtype), threshold)
+    mixed = torch.bmm(affine.flatten(2).transpose(1, 2), weights.flatten(2)).view(batch, 2, 3, height, width)
+    x = _axis(width, align_corners, like=affine)
+    y = _axis(height, align_corners, like=affine).unsqueeze(1)
+    field = mixed[:, :, 0] * x + mixed[:, :, 1] * y + mixed[:, :, 2]
+    return field.permute(0, 2, 3, 1)
+
+
+def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """`F.interpolate` of the field, which wants channels first, and of the map."""
+    flow = _upsample(flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return flow, None if confidence is None else _upsample(confidence)
+
+
+def _upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def confidence_warp(
+    features: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """Interpolate, `grid_sample`, multiply."""
+    while flow.shape[1] < features.shape[2]:
+        flow, confidence = upsample_motion(flow, confidence)
+    warped = _grid_sample(features, flow, padding_mode, align_corners)
+    warped = warped if confidence is None else warped * confidence
+    return warped.to(features.dtype)
+
+
+def _grid_sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
+    """In the wider of the two dtypes, as autocast has it for half-precision images and a float32 grid."""
+    dtype = torch.promote_types(image.dtype, grid.dtype)
+    return F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode=padding_mode, align_corners=align_corners)
+
+
+def pyramid_warp(
+    features: Sequence[Tensor],
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> list[Tensor]:
+    """The levels from coarse to fine, the motion upsampled once between one and the next."""
+    warped: dict[int, Tensor] = {}
+    for index in sorted(range(len(features)), key=lambda i: features[i].shape[2]):
+        while flow.shape[1] < features[index].shape[2]:
+            flow, confidence = upsample_motion(flow, confidence)
+        warped[index] = confidence_warp(
+            features[index], flow, confidence, padding_mode=padding_mode, align_corners=align_corners
+        )
+    return [warped[index] for index in range(len(features))]
+
+
+def _pixel_grid(flow: Tensor) -> Tensor:
+    """The pixel positions (1, 2, H, W)."""
+    height, width = flow.shape[2:]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, -1).repeat(height, 1)
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype).view(-1, 1).repeat(1, width)
+    return torch.stack([x, y]).unsqueeze(0)
+
+
+def _backwarp(image: Tensor, flow: Tensor, padding_mode: str) -> Tensor:
+    """The image sampled where the optical flow leads, as the flow networks have it."""
+    height, width = flow.shape[2:]
+    position = _pixel_grid(flow) + flow
+    x = (2 * position[:, 0] + 1) / width - 1
+    y = (2 * position[:, 1] + 1) / height - 1
+    return _grid_sample(image, torch.stack([x, y], dim=3), padding_mode, align_corners=False)
+
+
+def _inside(flow: Tensor) -> Tensor:
+    height, width = flow.shape[2:]
+    x, y = (_pixel_grid(flow) + flow).unbind(1)
+    return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).unsqueeze(1)
+
+
+def masked_backwarp_loss(
+    output: Tensor,
+    target: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    norm: str = "l1",
+    reduction: str = "mean",
+    padding_mode: str = "border",
+) -> Tensor:
+    """Interpolate the mask, warp the frame by `grid_sample`, subtract, multiply, take the norm."""
+    warped = _backwarp(output, flow, "border" if padding_mode == "border" else "zeros")
+    difference = warped - target
+    if confidence is not None:
+        while confidence.shape[2] < output.shape[2]:
+            confidence = _upsample(confidence)
+        difference = difference * confidence
+    if norm == "l1":
+        penalty = difference.abs()
+    elif norm == "l2":
+        penalty = difference**2
+    else:
+        penalty = torch.sqrt(difference**2 + CHARBONNIER_EPSILON**2)
+    if padding_mode == "valid":
+        penalty = penalty * _inside(flow)
+    if reduction == "none":
+        return penalty.sum(dim=1, keepdim=True)
+    return penalty.sum() if reduction == "sum" else penalty.mean()
+
+
+def flow_confidence(
+    flow_forward: Tensor,
+    flow_backward: Tensor,
+    *,
+    consistency: tuple[float, float] = (0.01, 0.5),
+    boundary: tuple[float, float] | None = (0.01, 0.002),
+) -> Tensor:
+    """Forward-backward consistency and motion boundaries, as the video-stylisation codes have them."""
+    returned = _backwarp(flow_backward, flow_forward, "zeros")
+    squared = (flow_forward**2).sum(1, keepdim=True)
+    mismatch = ((flow_forward + returned) ** 2).sum(1, keepdim=True)
+    occluded = mismatch > consistency[0] * (squared + (returned**2).sum(1, keepdim=True)) + consistency[1]
+    unreliable = occluded | ~_inside(flow_forward)
+    if boundary is not None:
+        dx = F.pad(flow_forward[:, :, :, 1:] - flow_forward[:, :, :, :-1], (0, 1, 0, 0))
+        dy = F.pad(flow_forward[:, :, 1:] - flow_forward[:, :, :-1], (0, 0, 0, 1))
+        gradient = (dx**2 + dy**2).sum(1, keepdim=True)
+        unreliable = unreliable | (gradient > boundary[0] * squared + boundary[1])
+    return (~unreliable).to(flow_forward.dtype)
+
+
+def soft_argmax(
+    logits: Tensor,
+    jacobian_map: Tensor | None = None,
+    *,
+    temperature: float = 0.1,
+    align_corners: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """First-order-motion's key-point detector after its convolutions: softmax, then expectations over the grid."""
+    batch, anchors, height, width = logits.shape
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # as autocast has softmax
+    heatmap = F.softmax(logits.reshape(batch, anchors, -1) / temperature, dim=2, dtype=dtype)
+    heatmap = heatmap.view(batch, anchors, height, width)
+    grid = _identity_grid(height, width, align_corners, like=heatmap).unsqueeze(0).unsqueeze(0)
+    kp = (heatmap.unsqueeze(-1) * grid).sum(dim=(2, 3))
+    if jacobian_map is None:
+        return kp, None
+    jacobian = heatmap.unsqueeze(2) * jacobian_map.reshape(batch, -1, 4, height, width)
+    return kp, jacobian.view(batch, anchors, 4, -1).sum(dim=-1).view(batch, anchors, 2, 2)
+
+
+def _gaussian(kp: Tensor, grid: Tensor, variance: float) -> Tensor:
+    """First-order-motion's kp2gaussian: (B, K, 2) -> (B, K, H, W)."""
+    batch, anchors, _ = kp.shape
+    grid = grid.unsqueeze(0).unsqueeze(0).repeat(batch, anchors, 1, 1, 1)
+    away = grid - kp.view(batch, anchors, 1, 1, 2)
+    return torch.exp(-0.5 * (away**2).sum(-1) / variance)
+
+
+def anchor_features(
+    source: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    *,
+    variance: float = 0.01,
+    align_corners: bool = False,
+    grid_align_corners: bool | None = None,
+) -> Tensor:
+    """First-order-motion's heat-map representation and deformed source, concatenated."""
+    batch, channels, height, width = source.shape
+    anchors = kp_source.shape[1]
+    grid = _identity_grid(
+        height, width, align_corners if grid_align_corners is None else grid_align_corners, like=kp_source
+    )
+    heatmap = _gaussian(kp_driving, grid, variance) - _gaussian(kp_source, grid, variance)
+    background = torch.zeros(batch, 1, height, width, dtype=heatmap.dtype, device=heatmap.device)
+    heatmap = torch.cat([background, heatmap], dim=1).unsqueeze(2)
+    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving)
+    repeated = source.unsqueeze(1).repeat(1, anchors + 1, 1, 1, 1).view(-1, channels, height, width)
+    deformed = _grid_sample(repeated, motions.view(-1, height, width, 2), "zeros", align_corners)
+    deformed = deformed.view(batch, anchors + 1, channels, height, width)
+    return torch.cat([heatmap, deformed], dim=2).view(batch, -1, height, width).to(source.dtype)

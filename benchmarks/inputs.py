@@ -1,0 +1,74 @@
+"""Random inputs of the operators, and the walk over tensors in nested arguments and results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from internet.ops.reference import identity_grid, motion_dtype
+
+ANCHORS = 10
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+Inputs = dict[str, Any]
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """All tensors in nested lists, tuples and mappings; None is skipped."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = value.values()
+    return [] if value is None else [tensor for item in value for tensor in tensors(item)]
+
+
+def size_in_bytes(value: Any) -> int:
+    """Of all tensors in `value`."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors(value))
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes random tensors of one dtype, layout and device, the same ones every time."""
+
+    dtype: torch.dtype
+    layout: str
+    device: torch.device
+    generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+
+    def data(self, *shape: int) -> Tensor:
+        values = torch.randn(*shape, generator=self.generator)
+        return values.to(self.device, self.dtype).contiguous(memory_format=LAYOUTS[self.layout])
+
+    def coordinates(self, values: Tensor) -> Tensor:
+        return values.to(self.device, motion_dtype(self.dtype)).contiguous()
+
+    def confidence(self, batch: int, size: int) -> Tensor:
+        return self.coordinates(torch.rand(batch, 1, size, size, generator=self.generator))
+
+    def _smooth(self, batch: int, size: int) -> Tensor:
+        """(B, 2, size, size), of unit variance at a few knots."""
+        knots = torch.randn(batch, 2, 5, 5, generator=self.generator)
+        return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
+
+    def motion_field(self, batch: int, size: int) -> Tensor:
+        still = identity_grid(size, size, align_corners=False, like=torch.empty(0))
+        return self.coordinates(still + 0.1 * self._smooth(batch, size).permute(0, 2, 3, 1))
+
+    def optical_flow(self, batch: int, size: int) -> Tensor:
+        return self.coordinates(4.0 * self._smooth(batch, size))
+
+    def anchors(self, batch: int) -> Inputs:
+        """Anchors all over the frame; Jacobians near the identity, as they are at the start of training."""
+
+        def jacobian() -> Tensor:
+            return torch.eye(2) + 0.1 * torch.randn(batch, ANCHORS, 2, 2, generator=self.generator)
+
+        def points() -> Tensor:
+            return 1.6 * torch.rand(batch, ANCHORS, 2, generator=self.generator) - 0.8
+
+        made = {"kp_source": points(), "kp_driving": points(), "jac_source": jacobian(), "jac_driving": jacobian()}
+        return {name: self.coordinates(values) for name, values in made.items()}

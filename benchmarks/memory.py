@@ -1,0 +1,51 @@
+"""Peak memory of a call, beyond what it returns."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks.inputs import size_in_bytes
+
+PROCESS = Path("/proc/self")
+
+
+def extra_peak(function: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes in use at the worst moment of a call, less those before it, less the tensors it returns.
+
+    On CUDA these are the bytes of torch's allocator, exactly. On the CPU they are the process's resident memory,
+    and so include scratch that does not come from torch (kernels' own, math libraries'), to a few hundred
+    kilobytes; memory that a library keeps from earlier calls was there before. None where the system does
+    not tell (Linux does).
+    """
+    function()
+    if device.type == "cuda":
+        return _cuda_peak(function)
+    return _resident_peak(function)
+
+
+def _cuda_peak(function: Callable[[], object]) -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    returned = function()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before - size_in_bytes(returned)
+
+
+def _resident_peak(function: Callable[[], object]) -> int | None:
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # freed memory that still is resident would hide what the call uses
+        before = _resident("VmRSS")
+        (PROCESS / "clear_refs").write_text("5")  # the high-water mark starts anew
+        returned = function()
+        peak = _resident("VmHWM")
+    except (OSError, AttributeError, KeyError):
+        return None
+    return max(0, peak - before - size_in_bytes(returned))
+
+
+def _resident(entry: str) -> int:
+    fields = dict(line.split(":", 1) for line in (PROCESS / "status").read_text().splitlines())
+    return 1024 * int(fields[entry].split()[0])

@@ -1,0 +1,87 @@
+"""The comparison as Markdown, and its place in the README."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+START = "<!-- benchmark table: start -->"
+END = "<!-- benchmark table: end -->"
+
+HEADER = (
+    "| operator | shape, layout | pass | fused | over eager | over torch.compile | over memcpy "
+    "| extra memory: fused, eager |\n"
+    "|---|---|---|--:|--:|--:|--:|--:|"
+)
+LEGEND = (
+    "Eager is what the field writes (`benchmarks/eager.py`), torch.compile is that, compiled. All run in turn in one\n"
+    "process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator is. *Over\n"
+    "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must. *Extra\n"
+    "memory*: at the peak, beyond inputs, outputs and gradients."
+)
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The report of `benchmarks.compare` in Markdown: the machine, then one table for each number of threads."""
+    machine = report["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; "
+        f"kernels for {machine['instruction set']}; internet {machine['internet']}, torch {machine['torch']}.",
+        f"Backend {machine['backend']}.",
+        "",
+        LEGEND,
+    ]
+    for run in report["runs"]:
+        copied = f"a large copy moves {run['copy_bandwidth'] / 1e9:.0f} GB/s"
+        lines += ["", f"**{_threads(run['threads'])}** ({copied}):", "", HEADER]
+        lines += [line for row in run["rows"] for line in _lines(row)]
+    lines += ["", f"Written by `{report['command']}`."]
+    return "\n".join(lines)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread" if count == 1 else f"{count} threads"
+
+
+def _lines(row: Mapping[str, Any]) -> list[str]:
+    name = f"`{row['operator']}`" + (f" {row['note']}" if row["note"] else "")
+    name += "" if row["fused"] else " (fallback)"
+    what = f"{row['shape']}, {row['layout']}" + ("" if row["dtype"] == "float32" else f", {row['dtype']}")
+    return [
+        f"| {name} | {what} | {passed} | {_time(result['seconds']['fused'])} "
+        f"| {_times(result['over'].get('eager'))} | {_times(result['over'].get('compile'))} "
+        f"| {_times(1 / result['over']['copy'])} | {_memory(result['extra_memory'])} |"
+        for passed, result in row["passes"].items()
+    ]
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return "–"
+    return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2f}×"
+
+
+def _memory(extra: Mapping[str, int | None]) -> str:
+    return ", ".join("–" if count is None else f"{count / 2**20:.1f} MiB" for count in extra.values())
+
+
+def update(readme: Path, table: str) -> None:
+    """Replace what stands between the two markers.
+
+    Raises:
+        ValueError: the file does not hold each marker once, in order; it is left as it is.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ValueError(f"{readme}: expected one line {START} and after it one line {END}")
+    before, after = text[: text.index(START)], text[text.index(END) :]
+    readme.write_text(f"{before}{START}\n\n{table}\n\n{after}", encoding="utf-8")
+
+
+def cells(table: str) -> Sequence[Sequence[str]]:
+    """The cells of every data row of the Markdown tables in a text."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    return [row for row in rows if row[0] != "operator" and not row[0].startswith("---")]

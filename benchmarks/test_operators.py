@@ -1,0 +1,125 @@
+"""The suites: operator × implementation × dtype × layout × shape × pass, by pytest-benchmark.
+
+`python -m pytest benchmarks`; `-k "pyramid_warp and cpu"` selects, `--benchmark-autosave` and `--benchmark-compare`
+keep and compare. Every entry's `extra_info` says what the bare time does not: bytes moved, the bandwidth that is,
+its fraction of a copy's in the same run, extra memory, and on NVIDIA energy, power and clocks.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks import eager, memory, nvidia, timing
+from benchmarks import workloads as work
+from benchmarks.workloads import Workload
+from internet import ops
+
+SECONDS = 0.5
+"""For one entry."""
+
+
+def _workloads() -> Iterator[Workload]:
+    """Paper shapes in both layouts, the big three in half precision too, and small shapes."""
+    last: dict[str, Any] = {"layout": "channels_last"}
+    yield work.upsample_motion(4, 128)
+    yield work.flow_confidence(4, 512)
+    for layout in ({}, last):
+        for batch in (1, 4):
+            yield work.affine_mixture(batch, 128, **layout)
+            yield work.masked_backwarp_loss(batch, 512, **layout)
+        yield work.soft_argmax(4, 128, **layout)
+        yield work.anchor_features(4, 128, **layout)
+        yield work.confidence_warp(1, 128, 4, **layout)
+        yield work.pyramid_warp(1, 128, **layout)
+        for dtype in (torch.bfloat16, torch.float16):
+            yield work.affine_mixture(4, 128, dtype=dtype, **layout)
+            yield work.pyramid_warp(1, 128, dtype=dtype, **layout)
+            yield work.masked_backwarp_loss(1, 512, dtype=dtype, **layout)
+    for small in (
+        work.affine_mixture,
+        work.upsample_motion,
+        work.confidence_warp,
+        work.pyramid_warp,
+        work.masked_backwarp_loss,
+        work.flow_confidence,
+        work.soft_argmax,
+        work.anchor_features,
+    ):
+        yield small(1, 64)
+        yield small(1, 64, dtype=torch.float64)
+
+
+def _implementations(workload: Workload) -> Iterator[tuple[str, torch.device]]:
+    """What there is for it on each device: every backend that is ready, and what the field writes."""
+    for kind in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
+        device = torch.device(kind)
+        for name, status in ops.backends().items():
+            if status.ready and name in (kind, "triton" if kind == "cuda" else kind):
+                yield "reference" if workload.operator in status.fallbacks else name, device
+        yield "eager", device
+
+
+def _entries() -> Iterator[Any]:
+    for workload in _workloads():
+        for name, device in _implementations(workload):
+            for passed in ("forward", "forward+backward") if workload.trained else ("forward",):
+                label = name if name == device.type else f"{name}-on-{device.type}"
+                yield pytest.param(workload, name, device, passed, id=f"{workload}-{label}-{passed}")
+
+
+@pytest.mark.parametrize(("workload", "implementation", "device", "passed"), list(_entries()))
+def test_operator(
+    benchmark: BenchmarkFixture, workload: Workload, implementation: str, device: torch.device, passed: str
+) -> None:
+    benchmark.group = f"{workload} {passed} on {device.type}"
+    function = getattr(eager if implementation == "eager" else ops, workload.operator)
+    with nullcontext() if implementation == "eager" else ops.backend(implementation):
+        case = workload.case(device, function)
+        run = case.passes(function)[passed]
+        moved = case.fewest_bytes(passed)
+        if not benchmark.enabled:  # that it runs is all that is asked
+            benchmark(run)
+            return
+        seconds, copy_seconds = _medians(run, moved, device)
+        benchmark.extra_info |= {
+            "bytes": moved,
+            "GB/s": moved / seconds / 1e9,
+            "fraction of copy": copy_seconds / seconds,
+            "extra memory": memory.extra_peak(run, device),
+            "threads": torch.get_num_threads(),
+            **(_power(run, device) if device.type == "cuda" else {}),
+        }
+        iterations = max(1, round(timing.SHORTEST_SAMPLE / seconds))
+        rounds = min(max(5, round(SECONDS / (seconds * iterations))), 100)
+        benchmark.pedantic(_synchronous(run, device), rounds=rounds, iterations=iterations, warmup_rounds=1)
+
+
+def _medians(run: Callable[[], object], moved: int, device: torch.device) -> tuple[float, float]:
+    """Seconds of a call and of a copy of as many bytes, measured in turn."""
+    runs = {"run": run, "copy": timing.copy_of(moved, device)}
+    timings = timing.interleaved(runs, device, seconds=SECONDS / 2)
+    return timings["run"].median, timings["copy"].median
+
+
+def _power(run: Callable[[], object], device: torch.device) -> dict[str, Any]:
+    try:
+        return asdict(nvidia.measure(run, device))
+    except nvidia.NotAvailable as reason:
+        return {"energy": str(reason)}
+
+
+def _synchronous(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """The clock of pytest-benchmark does not wait for a GPU."""
+    if device.type != "cuda":
+        return run
+
+    def wait() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    return wait

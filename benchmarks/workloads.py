@@ -1,0 +1,134 @@
+"""What is measured: the operators at named shapes, layouts and dtypes.
+
+Layout and dtype are those of the data (logits, features, frames); coordinates are float32, or float64 beside
+float64 data, as under autocast. Flows are smooth, as those of a network or a flow method are: what is a pixel
+apart in the output then reads about a pixel apart in the input.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from benchmarks.case import Case, Function
+from benchmarks.inputs import ANCHORS, Inputs, Maker
+
+PYRAMID = {1: 256, 2: 128, 4: 64}
+"""Channels of the paper's feature maps by their size over that of the motion field."""
+
+ANCHOR_NAMES = ("kp_source", "kp_driving", "jac_source", "jac_driving")
+MOTION_NAMES = ("flow", "confidence")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One operator on inputs of one shape, layout and dtype."""
+
+    operator: str
+    shape: str
+    make: Callable[[Maker], Inputs] = field(repr=False)
+    trained: tuple[str, ...]
+    """The inputs whose gradients training asks for."""
+    layout: str = "contiguous"
+    dtype: torch.dtype = torch.float32
+
+    def __str__(self) -> str:
+        shape = self.shape.replace(" ", ",").replace("²", "")
+        return f"{self.operator}-{shape}-{self.layout}-{str(self.dtype).removeprefix('torch.')}"
+
+    def case(self, device: torch.device, function: Function) -> "Case":
+        """The tensors, with outputs as `function` shapes them."""
+        return Case(self.make(Maker(self.dtype, self.layout, device)), self.trained, function)
+
+
+def affine_mixture(batch: int, size: int, **options: Any) -> Workload:
+    """Eq. 5 at the base size, with Jacobians."""
+
+    def make(maker: Maker) -> Inputs:
+        return {"logits": maker.data(batch, ANCHORS + 1, size, size), **maker.anchors(batch)}
+
+    shape = f"B={batch} K={ANCHORS} {size}²"
+    return Workload("affine_mixture", shape, make, ("logits", *ANCHOR_NAMES), **options)
+
+
+def upsample_motion(batch: int, size: int, **options: Any) -> Workload:
+    """One progressive step from `size`."""
+
+    def make(maker: Maker) -> Inputs:
+        return {"flow": maker.motion_field(batch, size), "confidence": maker.confidence(batch, size)}
+
+    return Workload("upsample_motion", f"B={batch} {size}²", make, MOTION_NAMES, **options)
+
+
+def confidence_warp(batch: int, size: int, ratio: int = 1, **options: Any) -> Workload:
+    """Eq. 6 at one level: features `ratio` times the size of the field."""
+    channels = PYRAMID[ratio]
+
+    def make(maker: Maker) -> Inputs:
+        return {
+            "features": maker.data(batch, channels, ratio * size, ratio * size),
+            "flow": maker.motion_field(batch, size),
+            "confidence": maker.confidence(batch, size),
+        }
+
+    shape = f"B={batch} {channels}@{ratio * size}²"
+    return Workload("confidence_warp", shape, make, ("features", *MOTION_NAMES), **options)
+
+
+def pyramid_warp(batch: int, size: int, **options: Any) -> Workload:
+    """Eq. 6 at the three levels of the paper, from the base size up."""
+
+    def make(maker: Maker) -> Inputs:
+        return {
+            "features": [maker.data(batch, c, ratio * size, ratio * size) for ratio, c in PYRAMID.items()],
+            "flow": maker.motion_field(batch, size),
+            "confidence": maker.confidence(batch, size),
+        }
+
+    shape = f"B={batch} " + "+".join(f"{c}@{ratio * size}²" for ratio, c in PYRAMID.items())
+    return Workload("pyramid_warp", shape, make, ("features", *MOTION_NAMES), **options)
+
+
+def masked_backwarp_loss(batch: int, size: int, **options: Any) -> Workload:
+    """Eq. 4 on frames of `size`, the mask at a quarter of it; the target and the flow are data."""
+
+    def make(maker: Maker) -> Inputs:
+        return {
+            "output": maker.data(batch, 3, size, size),
+            "target": maker.data(batch, 3, size, size),
+            "flow": maker.optical_flow(batch, size),
+            "confidence": maker.confidence(batch, size // 4),
+        }
+
+    shape = f"B={batch} 3@{size}² mask {size // 4}²"
+    return Workload("masked_backwarp_loss", shape, make, ("output", "confidence"), **options)
+
+
+def flow_confidence(batch: int, size: int, **options: Any) -> Workload:
+    """Eq. 3's mask; it has no gradient."""
+
+    def make(maker: Maker) -> Inputs:
+        forward = maker.optical_flow(batch, size)
+        return {"flow_forward": forward, "flow_backward": -forward + 0.1 * maker.optical_flow(batch, size)}
+
+    return Workload("flow_confidence", f"B={batch} {size}²", make, (), **options)
+
+
+def soft_argmax(batch: int, size: int, **options: Any) -> Workload:
+    """Anchors and Jacobians out of heat maps at the base size."""
+
+    def make(maker: Maker) -> Inputs:
+        maps = maker.data(batch, 4 * ANCHORS, size, size).unflatten(1, (ANCHORS, 4))
+        return {"logits": maker.data(batch, ANCHORS, size, size), "jacobian_map": maps}
+
+    return Workload("soft_argmax", f"B={batch} K={ANCHORS} {size}²", make, ("logits", "jacobian_map"), **options)
+
+
+def anchor_features(batch: int, size: int, **options: Any) -> Workload:
+    """The dense-motion network's input at the base size; the source frame is data."""
+
+    def make(maker: Maker) -> Inputs:
+        return {"source": maker.data(batch, 3, size, size), **maker.anchors(batch)}
+
+    return Workload("anchor_features", f"B={batch} K={ANCHORS} C=3 {size}²", make, ANCHOR_NAMES, **options)

@@ -1,0 +1,256 @@
+"""The benchmarks measure what they say: eager baselines compute the operators, bytes are counted right.
+
+Nothing here asserts a time.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import compare, eager, memory, nvidia, table, timing
+from benchmarks import workloads as work
+from benchmarks.case import Case
+from benchmarks.inputs import size_in_bytes, tensors
+from benchmarks.workloads import Workload
+from internet import ops
+
+CPU = torch.device("cpu")
+
+SMALL: list[Callable[..., Workload]] = [
+    work.affine_mixture,
+    work.upsample_motion,
+    work.confidence_warp,
+    work.pyramid_warp,
+    work.masked_backwarp_loss,
+    work.flow_confidence,
+    work.soft_argmax,
+    work.anchor_features,
+]
+
+
+def _reference(operator: str) -> Callable[..., Any]:
+    def call(**inputs: Any) -> Any:
+        with ops.backend("reference"):
+            return getattr(ops, operator)(**inputs)
+
+    return call
+
+
+def _case(workload: Workload) -> Case:
+    return workload.case(CPU, _reference(workload.operator))
+
+
+def _assert_equal_with_gradients(workload: Workload, baseline: Callable[..., Any], **options: Any) -> None:
+    specification = _reference(workload.operator)
+    case = _case(workload)
+    for name in case.passes(specification):
+        got, expected = (
+            tensors(case.passes(lambda function=function, **inputs: function(**inputs, **options))[name]())
+            for function in (baseline, specification)
+        )
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("make", SMALL)
+def test_eager_equals_the_reference(make: Callable[..., Workload], layout: str) -> None:
+    workload = make(2, 12, dtype=torch.float64, layout=layout)
+    _assert_equal_with_gradients(workload, getattr(eager, workload.operator))
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (work.affine_mixture, {"threshold": 0.05, "align_corners": True}),
+        (work.affine_mixture, {"jac_source": None, "jac_driving": None}),
+        (work.confidence_warp, {"padding_mode": "border", "align_corners": True}),
+        (work.pyramid_warp, {"padding_mode": "border", "align_corners": True}),
+        (work.masked_backwarp_loss, {"norm": "l2", "reduction": "none", "padding_mode": "zeros"}),
+        (work.masked_backwarp_loss, {"norm": "charbonnier", "reduction": "sum", "padding_mode": "valid"}),
+        (work.flow_confidence, {"boundary": None}),
+        (work.soft_argmax, {"temperature": 0.5, "align_corners": True}),
+        (work.anchor_features, {"variance": 0.05, "align_corners": True, "grid_align_corners": False}),
+    ],
+)
+def test_eager_takes_the_operators_options(make: Callable[..., Workload], options: dict[str, Any]) -> None:
+    workload = make(2, 12, dtype=torch.float64)
+    case = _case(workload)
+    arguments = case.inputs | options
+    functions = (getattr(eager, workload.operator), _reference(workload.operator))
+    got, expected = (tensors(function(**arguments)) for function in functions)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.05])
+def test_the_one_matmul_form_equals_the_reference(threshold: float) -> None:
+    workload = work.affine_mixture(2, 12, dtype=torch.float64)
+    _assert_equal_with_gradients(workload, eager.affine_mixture_one_matmul, threshold=threshold)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", SMALL)
+def test_eager_runs_in_half_precision(make: Callable[..., Workload], dtype: torch.dtype) -> None:
+    workload = make(1, 12, dtype=dtype)
+    case = _case(workload)
+    got = tensors(getattr(eager, workload.operator)(**case.inputs))
+    assert [(t.shape, t.dtype) for t in got] == [(t.shape, t.dtype) for t in case.outputs_like]
+
+
+def test_the_fewest_bytes_of_a_mixture_counted_by_hand() -> None:
+    case = _case(work.affine_mixture(2, 8))
+    logits, anchors, field = 4 * 2 * 11 * 8 * 8, 4 * 2 * 10 * (2 + 2 + 4 + 4), 4 * 2 * 8 * 8 * 2
+    forward = logits + anchors + field
+    assert case.fewest_bytes("forward") == forward
+    # the gradient of the field, the inputs again; the gradients of logits and anchors
+    assert case.fewest_bytes("forward+backward") == forward + field + 2 * (logits + anchors)
+
+
+def test_the_fewest_bytes_of_a_half_precision_loss_counted_by_hand() -> None:
+    case = _case(work.masked_backwarp_loss(1, 16, dtype=torch.bfloat16))
+    frame, flow, mask, loss = 2 * 3 * 16 * 16, 4 * 2 * 16 * 16, 4 * 4 * 4, 4
+    forward = 2 * frame + flow + mask + loss
+    assert case.fewest_bytes("forward") == forward
+    # the target and the flow are data: no gradient is written for them
+    assert case.fewest_bytes("forward+backward") == forward + loss + (2 * frame + flow + mask) + (frame + mask)
+
+
+def test_every_trained_input_gets_its_gradient_and_the_rest_none() -> None:
+    workload = work.pyramid_warp(1, 4)
+    case = _case(workload)
+    _outputs, gradients = case.passes(eager.pyramid_warp)["forward+backward"]()
+    assert [g.shape for g in gradients] == [t.shape for t in tensors(case.inputs)]
+    assert "forward+backward" not in _case(work.flow_confidence(1, 4)).passes(len)
+
+
+def test_a_workload_is_the_same_every_time() -> None:
+    first, second = (_case(work.anchor_features(1, 8)).inputs for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_timing_runs_in_turn_and_gives_medians() -> None:
+    calls: list[str] = []
+
+    def function(name: str) -> Callable[[], None]:
+        def call() -> None:
+            calls.append(name)
+            time.sleep(2 * timing.SHORTEST_SAMPLE)
+
+        return call
+
+    timings = timing.interleaved({name: function(name) for name in "ab"}, CPU, seconds=0, rounds=7)
+    assert set(timings) == {"a", "b"}
+    assert "".join(calls).endswith("ab" * 5)
+    assert all(len(measured.samples) == 5 for measured in timings.values())  # past its seconds, no sixth round
+    assert all(min(measured.samples) <= measured.median <= max(measured.samples) for measured in timings.values())
+
+
+def test_short_calls_are_repeated_within_a_sample() -> None:
+    calls: list[int] = []
+    measured = timing.interleaved({"short": lambda: calls.append(1)}, CPU, seconds=0)["short"]
+    assert len(calls) > 2 * len(measured.samples)
+
+
+def test_a_timing_is_its_median_and_its_ratio_is_taken_round_by_round() -> None:
+    slow_machine_in_the_middle = timing.Timing((1.0, 1.0, 10.0, 10.0, 1.2))
+    other = timing.Timing((2.0, 2.0, 20.0, 20.0, 2.4))
+    assert slow_machine_in_the_middle.median == 1.2
+    assert other.over(slow_machine_in_the_middle) == 2.0
+    assert slow_machine_in_the_middle.spread == pytest.approx((10 - 1) / 1.2)
+    assert timing.Timing((3.0,)).spread == 0
+
+
+def test_a_copy_moves_the_bytes_it_is_asked_for() -> None:
+    copied = timing.copy_of(4096, CPU)()
+    assert isinstance(copied, torch.Tensor)
+    assert size_in_bytes(copied) == 2048  # read as many, written as many
+
+
+def test_extra_memory_counts_scratch_and_not_results() -> None:
+    count = 16 << 20
+
+    def works_in_scratch() -> torch.Tensor:
+        scratch = torch.ones(count, dtype=torch.uint8)
+        return scratch[: count // 2].clone()
+
+    extra = memory.extra_peak(works_in_scratch, CPU)
+    if extra is None:
+        pytest.skip("this system does not tell a process's peak memory")
+    assert count - (1 << 20) < extra < count + (2 << 20)
+
+
+def test_nvidia_says_why_there_is_no_reading() -> None:
+    with pytest.raises(nvidia.NotAvailable, match="not available: "):
+        nvidia.measure(lambda: None, CPU)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `--quick` reports on tiny shapes, without the compiler, and the README it updates."""
+    folder = tmp_path_factory.mktemp("compare")
+    readme = folder / "README.md"
+    readme.write_text(f"before\n{table.START}\nold\n{table.END}\nafter\n")
+    arguments = ["--quick", "--device", "cpu", "--shrink", "16", "--no-compile", "--threads", "1"]
+    compare.main([*arguments, "--json", str(folder / "report.json"), "--update-readme", str(readme)])
+    return json.loads((folder / "report.json").read_text()) | {"readme": readme.read_text()}
+
+
+def test_quick_compares_the_five_operators(report: dict[str, Any]) -> None:
+    (run,) = report["runs"]
+    assert run["threads"] == 1
+    operators = [row["operator"] for row in run["rows"]]
+    assert operators == [
+        "affine_mixture",
+        "upsample_motion",
+        "confidence_warp",
+        "pyramid_warp",
+        "masked_backwarp_loss",
+    ]
+    for row in run["rows"]:
+        assert set(row["passes"]) == {"forward", "forward+backward"}
+        for result in row["passes"].values():
+            assert set(result["seconds"]) == {"fused", "eager", "copy"}
+            assert set(result["over"]) == {"eager", "copy"}
+
+
+def test_the_readme_holds_the_table_between_its_markers(report: dict[str, Any]) -> None:
+    before, rest = report["readme"].split(table.START)
+    written, after = rest.split(table.END)
+    assert (before, after) == ("before\n", "\nafter\n")
+    assert "old" not in written
+    assert "1 thread" in written
+    rows = table.cells(written)
+    assert len(rows) == 10
+    assert all(len(row) == 8 for row in rows)
+    assert all(re.fullmatch(r"[\d.]+(e\+\d+)? (ms|µs)", row[3]) for row in rows)
+    assert all(re.fullmatch(r"[\d.]+×", row[4]) for row in rows)
+    assert all(row[5] == "–" for row in rows)  # not compiled
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{table.END}\n{table.START}\n", table.START * 2 + table.END])
+def test_a_readme_without_its_place_is_left_alone(tmp_path: Path, text: str) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(ValueError, match=r"README\.md: expected one line"):
+        table.update(readme, "new")
+    assert readme.read_text() == text
+
+
+def test_every_operator_is_in_the_full_comparison() -> None:
+    from internet.ops._backend import OPERATORS
+
+    assert {row.workload.operator for row in compare.all_rows()} == set(OPERATORS)
+
+
+def test_a_formulation_that_does_not_compile_costs_only_its_column(capsys: pytest.CaptureFixture[str]) -> None:
+    def breaks(**_inputs: Any) -> Any:
+        raise RuntimeError("no compiler\nat all")
+
+    case = Case({"x": torch.ones(1)}, (), lambda x: x)
+    assert compare._compiled(breaks, case) is None
+    assert "RuntimeError: no compiler" in capsys.readouterr().err
