@@ -54,12 +54,12 @@ def flow_confidence(
         flow_backward.detach(),
         *map(float, consistency),
         boundary is not None,
-        *map(float, boundary or (0.0, 0.0)),
+        *map(float, (0.0, 0.0) if boundary is None else boundary),
     )
     return mask
 
 
 @register_fake("flow_confidence")
-def _fake(flow_forward: Tensor, *_: Any) -> Tensor:
+def _fake(flow_forward: Tensor, *_options: Any) -> Tensor:
     batch, _, height, width = flow_forward.shape
     return flow_forward.new_empty(batch, 1, height, width)

@@ -60,17 +60,12 @@ def pyramid_warp(
 
 class _PyramidWarp(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        flow: Tensor,
-        confidence: Tensor | None,
-        padding_mode: str,
-        align_corners: bool,
-        *features: Tensor,
-    ) -> tuple[Tensor, ...]:
-        ctx.padding_mode, ctx.align_corners = padding_mode, align_corners
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        # Named parameters before *features would confuse torch.compile: a forward that has as many parameters as
+        # it gets arguments is taken for one without ctx, and with two features it would be so.
+        flow, confidence, ctx.padding_mode, ctx.align_corners, *features = arguments
         ctx.save_for_backward(flow, confidence, *features)
-        return tuple(torch.ops.internet.pyramid_warp.default(features, flow, confidence, padding_mode, align_corners))
+        return tuple(torch.ops.internet.pyramid_warp.default(features, *arguments[:4]))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

@@ -122,7 +122,7 @@ def affine_mixture(
     weights = logits.softmax(dim=1)
     weights = (weights - threshold).clamp(min=0) if threshold else weights
     weights = weights / weights.sum(dim=1, keepdim=True)
-    grid = identity_grid(*logits.shape[-2:], align_corners, like=logits)
+    grid = identity_grid(logits.shape[2], logits.shape[3], align_corners, like=logits)
     motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving))
     return (weights[..., None] * motions).sum(dim=1)
 
@@ -281,7 +281,7 @@ def soft_argmax(
 ) -> tuple[Tensor, Tensor | None]:
     dtype = motion_dtype(logits.dtype)
     heat = (logits.to(dtype) / temperature).flatten(2).softmax(dim=-1)  # (B, K, HW)
-    grid = identity_grid(*logits.shape[-2:], align_corners, like=heat).flatten(0, 1)  # (HW, 2)
+    grid = identity_grid(logits.shape[2], logits.shape[3], align_corners, like=heat).flatten(0, 1)  # (HW, 2)
     kp = heat @ grid
     if jacobian_map is None:
         return kp, None
