@@ -1,0 +1,82 @@
+"""`torch.func`: every transform works on the reference; a compiled operator works or says that it cannot."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+import internet
+from tests import samples
+from tests.compare import COMPILED, assert_close, require, tensors_of
+from tests.samples import DIFFERENTIABLE, Sample
+
+# Their reference is torch's grid_sample, which has no forward-mode derivative.
+SAMPLING = ("confidence_warp", "pyramid_warp", "masked_backwarp_loss", "anchor_features")
+
+
+def loss_of(sample: Sample) -> Callable[..., Tensor]:
+    """The sample's first result, squared and summed, as a function of its tensors."""
+    return lambda *tensors: tensors_of(sample.with_tensors(tensors)())[0].square().sum()
+
+
+def forward_derivative(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """By dual numbers, in the direction of all ones."""
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(tensor, torch.ones_like(tensor)) for tensor in tensors]
+        return forward_ad.unpack_dual(function(*duals)).tangent
+
+
+TRANSFORMS: dict[str, Callable[[Callable[..., Tensor], list[Tensor]], Any]] = {
+    "grad": lambda function, tensors: torch.func.grad(function)(*tensors),
+    "vjp": lambda function, tensors: torch.func.vjp(function, *tensors)[1](torch.ones((), dtype=torch.float64)),
+    "vmap": lambda function, tensors: torch.func.vmap(function)(*(t[None] for t in tensors)),
+    "jvp": lambda function, tensors: torch.func.jvp(function, tuple(tensors), tuple(map(torch.ones_like, tensors))),
+    "forward_ad": lambda function, tensors: forward_derivative(function, *tensors),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_compiled_operators_refuse_clearly(operator: str, backend: str, transform: str) -> None:
+    device = require(backend, operator)
+    sample = samples.build(operator, torch.float64)
+    tensors = [tensor.to(device) for tensor in sample.tensors()]
+    expected = "jvp function" if transform == "forward_ad" else "functorch transforms"
+    with internet.ops.backend(backend), pytest.raises((RuntimeError, NotImplementedError), match=expected):
+        TRANSFORMS[transform](loss_of(sample), tensors)
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_derivatives_of_the_reference(operator: str) -> None:
+    sample = samples.build(operator, torch.float64)
+    tensors = [tensor.requires_grad_() for tensor in sample.tensors()]
+    places = tuple(range(len(tensors)))
+    with internet.ops.backend("reference"):
+        function = loss_of(sample)
+        expected = torch.autograd.grad(function(*tensors), tensors, allow_unused=True)
+        expected = [torch.zeros_like(t) if e is None else e for t, e in zip(tensors, expected, strict=True)]
+        plain = [tensor.detach() for tensor in tensors]
+        for got, wanted in zip(torch.func.grad(function, places)(*plain), expected, strict=True):
+            assert_close(got, wanted, torch.float64)
+        if operator in SAMPLING:
+            with pytest.raises(NotImplementedError, match="forward AD with grid_sampler"):
+                forward_derivative(function, *plain)
+            return
+        slope = torch.stack([gradient.sum() for gradient in expected]).sum()
+        assert_close(forward_derivative(function, *plain), slope, torch.float64)
+        assert_close(TRANSFORMS["jvp"](function, plain)[1], slope, torch.float64)
+
+
+@pytest.mark.parametrize("operator", samples.OPERATORS)
+def test_vmap_of_the_reference(operator: str) -> None:
+    pair = [samples.build(operator, torch.float64, seed=seed) for seed in (1, 2)]
+    stacked = [torch.stack(tensors) for tensors in zip(*(sample.tensors() for sample in pair), strict=True)]
+    with internet.ops.backend("reference"):
+        got = torch.func.vmap(lambda *tensors: tuple(tensors_of(pair[0].with_tensors(tensors)())))(*stacked)
+        for entry, sample in enumerate(pair):
+            for result, expected in zip(got, tensors_of(sample()), strict=True):
+                assert_close(result[entry], expected, torch.float64)
