@@ -9,7 +9,7 @@ from torch import Tensor
 
 from internet import ops
 from internet.flow.dis import dis_flow_pair
-from internet.registration.motion import MixtureMotion, field_to_flow, identity_field, upsample_field
+from internet.registration.motion import MixtureMotion, full_flow, identity_field
 from internet.registration.objective import Objective, Weights
 from internet.registration.start import changed_pixels, initial_motion
 
@@ -139,7 +139,7 @@ class Problem:
     @torch.no_grad()
     def errors(self, found: Tensor) -> Errors:
         """Measure a motion field (1, h, w, 2)."""
-        flow = field_to_flow(upsample_field(found, self.size))
+        flow = full_flow(found, self.size)
         difference = ops.masked_backwarp_loss(self.source, self.driving, flow, reduction="none") * (255 / 3)
         distance = (flow - self.teacher).norm(dim=1, keepdim=True)
         moving = (self.teacher.norm(dim=1, keepdim=True) > 1).float()
@@ -169,7 +169,7 @@ def fit(
     with torch.no_grad():
         found = motion.field(threshold)
         confidence = motion.confidence()
-        flow = field_to_flow(upsample_field(found, problem.size))
+        flow = full_flow(found, problem.size)
         warped = ops.pyramid_warp([problem.source], found, padding_mode="border")[0]
     errors["fitted"] = problem.errors(found)
     return Registration(
@@ -206,7 +206,9 @@ def make_optimizer(motion: MixtureMotion) -> torch.optim.Adam:
         "logits": [motion.logits],
         "confidence": [motion.confidence_logits],
     }
-    return torch.optim.Adam([{"params": group, "lr": LEARNING_RATES[name]} for name, group in groups.items()], eps=1e-7)
+    return torch.optim.Adam(
+        [{"params": group, "lr": LEARNING_RATES[name]} for name, group in groups.items()], eps=1e-7, fused=True
+    )
 
 
 def descend_once(

@@ -7,8 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from internet import ops
-from internet.registration.motion import MixtureMotion, field_to_flow, upsample_field
+from internet.registration.motion import MixtureMotion, field_to_flow, full_flow
 from internet.registration.start import pool_flow
+
+#: Below this difference, of 1, the penalty of the features is quadratic: the noise of a camera.
+NOISE = 2 / 255
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Objective:
     def terms(self, motion: MixtureMotion, threshold: float) -> dict[str, Tensor]:
         """Every term of the energy, unweighted, as scalars.
 
-        features: Eq. 6 at every level, |M F(phi_source) - phi_driving| with zero-mean features, so that
+        features: Eq. 6 at every level, |M F(phi_source) - phi_driving| (Huber) with zero-mean features, so that
             M = 0 says "nothing of this detail is explained" and costs exactly that detail. This is
             what keeps M from shrinking.
         photometric: Eq. 4 at full resolution, |(source moved by F - driving) M|.
@@ -66,14 +69,14 @@ class Objective:
         field, confidence = motion.field(threshold), motion.confidence()
         warped = ops.pyramid_warp(self.source_features, field, confidence, padding_mode="border")
         features = [
-            functional.l1_loss(ours, theirs) for ours, theirs in zip(warped, self.driving_features, strict=True)
+            functional.smooth_l1_loss(ours, theirs, beta=NOISE)
+            for ours, theirs in zip(warped, self.driving_features, strict=True)
         ]
         size = (self.source.shape[2], self.source.shape[3])
-        flow = field_to_flow(upsample_field(field, size))
         distance = (field_to_flow(field, size) - self.teacher).square().sum(1, keepdim=True)
         return {
             "features": torch.stack(features).mean(),
-            "photometric": ops.masked_backwarp_loss(self.source, self.driving, flow, confidence),
+            "photometric": ops.masked_backwarp_loss(self.source, self.driving, full_flow(field, size), confidence),
             "teacher": (self.teacher_share * (distance + 0.01).sqrt()).mean(),
             "smooth": self._roughness(motion.logits),
             "area": 1 - motion.logits.softmax(dim=1)[:, 0].mean(),
