@@ -1,6 +1,6 @@
 """Explain one frame by another: fit a mixture of local affine motions to two images, with `internet.ops`."""
 
-from internet.registration.fit import Errors, Problem, Registration, fit, register
+from internet.registration.fitting import Errors, Problem, Registration, fit, register
 from internet.registration.measure import Comparison, compare
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights

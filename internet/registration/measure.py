@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from internet import ops
-from internet.registration.fit import Problem, Registration, descend_once, make_optimizer
+from internet.registration.fitting import Problem, Registration, descend_once, make_optimizer
 
 
 @dataclass(frozen=True)
