@@ -1,0 +1,68 @@
+"""Every sample on one backend, results and gradients, for comparing one process with another.
+
+    python -m tests.evaluate RESULTS.pt
+
+in an environment that makes the difference: another instruction set, poisoned memory.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import internet
+from internet import _library
+from tests import samples
+from tests.compare import differentiate, evaluate
+from tests.samples import DIFFERENTIABLE, DTYPES, OPERATORS, Sample
+
+ROOT = Path(__file__).parents[1]
+
+
+def compiled_operators(backend: str = "cpu") -> list[str]:
+    """The operators that this backend does itself."""
+    status = internet.ops.backends()[backend]
+    return [name for name in OPERATORS if status.ready and name not in status.fallbacks]
+
+
+def each_sample() -> list[tuple[str, Sample]]:
+    """All tame samples of the compiled operators in all dtypes, with a name that tells which."""
+    named = [
+        (dtype, sample) for name in compiled_operators() for dtype in DTYPES for sample in samples.samples(name, dtype)
+    ]
+    return [(f"{sample}, {dtype}", sample) for dtype, sample in named]
+
+
+def everything() -> dict[str, list[Tensor]]:
+    """By name, the results of each sample and its gradients by every tensor, on the backend "cpu"."""
+    found = {}
+    for name, sample in each_sample():
+        gradients = differentiate(sample, "cpu") if sample.operator in DIFFERENTIABLE else []
+        found[name] = [*evaluate(sample, "cpu"), *gradients]
+    return found
+
+
+def in_another_process(results: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What `main` writes, in a fresh process with these environment variables added."""
+    command = [sys.executable, "-m", "tests.evaluate", str(results)]
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    loaded: dict[str, Any] = torch.load(results, weights_only=True)
+    return loaded
+
+
+def main(results: str) -> None:
+    """Write everything, the instruction set and a piece of fresh memory."""
+    torch.set_num_threads(1)
+    fresh = {str(dtype): torch.empty(1000, dtype=dtype) for dtype in DTYPES}
+    torch.save({"isa": _library.cpu_isa(), "fresh": fresh, "found": everything()}, results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

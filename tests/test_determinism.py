@@ -1,0 +1,56 @@
+"""CPU results are bit for bit the same for any number of threads, and from run to run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests import samples
+from tests.compare import assert_identical, differentiate, evaluate, require
+from tests.samples import DIFFERENTIABLE, OPERATORS
+
+THREADS = range(1, 9)
+
+# Large enough that every operator divides the work, and nowhere a multiple of a vector or of a number of threads.
+SIZES: dict[str, dict[str, Any]] = {
+    "affine_mixture": {"batch": 3, "anchors": 7, "size": (61, 83), "threshold": 0.05},
+    "upsample_motion": {"batch": 3, "size": (61, 83)},
+    "confidence_warp": {"batch": 3, "channels": 11, "size": (31, 43), "ratio": 2, "padding_mode": "border"},
+    "pyramid_warp": {"batch": 3, "levels": ((11, 1), (7, 2), (3, 4)), "size": (17, 23)},
+    "masked_backwarp_loss": {"batch": 3, "channels": 5, "size": (62, 86)},
+    "flow_confidence": {"batch": 3, "size": (61, 83)},
+    "soft_argmax": {"batch": 3, "anchors": 7, "size": (61, 83)},
+    "anchor_features": {"batch": 3, "anchors": 5, "channels": 3, "size": (31, 43)},
+}
+
+
+@pytest.fixture(autouse=True)
+def _restore_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _any_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many samples cannot all keep clear of whole pixels, and here need not."""
+    monkeypatch.setattr(samples, "MARGIN", -1.0)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_any_number_of_threads(operator: str, dtype: torch.dtype, layout: str) -> None:
+    require("cpu", operator)
+    sample = samples.build(operator, dtype, layout=layout, **SIZES[operator])
+    expected: list[Tensor] = []
+    for threads in (*THREADS, 1):
+        torch.set_num_threads(threads)
+        assert torch.get_num_threads() == threads
+        found = evaluate(sample, "cpu")
+        if operator in DIFFERENTIABLE:
+            found += differentiate(sample, "cpu")
+        expected = expected or found
+        assert_identical(found, expected, f"{sample}{layout}, {threads} threads: result or gradient")
