@@ -4,8 +4,8 @@
 
 #include "../math/bilinear.h"
 #include "affine_mixture.h"
+#include "channel_tiles.h"
 #include "denormals.h"
-#include "working_memory.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -31,6 +31,49 @@ INTERNET_HD void store_pixels(T* p, int64_t stride, int count, Pixels<T> v) {
   for (int i = 0; i < count; ++i) p[i * stride] = narrow<T>(v[i]);
 }
 
+// The logits, or their gradients, of up to a vector of neighbouring pixels of a row: planes()[k] holds anchor k.
+template <class T>
+class Block {
+ public:
+  using V = Pixels<T>;
+
+  INTERNET_MEMBER explicit Block(int64_t channels) : channels_(channels), planes_(channels), pixels_(packed()) {}
+
+  INTERNET_MEMBER V* planes() const { return planes_.data(); }
+
+  // `last`: nothing may be read past these pixels.
+  INTERNET_MEMBER void load_from(const T* p, int64_t channel_stride, int64_t pixel_stride, int count, bool last) {
+    if (is_dense(channel_stride, pixel_stride, count)) {
+      if (last) p = static_cast<const T*>(std::memcpy(pixels_.data(), p, sizeof(T) * channels_ * count));
+      return load_channels<T>(p, channels_, planes());
+    }
+    for (int64_t k = 0; k < channels_; ++k) {
+      planes_[k] = load_pixels<T>(p + k * channel_stride, pixel_stride, count);
+    }
+  }
+
+  INTERNET_MEMBER void store_to(T* p, int64_t channel_stride, int64_t pixel_stride, int count) const {
+    if (is_dense(channel_stride, pixel_stride, count)) {
+      store_channels<T>(planes(), channels_, pixels_.data());
+      std::memcpy(p, pixels_.data(), sizeof(T) * channels_ * count);
+      return;
+    }
+    for (int64_t k = 0; k < channels_; ++k) {
+      store_pixels<T>(p + k * channel_stride, pixel_stride, count, planes_[k]);
+    }
+  }
+
+ private:
+  INTERNET_MEMBER int64_t packed() const { return channels_ * lanes<T> + lanes<T>; }
+  INTERNET_MEMBER bool is_dense(int64_t channel_stride, int64_t pixel_stride, int count) const {
+    return channel_stride == 1 && pixel_stride == channels_ && count == lanes<T>;
+  }
+
+  int64_t channels_;
+  WorkingMemory<V> planes_;
+  WorkingMemory<T> pixels_;
+};
+
 // What the rows of one image share, and the exponentials of the pixels at hand.
 template <class T>
 class Row {
@@ -40,50 +83,45 @@ class Row {
 
   INTERNET_MEMBER Row(int64_t anchors, int64_t height, int64_t width, bool align_corners)
       : anchors_(anchors),
+        width_(width),
         x_start_(math::normalized_start(S(width), align_corners)),
         x_step_(math::normalized_step(S(width), align_corners)),
         y_start_(math::normalized_start(S(height), align_corners)),
         y_step_(math::normalized_step(S(height), align_corners)),
         motion_(anchors),
-        exponential_(anchors + 1) {}
+        block_(anchors + 1) {}
 
   INTERNET_MEMBER void begin(const math::Affine<S>* affine, int64_t row) {
     y = y_start_ + y_step_ * S(row);
     for (int64_t k = 0; k < anchors_; ++k) motion_[k] = affine[k].row(y);
   }
 
-  INTERNET_MEMBER V x_of(int64_t column) const {
-    return (iota<V>() + S(column)) * x_step_ + x_start_;
-  }
+  INTERNET_MEMBER V x_of(int64_t column) const { return (iota<V>() + S(column)) * x_step_ + x_start_; }
 
-  // exp(l_k - max l) of the pixels whose first logit is at `logits`.
-  INTERNET_MEMBER void exponentiate(const T* logits, int64_t anchor_stride, int64_t pixel_stride, int count) {
-    V largest = load_pixels<T>(logits, pixel_stride, count);
-    exponential_[0] = largest;
-    for (int64_t k = 1; k <= anchors_; ++k) {
-      V logit = load_pixels<T>(logits + k * anchor_stride, pixel_stride, count);
-      exponential_[k] = logit;
-      largest = math::larger(largest, logit);
-    }
-    for (int64_t k = 0; k <= anchors_; ++k) {
-      exponential_[k] = math::exp_of_nonpositive(V(exponential_[k] - largest));
-    }
+  // exp(l_k - max l) of `count` pixels from `column` on; `logits` is the row's first.
+  INTERNET_MEMBER void exponentiate(const T* logits, int64_t anchor_stride, int64_t pixel_stride, int64_t column,
+                                    int count) {
+    block_.load_from(logits + column * pixel_stride, anchor_stride, pixel_stride, count, column + count == width_);
+    V* e = block_.planes();
+    V largest = e[0];
+    for (int64_t k = 1; k <= anchors_; ++k) largest = math::larger(largest, e[k]);
+    for (int64_t k = 0; k <= anchors_; ++k) e[k] = math::exp_of_nonpositive(V(e[k] - largest));
   }
 
   INTERNET_MEMBER auto motion() const {
     return [m = motion_.data()](int k) { return m[k - 1]; };
   }
   INTERNET_MEMBER auto exponential() const {
-    return [e = exponential_.data()](int k) { return e[k]; };
+    return [e = block_.planes()](int k) { return e[k]; };
   }
 
   S y = 0;
 
  private:
-  int64_t anchors_;
+  int64_t anchors_, width_;
   S x_start_, x_step_, y_start_, y_step_;
   WorkingMemory<math::RowMotion<S>> motion_;
-  WorkingMemory<V> exponential_;
+  Block<T> block_;
 };
 
 // Pairs (x, y) side by side in memory, as in a field and its gradient.
@@ -122,7 +160,7 @@ INTERNET_HD void forward_rows(const AffineMixtureForward<T>& p, int64_t begin, i
     opmath<T>* field = p.field + task * p.width * 2;
     for (int64_t x = 0; x < p.width; x += lanes<T>) {
       int count = int(std::min<int64_t>(lanes<T>, p.width - x));
-      row.exponentiate(logits + x * stride[3], stride[1], stride[3], count);
+      row.exponentiate(logits, stride[1], stride[3], x, count);
       auto f = math::compose<thresholded, V>(int(p.anchors), row.exponential(), row.motion(), row.x_of(x), row.y,
                                              p.threshold);
       store_pairs(field + 2 * x, count, f.x, f.y);
@@ -150,7 +188,11 @@ class BackwardRows {
   using V = Pixels<T>;
 
   INTERNET_MEMBER explicit BackwardRows(const AffineMixtureBackward<T>& p)
-      : p_(p), row_(p.anchors, p.height, p.width, p.align_corners), row_sums_(p.anchors), sums_(p.anchors) {}
+      : p_(p),
+        row_(p.anchors, p.height, p.width, p.align_corners),
+        by_logits_(p.anchors + 1),
+        row_sums_(p.anchors),
+        sums_(p.anchors) {}
 
   INTERNET_MEMBER void group(int64_t task) {
     int64_t groups = (p_.height + rows_per_group - 1) / rows_per_group;
@@ -182,19 +224,16 @@ class BackwardRows {
   INTERNET_MEMBER void pixels(int64_t image, int64_t y, int64_t column, int count) {
     const auto& stride = p_.logits.stride;
     const auto& by = p_.grad_logits.stride;
-    row_.exponentiate(p_.logits.data + image * stride[0] + y * stride[2] + column * stride[3], stride[1],
-                      stride[3], count);
+    row_.exponentiate(p_.logits.data + image * stride[0] + y * stride[2], stride[1], stride[3], column, count);
     const auto& g = p_.grad_field.stride;
     const S* grad = p_.grad_field.data + image * g[0] + y * g[1] + column * g[2];
     V gx, gy;  // 0 past the row's end: those lanes add nothing
     load_pairs(grad, g[2], g[3], count, gx, gy);
     V x = row_.x_of(column);
-    T* out = p_.grad_logits.data;
-    if (out != nullptr) out += image * by[0] + y * by[2] + column * by[3];
     math::compose_vjp<thresholded, V>(
         int(p_.anchors), row_.exponential(), row_.motion(), x, row_.y, p_.threshold, gx, gy,
         [&](int k, V by_logit, V weight) {
-          if (out != nullptr) store_pixels<T>(out + k * by[1], by[3], count, by_logit);
+          by_logits_.planes()[k] = by_logit;
           if (k == 0) return;
           AffineSums<V>& sum = row_sums_[k - 1];
           V wx = weight * gx, wy = weight * gy;
@@ -203,10 +242,14 @@ class BackwardRows {
           sum.xx += wx * x;
           sum.yx += wy * x;
         });
+    if (p_.grad_logits.data == nullptr) return;
+    T* out = p_.grad_logits.data + image * by[0] + y * by[2] + column * by[3];
+    by_logits_.store_to(out, by[1], by[3], count);
   }
 
   const AffineMixtureBackward<T>& p_;
   Row<T> row_;
+  Block<T> by_logits_;
   WorkingMemory<AffineSums<V>> row_sums_, sums_;
 };
 

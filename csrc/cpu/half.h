@@ -1,5 +1,7 @@
 // The two 16-bit floating-point types, as storage: values are widened to float before any arithmetic.
-// The conversions are branch-free bit manipulation, so that loops over them vectorise on every machine.
+//
+// The conversions are branch-free arithmetic on bits, written once for a scalar (U = uint32_t, F = float) and
+// for vectors of them; x86 converts Half vectors in one instruction where it can.
 #pragma once
 
 #include <cstdint>
@@ -15,42 +17,63 @@ struct Half {
   uint16_t bits;
 };
 
-INTERNET_HD float widen(BFloat16 h) { return __builtin_bit_cast(float, uint32_t(h.bits) << 16); }
+namespace detail {
+
+template <class F, class U>
+INTERNET_HD F bfloat16_to_float(U bits) {
+  return __builtin_bit_cast(F, U(bits << 16));
+}
 
 // To nearest, ties to even; a NaN stays a (quiet) NaN.
+template <class F, class U>
+INTERNET_HD U float_to_bfloat16(F f) {
+  U u = __builtin_bit_cast(U, f);
+  U rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  return f != f ? (u & 0u) + 0x7fc0u : rounded;
+}
+
+// The 15 bits below the sign, moved to a float's place, are the number times 2^-112, which adding 112 to the
+// exponent mends. Infinity and NaN need the full exponent instead; a subnormal number is its bits times
+// 2^-24 (and not what the same trick would make of it through a subnormal float, which may be flushed).
+template <class F, class U, class I>
+INTERNET_HD F half_to_float(U bits) {
+  U magnitude = bits & 0x7fffu;
+  U sign = (bits & 0x8000u) << 16;
+  U normal = (magnitude << 13) + (112u << 23);
+  U special = (magnitude << 13) | 0x7f800000u;
+  F subnormal;
+  if constexpr (sizeof(F) == sizeof(float)) {
+    subnormal = F(I(magnitude)) * 0x1p-24f;
+  } else {
+    subnormal = __builtin_convertvector(I(magnitude), F) * 0x1p-24f;
+  }
+  U value = magnitude >= 0x7c00u ? special : normal;
+  value = magnitude < 0x400u ? __builtin_bit_cast(U, subnormal) : value;
+  return __builtin_bit_cast(F, U(value | sign));
+}
+
+// To nearest, ties to even; overflow to infinity; a subnormal result by letting the addition of 1/2, whose
+// last bit is worth 2^-24, round at the right place.
+template <class F, class U>
+INTERNET_HD U float_to_half(F f) {
+  U u = __builtin_bit_cast(U, f);
+  U sign = (u >> 16) & 0x8000u;
+  U magnitude = u & 0x7fffffffu;
+  U normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  U subnormal = __builtin_bit_cast(U, F(__builtin_bit_cast(F, magnitude) + 0.5f)) - 0x3f000000u;
+  U result = magnitude < (113u << 23) ? subnormal : normal;
+  result = magnitude >= 0x47800000u ? (u & 0u) + 0x7c00u : result;
+  result = magnitude > 0x7f800000u ? (u & 0u) + 0x7e00u : result;
+  return sign | result;
+}
+
+}  // namespace detail
+
+INTERNET_HD float widen(BFloat16 h) { return detail::bfloat16_to_float<float, uint32_t>(h.bits); }
+INTERNET_HD float widen(Half h) { return detail::half_to_float<float, uint32_t, int32_t>(h.bits); }
 INTERNET_HD BFloat16 narrow_to_bfloat16(float f) {
-  uint32_t u = __builtin_bit_cast(uint32_t, f);
-  uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  return {uint16_t(f != f ? 0x7fc0u : rounded)};
+  return {uint16_t(detail::float_to_bfloat16<float, uint32_t>(f))};
 }
-
-// The 15 bits below the sign, moved to a float's place, are the number times 2^-112: one multiplication
-// restores the exponent and normalises subnormal numbers alike. Infinity and NaN need the full exponent.
-// The product of a subnormal half is a normal float, but its factor is not: flushing denormals would
-// lose it, so a subnormal goes through its integer value instead.
-INTERNET_HD float widen(Half h) {
-  uint32_t magnitude = h.bits & 0x7fffu;
-  uint32_t sign = uint32_t(h.bits & 0x8000u) << 16;
-  float normal = __builtin_bit_cast(float, (magnitude << 13) + (112u << 23));
-  float subnormal = float(int32_t(magnitude)) * 0x1p-24f;
-  float special = __builtin_bit_cast(float, (magnitude << 13) | 0x7f800000u);
-  float value = magnitude < 0x400u ? subnormal : (magnitude >= 0x7c00u ? special : normal);
-  return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, value) | sign);
-}
-
-// To nearest, ties to even; overflow to infinity; subnormal results by letting float addition round at
-// the right place.
-INTERNET_HD Half narrow_to_half(float f) {
-  uint32_t u = __builtin_bit_cast(uint32_t, f);
-  uint32_t sign = (u >> 16) & 0x8000u;
-  uint32_t magnitude = u & 0x7fffffffu;
-  uint32_t odd = (magnitude >> 13) & 1u;
-  uint32_t normal = (magnitude - (112u << 23) + 0xfffu + odd) >> 13;
-  float aligned = __builtin_bit_cast(float, magnitude) + 0.5f;
-  uint32_t subnormal = __builtin_bit_cast(uint32_t, aligned) - 0x3f000000u;
-  uint32_t finite = magnitude < (113u << 23) ? subnormal : normal;
-  uint32_t infinite = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-  return {uint16_t(sign | (magnitude >= 0x47800000u ? infinite : finite))};
-}
+INTERNET_HD Half narrow_to_half(float f) { return {uint16_t(detail::float_to_half<float, uint32_t>(f))}; }
 
 }  // namespace internet::cpu

@@ -10,6 +10,10 @@
 #include "../math/value.h"
 #include "half.h"
 
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 namespace internet::cpu {
 
 // The type a storage type is computed in.
@@ -45,18 +49,68 @@ INTERNET_HD T narrow(opmath<T> x) {
   }
 }
 
+namespace detail {
+
+template <int N>
+INTERNET_HD Vec<float, N> widen_lanes(const BFloat16* p) {
+  Vec<uint16_t, N> bits;
+  std::memcpy(&bits, p, sizeof(bits));
+  return bfloat16_to_float<Vec<float, N>>(__builtin_convertvector(bits, Vec<uint32_t, N>));
+}
+
+template <int N>
+INTERNET_HD Vec<float, N> widen_lanes(const Half* p) {
+#if defined(__AVX512F__)  // masked by all ones: gcc warns of its own header's unmasked form
+  if constexpr (N == 16) {
+    return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+#endif
+#if defined(__F16C__)
+  if constexpr (N == 8) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#endif
+  Vec<uint16_t, N> bits;
+  std::memcpy(&bits, p, sizeof(bits));
+  using F = Vec<float, N>;
+  return half_to_float<F, Vec<uint32_t, N>, Vec<int32_t, N>>(__builtin_convertvector(bits, Vec<uint32_t, N>));
+}
+
+template <int N>
+INTERNET_HD void narrow_lanes(BFloat16* p, Vec<float, N> v) {
+  auto bits = float_to_bfloat16<Vec<float, N>, Vec<uint32_t, N>>(v);
+  Vec<uint16_t, N> narrow = __builtin_convertvector(bits, Vec<uint16_t, N>);
+  std::memcpy(p, &narrow, sizeof(narrow));
+}
+
+template <int N>
+INTERNET_HD void narrow_lanes(Half* p, Vec<float, N> v) {
+#if defined(__AVX512F__)
+  if constexpr (N == 16) {
+    __m256i bits = _mm512_maskz_cvtps_ph(0xffff, v, _MM_FROUND_TO_NEAREST_INT);
+    return _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bits);
+  }
+#endif
+#if defined(__F16C__)
+  if constexpr (N == 8) {
+    return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+#endif
+  auto bits = float_to_half<Vec<float, N>, Vec<uint32_t, N>>(v);
+  Vec<uint16_t, N> narrow = __builtin_convertvector(bits, Vec<uint16_t, N>);
+  std::memcpy(p, &narrow, sizeof(narrow));
+}
+
+}  // namespace detail
+
 // N consecutive values, widened.
 template <int N, class T>
 INTERNET_HD Vec<opmath<T>, N> load(const T* p) {
-  Vec<opmath<T>, N> v;
   if constexpr (std::is_same_v<T, opmath<T>>) {
+    Vec<T, N> v;
     std::memcpy(&v, p, sizeof(v));
+    return v;
   } else {
-    opmath<T> lanes[N];
-    for (int i = 0; i < N; ++i) lanes[i] = widen(p[i]);
-    std::memcpy(&v, lanes, sizeof(v));
+    return detail::widen_lanes<N>(p);
   }
-  return v;
 }
 
 template <int N, class T>
@@ -64,9 +118,7 @@ INTERNET_HD void store(T* p, Vec<opmath<T>, N> v) {
   if constexpr (std::is_same_v<T, opmath<T>>) {
     std::memcpy(p, &v, sizeof(v));
   } else {
-    opmath<T> lanes[N];
-    std::memcpy(lanes, &v, sizeof(v));
-    for (int i = 0; i < N; ++i) p[i] = narrow<T>(lanes[i]);
+    detail::narrow_lanes<N>(p, v);
   }
 }
 
