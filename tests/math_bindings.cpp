@@ -1,0 +1,209 @@
+// The scalar arithmetic of csrc/math for Python, in double: test_math.py compiles this and compares values
+// with the equations and vector-Jacobian products with finite differences.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <vector>
+
+#include "math/affine_mixture.h"
+#include "math/anchor_affine.h"
+#include "math/bilinear.h"
+#include "math/confidence_warp.h"
+#include "math/masked_backwarp_loss.h"
+#include "math/upsample_motion.h"
+#include "math/value.h"
+
+namespace py = pybind11;
+using namespace internet::math;
+
+namespace {
+
+using Vector = VectorOf<float, 8>::type;
+
+// The same eight numbers through the SIMD form of a function.
+template <class Function>
+auto on_eight(Function function) {
+  return [function](std::array<float, 8> numbers) {
+    Vector v;
+    for (int i = 0; i < 8; ++i) v[i] = numbers[i];
+    v = function(v);
+    for (int i = 0; i < 8; ++i) numbers[i] = v[i];
+    return numbers;
+  };
+}
+
+void bind_value(py::module_& m) {
+  m.def("exp_of_nonpositive", py::vectorize([](double x) { return exp_of_nonpositive(x); }));
+  m.def("exp_of_nonpositive_float", py::vectorize([](float x) { return exp_of_nonpositive(x); }));
+  m.def("exp_of_nonpositive_eight", on_eight([](Vector x) { return exp_of_nonpositive(x); }));
+  m.def("floor_eight", on_eight([](Vector x) { return floor_of(x); }));
+  m.def("square_root_eight", on_eight([](Vector x) { return square_root(x); }));
+  m.def("absolute_eight", on_eight([](Vector x) { return absolute(x); }));
+  m.def("at_least", [](double x, double bound) { return at_least(x, bound); });
+  m.def("at_most", [](double x, double bound) { return at_most(x, bound); });
+  m.def("larger", [](double a, double b) { return larger(a, b); });
+}
+
+void bind_bilinear(py::module_& m) {
+  m.def("unnormalize",
+        [](double z, double size, bool align_corners) { return unnormalize(z, size, align_corners); });
+  m.def("pixels_per_unit",
+        [](double size, bool align_corners) { return pixels_per_unit(size, align_corners); });
+  m.def("normalized_start",
+        [](double size, bool align_corners) { return normalized_start(size, align_corners); });
+  m.def("normalized_step",
+        [](double size, bool align_corners) { return normalized_step(size, align_corners); });
+  py::class_<Axis<double>>(m, "Axis")
+      .def_readonly("low", &Axis<double>::low)
+      .def_readonly("high", &Axis<double>::high)
+      .def_readonly("low_weight", &Axis<double>::low_weight)
+      .def_readonly("high_weight", &Axis<double>::high_weight)
+      .def_readonly("low_slope", &Axis<double>::low_slope)
+      .def_readonly("high_slope", &Axis<double>::high_slope);
+  m.def("axis", [](double t, double size, bool border) { return axis(t, size, border); });
+}
+
+void bind_upsample_motion(py::module_& m) {
+  m.def("upsample_taps", [](int64_t ratio, int64_t phase) {
+    UpsampleTaps<double> taps = upsample_taps<double>(ratio, phase);
+    return std::array{taps.before, taps.here, taps.after};
+  });
+  m.def("upsample", [](int64_t ratio, int64_t phase, double before, double here, double after) {
+    return upsample(upsample_taps<double>(ratio, phase), before, here, after);
+  });
+  m.def("upsample_weight", &upsample_weight<double>);
+}
+
+// Parameters and gradients of an anchor in one row: source 2, driving 2, two matrices of 4.
+using AnchorRow = std::array<double, 12>;
+
+Anchor<double> anchor_of(const AnchorRow& row) {
+  Anchor<double> a;
+  for (int i = 0; i < 2; ++i) a.source[i] = row[i], a.driving[i] = row[2 + i];
+  for (int i = 0; i < 4; ++i) a.source_jacobian[i] = row[4 + i], a.driving_jacobian[i] = row[8 + i];
+  return a;
+}
+
+void bind_anchor_affine(py::module_& m) {
+  m.def("kept_determinant", [](double det) { return kept_determinant(det); });
+  m.def("anchor_affine", [](const AnchorRow& row) {
+    Affine<double> t = anchor_affine(anchor_of(row));
+    return std::array{t.xx, t.xy, t.yx, t.yy, t.x, t.y};
+  });
+  m.def("anchor_affine_vjp", [](const AnchorRow& row, const std::array<double, 6>& grad) {
+    Affine<double> g{grad[0], grad[1], grad[2], grad[3], grad[4], grad[5]};
+    Anchor<double> a = anchor_affine_vjp(anchor_of(row), g);
+    AnchorRow out;
+    for (int i = 0; i < 2; ++i) out[i] = a.source[i], out[2 + i] = a.driving[i];
+    for (int i = 0; i < 4; ++i) out[4 + i] = a.source_jacobian[i], out[8 + i] = a.driving_jacobian[i];
+    return out;
+  });
+  m.def("row_motion", [](const std::array<double, 6>& affine, double y) {
+    RowMotion<double> r =
+        Affine<double>{affine[0], affine[1], affine[2], affine[3], affine[4], affine[5]}.row(y);
+    return std::array{r.x_slope, r.x_offset, r.y_slope, r.y_offset};
+  });
+}
+
+using Motions = std::vector<std::array<double, 4>>;
+
+auto motion_of(const Motions& motions) {
+  return [&motions](int k) {
+    const auto& m = motions[k - 1];
+    return RowMotion<double>{m[0], m[1], m[2], m[3]};
+  };
+}
+
+auto exponential_of(const std::vector<double>& logits) {
+  double largest = logits[0];
+  for (double logit : logits) largest = larger(largest, logit);
+  return [&logits, largest](int k) { return exp_of_nonpositive(logits[k] - largest); };
+}
+
+template <bool thresholded>
+std::array<double, 2> compose_field(const std::vector<double>& logits, const Motions& motions, double x,
+                                    double y, double threshold) {
+  auto f =
+      compose<thresholded>(int(motions.size()), exponential_of(logits), motion_of(motions), x, y, threshold);
+  return {f.x, f.y};
+}
+
+template <bool thresholded>
+auto compose_gradients(const std::vector<double>& logits, const Motions& motions, double x, double y,
+                       double threshold, double gx, double gy) {
+  std::vector<double> by_logit(logits.size()), by_motion(logits.size());
+  compose_vjp<thresholded>(int(motions.size()), exponential_of(logits), motion_of(motions), x, y, threshold,
+                           gx, gy, [&](int k, double logit, double weight) {
+                             by_logit[k] = logit;
+                             by_motion[k] = weight;
+                           });
+  return std::make_pair(by_logit, by_motion);
+}
+
+void bind_affine_mixture(py::module_& m) {
+  m.def("compose", &compose_field<false>);
+  m.def("compose_thresholded", &compose_field<true>);
+  m.def("compose_vjp", &compose_gradients<false>);
+  m.def("compose_vjp_thresholded", &compose_gradients<true>);
+}
+
+void bind_confidence_warp(py::module_& m) {
+  m.def("corner_weights", [](const Axis<double>& x, const Axis<double>& y) {
+    Corners<double> w = corner_weights(x, y);
+    return std::array{w.nw, w.ne, w.sw, w.se};
+  });
+  m.def("reads_image", [](const Axis<double>& x, const Axis<double>& y) { return bool(reads_image(x, y)); });
+  m.def("motion_gradient", [](const Axis<double>& x, const Axis<double>& y, double confidence,
+                              const std::array<double, 4>& dots, double x_scale, double y_scale) {
+    Corners<double> corners{dots[0], dots[1], dots[2], dots[3]};
+    MotionGradient<double> g = motion_gradient(x, y, confidence, corners, x_scale, y_scale);
+    return std::array{g.x, g.y, g.confidence};
+  });
+}
+
+template <Penalty P>
+void bind_penalty(py::module_& m, const std::string& name) {
+  m.def(("penalty_" + name).c_str(), [](double r) { return penalty<P>(r); });
+  m.def(("penalty_slope_" + name).c_str(), [](double r) { return penalty_slope<P>(r); });
+  m.def(("residual_gradient_" + name).c_str(), [](double difference, double mask, double grad) {
+    ResidualGradient<double> g = residual_gradient<P>(difference, mask, grad);
+    return std::array{g.sample, g.mask};
+  });
+}
+
+void bind_masked_backwarp_loss(py::module_& m) {
+  bind_penalty<Penalty::l1>(m, "l1");
+  bind_penalty<Penalty::l2>(m, "l2");
+  bind_penalty<Penalty::charbonnier>(m, "charbonnier");
+  m.def("position", [](double t, double size, bool border) {
+    Position<double> p = position(t, size, border);
+    return std::array{p.base, p.fraction};
+  });
+  m.def("moves_within", [](double t, double size) { return bool(moves_within(t, size)); });
+  m.def("inside_frame", [](double t, double size, bool valid) { return bool(inside_frame(t, size, valid)); });
+  m.def("share", [](double gradient, double fraction) {
+    Shares<double> s = share(gradient, fraction);
+    return std::array{s.low, s.high};
+  });
+  // pixels: top left, top right, bottom left, bottom right
+  m.def("interpolate", [](const std::array<double, 4>& pixels, double fraction_x, double fraction_y) {
+    Column<double> left = interpolate_down(pixels[0], pixels[2], fraction_y);
+    Column<double> right = interpolate_down(pixels[1], pixels[3], fraction_y);
+    Sample<double> s = interpolate_across(left, right, fraction_x);
+    return std::array{s.value, s.slope_x, s.slope_y};
+  });
+}
+
+}  // namespace
+
+PYBIND11_MODULE(math_bindings, m) {
+  bind_value(m);
+  bind_bilinear(m);
+  bind_upsample_motion(m);
+  bind_anchor_affine(m);
+  bind_affine_mixture(m);
+  bind_confidence_warp(m);
+  bind_masked_backwarp_loss(m);
+}

@@ -1,0 +1,336 @@
+"""The scalar arithmetic of csrc/math, bound in double: values against the equations, derivatives against differences.
+
+It is the one copy of the formulas that the CPU and the GPU kernels share, so a machine without a GPU checks here
+what a GPU will compute.
+"""
+
+import importlib.util
+import itertools
+import math
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from internet.ops import reference
+
+pybind11 = pytest.importorskip("pybind11")
+HEADERS = Path(__file__).parents[1] / "csrc"
+COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="no C++ compiler"),
+    pytest.mark.skipif(not HEADERS.exists(), reason="the C++ headers are not here"),
+]
+
+FAR = (math.inf, -math.inf, 1e30, -1e30)
+
+
+@pytest.fixture(scope="module")
+def m(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The bindings, compiled."""
+    library = tmp_path_factory.mktemp("math") / f"math_bindings{sysconfig.get_config_var('EXT_SUFFIX')}"
+    includes = [f"-I{HEADERS}", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Werror"]
+    source = Path(__file__).with_name("math_bindings.cpp")
+    done = subprocess.run([str(COMPILER), *flags, *includes, source, "-o", library], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    spec = importlib.util.spec_from_file_location("math_bindings", library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def differences(function: Callable[[Any], Sequence[float]], at: Sequence[float], step: float = 1e-6) -> np.ndarray:
+    """Jacobian (results, arguments) of a function of a list of numbers, by central differences."""
+    columns = []
+    for i in range(len(at)):
+        above, below = list(at), list(at)
+        above[i] += step
+        below[i] -= step
+        columns.append((np.array(function(above)) - np.array(function(below))) / (2 * step))
+    return np.stack(columns, axis=1)
+
+
+# ------------------------------------------------------------------------------------------------ value.h
+
+
+def test_exp_of_nonpositive(m: ModuleType) -> None:
+    x = -np.concatenate([np.linspace(0, 3, 1001), np.geomspace(1e-300, 707, 1001)])
+    np.testing.assert_allclose(m.exp_of_nonpositive(x), np.exp(x), rtol=4e-16)
+    x = -np.concatenate([np.linspace(0, 3, 1001), np.geomspace(1e-30, 86, 1001)]).astype(np.float32)
+    np.testing.assert_allclose(m.exp_of_nonpositive_float(x), np.exp(x.astype(np.float64)), rtol=2e-7)
+
+
+def test_exp_of_nonpositive_at_its_ends(m: ModuleType) -> None:
+    assert m.exp_of_nonpositive(0.0) == 1
+    assert m.exp_of_nonpositive(-0.0) == 1
+    assert m.exp_of_nonpositive(-709.0) == 0
+    assert m.exp_of_nonpositive(-math.inf) == 0
+    assert m.exp_of_nonpositive_float(-88.0) == 0
+    assert math.isnan(m.exp_of_nonpositive(math.nan))
+    assert math.isnan(m.exp_of_nonpositive_float(math.nan))
+
+
+def test_vectors_compute_what_single_numbers_do(m: ModuleType) -> None:
+    x = np.array([0, -0.3, -1, -17.5, -86, -88, -math.inf, math.nan], dtype=np.float32)
+    np.testing.assert_array_equal(np.float32(m.exp_of_nonpositive_eight(x)), m.exp_of_nonpositive_float(x))
+    x = np.array([0, -0.3, 0.3, -1, 1, 2.999, -2.001, 1e6], dtype=np.float32)
+    np.testing.assert_array_equal(np.float32(m.floor_eight(x)), np.floor(x))
+    np.testing.assert_array_equal(np.float32(m.absolute_eight(x)), np.abs(x))
+    np.testing.assert_array_equal(np.float32(m.square_root_eight(np.abs(x))), np.sqrt(np.abs(x)))
+
+
+def test_bounds_take_the_place_of_nan(m: ModuleType) -> None:
+    assert m.at_least(math.nan, 2.0) == m.at_most(math.nan, 2.0) == 2.0
+    assert (m.at_least(1.0, 2.0), m.at_least(3.0, 2.0)) == (2.0, 3.0)
+    assert (m.at_most(1.0, 2.0), m.at_most(3.0, 2.0)) == (1.0, 2.0)
+    assert (m.larger(1.0, 2.0), m.larger(3.0, 2.0)) == (2.0, 3.0)
+
+
+# --------------------------------------------------------------------------------------------- bilinear.h
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 7, 512])
+def test_pixel_coordinates(m: ModuleType, size: int, align_corners: bool) -> None:
+    expected = reference.pixel_coordinates(size, align_corners, torch.zeros(0).double()).tolist()
+    start, step = m.normalized_start(size, align_corners), m.normalized_step(size, align_corners)
+    assert [start + step * j for j in range(size)] == pytest.approx(expected, abs=1e-14)
+    assert [m.unnormalize(z, size, align_corners) for z in expected] == pytest.approx(range(size), abs=1e-10)
+    slope = m.unnormalize(0.75, size, align_corners) - m.unnormalize(-0.25, size, align_corners)
+    assert m.pixels_per_unit(size, align_corners) == pytest.approx(slope)
+
+
+def hat(t: float, pixel: int) -> float:
+    """Weight of a pixel in a sample at t."""
+    return max(1 - abs(t - pixel), 0.0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("border", [False, True])
+def test_axis(m: ModuleType, size: int, border: bool) -> None:
+    """Weights are those of the hat function on the pixels inside; slopes are their differences."""
+    for t in [j + f for j in range(-3, size + 3) for f in (0.0, 0.25, 0.8)] + [*FAR, math.nan]:
+        a = m.axis(t, size, border)
+        assert 0 <= a.low <= size - 1
+        assert 0 <= a.high <= size - 1
+        clamped = min(max(0.0 if math.isnan(t) else t, 0), size - 1) if border else t
+        weights = np.zeros(size)
+        weights[int(a.low)] += a.low_weight
+        weights[int(a.high)] += a.high_weight
+        expected = [0.0 if math.isnan(clamped) else hat(clamped, pixel) for pixel in range(size)]
+        np.testing.assert_allclose(weights, expected, atol=1e-14)
+        if not math.isfinite(t) or t == math.floor(t):
+            continue  # at a pixel the hat has a kink
+
+        def weights_at(arguments: Sequence[float], size: int = size) -> list[float]:
+            b = m.axis(arguments[0], size, border)
+            return [b.low_weight, b.high_weight]
+
+        slopes = differences(weights_at, [t])[:, 0]
+        np.testing.assert_allclose([a.low_slope, a.high_slope], slopes, atol=1e-8)
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("t", [*FAR, math.nan])
+def test_axis_far_away_does_not_move(m: ModuleType, t: float, border: bool) -> None:
+    a = m.axis(t, 5, border)
+    assert (a.low_slope, a.high_slope) == (0, 0)
+    assert a.low_weight + a.high_weight == (1 if border else 0)
+
+
+# -------------------------------------------------------------------------------------- upsample_motion.h
+
+
+def upsampled(size: int, ratio: int) -> np.ndarray:
+    """Matrix (fine, coarse) of the progressive steps of the reference."""
+    fine = torch.eye(size, dtype=torch.float64)[:, None, :, None]  # one image (size, 1) per coarse pixel
+    for _ in range(int(math.log2(ratio))):
+        fine = reference.upsample_2x(fine)
+    return fine[:, 0, :, 0].T.numpy()
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_upsampling_in_closed_form(m: ModuleType, size: int, ratio: int) -> None:
+    matrix = upsampled(size, ratio)
+    weights = [[m.upsample_weight(ratio, size, p, x) for p in range(size)] for x in range(size * ratio)]
+    np.testing.assert_allclose(weights, matrix, atol=1e-15)
+    values = np.random.default_rng(0).normal(size=size)
+    for x, expected in enumerate(matrix @ values):
+        p = x // ratio
+        neighbours = (values[max(p - 1, 0)], values[p], values[min(p + 1, size - 1)])
+        assert m.upsample(ratio, x % ratio, *neighbours) == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8])
+def test_taps_of_weight_zero_are_not_read(m: ModuleType, ratio: int) -> None:
+    for phase in range(ratio):
+        before, here, after = m.upsample_taps(ratio, phase)
+        assert before + here + after == pytest.approx(1)
+        assert math.isfinite(m.upsample(ratio, phase, math.inf, 1.0, 1.0)) == (before == 0)
+        assert math.isfinite(m.upsample(ratio, phase, 1.0, 1.0, math.inf)) == (after == 0)
+
+
+# ---------------------------------------------------------------------- anchor_affine.h, affine_mixture.h
+
+ANCHOR = [0.1, -0.2, 0.3, 0.4, 1.1, 0.2, -0.3, 0.9, 0.8, -0.1, 0.25, 1.2]
+COLLAPSED = [*ANCHOR[:8], 1e-4, 0.0, 0.2, 1e-3]
+
+
+@pytest.mark.parametrize("det", [1.0, 1e-6, 9e-7, 0.0, -0.0, -9e-7, -1e-6, -3.0])
+def test_kept_determinant(m: ModuleType, det: float) -> None:
+    expected = det if abs(det) >= 1e-6 else (-1e-6 if det < 0 else 1e-6)
+    assert m.kept_determinant(det) == expected
+
+
+@pytest.mark.parametrize("row", [ANCHOR, COLLAPSED], ids=["regular", "collapsed"])
+def test_anchor_affine(m: ModuleType, row: list[float]) -> None:
+    parts = [torch.tensor(row, dtype=torch.float64)[a:b] for a, b in ((0, 2), (2, 4), (4, 8), (8, 12))]
+    matrix, offset = reference.anchor_affines(
+        parts[0].view(1, 1, 2), parts[1].view(1, 1, 2), parts[2].view(1, 1, 2, 2), parts[3].view(1, 1, 2, 2)
+    )
+    assert m.anchor_affine(row) == pytest.approx([*matrix.flatten().tolist(), *offset.flatten().tolist()], rel=1e-12)
+
+
+@pytest.mark.parametrize("row", [ANCHOR, COLLAPSED], ids=["regular", "collapsed"])
+def test_anchor_affine_vjp(m: ModuleType, row: list[float]) -> None:
+    jacobian = differences(m.anchor_affine, row, step=1e-7)
+    for i, direction in enumerate(np.eye(6)):
+        got = m.anchor_affine_vjp(row, direction)
+        np.testing.assert_allclose(got, jacobian[i], rtol=1e-6, atol=1e-6 * max(1, np.abs(jacobian).max()))
+
+
+def test_row_motion(m: ModuleType) -> None:
+    affine, x, y = m.anchor_affine(ANCHOR), 0.3, -0.7
+    x_slope, x_offset, y_slope, y_offset = m.row_motion(affine, y)
+    assert x_slope * x + x_offset == pytest.approx(affine[0] * x + affine[1] * y + affine[4])
+    assert y_slope * x + y_offset == pytest.approx(affine[2] * x + affine[3] * y + affine[5])
+
+
+MOTIONS = [[1.1, 0.2, -0.1, 0.4], [0.7, -0.3, 0.2, 0.1], [0.9, 0.5, 0.0, -0.6]]
+LOGITS = [0.3, -0.2, 1.1, -0.9]
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.12, 0.2])
+def test_compose(m: ModuleType, threshold: float | None) -> None:
+    x, y = 0.25, -0.5
+    compose, vjp = (
+        (m.compose, m.compose_vjp) if threshold is None else (m.compose_thresholded, m.compose_vjp_thresholded)
+    )
+    cut = threshold or 0.0
+    weights = np.exp(LOGITS) / np.exp(LOGITS).sum()
+    kept = np.maximum(weights - cut, 0)
+    points = np.array([[x, y], *([a * x + b, c * x + d] for a, b, c, d in MOTIONS)])
+    np.testing.assert_allclose(compose(LOGITS, MOTIONS, x, y, cut), kept @ points / kept.sum(), rtol=1e-14)
+    assert (kept == 0).sum() == {None: 0, 0.0: 0, 0.12: 1, 0.2: 2}[threshold], "the threshold cuts nothing"
+
+    jacobian = differences(lambda logits: compose(logits, MOTIONS, x, y, cut), LOGITS)
+    for gx, gy in ((1.0, 0.0), (0.0, 1.0), (0.3, -2.0)):
+        by_logit, by_motion = vjp(LOGITS, MOTIONS, x, y, cut, gx, gy)
+        np.testing.assert_allclose(by_logit, np.array([gx, gy]) @ jacobian, atol=1e-9)
+        np.testing.assert_allclose(by_motion, kept / kept.sum(), atol=1e-15)
+
+
+# -------------------------------------------------------------------------------------- confidence_warp.h
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize(("x", "y"), [(0.3, 0.6), (1.7, 0.2), (-0.4, 1.2), (2.3, -0.7), (-1.5, 0.5), (9.0, 9.0)])
+def test_gated_sample_and_its_gradient(m: ModuleType, x: float, y: float, border: bool) -> None:
+    """out = M sum_k w_k phi(k), with the pixels as the dots of one channel, by normalised coordinates."""
+    width, height, confidence = 3, 2, 0.7
+    image = np.array([[1.0, -2.0, 0.5], [3.0, 0.25, -1.0]])
+    x_scale, y_scale = m.pixels_per_unit(width, False), m.pixels_per_unit(height, False)
+
+    def corners(arguments: Sequence[float]) -> tuple[Any, Any, list[float]]:
+        ax, ay = (
+            m.axis(m.unnormalize(arguments[0], width, False), width, border),
+            m.axis(m.unnormalize(arguments[1], height, False), height, border),
+        )
+        pixels = [image[int(j), int(i)] for j, i in itertools.product((ay.low, ay.high), (ax.low, ax.high))]
+        return ax, ay, pixels
+
+    def out(arguments: Sequence[float]) -> list[float]:
+        ax, ay, pixels = corners(arguments)
+        return [arguments[2] * float(np.dot(m.corner_weights(ax, ay), pixels))]
+
+    at = [(2 * x + 1) / width - 1, (2 * y + 1) / height - 1, confidence]
+    cx, cy = (min(max(x, 0), width - 1), min(max(y, 0), height - 1)) if border else (x, y)
+    hats = np.array([[hat(cy, j) * hat(cx, i) for i in range(width)] for j in range(height)])
+    assert out(at)[0] == pytest.approx(confidence * (hats * image).sum())
+
+    ax, ay, pixels = corners(at)
+    assert m.reads_image(ax, ay) == (hats.sum() > 0)
+    got = m.motion_gradient(ax, ay, confidence, pixels, x_scale, y_scale)
+    np.testing.assert_allclose(got, differences(out, at)[0], atol=1e-8)
+
+
+# --------------------------------------------------------------------------------- masked_backwarp_loss.h
+
+PENALTIES: dict[str, Callable[[float], float]] = {
+    "l1": abs,
+    "l2": lambda r: r * r,
+    "charbonnier": lambda r: math.sqrt(r * r + 1e-6),
+}
+
+
+@pytest.mark.parametrize("norm", PENALTIES)
+@pytest.mark.parametrize("residual", [-2.0, -1e-3, 1e-3, 0.4, 100.0])
+def test_penalty(m: ModuleType, norm: str, residual: float) -> None:
+    value, slope = (getattr(m, f"{name}_{norm}") for name in ("penalty", "penalty_slope"))
+    assert value(residual) == pytest.approx(PENALTIES[norm](residual), rel=1e-14)
+    expected = differences(lambda r: [value(r[0])], [residual], step=1e-7)[0, 0]
+    assert slope(residual) == pytest.approx(expected, rel=1e-5)
+    assert slope(0.0) == 0
+    assert math.isnan(value(math.nan))
+    assert math.isnan(slope(math.nan))
+
+
+@pytest.mark.parametrize("norm", PENALTIES)
+def test_residual_gradient(m: ModuleType, norm: str) -> None:
+    difference, mask, grad = 0.7, 0.4, -1.3
+    jacobian = differences(lambda a: [getattr(m, f"penalty_{norm}")(a[0] * a[1])], [difference, mask])[0]
+    got = getattr(m, f"residual_gradient_{norm}")(difference, mask, grad)
+    assert got == pytest.approx((grad * jacobian).tolist(), abs=1e-8)
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("t", [-7.0, -1.0, -0.6, 0.0, 0.3, 2.7, 4.0, 4.3, 5.0, 9.0, *FAR, math.nan])
+def test_position(m: ModuleType, t: float, border: bool) -> None:
+    """The fraction's hat weights are the image's, with a pixel of zeros around it; nothing farther is read."""
+    base, fraction = m.position(t, 5, border)
+    assert base == int(base)
+    assert (0 if border else -1) <= base <= 4
+    assert 0 <= fraction <= 1
+    weights = np.zeros(7)  # pixels -1 .. 5
+    weights[int(base) + 1] += 1 - fraction
+    weights[int(base) + 2] += fraction
+    clamped = min(max(0.0 if math.isnan(t) else t, 0), 4) if border else t
+    np.testing.assert_allclose(weights[1:6], [0 if math.isnan(clamped) else hat(clamped, j) for j in range(5)])
+
+
+@pytest.mark.parametrize("t", [-1.0, -0.5, 0.0, 0.5, 4.0, 4.5, 5.0, *FAR, math.nan])
+def test_inside_frame(m: ModuleType, t: float) -> None:
+    assert m.inside_frame(t, 5, False) == (-1 < t < 5)
+    assert m.inside_frame(t, 5, True) == (0 <= t <= 4)
+    assert m.moves_within(t, 5) == (0 < t < 4)
+
+
+def test_interpolation_and_its_slopes(m: ModuleType) -> None:
+    pixels, at = [1.0, -2.0, 3.0, 0.25], [0.3, 0.8]
+    weights = [0.7 * 0.2, 0.3 * 0.2, 0.7 * 0.8, 0.3 * 0.8]
+    value, slope_x, slope_y = m.interpolate(pixels, *at)
+    assert value == pytest.approx(np.dot(weights, pixels))
+    slopes = differences(lambda a: [m.interpolate(pixels, *a)[0]], at)[0]
+    assert [slope_x, slope_y] == pytest.approx(slopes.tolist(), abs=1e-8)
+    assert m.share(2.0, 0.3) == pytest.approx([1.4, 0.6])
