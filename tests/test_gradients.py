@@ -27,6 +27,22 @@ def test_gradients(operator: str, dtype: torch.dtype, backend: str) -> None:
         assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient")
 
 
+AT_A_KINK = ("no motion", "at the frame's edge", "equal frames", "bfloat16")  # either one-sided derivative is right
+NOT_FINITE = ("infinite features", "NaN logits", "NaN anchors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_gradients_of_wild_inputs(operator: str, backend: str, dtype: torch.dtype) -> None:
+    require(backend, operator)
+    for sample in samples.samples(operator, dtype, wild=True):
+        if sample.note.startswith(AT_A_KINK) or sample.note in NOT_FINITE:
+            continue
+        got, expected = differentiate(sample, backend), differentiate(sample.upcast(), "reference")
+        assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient")
+
+
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_gradcheck(operator: str, backend: str) -> None:
