@@ -66,11 +66,16 @@ def palette(count: int) -> np.ndarray:
     return _bytes(hsv_to_rgb(index * _GOLDEN, np.where(index % 2, 0.55, 0.9), np.where(index % 3, 1.0, 0.85)))
 
 
-def motion_regions(logits: np.ndarray, colours: np.ndarray | None = None) -> np.ndarray:
-    """Mixture logits (K+1, H, W) -> each pixel in the colour of the anchor that moves it most; background black."""
+def motion_regions(logits: np.ndarray, colours: np.ndarray | None = None, share: float = 0.2) -> np.ndarray:
+    """Mixture logits (K+1, H, W) -> each pixel in the colour of the anchor that moves it most, as in Fig. 8.
+
+    Black where all anchors together have less than ``share`` of the mixture: the still background.
+    """
     colours = palette(len(logits) - 1) if colours is None else colours
-    table = np.concatenate([np.zeros((1, 3), np.uint8), colours])
-    return table[np.argmax(logits, axis=0)]
+    weights = np.exp(logits - logits.max(axis=0))
+    weights /= weights.sum(axis=0)
+    moving = weights[0] < 1 - share
+    return colours[np.argmax(logits[1:], axis=0)] * moving[..., None].astype(np.uint8)
 
 
 def draw_anchors(

@@ -111,8 +111,9 @@ def test_fused_and_plain_operators_give_the_same_fit(walk):
     fused = register(source, driving, base=32, steps=8)
     with ops.backend("reference"):
         plain = register(source, driving, base=32, steps=8)
-    assert fused.losses == pytest.approx(plain.losses, rel=1e-4)
-    assert torch.allclose(fused.field, plain.field, atol=2e-3)
+    assert fused.losses[0] == pytest.approx(plain.losses[0], rel=1e-5)
+    assert fused.losses == pytest.approx(plain.losses, rel=2e-3)  # each step enlarges the rounding of the last
+    assert (fused.field - plain.field).abs().mean() < 1e-4
 
 
 def test_the_comparison_times_the_identical_fit(walk, found):
@@ -122,7 +123,7 @@ def test_the_comparison_times_the_identical_fit(walk, found):
     assert timing.fused_seconds > 0
     assert timing.ratio == pytest.approx(timing.eager_seconds / timing.fused_seconds)
     assert timing.rounds == 3
-    assert timing.disagreement < 1e-3
+    assert timing.disagreement < 1e-5
     assert all(torch.equal(was, now) for was, now in zip(before, found.motion.parameters(), strict=True))
 
 
@@ -179,6 +180,8 @@ def test_progress_sees_every_step(walk):
         ({"source": torch.zeros(1, 1, 64, 64)}, r"source must be floating \(1, 3, H, W\).*\(1, 1, 64, 64\)"),
         ({"driving": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)}, "driving must be floating .*uint8"),
         ({"driving": torch.zeros(1, 3, 64, 128)}, r"same size, got \(64, 64\) and \(64, 128\)"),
+        ({"source": torch.full((1, 3, 64, 64), 200.0)}, r"source must be finite and in \[0, 1\], got 200 to 200"),
+        ({"driving": torch.full((1, 3, 64, 64), torch.nan)}, "driving must be finite"),
         ({"anchors": 0}, "anchors >= 1 .* got 0 and 150"),
         ({"steps": -1}, "steps >= 0 .* got 10 and -1"),
         ({"base": 48}, "base = 48 .* times a power of two.* 64 x 64"),

@@ -66,6 +66,9 @@ def test_regions_are_coloured_by_anchor_and_the_background_is_black():
     assert not image[0].any()
     assert np.array_equal(image[1, 0], first)
     assert np.array_equal(image[1, 2], second)
+    third = np.log([[[2.0, 2.0]], [[1.0, 1.0]]])  # a share of a third moves
+    assert v.motion_regions(third, share=0.3).any()
+    assert not v.motion_regions(third, share=0.4).any()
 
 
 def test_an_anchor_is_drawn_where_it_is():

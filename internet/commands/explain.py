@@ -74,7 +74,7 @@ def _timing_text(timing: Comparison, backend: str) -> str:
         f"one step of the identical fit: {1000 * timing.fused_seconds:.1f} ms fused (backend {backend}), "
         f"{1000 * timing.eager_seconds:.1f} ms eager (backend reference: plain torch and grid_sample): "
         f"{timing.ratio:.1f} times faster\n"
-        f"  (medians of {timing.rounds} interleaved steps; the energies agree to {timing.disagreement:.0e})\n"
+        f"  (medians of {timing.rounds} interleaved steps; both compute the same energy to {timing.disagreement:.0e})\n"
     )
 
 

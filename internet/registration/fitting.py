@@ -14,7 +14,7 @@ from internet.registration.objective import Objective, Weights
 from internet.registration.start import changed_pixels, initial_motion
 
 #: Step sizes of Adam: anchors and Jacobians in normalised units, logits in nats.
-LEARNING_RATES = {"anchors": 1e-3, "jacobians": 2e-3, "logits": 0.1, "confidence": 0.1}
+LEARNING_RATES = {"anchors": 1e-3, "jacobians": 2e-3, "logits": 0.5, "confidence": 0.3}
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,8 @@ def check_arguments(source: Tensor, driving: Tensor, anchors: int, base: int, st
     for name, image in (("source", source), ("driving", driving)):
         if image.ndim != 4 or image.shape[:2] != (1, 3) or not image.is_floating_point():
             raise ValueError(f"{name} must be floating (1, 3, H, W), got {image.dtype} {tuple(image.shape)}")
+        if not ((image > -0.01) & (image < 1.01)).all():  # false for NaN as well
+            raise ValueError(f"{name} must be finite and in [0, 1], got {image.min():g} to {image.max():g}")
     if source.shape != driving.shape:
         raise ValueError(
             f"source and driving must have the same size, got {tuple(source.shape[2:])} and {tuple(driving.shape[2:])}"

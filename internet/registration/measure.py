@@ -13,7 +13,7 @@ from internet.registration.fitting import Problem, Registration, descend_once, m
 class Comparison:
     """Median seconds of one step with each implementation, over ``rounds`` interleaved steps.
 
-    ``disagreement`` is how far their energies part on the way, relative to the energy.
+    ``disagreement`` is how far apart the two energies of one state are, relative to the energy.
     """
 
     fused_seconds: float
@@ -35,7 +35,7 @@ def compare(problem: Problem, found: Registration, rounds: int = 10) -> Comparis
     """
     fused, eager = copy.deepcopy(found.motion), copy.deepcopy(found.motion)
     fused_optimizer, eager_optimizer = make_optimizer(fused), make_optimizer(eager)
-    fused_seconds, eager_seconds, disagreement = [], [], 0.0
+    fused_seconds, eager_seconds, energies = [], [], []
     for _ in range(rounds + 1):
         begin = time.perf_counter()
         ours = descend_once(problem.objective, fused, fused_optimizer, found.threshold)
@@ -45,5 +45,7 @@ def compare(problem: Problem, found: Registration, rounds: int = 10) -> Comparis
         end = time.perf_counter()
         fused_seconds.append(middle - begin)
         eager_seconds.append(end - middle)
-        disagreement = max(disagreement, abs(ours - theirs) / abs(theirs))
+        energies.append((ours, theirs))
+    ours, theirs = energies[0]  # before any step; later rounding grows with every step
+    disagreement = abs(ours - theirs) / abs(theirs)
     return Comparison(statistics.median(fused_seconds[1:]), statistics.median(eager_seconds[1:]), disagreement, rounds)

@@ -18,10 +18,10 @@ NOISE = 2 / 255
 class Weights:
     """How much each term of the energy counts (see :meth:`Objective.terms`)."""
 
-    features: float = 1.0
+    features: float = 2.0
     photometric: float = 1.0
     teacher: float = 0.05
-    smooth: float = 0.02
+    smooth: float = 0.2
     area: float = 0.01
     trust: float = 0.01
 

@@ -17,7 +17,7 @@ EXTENT = 0.15
 #: Keeps the least squares of a tiny or straight group near "moves without turning" (units of EXTENT squared).
 RIDGE = 0.02
 #: Logits start within this range of the best one, so that softmax still passes gradients to all of them.
-LOGIT_RANGE = 8.0
+LOGIT_RANGE = 6.0
 
 
 @dataclass
