@@ -12,11 +12,12 @@ from internet import info
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Processor, instruction set of our kernels, versions: plain JSON types."""
+    """Processor, how busy others keep it, instruction set of our kernels, versions: plain JSON types."""
     gathered = info.gather()
     return {
         "processor": processor(device),
         "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "instruction set": gathered["cpu"]["instruction set"] or "none (not built)",
         "internet": internet.__version__,
         "backend": f"{device.type} {gathered['backends'][device.type]}",

@@ -16,7 +16,7 @@ LEGEND = (
     "Eager is what the field writes (`benchmarks/eager.py`), torch.compile is that, compiled. All run in turn in one\n"
     "process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator is. *Over\n"
     "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must. *Extra\n"
-    "memory*: at the peak, beyond inputs, outputs and gradients."
+    "memory*: at the peak, beyond inputs, outputs and gradients. –: not measured."
 )
 
 
@@ -26,7 +26,7 @@ def render(report: Mapping[str, Any]) -> str:
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; "
         f"kernels for {machine['instruction set']}; internet {machine['internet']}, torch {machine['torch']}.",
-        f"Backend {machine['backend']}.",
+        f"Backend {machine['backend']}. Processes that ran when it started: {machine['load']:.1f} on average.",
         "",
         LEGEND,
     ]

@@ -205,11 +205,11 @@ def test_quick_compares_the_five_operators(report: dict[str, Any]) -> None:
     assert run["threads"] == 1
     operators = [row["operator"] for row in run["rows"]]
     assert operators == [
-        "affine_mixture",
         "upsample_motion",
+        "affine_mixture",
         "confidence_warp",
-        "pyramid_warp",
         "masked_backwarp_loss",
+        "pyramid_warp",
     ]
     for row in run["rows"]:
         assert set(row["passes"]) == {"forward", "forward+backward"}
