@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from internet import ops
 from internet.data.image import to_tensor
 from internet.data.synthetic import WalkingClip
-from internet.registration import MixtureMotion, Objective, Problem, Registration, Weights, compare, fit, register
+from internet.ops._backend import Status
+from internet.registration import (
+    MixtureMotion,
+    Objective,
+    Problem,
+    Registration,
+    Weights,
+    compare,
+    fit,
+    register,
+    why_not_fused,
+)
 from internet.registration.motion import field_to_flow, full_flow, identity_field
 from internet.registration.objective import edge_weights, local_contrast, pyramid
 from internet.registration.start import changed_pixels, group, initial_motion, large_pieces, pool_flow
@@ -116,15 +127,27 @@ def test_fused_and_plain_operators_give_the_same_fit(walk):
     assert (fused.field - plain.field).abs().mean() < 1e-4
 
 
+@pytest.mark.skipif(why_not_fused("cpu") != "", reason=why_not_fused("cpu"))
 def test_the_comparison_times_the_identical_fit(walk, found):
     problem = Problem.prepare(walk.source, walk.driving, BASE)
     before = [parameter.detach().clone() for parameter in found.motion.parameters()]
     timing = compare(problem, found, rounds=3)
     assert timing.fused_seconds > 0
     assert timing.ratio == pytest.approx(timing.eager_seconds / timing.fused_seconds)
-    assert timing.rounds == 3
+    assert (timing.backend, timing.rounds) == ("cpu", 3)
     assert timing.disagreement < 1e-5
     assert all(torch.equal(was, now) for was, now in zip(before, found.motion.parameters(), strict=True))
+
+
+def test_why_the_fit_is_not_fused(monkeypatch):
+    assert why_not_fused("abacus") == "there is no backend abacus"
+    statuses = {
+        "broken": Status(False, "it fell down"),
+        "half": Status(True, fallbacks=("upsample_motion", "soft_argmax")),
+        "whole": Status(True, fallbacks=("soft_argmax",)),
+    }
+    monkeypatch.setattr(ops, "backends", lambda: statuses)
+    assert [why_not_fused(name) for name in statuses] == ["it fell down", "no upsample_motion there", ""]
 
 
 def test_the_fit_repeats_bit_for_bit(walk):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from internet import ops, visualize
+from internet import visualize
 from internet._files import atomic_write, save_tensors
 from internet._optional import require
 from internet.commands.arguments import working_size
 from internet.data.image import square, to_array, to_tensor
-from internet.registration import Comparison, Problem, Registration, compare, fit
+from internet.registration import Problem, Registration, compare, fit, why_not_fused
 
 FIGURE, STATE = "figure.png", "state.pt"
 
@@ -60,21 +60,16 @@ def errors_table(found: Registration) -> str:
 
 def comparison_text(problem: Problem, found: Registration) -> str:
     """Time the identical fit with the fused operators and with plain torch; say which and how much."""
-    device = problem.source.device.type
-    status = ops.backends().get(device)
-    if status is None or not status.ready:
-        reason = "no such backend" if status is None else status.reason
-        return f"fused against eager: not timed, the fused operators are missing ({reason})\n"
+    missing = why_not_fused(problem.source.device.type)
+    if missing:
+        return f"fused against eager: not timed, the fused operators are missing ({missing})\n"
     timing = compare(problem, found)
-    return _timing_text(timing, device)
-
-
-def _timing_text(timing: Comparison, backend: str) -> str:
     return (
-        f"one step of the identical fit: {1000 * timing.fused_seconds:.1f} ms fused (backend {backend}), "
+        f"one step of the identical fit: {1000 * timing.fused_seconds:.1f} ms fused (backend {timing.backend}), "
         f"{1000 * timing.eager_seconds:.1f} ms eager (backend reference: plain torch and grid_sample): "
         f"{timing.ratio:.1f} times faster\n"
-        f"  (medians of {timing.rounds} interleaved steps; both compute the same energy to {timing.disagreement:.0e})\n"
+        f"  (medians of {timing.rounds} interleaved steps; "
+        f"both give one state the same energy to {max(timing.disagreement, 6e-8):.0e})\n"
     )
 
 
