@@ -1,0 +1,1 @@
+"""Frames to work on: from videos, from pictures, or drawn."""
