@@ -1,0 +1,57 @@
+// Preloaded, gives each fresh CPU tensor of torch (posix_memalign) pages of its own, filled with bytes that
+// are NaN in every floating-point type, between pages that nobody may touch. Reading before writing then
+// changes results, and an access past the end (with FENCE=before: past the start) or after the end of its
+// life is a segmentation fault.
+#include <dlfcn.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+constexpr size_t page = 4096;
+constexpr size_t arena_pages = size_t(1) << 24;  // 64 GiB of addresses, none used twice
+
+char* arena = nullptr;
+bool fence_before = false;
+std::atomic<size_t> next_page{1};
+uint32_t length_in_pages[arena_pages];  // of the allocation that starts at this page
+
+__attribute__((constructor)) void reserve() {
+  void* memory =
+      mmap(nullptr, arena_pages * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) std::abort();
+  const char* side = std::getenv("FENCE");
+  fence_before = side != nullptr && std::strcmp(side, "before") == 0;
+  arena = static_cast<char*>(memory);
+}
+
+}  // namespace
+
+extern "C" int posix_memalign(void** memory, size_t, size_t size) {
+  if (arena == nullptr) return ENOMEM;
+  const size_t pages = (size + page - 1) / page;
+  const size_t first = next_page.fetch_add(pages + 1);  // one more, for the fence
+  if (first + pages >= arena_pages) return ENOMEM;
+  char* start = arena + first * page;
+  if (mprotect(start, pages * page, PROT_READ | PROT_WRITE) != 0) return ENOMEM;
+  std::memset(start, 0xFF, pages * page);
+  length_in_pages[first] = uint32_t(pages);
+  // Tensors of any alignment are legal, so the alignment that was asked for gives way to the fence.
+  *memory = fence_before ? start : start + (pages * page - size);
+  return 0;
+}
+
+extern "C" void free(void* memory) {
+  using Function = void (*)(void*);
+  static const Function original = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "free"));
+  const uintptr_t offset = reinterpret_cast<uintptr_t>(memory) - reinterpret_cast<uintptr_t>(arena);
+  if (arena == nullptr || offset >= arena_pages * page) return original(memory);
+  const size_t first = offset / page;
+  madvise(arena + first * page, length_in_pages[first] * page, MADV_DONTNEED);
+  mprotect(arena + first * page, length_in_pages[first] * page, PROT_NONE);
+}
