@@ -67,11 +67,11 @@ struct MotionBackward {
 // Channels that the planar kernels handle at once.
 inline int64_t warp_block_channels(int64_t channels) { return channels > 4 ? 16 : 4; }
 
-// How many bands the source rows are divided into: enough tasks for many threads when the batch is small,
-// and small enough for the scratch memory, 2 x 16 channels of a band. A function of the shapes alone.
-inline int64_t warp_bands(int64_t batch, int64_t height, int64_t width) {
+// How many bands the source rows of an image are divided into, if `images` can be worked on at a time:
+// enough tasks for many threads, and few enough rows for the scratch memory, 2 x 16 channels of a band.
+inline int64_t warp_bands(int64_t images, int64_t height, int64_t width) {
   constexpr int64_t tasks = 16, least_rows = 16, most_pixels = 32768;
-  int64_t wanted = (tasks + batch - 1) / (batch > 0 ? batch : 1);
+  int64_t wanted = (tasks + images - 1) / images;
   int64_t allowed = height / least_rows;
   int64_t bands = wanted < allowed ? wanted : allowed;
   int64_t needed = (height * width + most_pixels - 1) / most_pixels;

@@ -33,12 +33,13 @@ void warp_pixels(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   using S = opmath<T>;
   constexpr int N = native_lanes<T>;
   FlushDenormals flush;
-  SampleRow<S> s(p.motion);
+  SampleRow<S> samples(p.motion);
+  const Samples<S> s = samples;
   const Strided<const T, 4>& in = p.features;
   const int64_t channels = p.channels;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / p.motion.height, row = task % p.motion.height;
-    s.prepare(image, row);
+    samples.prepare(image, row);
     const T* source = in.data + image * in.stride[0];
     T* out = p.output.data + image * p.output.stride[0] + row * p.output.stride[2];
     for (int64_t x = 0; x < p.motion.width; ++x, out += p.output.stride[3]) {
@@ -65,10 +66,11 @@ void warp_pixels(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
 namespace {
 
 template <int K, class T>
-void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& s, int64_t image, int64_t first_channel,
-                Band band, opmath<T>* source, opmath<T>* pixels) {
+void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& samples, int64_t image,
+                int64_t first_channel, Band band, opmath<T>* source, opmath<T>* pixels) {
   using V = Vec<opmath<T>, K>;
   const int64_t height = p.motion.height, width = p.motion.width;
+  const Samples<opmath<T>> s = samples;
   const int64_t channels = std::min<int64_t>(K, p.channels - first_channel);
   const T* in = p.features.data + image * p.features.stride[0] + first_channel * p.features.stride[1];
   T* out = p.output.data + image * p.output.stride[0] + first_channel * p.output.stride[1];
@@ -81,7 +83,7 @@ void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& s, int64_t ima
   const int32_t* ranges = p.row_ranges + 2 * image * height;
   for (int64_t row = 0; row < height; ++row) {
     if (ranges[2 * row] >= band.end || ranges[2 * row + 1] < band.begin) continue;
-    s.prepare(image, row);
+    samples.prepare(image, row);
     for_each_run(s.y_low, width, band, [&](int64_t begin, int64_t end) {
       for (int64_t x = begin; x < end; ++x) {
         const auto* north = source + (s.y_low[x] - band.begin) * width * K;
@@ -94,7 +96,7 @@ void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& s, int64_t ima
       }
       pixels_to_planes<K>(pixels + begin * K, end - begin, channels,
                           out + row * p.output.stride[2] + begin * p.output.stride[3], p.output.stride[1],
-                          p.output.stride[3]);
+                          p.output.stride[3], begin);
     });
   }
 }

@@ -62,7 +62,7 @@ INTERNET_HD void scatter(Vec<S, N> g, Four<S> f, int64_t k, const math::Corners<
 }
 
 template <class S>
-INTERNET_HD math::Corners<S> weights(const SampleRow<S>& s, int64_t x) {
+INTERNET_HD math::Corners<S> weights(const Samples<S>& s, int64_t x) {
   return {s.nw[x], s.ne[x], s.sw[x], s.se[x]};
 }
 
@@ -103,8 +103,10 @@ INTERNET_HD void pixel_backward(const S* g, Four<const S> from, Four<S> to, int6
 INTERNET_HD Band reading(Band band) { return {band.begin - 1, band.end}; }
 
 template <bool Features, bool Motion, class T>
-void pixels_band(const ConfidenceWarpBackward<T>& p, SampleRow<T>& s, int64_t image, Band band, T* unwanted) {
+void pixels_band(const ConfidenceWarpBackward<T>& p, SampleRow<T>& samples, int64_t image, Band band,
+                 T* unwanted) {
   const int64_t height = p.motion.height, width = p.motion.width, channels = p.channels;
+  const Samples<T> s = samples;
   const Strided<const T, 4>&in = p.features, &grad = p.grad_output;
   const Strided<T, 4>& out = p.grad_features;
   const T* source = in.data + image * in.stride[0];
@@ -126,7 +128,7 @@ void pixels_band(const ConfidenceWarpBackward<T>& p, SampleRow<T>& s, int64_t im
   for (int64_t row = 0; row < height; ++row) {
     if (ranges[2 * row] >= band.end || ranges[2 * row + 1] < band.begin) continue;
     zero_until(std::min<int64_t>(ranges[2 * row + 1] + 1, band.end));
-    s.prepare(image, row);
+    samples.prepare(image, row);
     const T* g = grad.data + image * grad.stride[0] + row * grad.stride[2];
     T* dots = Motion ? p.dots + (image * height + row) * width * 4 : nullptr;
     for_each_run(s.y_low, width, reading(band), [&](int64_t begin, int64_t end) {
@@ -159,12 +161,13 @@ void pixels_band(const ConfidenceWarpBackward<T>& p, SampleRow<T>& s, int64_t im
 // K channels of one band, in scratch memory: `source` and `target` hold its rows with one above and one
 // below (of the source, the one above is never read), `pixels` a row of the output's gradient.
 template <int K, class T>
-void planes_block(const ConfidenceWarpBackward<T>& p, SampleRow<opmath<T>>& s, int64_t image,
+void planes_block(const ConfidenceWarpBackward<T>& p, SampleRow<opmath<T>>& samples, int64_t image,
                   int64_t first_channel, Band band, opmath<T>* source, opmath<T>* target, opmath<T>* pixels) {
   using S = opmath<T>;
   using V = Vec<S, K>;
   const bool features = p.grad_features.data != nullptr, motion = p.dots != nullptr;
   const int64_t height = p.motion.height, width = p.motion.width;
+  const Samples<S> s = samples;
   const int64_t channels = std::min<int64_t>(K, p.channels - first_channel);
   const Strided<const T, 4>&in = p.features, &grad = p.grad_output;
   const int64_t above = band.begin - 1;
@@ -182,12 +185,13 @@ void planes_block(const ConfidenceWarpBackward<T>& p, SampleRow<opmath<T>>& s, i
   const int32_t* ranges = p.row_ranges + 2 * image * height;
   for (int64_t row = 0; row < height; ++row) {
     if (ranges[2 * row] >= band.end || ranges[2 * row + 1] < band.begin) continue;
-    s.prepare(image, row);
+    samples.prepare(image, row);
     const T* g = grad.data + image * grad.stride[0] + first_channel * grad.stride[1] + row * grad.stride[2];
     S* dots = motion ? p.dots + (image * height + row) * width * 4 : nullptr;
     for_each_run(s.y_low, width, features ? reading(band) : band, [&](int64_t begin, int64_t end) {
-      planes_to_pixels<K>(g + begin * grad.stride[3], grad.stride[1], grad.stride[3], channels, end - begin,
-                          pixels + begin * K);
+      const int64_t from = begin / 16 * 16;  // read whole cache lines
+      planes_to_pixels<K>(g + from * grad.stride[3], grad.stride[1], grad.stride[3], channels, end - from,
+                          pixels + from * K);
       for (int64_t x = begin; x < end; ++x) {
         const bool own = motion && s.y_low[x] >= band.begin;
         const int64_t north = (s.y_low[x] - above) * width, south = (s.y_high[x] - above) * width;
@@ -216,7 +220,7 @@ void planes_block(const ConfidenceWarpBackward<T>& p, SampleRow<opmath<T>>& s, i
     for (int64_t y = band.begin; y < band.end; ++y) {
       pixels_to_planes<K>(target + (y - above) * width * K, width, channels,
                           planes + y * p.grad_features.stride[2], p.grad_features.stride[1],
-                          p.grad_features.stride[3]);
+                          p.grad_features.stride[3], 0);
     }
   }
 }

@@ -43,6 +43,21 @@ constexpr int tile = native_lanes<T> < K ? native_lanes<T> : K;
 
 }  // namespace detail
 
+// Calls tile(x) for tiles of N consecutive pixels that cover 0..count-1, and returns true; false if there are
+// fewer than N. Pixel 0 is column `column` of its row: tiles start at multiples of N from the row's start,
+// whole cache lines if the row is aligned, but for the first and the last, which may overlap their
+// neighbours.
+template <int N, class Tile>
+INTERNET_HD bool for_each_tile(int64_t column, int64_t count, Tile tile) {
+  if (count < N) return false;
+  const int64_t ahead = column % N;
+  if (ahead != 0) tile(0);
+  int64_t x = ahead != 0 ? N - ahead : 0;
+  for (; x + N <= count; x += N) tile(x);
+  if (x < count) tile(count - N);
+  return true;
+}
+
 // pixels[x * K + k] = channel k of pixel x, for x < count; channels from `channels` (1..K) on are zero.
 template <int K, class T>
 INTERNET_HD void planes_to_pixels(const T* planes, int64_t channel_stride, int64_t column_stride,
@@ -50,57 +65,57 @@ INTERNET_HD void planes_to_pixels(const T* planes, int64_t channel_stride, int64
   using S = opmath<T>;
   constexpr int N = detail::tile<T, K>;
   using V = Vec<S, N>;
-  int64_t x = 0;
-  if (column_stride == 1) {
-    for (; x + N <= count; x += N) {
+  auto tile = [&](int64_t x) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-      for (int first = 0; first < K; first += N) {
-        V rows[N];
+    for (int first = 0; first < K; first += N) {
+      V rows[N];
 #pragma GCC unroll 16
-        for (int i = 0; i < N; ++i) {
-          rows[i] = first + i < channels ? load<N>(planes + (first + i) * channel_stride + x) : V{};
-        }
-        detail::transpose_from<1>(rows);
-#pragma GCC unroll 16
-        for (int i = 0; i < N; ++i) store<N>(pixels + (x + i) * K + first, rows[i]);
+      for (int i = 0; i < N; ++i) {
+        rows[i] = first + i < channels ? load<N>(planes + (first + i) * channel_stride + x) : V{};
       }
+      detail::transpose_from<1>(rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i) store<N>(pixels + (x + i) * K + first, rows[i]);
     }
-  } else if (channel_stride == 1 && channels == K) {
-    for (; x < count; ++x) store<K>(pixels + x * K, load<K>(planes + x * column_stride));
+  };
+  if (column_stride == 1 && for_each_tile<N>(0, count, tile)) return;
+  if (channel_stride == 1 && channels == K) {
+    for (int64_t x = 0; x < count; ++x) store<K>(pixels + x * K, load<K>(planes + x * column_stride));
+    return;
   }
-  for (; x < count; ++x) {
+  for (int64_t x = 0; x < count; ++x) {
     for (int64_t k = 0; k < K; ++k) {
       pixels[x * K + k] = k < channels ? widen(planes[k * channel_stride + x * column_stride]) : S(0);
     }
   }
 }
 
-// The way back, for the first `channels` channels.
+// The way back, for the first `channels` channels; pixel 0 is column `column` of its row.
 template <int K, class T>
 INTERNET_HD void pixels_to_planes(const opmath<T>* pixels, int64_t count, int64_t channels, T* planes,
-                                  int64_t channel_stride, int64_t column_stride) {
+                                  int64_t channel_stride, int64_t column_stride, int64_t column) {
   using S = opmath<T>;
   constexpr int N = detail::tile<T, K>;
   using V = Vec<S, N>;
-  int64_t x = 0;
-  if (column_stride == 1) {
-    for (; x + N <= count; x += N) {
+  auto tile = [&](int64_t x) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-      for (int first = 0; first < K; first += N) {
-        V rows[N];
+    for (int first = 0; first < K; first += N) {
+      V rows[N];
 #pragma GCC unroll 16
-        for (int i = 0; i < N; ++i) rows[i] = load<N>(pixels + (x + i) * K + first);
-        detail::transpose_from<1>(rows);
+      for (int i = 0; i < N; ++i) rows[i] = load<N>(pixels + (x + i) * K + first);
+      detail::transpose_from<1>(rows);
 #pragma GCC unroll 16
-        for (int i = 0; i < N; ++i) {
-          if (first + i < channels) store<N>(planes + (first + i) * channel_stride + x, rows[i]);
-        }
+      for (int i = 0; i < N; ++i) {
+        if (first + i < channels) store<N>(planes + (first + i) * channel_stride + x, rows[i]);
       }
     }
-  } else if (channel_stride == 1 && channels == K) {
-    for (; x < count; ++x) store<K>(planes + x * column_stride, load<K>(pixels + x * K));
+  };
+  if (column_stride == 1 && for_each_tile<N>(column, count, tile)) return;
+  if (channel_stride == 1 && channels == K) {
+    for (int64_t x = 0; x < count; ++x) store<K>(planes + x * column_stride, load<K>(pixels + x * K));
+    return;
   }
-  for (; x < count; ++x) {
+  for (int64_t x = 0; x < count; ++x) {
     for (int64_t k = 0; k < channels; ++k) {
       planes[k * channel_stride + x * column_stride] = narrow<T>(pixels[x * K + k]);
     }

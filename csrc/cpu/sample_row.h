@@ -10,16 +10,21 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
+// Per pixel of the row: the clamped indices of the four pixels read (x_low <= x_high, ...), whether any
+// counts at all, and their weights, confidence included. Kernels take a copy, which lives in registers.
 template <class S>
-class SampleRow {
+struct Samples {
+  int32_t *x_low, *x_high, *y_low, *y_high, *reads;
+  S *nw, *ne, *sw, *se;
+};
+
+template <class S>
+class SampleRow : public Samples<S> {
  public:
   static constexpr int lanes = native_lanes<S>;
   using V = Vec<S, lanes>;
-
-  // Per pixel of the row: the clamped indices of the four pixels read (x_low <= x_high, ...), whether any
-  // counts at all, and their weights, confidence included.
-  int32_t *x_low, *x_high, *y_low, *y_high, *reads;
-  S *nw, *ne, *sw, *se;
+  using Samples<S>::x_low, Samples<S>::x_high, Samples<S>::y_low, Samples<S>::y_high, Samples<S>::reads;
+  using Samples<S>::nw, Samples<S>::ne, Samples<S>::sw, Samples<S>::se;
 
   explicit SampleRow(const SampledMotion<S>& motion)
       : motion_(motion),

@@ -94,11 +94,12 @@ Tensor warp_level(const Tensor& features, const WarpMotion& motion) {
   const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2);
   Tensor output = empty_image_like(features);
   if (features.numel() == 0) return output;
+  const int64_t block = warp_block_channels(channels), blocks = (channels + block - 1) / block;
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     ConfidenceWarp<T> p{.motion = sampled<opmath<T>>(features, motion, ratio),
                         .channels = channels,
-                        .bands = warp_bands(batch, height, features.size(3)),
+                        .bands = warp_bands(batch * blocks, height, features.size(3)),
                         .features = strided<const T, 4>(features),
                         .row_ranges = nullptr,
                         .output = strided<T, 4>(output)};
@@ -107,7 +108,6 @@ Tensor warp_level(const Tensor& features, const WarpMotion& motion) {
     } else {
       const std::vector<int32_t> ranges = row_ranges(features, p.motion);
       p.row_ranges = ranges.data();
-      const int64_t block = warp_block_channels(channels), blocks = (channels + block - 1) / block;
       const int64_t grain = rows_per_thread(features, block) * p.bands / height;
       run(warp_planes_kernel<T>(), p, batch * blocks * p.bands, grain);
     }
