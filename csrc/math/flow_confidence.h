@@ -1,0 +1,37 @@
+// Where optical flow can be trusted (Sundaram, Brox and Keutzer, ECCV 2010): two tests of one pixel.
+//
+// A comparison with a NaN is false, so a pixel with one anywhere is not reliable.
+#pragma once
+
+#include "value.h"
+
+namespace internet::math {
+
+template <class V>
+struct FlowVector {
+  V x, y;
+};
+template <class V>
+INTERNET_HD V squared_length(FlowVector<V> w) {
+  return w.x * w.x + w.y * w.y;
+}
+
+// Forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow where w
+// leads. They do not where the pixel is occluded.
+template <class V>
+INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned, ScalarOf<V> a, ScalarOf<V> b) {
+  const V mismatch = squared_length(FlowVector<V>{w.x + returned.x, w.y + returned.y});
+  return mismatch <= a * (squared_length(w) + squared_length(returned)) + b;
+}
+
+// No motion boundary: |grad u|^2 + |grad v|^2 <= c |w|^2 + d, with forward differences to the pixels on the
+// right and below.
+template <class V>
+INTERNET_HD auto flow_is_smooth(FlowVector<V> w, FlowVector<V> right, FlowVector<V> below, ScalarOf<V> c,
+                                ScalarOf<V> d) {
+  const V along_x = squared_length(FlowVector<V>{right.x - w.x, right.y - w.y});
+  const V along_y = squared_length(FlowVector<V>{below.x - w.x, below.y - w.y});
+  return along_x + along_y <= c * squared_length(w) + d;
+}
+
+}  // namespace internet::math
