@@ -25,7 +25,8 @@ struct Arguments {
     norm = math::Penalty(index_of<3>("norm", norm_word, {"l1", "l2", "charbonnier"}));
     padding = math::Padding(index_of<3>("padding_mode", padding_word, {"border", "zeros", "valid"}));
     STD_TORCH_CHECK(output.dim() == 4, "output: expected (B, C, H, W)");
-    STD_TORCH_CHECK(height() * width() <= INT32_MAX, "output: more pixels than a 32-bit index can name");
+    STD_TORCH_CHECK((height() + 64) * (width() + 64) <= INT32_MAX / 8,
+                    "output: more than 2^28 pixels in an image");
     check_like("target", target, output);
     check_motion("flow", flow, output, {batch(), 2, height(), width()});
     if (!mask) return;
@@ -105,7 +106,7 @@ Tensor forward(Tensor output, Tensor target, Tensor flow, OptionalTensor confide
 class BackwarpBands {
  public:
   BackwarpBands(const std::vector<RowRange>& ranges, int64_t batch, int64_t height) : height_(height) {
-    constexpr int64_t tasks_wanted = 32, least_rows = 64;
+    constexpr int64_t tasks_wanted = 16, least_rows = 64;
     largest_ = std::min((tasks_wanted + batch - 1) / batch, height / least_rows);
     largest_ = std::max<int64_t>(largest_, 1);
     for (int64_t b = 0; b < batch; ++b) {

@@ -12,15 +12,16 @@ template <Penalty P, class S>
 void add_penalties(Chunk<S>& c, int64_t count, int channels, bool border) {
   constexpr int N = native_lanes<S>;
   using V = Native<S>;
-  for (int ch = 0; ch < channels; ++ch) {
-    const S* value = c.value + ch * Chunk<S>::n;
-    const S* target = c.target + ch * Chunk<S>::n;
-    for (int64_t i = 0; i < count; i += N) {
-      V sample = load<N>(value + i);
-      if (!border) sample = select(load<N>(c.reads + i) != splat<V>(0), sample, splat<V>(0));
-      const V residual = (sample - load<N>(target + i)) * load<N>(c.mask + i);
-      store<N>(c.loss + i, load<N>(c.loss + i) + math::penalty<P>(residual));
+  const V zero = splat<V>(0);
+  for (int64_t i = 0; i < count; i += N) {
+    const auto reads = border ? zero == zero : load<N>(c.reads + i) != zero;
+    const V mask = load<N>(c.mask + i);
+    V loss = load<N>(c.loss + i);
+    for (int ch = 0; ch < channels; ++ch) {
+      const V sample = select(reads, load<N>(c.value + ch * Chunk<S>::n + i), zero);
+      loss += math::penalty<P>((sample - load<N>(c.target[ch] + i)) * mask);
     }
+    store<N>(c.loss + i, loss);
   }
 }
 
@@ -51,7 +52,7 @@ S chunk_loss(Chunk<S>& c, const BackwarpInputs<T>& in, const SourceRing<T>& ring
   for (int64_t block = 0; block < blocks_of(in); ++block) {
     ring.template sample<false>(c, whole, block);
     const auto target = image_row(in.target, in, b, block, y);
-    read_planes(target, x0, count, c.target, Chunk<S>::n);
+    read_target(c, target, in.target.stride[2], x0, count);
     with_penalty(in.norm, [&](auto norm) {
       add_penalties<norm()>(c, whole, target.channels, in.padding == Padding::border);
     });
@@ -88,7 +89,7 @@ void masked_backwarp_loss(const MaskedBackwarpLoss<T>& p, int64_t begin, int64_t
       S* local = p.local == nullptr ? nullptr : p.local + (b * in.height + y) * in.width;
       for (int64_t x0 = 0; x0 < in.width; x0 += chunk_columns<S>) {
         const int64_t count = std::min<int64_t>(in.width - x0, chunk_columns<S>);
-        set_up(chunk, in, b, y, x0, count, mask, ranges[i]);
+        set_up<false>(chunk, in, b, y, x0, count, mask, ranges[i]);
         sum += double(chunk_loss(chunk, in, ring, b, y, x0, count, local));
       }
     }

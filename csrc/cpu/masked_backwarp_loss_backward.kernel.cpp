@@ -14,59 +14,76 @@ namespace {
 using namespace backwarp;
 
 // The gradients of a chunk: by the samples and the target of four channels, in planes, and by the flow and
-// the mask.
+// the mask. What is the same in memory is written there at once.
 template <class S>
 struct alignas(64) ChunkGradients {
   static constexpr int n = chunk_columns<S>;
-  S loss[n];
-  S sample[4 * n], target[4 * n];
-  S flow_x[n], flow_y[n], mask[n];
-  Index<S> row_low[n], row_high[n];  // offsets in the ring of the output's gradient
+  const S* loss;
+  S *flow_x, *flow_y, *mask;
+  S* target[4];
+  S sample[4 * n];
+  Index<S> low[n], high[n];  // offsets in the ring of the output's gradient
+  S loss_copy[n], flow_x_copy[n], flow_y_copy[n], mask_copy[n], target_copy[4 * n];
 };
 
 template <Penalty P, bool with_slopes, class S>
-void residual_gradients(const Chunk<S>& c, ChunkGradients<S>& g, int64_t count, int channels,
-                        Padding padding) {
+void residual_gradients(const Chunk<S>& c, ChunkGradients<S>& g, int64_t count, int channels, Padding padding,
+                        S grad_scale, bool first_block) {
   constexpr int N = native_lanes<S>;
   constexpr int n = Chunk<S>::n;
   using V = Native<S>;
   const V zero = splat<V>(0);
   const bool border = padding == Padding::border, valid = padding == Padding::valid;
-  for (int ch = 0; ch < channels; ++ch) {
-    for (int64_t i = 0; i < count; i += N) {
-      const int64_t j = ch * n + i;
-      const auto reads = border ? zero == zero : load<N>(c.reads + i) != zero;
-      const V difference = select(reads, load<N>(c.value + j), zero) - load<N>(c.target + j);
-      auto d = math::residual_gradient<P>(difference, load<N>(c.mask + i), load<N>(g.loss + i));
+  for (int64_t i = 0; i < count; i += N) {
+    const auto reads = border ? zero == zero : load<N>(c.reads + i) != zero;
+    const V mask = load<N>(c.mask + i), grad = load<N>(g.loss + i) * grad_scale;
+    V grad_mask = zero, grad_x = zero, grad_y = zero;
+    for (int ch = 0; ch < channels; ++ch) {
+      const V difference = select(reads, load<N>(c.value + ch * n + i), zero) - load<N>(c.target[ch] + i);
+      auto d = math::residual_gradient<P>(difference, mask, grad);
       if (valid) d = {select(reads, d.sample, zero), select(reads, d.mask, zero)};
-      store<N>(g.target + j, -d.sample);
+      store<N>(g.target[ch] + i, -d.sample);
       d.sample = select(reads, d.sample, zero);  // nothing was read, nothing is given back
-      store<N>(g.sample + j, d.sample);
-      store<N>(g.mask + i, load<N>(g.mask + i) + d.mask);
+      store<N>(g.sample + ch * n + i, d.sample);
+      grad_mask += d.mask;
       if constexpr (with_slopes) {
-        store<N>(g.flow_x + i,
-                 load<N>(g.flow_x + i) + select(reads, d.sample * load<N>(c.slope_x + j), zero));
-        store<N>(g.flow_y + i,
-                 load<N>(g.flow_y + i) + select(reads, d.sample * load<N>(c.slope_y + j), zero));
+        grad_x += d.sample * load<N>(c.slope_x + ch * n + i);
+        grad_y += d.sample * load<N>(c.slope_y + ch * n + i);
       }
     }
+    if constexpr (with_slopes) {
+      const auto moves_x = border ? load<N>(c.moves_x + i) != zero : reads;
+      const auto moves_y = border ? load<N>(c.moves_y + i) != zero : reads;
+      grad_x = select(moves_x, grad_x, zero);
+      grad_y = select(moves_y, grad_y, zero);
+      store<N>(g.flow_x + i, first_block ? grad_x : load<N>(g.flow_x + i) + grad_x);
+      store<N>(g.flow_y + i, first_block ? grad_y : load<N>(g.flow_y + i) + grad_y);
+    }
+    store<N>(g.mask + i, first_block ? grad_mask : load<N>(g.mask + i) + grad_mask);
   }
 }
 
-// The rows of the output's gradient being added to, as pixels: a band's rows first..end-1, of which only a
-// window is at hand. One more row takes what belongs to other bands.
+// The rows of the output's gradient being added to, as pixels: of a band's rows first..end-1 those that are
+// at hand. One more row takes what belongs to other bands.
+//
+// A sample adds to two pairs of neighbouring pixels, a vector each. The next sample's pairs usually overlap
+// them by one pixel, and a load from half of what was just stored would stall; so each row is kept twice:
+// pairs that begin at an even column go to one, the others to its twin, and pairs in one never overlap by
+// half. The twins are added up when the row is done.
 template <class T>
 class GradientRing {
   using S = opmath<T>;
 
  public:
-  explicit GradientRing(const MaskedBackwarpLossBackward<T>& p) : p_(p), pitch_((p.in.width + 3) / 4 * 4) {}
+  // Two pixels of margin on the left and an odd twin distance align the pairs of both.
+  explicit GradientRing(const MaskedBackwarpLossBackward<T>& p)
+      : p_(p), twin_((p.in.width + 3) / 4 * 4 + 5) {}
 
   void start(int64_t b, int64_t first, int64_t end, const RowWindow& window) {
     b_ = b, first_ = first, end_ = end;
     slots_ = window.slots();
     done_ = next_ = first;
-    ring_.at_least((slots_ + 1) * pitch_ * pixel_lanes * blocks_of(p_.in));
+    ring_.at_least((slots_ + 1) * row_size() * blocks_of(p_.in));
   }
   // Stores the rows that get nothing more from step i on, and clears those it may add to.
   void advance(const RowWindow& window, int64_t step) {
@@ -78,56 +95,65 @@ class GradientRing {
     for (; done_ < row; ++done_) {
       if (next_ <= done_) clear(next_++);
       for (int64_t block = 0; block < blocks_of(p_.in); ++block) {
-        write_pixels(image_row(p_.grad_output, p_.in, b_, block, done_), pixels(block, done_ & (slots_ - 1)));
+        S* pixels = slot(block, done_ & (slots_ - 1)) + margin;
+        const S* twin = pixels + pixel_lanes * twin_;
+        for (int64_t i = 0; i < pixel_lanes * p_.in.width; ++i) pixels[i] += twin[i];
+        const auto out = image_row(p_.grad_output, p_.in, b_, block, done_);
+        write_pixels(out, pixels);
       }
     }
   }
   void locate(const Chunk<S>& c, ChunkGradients<S>& g, int64_t count) const {
-    rows_to_offsets(c.row_low, g.row_low, count);
-    rows_to_offsets(c.row_high, g.row_high, count);
+    for (int64_t i = 0; i < count; ++i) {
+      g.low[i] = offset(c.row[i], c.column[i]);
+      g.high[i] = offset(c.row[i] + 1, c.column[i]);
+    }
   }
-  // Adds the gradients of four channels of `count` samples to the pixels they were blended from.
+  // Adds the gradients of four channels of `count` samples to the pixels they were interpolated from.
   void add(const Chunk<S>& c, const ChunkGradients<S>& g, int64_t count, int64_t block) {
-    S* ring = pixels(block, 0);
+    S* ring = slot(block, 0) + margin;
     for (int64_t i = 0; i < count; i += 4) {
       Pixel<S> d[4];
       for (int ch = 0; ch < 4; ++ch) d[ch] = load<4>(g.sample + ch * Chunk<S>::n + i);
       transpose<S>(d);
-      for (int64_t j = i; j < i + 4 && j < count; ++j) {
-        const Pixel<S> low = d[j - i] * c.y_low_weight[j], high = d[j - i] * c.y_high_weight[j];
-        add_pixel(ring, g.row_low[j], c.column_low[j], low * c.x_low_weight[j]);
-        add_pixel(ring, g.row_low[j], c.column_high[j], low * c.x_high_weight[j]);
-        add_pixel(ring, g.row_high[j], c.column_low[j], high * c.x_low_weight[j]);
-        add_pixel(ring, g.row_high[j], c.column_high[j], high * c.x_high_weight[j]);
+#pragma GCC unroll 4
+      for (int64_t k = 0; k < 4; ++k) {
+        const int64_t j = i + k;
+        if (j >= count) break;
+        const auto columns = math::share(d[k], c.fraction_x[j]);
+        const Pair<S> pair = __builtin_shufflevector(columns.low, columns.high, 0, 1, 2, 3, 4, 5, 6, 7);
+        const auto rows = math::share(pair, c.fraction_y[j]);
+        add_pair(ring, g.low[j], rows.low);
+        add_pair(ring, g.high[j], rows.high);
       }
     }
   }
 
  private:
-  static void add_pixel(S* ring, Index<S> row, Index<S> column, Pixel<S> value) {
-    S* p = ring + 4 * (int64_t(row) + column);
-    store<4>(p, load<4>(p) + value);
+  static constexpr int64_t margin = 2 * pixel_lanes;
+  int64_t row_size() const { return 2 * twin_ * pixel_lanes; }
+  S* slot(int64_t block, int64_t slot) const {
+    return ring_.data() + (block * (slots_ + 1) + slot) * row_size();
   }
-  void rows_to_offsets(const Index<S>* rows, Index<S>* offsets, int64_t count) const {
-    const Index<S> wrap = Index<S>(slots_ - 1), pitch = Index<S>(pitch_), spare = Index<S>(slots_);
-    const Index<S> first = Index<S>(first_), end = Index<S>(end_);
-    for (int64_t i = 0; i < count; ++i) {
-      const Index<S> row = rows[i];
-      offsets[i] = ((row >= first) & (row < end) ? row & wrap : spare) * pitch;
-    }
+  static void add_pair(S* ring, Index<S> offset, Pair<S> value) {
+    S* p = at_offset(ring, offset);
+    store<8>(p, load<8>(p) + value);
   }
-  S* pixels(int64_t block, int64_t slot) const {
-    return ring_.data() + (block * (slots_ + 1) + slot) * pitch_ * pixel_lanes;
+  Index<S> offset(Index<S> row, Index<S> column) const {
+    const bool own = (row >= Index<S>(first_)) & (row < Index<S>(end_));
+    const Index<S> slot = own ? row & Index<S>(slots_ - 1) : Index<S>(slots_);
+    const Index<S> twin = (2 * slot + (column & 1)) * Index<S>(twin_);
+    return (twin + column) * Index<S>(pixel_lanes * sizeof(S) / 8);
   }
   void clear(int64_t row) {
     for (int64_t block = 0; block < blocks_of(p_.in); ++block) {
-      S* p = pixels(block, row & (slots_ - 1));
-      for (int64_t i = 0; i < pitch_ * pixel_lanes; ++i) p[i] = 0;
+      S* p = slot(block, row & (slots_ - 1));
+      for (int64_t i = 0; i < row_size(); ++i) p[i] = 0;
     }
   }
 
   const MaskedBackwarpLossBackward<T>& p_;
-  int64_t pitch_, b_ = 0, first_ = 0, end_ = 0, slots_ = 1, done_ = 0, next_ = 0;
+  int64_t twin_, b_ = 0, first_ = 0, end_ = 0, slots_ = 1, done_ = 0, next_ = 0;
   Scratch<S> ring_;
 };
 
@@ -152,7 +178,7 @@ struct Backward {
   void band(int64_t b, int64_t first, int64_t end);
   void row(int64_t b, int64_t y, RowRange range, bool own);
   void columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own);
-  void store_motion(int64_t b, int64_t y, int64_t x0, int64_t count);
+  ImageRow<T> target_gradient(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block, bool own);
 };
 
 // Rows first..end-1 of image b.
@@ -191,56 +217,74 @@ void Backward<T>::row(int64_t b, int64_t y, RowRange range, bool own) {
   const S* mask = masks.at(b, y);
   for (int64_t x0 = 0; x0 < in.width; x0 += chunk_columns<S>) {
     const int64_t count = std::min<int64_t>(in.width - x0, chunk_columns<S>);
-    set_up(chunk, in, b, y, x0, count, mask, range);
+    set_up<true>(chunk, in, b, y, x0, count, mask, range);
     columns(b, y, x0, count, own);
   }
 }
 
+// Where `count` gradients of the motion are computed: in place, or to be copied there.
+template <class S>
+S* motion_line(S* memory, int64_t count, S* copy) {
+  return memory != nullptr && whole_vectors<S>(count) == count ? memory : copy;
+}
+template <class S>
+void store_line(S* memory, const S* line, int64_t count) {
+  if (memory == nullptr || memory == line) return;
+  for (int64_t i = 0; i < count; ++i) memory[i] = line[i];
+}
+
 template <class T>
 void Backward<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
-  const int64_t whole = whole_vectors<S>(count);
-  const bool slopes = own && p.grad_flow != nullptr;
+  const int64_t whole = whole_vectors<S>(count), plane = in.height * in.width, at = y * in.width + x0;
+  S* flow_x = own && p.grad_flow != nullptr ? p.grad_flow + 2 * b * plane + at : nullptr;
+  S* flow_y = flow_x != nullptr ? flow_x + plane : nullptr;
+  S* mask = own && p.grad_mask != nullptr ? p.grad_mask + b * plane + at : nullptr;
+  grads.flow_x = motion_line(flow_x, count, grads.flow_x_copy);
+  grads.flow_y = motion_line(flow_y, count, grads.flow_y_copy);
+  grads.mask = motion_line(mask, count, grads.mask_copy);
   const auto& g = p.grad_loss;
-  read_line(g.data + b * g.stride[0] + y * g.stride[2] + x0 * g.stride[3], g.stride[3], count, grads.loss);
-  for (int64_t i = 0; i < whole; ++i) {
-    grads.loss[i] *= S(p.grad_scale);
-    grads.flow_x[i] = grads.flow_y[i] = grads.mask[i] = 0;
-  }
+  const S* grad_loss = g.data + b * g.stride[0] + y * g.stride[2] + x0 * g.stride[3];
+  grads.loss = read_line(grad_loss, g.stride[3], count, grads.loss_copy);
   if (p.grad_output.data != nullptr) gradient.locate(chunk, grads, whole);
   source.locate(chunk, whole);
   for (int64_t block = 0; block < blocks_of(in); ++block) {
     const auto target = image_row(in.target, in, b, block, y);
-    read_planes(target, x0, count, chunk.target, Chunk<S>::n);
+    read_target(chunk, target, in.target.stride[2], x0, count);
+    const auto grad_target = target_gradient(b, y, x0, count, block, own);
     with_penalty(in.norm, [&](auto norm) {
-      if (slopes) {
+      if (flow_x != nullptr) {
         source.template sample<true>(chunk, whole, block);
-        residual_gradients<norm(), true>(chunk, grads, whole, target.channels, in.padding);
+        residual_gradients<norm(), true>(chunk, grads, whole, target.channels, in.padding, S(p.grad_scale),
+                                         block == 0);
       } else {
         source.template sample<false>(chunk, whole, block);
-        residual_gradients<norm(), false>(chunk, grads, whole, target.channels, in.padding);
+        residual_gradients<norm(), false>(chunk, grads, whole, target.channels, in.padding, S(p.grad_scale),
+                                          block == 0);
       }
     });
-    if (own && p.grad_target.data != nullptr) {
-      const auto grad_target = image_row(p.grad_target, in, b, block, y);
-      write_planes(grad_target, x0, count, grads.target, Chunk<S>::n);
-    }
+    if (grad_target.data != nullptr) write_planes(grad_target, x0, count, grads.target_copy, Chunk<S>::n);
     if (p.grad_output.data != nullptr) gradient.add(chunk, grads, count, block);
   }
-  if (own) store_motion(b, y, x0, count);
+  store_line(flow_x, grads.flow_x, count);
+  store_line(flow_y, grads.flow_y, count);
+  store_line(mask, grads.mask, count);
 }
 
+// Lets grads.target point to where the target's gradient goes. Returns the row to write it to afterwards;
+// null where it is in place, or not wanted.
 template <class T>
-void Backward<T>::store_motion(int64_t b, int64_t y, int64_t x0, int64_t count) {
-  const int64_t plane = in.height * in.width, at = y * in.width + x0;
-  if (p.grad_flow != nullptr) {
-    S* x = p.grad_flow + 2 * b * plane + at;
-    for (int64_t i = 0; i < count; ++i) x[i] = grads.flow_x[i];
-    for (int64_t i = 0; i < count; ++i) x[i + plane] = grads.flow_y[i];
+ImageRow<T> Backward<T>::target_gradient(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block,
+                                         bool own) {
+  for (int ch = 0; ch < 4; ++ch) grads.target[ch] = grads.target_copy + ch * Chunk<S>::n;
+  if (!own || p.grad_target.data == nullptr) return {};
+  const auto row = image_row(p.grad_target, in, b, block, y);
+  if constexpr (std::is_same_v<T, S>) {
+    if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
+      for (int ch = 0; ch < row.channels; ++ch) grads.target[ch] = row.data + ch * row.channel_stride + x0;
+      return {};
+    }
   }
-  if (p.grad_mask != nullptr) {
-    S* m = p.grad_mask + b * plane + at;
-    for (int64_t i = 0; i < count; ++i) m[i] = grads.mask[i];
-  }
+  return row;
 }
 
 }  // namespace

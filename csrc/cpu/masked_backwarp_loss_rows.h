@@ -57,15 +57,18 @@ using Index = typename math::Value<S>::Integer;
 template <class S>
 struct alignas(64) Chunk {
   static constexpr int n = chunk_columns<S>;
-  S flow_x[n], flow_y[n], mask[n];
-  // Where to sample. Rows are offsets in pixels, within the ring or the image.
-  Index<S> column_low[n], column_high[n], row_low[n], row_high[n];
-  S x_low_weight[n], x_high_weight[n], x_low_slope[n], x_high_slope[n];
-  S y_low_weight[n], y_high_weight[n], y_low_slope[n], y_high_slope[n];
-  S reads[n];  // 1, or 0 where the sample is out of the frame
+  const S *flow_x, *flow_y, *mask;
+  const S* target[4];  // four channels
+  // Where to sample, see math::Position.
+  Index<S> column[n], row[n];
+  S fraction_x[n], fraction_y[n];
+  S moves_x[n], moves_y[n];  // 1 or 0
+  S reads[n];                // 1, or 0 where the sample is out of the frame
+  Index<S> low[n], high[n];  // the upper and the lower pair of pixels, as offsets in the ring
   // Four channels, in planes.
-  S value[4 * n], slope_x[4 * n], slope_y[4 * n], target[4 * n];
+  S value[4 * n], slope_x[4 * n], slope_y[4 * n];
   S loss[n];
+  S flow_x_copy[n], flow_y_copy[n], target_copy[4 * n];
 };
 
 template <class S>
@@ -73,15 +76,14 @@ INTERNET_HD int64_t whole_vectors(int64_t count) {
   return (count + native_lanes<S> - 1) / native_lanes<S> * native_lanes<S>;
 }
 
-// Widens `count` values, and repeats the last up to a whole vector.
+// `count` values, readable in whole vectors: where they are, or else a copy that repeats the last value.
 template <class S>
-inline void read_line(const S* line, int64_t stride, int64_t count, S* out) {
-  if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) out[i] = line[i];
-  } else {
-    for (int64_t i = 0; i < count; ++i) out[i] = line[i * stride];
-  }
-  for (int64_t i = count; i < whole_vectors<S>(count); ++i) out[i] = out[count - 1];
+inline const S* read_line(const S* line, int64_t stride, int64_t count, S* copy) {
+  const int64_t whole = whole_vectors<S>(count);
+  if (stride == 1 && whole == count) return line;
+  for (int64_t i = 0; i < count; ++i) copy[i] = line[i * stride];
+  for (int64_t i = count; i < whole; ++i) copy[i] = copy[count - 1];
+  return copy;
 }
 
 template <class T, class S = opmath<T>>
@@ -89,128 +91,144 @@ inline const S* flow_line(const BackwarpInputs<T>& in, int64_t b, int64_t axis, 
   return in.flow.data + b * in.flow.stride[0] + axis * in.flow.stride[1] + y * in.flow.stride[2];
 }
 
-// The rows read by the samples of row y of the flow. A row that reads nothing gets itself, which is near
-// its neighbours' range, so that there is always a row to point at.
+// The rows read by the samples of row y of the flow, -1 and `height` included. A row that reads nothing gets
+// itself, which is near its neighbours' range, so that there is always a row to point at.
 template <class T, class S = opmath<T>>
 inline RowRange row_range(const BackwarpInputs<T>& in, int64_t b, int64_t y) {
+  constexpr int N = native_lanes<S>;
   using V = Native<S>;
+  const S height = S(in.height);
   const bool border = in.padding == Padding::border, valid = in.padding == Padding::valid;
   const S* flow_y = flow_line(in, b, 1, y);
-  alignas(64) S line[chunk_columns<S>];
-  V lowest = splat<V>(S(in.height)), highest = splat<V>(S(-1));
+  const int64_t step = in.flow.stride[3];
+  alignas(64) S copy[chunk_columns<S>];
+  V lowest = splat<V>(height), highest = splat<V>(-1);
   for (int64_t x = 0; x < in.width; x += chunk_columns<S>) {
     const int64_t count = std::min<int64_t>(in.width - x, chunk_columns<S>);
-    read_line(flow_y + x * in.flow.stride[3], in.flow.stride[3], count, line);
-    for (int64_t i = 0; i < count; i += native_lanes<S>) {
-      V t = load<native_lanes<S>>(line + i) + S(y);
+    const S* line = read_line(flow_y + x * step, step, count, copy);
+    for (int64_t i = 0; i < count; i += N) {
+      V t = load<N>(line + i) + S(y);
       if (border) {
-        t = math::at_most(math::at_least(t, S(0)), S(in.height - 1));  // a NaN reads row 0
+        t = math::at_most(math::at_least(t, S(0)), height - 1);  // a NaN reads row 0
         lowest = select(t < lowest, t, lowest);
         highest = select(t > highest, t, highest);
       } else {
-        auto reads = math::inside_frame(t, S(in.height), valid);
+        const auto reads = math::inside_frame(t, height, valid);
         lowest = select(reads & (t < lowest), t, lowest);
         highest = select(reads & (t > highest), t, highest);
       }
     }
   }
-  S low = S(in.height), high = S(-1);
-  for (int i = 0; i < native_lanes<S>; ++i) {
+  S low = height, high = -1;
+  for (int i = 0; i < N; ++i) {
     low = lowest[i] < low ? lowest[i] : low;
     high = highest[i] > high ? highest[i] : high;
   }
-  if (low > high) return {int32_t(y), int32_t(y)};
-  return {int32_t(math::axis(low, S(in.height), border).low),
-          int32_t(math::axis(high, S(in.height), border).high)};
+  if (low > high) return {int32_t(y), int32_t(y) + 1};
+  return {int32_t(math::position(low, height, border).base),
+          int32_t(math::position(high, height, border).base) + 1};
 }
 
 // Sets up the samples of `count` columns from x0 on in row y, whose flow is in the chunk.
-template <bool border, class S>
-inline void place(Chunk<S>& c, int64_t count, int64_t x0, int64_t y, int64_t width, int64_t height,
-                  bool valid, RowRange range) {
+template <bool border, bool with_slopes, class S>
+inline void place(Chunk<S>& c, int64_t count, int64_t x0, int64_t y, S width, S height, bool valid,
+                  RowRange range) {
   constexpr int N = native_lanes<S>;
   using V = Native<S>;
+  using I = Vec<Index<S>, N>;
+  const V zero = splat<V>(0), one = splat<V>(1);
   V lane;
   for (int k = 0; k < N; ++k) lane[k] = S(k);
   for (int64_t i = 0; i < count; i += N) {
     const V x = load<N>(c.flow_x + i) + (lane + S(x0 + i));
     const V t = load<N>(c.flow_y + i) + S(y);
-    const Axis<V> ax = math::axis(x, S(width), border);
-    const Axis<V> ay = math::axis(t, S(height), border);
-    const auto row = [&](V r) {  // weight zero, but a row that is at hand
-      r = math::at_most(math::at_least(r, S(range.first)), S(range.last));
-      return __builtin_convertvector(r, Vec<Index<S>, N>);
-    };
-    const auto keep = [&](Index<S>* p, Vec<Index<S>, N> v) { std::memcpy(p + i, &v, sizeof(v)); };
-    keep(c.column_low, __builtin_convertvector(ax.low, Vec<Index<S>, N>));
-    keep(c.column_high, __builtin_convertvector(ax.high, Vec<Index<S>, N>));
-    keep(c.row_low, row(ay.low));
-    keep(c.row_high, row(ay.high));
-    store<N>(c.x_low_weight + i, ax.low_weight);
-    store<N>(c.x_high_weight + i, ax.high_weight);
-    store<N>(c.x_low_slope + i, ax.low_slope);
-    store<N>(c.x_high_slope + i, ax.high_slope);
-    store<N>(c.y_low_weight + i, ay.low_weight);
-    store<N>(c.y_high_weight + i, ay.high_weight);
-    store<N>(c.y_low_slope + i, ay.low_slope);
-    store<N>(c.y_high_slope + i, ay.high_slope);
+    const auto px = math::position(x, width, border), py = math::position(t, height, border);
+    const I column = __builtin_convertvector(px.base, I);
+    I row = __builtin_convertvector(py.base, I);
     if (!border) {
-      auto reads = math::inside_frame(x, S(width), valid) & math::inside_frame(t, S(height), valid);
-      store<N>(c.reads + i, select(reads, splat<V>(1), splat<V>(0)));
+      // A sample that is not read points at a row that is at hand.
+      const I first = I{} + range.first, last = I{} + (range.last - 1);
+      row = row < first ? first : row;
+      row = row > last ? last : row;
+      const auto reads = math::inside_frame(x, width, valid) & math::inside_frame(t, height, valid);
+      store<N>(c.reads + i, select(reads, one, zero));
+    }
+    std::memcpy(c.column + i, &column, sizeof(I));
+    std::memcpy(c.row + i, &row, sizeof(I));
+    store<N>(c.fraction_x + i, px.fraction);
+    store<N>(c.fraction_y + i, py.fraction);
+    if (border && with_slopes) {
+      store<N>(c.moves_x + i, select(math::moves_within(x, width), one, zero));
+      store<N>(c.moves_y + i, select(math::moves_within(t, height), one, zero));
     }
   }
 }
 
-// Turns row numbers into offsets in a ring of `slots` (a power of two) rows of `pitch` pixels.
+// A ring holds `slots` (a power of two) rows of `pitch` pixels. Its offsets count 8 bytes, a scale that
+// addresses have for free.
 template <class S>
-inline void rows_to_offsets(Index<S>* rows, int64_t count, int64_t slots, int64_t pitch) {
-  const Index<S> wrap = Index<S>(slots - 1), step = Index<S>(pitch);
-  for (int64_t i = 0; i < count; ++i) rows[i] = (rows[i] & wrap) * step;
+inline Index<S> ring_offset(Index<S> row, Index<S> column, int64_t slots, int64_t pitch) {
+  constexpr Index<S> units = pixel_lanes * sizeof(S) / 8;
+  return ((row & Index<S>(slots - 1)) * Index<S>(pitch) + column) * units;
+}
+template <class S>
+INTERNET_HD S* at_offset(S* ring, Index<S> offset) {
+  return ring + int64_t(offset) * int64_t(8 / sizeof(S));
 }
 
-// Where pixels come from: the ring, or (when the rows read at a time would make it too large) the image.
+// Two neighbouring pixels in one vector, and its halves.
 template <class S>
-struct RingPixels {
+using Pair = Vec<S, 2 * pixel_lanes>;
+template <class S>
+INTERNET_HD math::Column<Pixel<S>> left_of(const math::Column<Pair<S>>& c) {
+  return {__builtin_shufflevector(c.level, c.level, 0, 1, 2, 3),
+          __builtin_shufflevector(c.step, c.step, 0, 1, 2, 3)};
+}
+template <class S>
+INTERNET_HD math::Column<Pixel<S>> right_of(const math::Column<Pair<S>>& c) {
+  return {__builtin_shufflevector(c.level, c.level, 4, 5, 6, 7),
+          __builtin_shufflevector(c.step, c.step, 4, 5, 6, 7)};
+}
+
+// Where pairs come from: the ring, or (when the rows read at a time would make it too large) the image.
+template <class S>
+struct RingPairs {
   const S* ring;
-  Pixel<S> operator()(Index<S> row, Index<S> column) const {
-    return load<4>(ring + 4 * (int64_t(row) + column));
-  }
+  Pair<S> top(const Chunk<S>& c, int64_t i) const { return load<8>(at_offset(ring, c.low[i])); }
+  Pair<S> bottom(const Chunk<S>& c, int64_t i) const { return load<8>(at_offset(ring, c.high[i])); }
 };
 template <class T>
-struct ImagePixels {
+struct ImagePairs {
   using S = opmath<T>;
-  const T* image;
-  int64_t channel_stride, row_stride, column_stride;
-  int channels;
-  Pixel<S> operator()(Index<S> row, Index<S> column) const {
-    const T* p = image + row * row_stride + column * column_stride;
-    S lanes[4] = {};
-    for (int c = 0; c < channels; ++c) lanes[c] = widen(p[c * channel_stride]);
-    return load<4>(lanes);
+  ImageRow<const T> first_row;
+  int64_t row_stride, height;
+  Pair<S> top(const Chunk<S>& c, int64_t i) const { return pair(c.row[i], c.column[i]); }
+  Pair<S> bottom(const Chunk<S>& c, int64_t i) const { return pair(c.row[i] + 1, c.column[i]); }
+  Pair<S> pair(int64_t row, int64_t column) const {
+    S lanes[8] = {};
+    for (int k = 0; k < 2; ++k, ++column) {
+      if (row < 0 || row >= height || column < 0 || column >= first_row.width) continue;
+      const T* p = first_row.data + row * row_stride + column * first_row.column_stride;
+      for (int ch = 0; ch < first_row.channels; ++ch)
+        lanes[4 * k + ch] = widen(p[ch * first_row.channel_stride]);
+    }
+    return load<8>(lanes);
   }
 };
 
 // Samples four channels of `count` columns, with the derivatives by the coordinate if asked for.
-template <bool with_slopes, class S, class From>
-inline void sample_columns(Chunk<S>& c, int64_t count, From pixel) {
+template <bool with_slopes, class S, class Pairs>
+inline void sample_columns(Chunk<S>& c, int64_t count, Pairs pairs) {
   constexpr int n = Chunk<S>::n;
   for (int64_t i = 0; i < count; i += 4) {
     Pixel<S> value[4], slope_x[4], slope_y[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const int64_t j = i + k;
-      const Axis<S> x = {0, 0, c.x_low_weight[j], c.x_high_weight[j], c.x_low_slope[j], c.x_high_slope[j]};
-      const Axis<S> y = {0, 0, c.y_low_weight[j], c.y_high_weight[j], c.y_low_slope[j], c.y_high_slope[j]};
-      const Index<S> left = c.column_low[j], right = c.column_high[j];
-      const Index<S> top = c.row_low[j], bottom = c.row_high[j];
-      const Pixel<S> top_left = pixel(top, left), top_right = pixel(top, right);
-      const Pixel<S> bottom_left = pixel(bottom, left), bottom_right = pixel(bottom, right);
-      if constexpr (with_slopes) {
-        const auto s = math::sample_with_slopes(top_left, top_right, bottom_left, bottom_right, x, y);
-        value[k] = s.value, slope_x[k] = s.slope_x, slope_y[k] = s.slope_y;
-      } else {
-        value[k] = math::sample(top_left, top_right, bottom_left, bottom_right, x, y);
-      }
+      const auto column =
+          math::interpolate_down(pairs.top(c, i + k), pairs.bottom(c, i + k), c.fraction_y[i + k]);
+      const auto s = math::interpolate_across(left_of<S>(column), right_of<S>(column), c.fraction_x[i + k]);
+      value[k] = s.value;
+      if constexpr (with_slopes) slope_x[k] = s.slope_x, slope_y[k] = s.slope_y;
     }
     transpose<S>(value);
     for (int ch = 0; ch < 4; ++ch) store<4>(c.value + ch * n + i, value[ch]);
@@ -222,6 +240,7 @@ inline void sample_columns(Chunk<S>& c, int64_t count, From pixel) {
     }
   }
 }
+
 // Which rows have to be at hand while walking rows that each touch a range. Before step i all rows below
 // needed_from(i) are done with for good, and no step so far has touched a row beyond touched_to(i).
 class RowWindow {
@@ -256,6 +275,13 @@ class RowWindow {
   int64_t tallest_ = 1;
 };
 
+// The same channels one row further down.
+template <class U>
+INTERNET_HD ImageRow<U> below(ImageRow<U> row, int64_t row_stride) {
+  row.data += row_stride;
+  return row;
+}
+
 // Four channels (the block-th four) of row y of an image.
 template <class U, class T>
 inline ImageRow<U> image_row(const Strided<U, 4>& image, const BackwarpInputs<T>& in, int64_t b,
@@ -269,13 +295,20 @@ inline int64_t blocks_of(const BackwarpInputs<T>& in) {
   return (in.channels + 3) / 4;
 }
 
-// The rows of the output image at hand, as pixels.
+// Pixels in a row of a ring: one of margin before the first, at least one after the last.
+template <class T>
+inline int64_t ring_pitch(const BackwarpInputs<T>& in) {
+  return (in.width + 3) / 4 * 4 + 4;
+}
+constexpr int64_t margin = pixel_lanes;
+
+// The rows of the output image at hand, as pixels, with zeros around the image.
 template <class T>
 class SourceRing {
   using S = opmath<T>;
 
  public:
-  explicit SourceRing(const BackwarpInputs<T>& in) : in_(in), pitch_((in.width + 3) / 4 * 4) {}
+  explicit SourceRing(const BackwarpInputs<T>& in) : in_(in), pitch_(ring_pitch(in)) {}
 
   void start(int64_t b, const RowWindow& window) {
     b_ = b;
@@ -290,26 +323,24 @@ class SourceRing {
     if (direct_) return;
     if (next_ < window.needed_from(step)) next_ = window.needed_from(step);
     for (; next_ <= window.touched_to(step); ++next_) {
-      for (int64_t block = 0; block < blocks_of(in_); ++block) {
-        read_pixels(image_row(in_.output, in_, b_, block, next_), row(block, next_));
-      }
+      for (int64_t block = 0; block < blocks_of(in_); ++block) fill(block, next_);
     }
   }
   // To be called once a chunk, before its samples.
   void locate(Chunk<S>& c, int64_t count) const {
     if (direct_) return;
-    rows_to_offsets<S>(c.row_low, count, slots_, pitch_);
-    rows_to_offsets<S>(c.row_high, count, slots_, pitch_);
+    for (int64_t i = 0; i < count; ++i) {
+      c.low[i] = ring_offset<S>(c.row[i], c.column[i], slots_, pitch_);
+      c.high[i] = ring_offset<S>(c.row[i] + 1, c.column[i], slots_, pitch_);
+    }
   }
   template <bool with_slopes>
   void sample(Chunk<S>& c, int64_t count, int64_t block) const {
     if (direct_) {
-      const auto row = image_row(in_.output, in_, b_, block, 0);
-      const ImagePixels<T> image = {row.data, row.channel_stride, in_.output.stride[2], row.column_stride,
-                                    row.channels};
-      sample_columns<with_slopes>(c, count, image);
+      const auto first_row = image_row(in_.output, in_, b_, block, 0);
+      sample_columns<with_slopes>(c, count, ImagePairs<T>{first_row, in_.output.stride[2], in_.height});
     } else {
-      sample_columns<with_slopes>(c, count, RingPixels<S>{row(block, 0)});
+      sample_columns<with_slopes>(c, count, RingPairs<S>{row(block, 0) + margin});
     }
   }
 
@@ -317,6 +348,18 @@ class SourceRing {
   static constexpr int64_t largest_ring_bytes = int64_t(8) << 20;
   S* row(int64_t block, int64_t y) const {
     return ring_.data() + (block * slots_ + (y & (slots_ - 1))) * pitch_ * pixel_lanes;
+  }
+  void fill(int64_t block, int64_t y) {
+    S* pixels = row(block, y);
+    const Pixel<S> zero = {};
+    if (y < 0 || y >= in_.height) {
+      for (int64_t x = 0; x < pitch_; ++x) store<4>(pixels + 4 * x, zero);
+      return;
+    }
+    store<4>(pixels, zero);
+    if (y + 1 < in_.height) prefetch(image_row(in_.output, in_, b_, block, y + 1), 0, in_.width);
+    read_pixels(image_row(in_.output, in_, b_, block, y), pixels + margin);
+    store<4>(pixels + margin + 4 * in_.width, zero);
   }
 
   const BackwarpInputs<T>& in_;
@@ -331,9 +374,11 @@ class MaskRows {
   using S = opmath<T>;
 
  public:
-  explicit MaskRows(const BackwarpInputs<T>& in) : in_(in), scratch_(in.width), fine_(in.width) {
-    for (int64_t x = 0; in.mask.data == nullptr && x < in.width; ++x) fine_.data()[x] = 1;
+  explicit MaskRows(const BackwarpInputs<T>& in)
+      : in_(in), scratch_(in.width), fine_(whole_vectors<S>(in.width)) {
+    for (int64_t x = 0; x < whole_vectors<S>(in.width); ++x) fine_.data()[x] = 1;
   }
+  // Readable in whole vectors.
   const S* at(int64_t b, int64_t y) {
     if (in_.mask.data != nullptr) {
       const auto& mask = in_.mask;
@@ -350,18 +395,35 @@ class MaskRows {
 };
 
 // The flow and the mask of a chunk, and from them its samples' places.
-template <class T, class S = opmath<T>>
+template <bool with_slopes, class T, class S = opmath<T>>
 inline void set_up(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t b, int64_t y, int64_t x0, int64_t count,
                    const S* mask, RowRange range) {
   const int64_t step = in.flow.stride[3], whole = whole_vectors<S>(count);
-  read_line(flow_line(in, b, 0, y) + x0 * step, step, count, c.flow_x);
-  read_line(flow_line(in, b, 1, y) + x0 * step, step, count, c.flow_y);
-  read_line(mask + x0, 1, count, c.mask);
+  c.flow_x = read_line(flow_line(in, b, 0, y) + x0 * step, step, count, c.flow_x_copy);
+  c.flow_y = read_line(flow_line(in, b, 1, y) + x0 * step, step, count, c.flow_y_copy);
+  c.mask = mask + x0;
+  prefetch(ImageRow<const S>{flow_line(in, b, 0, y + 1), in.flow.stride[1], step, in.width, 2}, x0, count);
   if (in.padding == Padding::border) {
-    place<true>(c, whole, x0, y, in.width, in.height, false, range);
+    place<true, with_slopes>(c, whole, x0, y, S(in.width), S(in.height), false, range);
   } else {
-    place<false>(c, whole, x0, y, in.width, in.height, in.padding == Padding::valid, range);
+    place<false, with_slopes>(c, whole, x0, y, S(in.width), S(in.height), in.padding == Padding::valid,
+                              range);
   }
+}
+
+// The target's four channels of a chunk: where they are, if those are planes of whole vectors.
+template <class T, class S = opmath<T>>
+inline void read_target(Chunk<S>& c, const ImageRow<const T>& row, int64_t row_stride, int64_t x0,
+                        int64_t count) {
+  prefetch(below(row, row_stride), x0, count);
+  const bool in_place = std::is_same_v<T, S> && row.column_stride == 1 && whole_vectors<S>(count) == count;
+  if constexpr (std::is_same_v<T, S>) {
+    for (int ch = 0; in_place && ch < row.channels; ++ch)
+      c.target[ch] = row.data + ch * row.channel_stride + x0;
+  }
+  if (in_place) return;
+  read_planes(row, x0, count, c.target_copy, Chunk<S>::n);
+  for (int ch = 0; ch < 4; ++ch) c.target[ch] = c.target_copy + ch * Chunk<S>::n;
 }
 
 // Calls f with the penalty as a compile-time constant.

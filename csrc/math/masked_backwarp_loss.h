@@ -54,27 +54,27 @@ INTERNET_HD ResidualGradient<V> residual_gradient(V difference, V mask, V grad) 
   return {slope * mask, slope * difference};
 }
 
-// A bilinear sample of the four corners (low or high along y, then along x) and its derivatives by the
-// coordinate. A pixel P may hold several channels: the weights are the same for all of them.
-template <class P>
-struct Sample {
-  P value, slope_x, slope_y;
+// Where a sample lies along one axis: between pixels base and base + 1, at this fraction of the way.
+//
+// Here pixels outside of the image are zero and may be read one step beyond it (base is -1 .. size - 1):
+// the four weights are then those of the two fractions everywhere, and no corner needs its own. A sample
+// farther out, or at NaN, is brought to the edge; see `inside_frame` for whether it counts.
+template <class V>
+struct Position {
+  V base, fraction;
 };
-template <class P, class S>
-INTERNET_HD Sample<P> sample_with_slopes(P low_low, P low_high, P high_low, P high_high, const Axis<S>& x,
-                                         const Axis<S>& y) {
-  P low = low_low * x.low_weight + low_high * x.high_weight;
-  P high = high_low * x.low_weight + high_high * x.high_weight;
-  P low_x = low_low * x.low_slope + low_high * x.high_slope;
-  P high_x = high_low * x.low_slope + high_high * x.high_slope;
-  return {low * y.low_weight + high * y.high_weight, low_x * y.low_weight + high_x * y.high_weight,
-          low * y.low_slope + high * y.high_slope};
+template <class V>
+INTERNET_HD Position<V> position(V t, ScalarOf<V> size, bool border) {
+  using S = ScalarOf<V>;
+  const V bounded = at_most(at_least(t, border ? S(0) : S(-1)), border ? size - 1 : size);
+  const V base = at_most(floor_of(bounded), size - 1);
+  return {base, bounded - base};
 }
-template <class P, class S>
-INTERNET_HD P sample(P low_low, P low_high, P high_low, P high_high, const Axis<S>& x, const Axis<S>& y) {
-  P low = low_low * x.low_weight + low_high * x.high_weight;
-  P high = high_low * x.low_weight + high_high * x.high_weight;
-  return low * y.low_weight + high * y.high_weight;
+
+// Whether the sample moves with t: with "border", not where t was clamped (nor at the ends, as in torch).
+template <class V>
+INTERNET_HD auto moves_within(V t, ScalarOf<V> size) {
+  return (t > splat<V>(0)) & (t < splat<V>(size - 1));
 }
 
 // Whether a sample reads the image, along one axis; both must. What reads nothing counts as the value 0
@@ -83,6 +83,38 @@ template <class V>
 INTERNET_HD auto inside_frame(V t, ScalarOf<V> size, bool valid) {
   if (valid) return (t >= splat<V>(0)) & (t <= splat<V>(size - 1));
   return (t > splat<V>(-1)) & (t < splat<V>(size));
+}
+
+// Bilinear interpolation, down the columns and then across, with the derivatives by the coordinate. A pixel
+// P may hold several channels, and in the first step both columns: the fraction is the same.
+template <class P>
+struct Column {
+  P level, step;  // between top and bottom, and bottom - top
+};
+template <class P, class S>
+INTERNET_HD Column<P> interpolate_down(P top, P bottom, S fraction_y) {
+  const P step = bottom - top;
+  return {top + step * fraction_y, step};
+}
+template <class P>
+struct Sample {
+  P value, slope_x, slope_y;
+};
+template <class P, class S>
+INTERNET_HD Sample<P> interpolate_across(const Column<P>& left, const Column<P>& right, S fraction_x) {
+  const P slope_x = right.level - left.level;
+  return {left.level + slope_x * fraction_x, slope_x, left.step + (right.step - left.step) * fraction_x};
+}
+
+// The adjoint: what the gradient of a sample gives to one side of the pair it was interpolated from.
+template <class P>
+struct Shares {
+  P low, high;
+};
+template <class P, class S>
+INTERNET_HD Shares<P> share(P gradient, S fraction) {
+  const P high = gradient * fraction;
+  return {gradient - high, high};
 }
 
 }  // namespace internet::math
