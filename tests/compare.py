@@ -123,5 +123,6 @@ def assert_identical(got: Sequence[Tensor], expected: Sequence[Tensor], what: st
     assert len(got) == len(expected)
     for place, (g, e) in enumerate(zip(got, expected, strict=True)):
         assert (g.dtype, g.shape) == (e.dtype, e.shape), f"{what} {place}"
-        same = g.flatten().view(torch.uint8) == e.flatten().view(torch.uint8)
+        g, e = (t.clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8) for t in (g, e))
+        same = g == e
         assert bool(same.all()), f"{what} {place}: {int((~same).sum())} bytes of {same.numel()} differ"

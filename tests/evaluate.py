@@ -5,6 +5,7 @@
 in an environment that makes the difference: another instruction set, poisoned memory.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -31,28 +32,44 @@ def compiled_operators(backend: str = "cpu") -> list[str]:
 
 
 def each_sample() -> list[tuple[str, Sample]]:
-    """All tame samples of the compiled operators in all dtypes, with a name that tells which."""
-    named = [
-        (dtype, sample) for name in compiled_operators() for dtype in DTYPES for sample in samples.samples(name, dtype)
-    ]
-    return [(f"{sample}, {dtype}", sample) for dtype, sample in named]
+    """The tame samples of the compiled operators in all dtypes, named by what they are."""
+    named = []
+    for operator in compiled_operators():
+        for dtype in DTYPES:
+            named += [(f"{sample}, {dtype}", sample) for sample in samples.samples(operator, dtype)]
+    return named
+
+
+def each_large_sample() -> list[tuple[str, Sample]]:
+    """The large ones, in the layouts that have loops of their own, named by what they are."""
+    named = []
+    for operator in compiled_operators():
+        for layout, dtype in itertools.product(("contiguous", "channels_last"), (torch.float32, torch.bfloat16)):
+            large = samples.large_samples(operator, dtype, layout)
+            named += [(f"{sample}, {dtype}, {layout}", sample) for sample in large]
+    return named
 
 
 def everything() -> dict[str, list[Tensor]]:
     """By name, the results of each sample and its gradients by every tensor, on the backend "cpu"."""
     found = {}
-    for name, sample in each_sample():
+    for name, sample in each_sample() + each_large_sample():
         gradients = differentiate(sample, "cpu") if sample.operator in DIFFERENTIABLE else []
         found[name] = [*evaluate(sample, "cpu"), *gradients]
     return found
 
 
+def environment_of(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment variables with changes."""
+    return {**os.environ, **changes}
+
+
 def in_another_process(results: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """What `main` writes, in a fresh process with these environment variables added."""
-    command = [sys.executable, "-m", "tests.evaluate", str(results)]
-    variables = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.evaluate", str(results)]
+    changed = environment_of(environment)
+    done = subprocess.run(command, cwd=ROOT, env=changed, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr}"
     loaded: dict[str, Any] = torch.load(results, weights_only=True)
     return loaded
 

@@ -9,6 +9,7 @@ pixel than `MARGIN`: a hundred times the rounding error of float32 at these size
 gradcheck. Everything is drawn in float64 from a fixed seed and then rounded to the dtype.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -89,12 +90,30 @@ def _channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
+def _offset(tensor: Tensor) -> Tensor:
+    """Contiguous, but one element off the alignment of its memory."""
+    memory = torch.full((tensor.numel() + 1,), math.nan, dtype=tensor.dtype)
+    return memory[1:].view(tensor.shape).copy_(tensor)
+
+
+def _sliced(tensor: Tensor) -> Tensor:
+    """The first channels of a tensor with more; the others are NaN."""
+    return torch.cat([tensor, torch.full_like(tensor, math.nan)], 1)[:, : tensor.shape[1]]
+
+
+def _sliced_channels_last(tensor: Tensor) -> Tensor:
+    return _channels_last(torch.cat([tensor, torch.full_like(tensor, math.nan)], 1))[:, : tensor.shape[1]]
+
+
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": torch.Tensor.contiguous,
     "channels_last": _channels_last,
     "strided": _strided,
     "transposed": _transposed,
     "expanded": _expanded,
+    "offset": _offset,
+    "sliced": _sliced,
+    "sliced channels_last": _sliced_channels_last,
 }
 
 
@@ -102,11 +121,15 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Source:
-    """Random tensors of one sample: drawn in float64, rounded to a dtype, laid out in memory."""
+    """Random tensors of one sample: drawn in float64, rounded to a dtype, laid out in memory.
 
-    def __init__(self, dtype: torch.dtype, layout: str, seed: int) -> None:
-        self.dtype = dtype
-        self.layout = LAYOUTS[layout]
+    `layout` is one of LAYOUTS, or "mixed": another one for each tensor.
+    """
+
+    def __init__(self, dtype: torch.dtype, layout: str, seed: int, margin: float = MARGIN) -> None:
+        self.dtype, self.margin = dtype, margin
+        names = ("contiguous", "channels_last", "strided", "transposed") if layout == "mixed" else (layout,)
+        self.layouts = itertools.cycle(LAYOUTS[name] for name in names)
         self.generator = torch.Generator().manual_seed(seed)
 
     def normal(self, *shape: int) -> Tensor:
@@ -117,17 +140,17 @@ class Source:
 
     def data(self, values: Tensor) -> Tensor:
         """As a data tensor, in the sample's dtype."""
-        return self.layout(values.to(self.dtype))
+        return next(self.layouts)(values.to(self.dtype))
 
     def motion(self, values: Tensor) -> Tensor:
         """As a tensor of coordinates, in the dtype that goes with the data."""
-        return self.layout(values.to(reference.motion_dtype(self.dtype)))
+        return next(self.layouts)(values.to(reference.motion_dtype(self.dtype)))
 
     def clear_of_pixels(self, draw: Callable[[], Tensor], positions: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `draw` gives, drawn again until no position comes closer than MARGIN to a whole pixel."""
+        """What `draw` gives, drawn again until no position comes closer than the margin to a whole pixel."""
         for _ in range(1000):
             values = draw()
-            if distance_to_pixels(positions(values)) > MARGIN:
+            if not self.margin or distance_to_pixels(positions(values)) > self.margin:
                 return values
         raise ValueError("too many sample positions for all of them to keep clear of the pixels")
 
@@ -328,16 +351,26 @@ DIFFERENTIABLE = tuple(name for name in OPERATORS if name != "flow_confidence")
 
 
 def build(
-    operator: str, dtype: torch.dtype, *, note: str = "", layout: str = "contiguous", seed: int = 0, **parameters: Any
+    operator: str,
+    dtype: torch.dtype,
+    *,
+    note: str = "",
+    layout: str = "contiguous",
+    seed: int = 0,
+    margin: float = MARGIN,
+    **parameters: Any,
 ) -> Sample:
-    """One sample of `operator`: sizes and options as its builder above names them."""
-    args, kwargs = _BUILDERS[operator](Source(dtype, layout, seed), **parameters)
+    """One sample of `operator`: sizes and options as its builder above names them.
+
+    So many sample positions as a benchmark has cannot all keep clear of whole pixels; 0 is no margin.
+    """
+    args, kwargs = _BUILDERS[operator](Source(dtype, layout, seed, margin), **parameters)
     return Sample(operator, note, args, kwargs)
 
 
 # ------------------------------------------------------------------------------------ the tests' samples
 
-_LAID_OUT = {f"{layout} tensors": {"layout": layout} for layout in LAYOUTS if layout != "contiguous"}
+_LAID_OUT = {f"{layout} tensors": {"layout": layout} for layout in (*LAYOUTS, "mixed") if layout != "contiguous"}
 _ANCHORED: dict[str, dict[str, Any]] = {
     "odd sizes": {},
     "no Jacobians": {"jacobians": False},
@@ -561,3 +594,40 @@ def samples(operator: str, dtype: torch.dtype, *, wild: bool = False) -> list[Sa
         return list(_wild(operator, dtype))
     named = _PARAMETERS[operator].items()
     return [build(operator, dtype, note=note, seed=seed, **parameters) for seed, (note, parameters) in enumerate(named)]
+
+
+# ----------------------------------------------------------------------------------------- large samples
+
+# Beyond one vector, tile or band of rows, and not multiples of any.
+_LARGE: dict[str, list[dict[str, Any]]] = {
+    "affine_mixture": [
+        {"anchors": 20, "size": (37, 301), "threshold": 0.02},
+        {"batch": 5, "anchors": 10, "size": (129, 33)},
+    ],
+    "upsample_motion": [{"size": (37, 301)}, {"size": (129, 33)}],
+    "confidence_warp": [
+        {"channels": 131, "size": (19, 37)},
+        {"channels": 3, "size": (150, 301), "padding_mode": "border"},
+        {"channels": 66, "size": (9, 21), "ratio": 4},
+        {"channels": 5, "size": (70, 10), "ratio": 2, "align_corners": True},
+        {"channels": 34, "size": (5, 6), "ratio": 8, "padding_mode": "border"},
+    ],
+    "pyramid_warp": [{"levels": ((131, 1), (66, 2), (33, 4)), "size": (13, 21)}],
+    "masked_backwarp_loss": [  # a square has no kink, and a sum no gradients too small for float16
+        {"channels": 3, "size": (152, 304), "ratio": 4, "reach": 20.0, "norm": "l2", "reduction": "sum"},
+        {"channels": 67, "size": (34, 46), "padding_mode": "zeros", "norm": "l2", "reduction": "sum"},
+        {"channels": 4, "size": (131, 70), "ratio": None, "padding_mode": "valid", "norm": "l2", "reduction": "sum"},
+        {"channels": 3, "size": (64, 96), "ratio": 8, "norm": "l2", "reduction": "none"},
+    ],
+    "flow_confidence": [{"size": (150, 301)}, {"batch": 5, "size": (129, 33)}],
+    "soft_argmax": [{"anchors": 10, "size": (64, 65)}],
+    "anchor_features": [{"anchors": 10, "size": (64, 65)}],
+}
+
+
+def large_samples(operator: str, dtype: torch.dtype, layout: str) -> list[Sample]:
+    """The tests' large samples of one operator, which do not keep clear of whole pixels."""
+    return [
+        build(operator, dtype, note=f"large, number {number}", layout=layout, margin=0, **parameters)
+        for number, parameters in enumerate(_LARGE[operator])
+    ]

@@ -1,12 +1,14 @@
 """CPU results are bit for bit the same for any number of threads, and from run to run."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import internet
 from tests import samples
 from tests.compare import assert_identical, differentiate, evaluate, require
 from tests.samples import DIFFERENTIABLE, OPERATORS
@@ -33,10 +35,9 @@ def _restore_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def _any_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many samples cannot all keep clear of whole pixels, and here need not."""
-    monkeypatch.setattr(samples, "MARGIN", -1.0)
+def results_and_gradients(sample: samples.Sample) -> list[Tensor]:
+    gradients = differentiate(sample, "cpu") if sample.operator in DIFFERENTIABLE else []
+    return [*evaluate(sample, "cpu"), *gradients]
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
@@ -44,13 +45,32 @@ def _any_position(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_any_number_of_threads(operator: str, dtype: torch.dtype, layout: str) -> None:
     require("cpu", operator)
-    sample = samples.build(operator, dtype, layout=layout, **SIZES[operator])
+    sample = samples.build(operator, dtype, layout=layout, margin=0, **SIZES[operator])
     expected: list[Tensor] = []
     for threads in (*THREADS, 1):
         torch.set_num_threads(threads)
         assert torch.get_num_threads() == threads
-        found = evaluate(sample, "cpu")
-        if operator in DIFFERENTIABLE:
-            found += differentiate(sample, "cpu")
+        found = results_and_gradients(sample)
         expected = expected or found
         assert_identical(found, expected, f"{sample}{layout}, {threads} threads: result or gradient")
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_calls_at_the_same_time(operator: str) -> None:
+    """From several threads of Python, as data loaders and servers call: they share no working memory."""
+    require("cpu", operator)
+    with internet.ops.backend("cpu"):  # the choice is the process's: made once, outside
+        several = [samples.build(operator, torch.float32, seed=seed, margin=0, **SIZES[operator]) for seed in range(4)]
+        expected = [results_and_gradients(sample) for sample in several]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(results_and_gradients, several * 3))
+    for got, wanted in zip(found, expected * 3, strict=True):
+        assert_identical(got, wanted, f"{operator}: result or gradient")
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_denormal_numbers_are_back_after_a_call(operator: str) -> None:
+    """Kernels flush them to zero for speed, and restore what was."""
+    require("cpu", operator)
+    results_and_gradients(samples.build(operator, torch.float32))
+    assert (torch.tensor([1e-40]) * torch.tensor([0.5])).item() > 0

@@ -51,7 +51,7 @@ def test_values_and_gradients(isa: str, tmp_path: Path, expected: dict[str, list
     require_isa(isa)
     written = in_another_process(tmp_path / "results.pt", {"INTERNET_CPU_ISA": isa})
     assert written["isa"] == isa
-    assert written["found"].keys() == expected.keys()
+    assert written["found"].keys() > expected.keys()
     for name, wanted in expected.items():
         for got, tensor in zip(written["found"][name], wanted, strict=True):
             assert_close(got, tensor, got.dtype, f"{isa}: {name}")

@@ -35,8 +35,8 @@ def test_upcast_keeps_the_numbers(operator: str, dtype: torch.dtype) -> None:
 
 def test_layouts_keep_the_numbers_and_differ_in_memory() -> None:
     values = torch.randn(2, 3, 4, 5)
-    strides = {name: layout(values).stride() for name, layout in LAYOUTS.items()}
-    assert len(set(strides.values())) == len(LAYOUTS)
+    laid_out = [layout(values) for layout in LAYOUTS.values()]
+    assert len({(tensor.stride(), tensor.storage_offset()) for tensor in laid_out}) == len(LAYOUTS)
     for name, layout in LAYOUTS.items():
         expected = values[:1].expand_as(values) if name == "expanded" else values
         assert torch.equal(layout(values), expected), name

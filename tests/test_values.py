@@ -53,9 +53,8 @@ def test_output_follows_the_memory_format_of_the_features(operator: str, backend
     for layout in samples.LAYOUTS:
         sample = samples.build(operator, torch.float32, layout=layout)
         results = evaluate(sample, backend)
-        for features, result in zip(sample.tensors(), results, strict=False):
+        for result in results:
             format_ = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-            assert features.is_contiguous(memory_format=format_) == (layout in ("contiguous", "channels_last"))
             assert result.is_contiguous(memory_format=format_), f"{sample} of {layout}"
 
 
