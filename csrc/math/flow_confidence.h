@@ -1,6 +1,6 @@
 // Where optical flow can be trusted (Sundaram, Brox and Keutzer, ECCV 2010): two tests of one pixel.
 //
-// A comparison with a NaN is false, so a pixel with one anywhere is not reliable.
+// A comparison with a NaN is false, so a pixel with one anywhere is not reliable; nor is an infinite flow.
 #pragma once
 
 #include "value.h"
@@ -17,11 +17,12 @@ INTERNET_HD V squared_length(FlowVector<V> w) {
 }
 
 // Forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow where w
-// leads. They do not where the pixel is occluded.
+// leads. They do not where the pixel is occluded, nor where the mismatch is infinite: m - m is then NaN.
 template <class V>
 INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned, ScalarOf<V> a, ScalarOf<V> b) {
   const V mismatch = squared_length(FlowVector<V>{w.x + returned.x, w.y + returned.y});
-  return mismatch <= a * (squared_length(w) + squared_length(returned)) + b;
+  const V bound = a * (squared_length(w) + squared_length(returned)) + b;
+  return (mismatch <= bound) & (mismatch - mismatch == splat<V>(0));
 }
 
 // No motion boundary: |grad u|^2 + |grad v|^2 <= c |w|^2 + d, with forward differences to the pixels on the

@@ -262,7 +262,7 @@ def flow_confidence(
     scale, offset = consistency
     magnitude = forward.square().sum(1)
     mismatch = (forward + returned).square().sum(1)
-    reliable = mismatch <= scale * (magnitude + returned.square().sum(1)) + offset
+    reliable = mismatch.isfinite() & (mismatch <= scale * (magnitude + returned.square().sum(1)) + offset)
     reliable &= inside_frame(*flow_positions(forward))
     if boundary is not None:
         scale, offset = boundary
