@@ -11,7 +11,9 @@
 #include "math/anchor_affine.h"
 #include "math/bilinear.h"
 #include "math/confidence_warp.h"
+#include "math/flow_confidence.h"
 #include "math/masked_backwarp_loss.h"
+#include "math/soft_argmax.h"
 #include "math/upsample_motion.h"
 #include "math/value.h"
 
@@ -196,6 +198,35 @@ void bind_masked_backwarp_loss(py::module_& m) {
   });
 }
 
+using Flow = std::array<double, 2>;
+
+FlowVector<double> flow_of(const Flow& w) { return {w[0], w[1]}; }
+
+void bind_flow_confidence(py::module_& m) {
+  m.def("flows_cancel", [](const Flow& w, const Flow& returned, double a, double b) {
+    return bool(flows_cancel(flow_of(w), flow_of(returned), a, b));
+  });
+  m.def("flow_is_smooth", [](const Flow& w, const Flow& right, const Flow& below, double c, double d) {
+    return bool(flow_is_smooth(flow_of(w), flow_of(right), flow_of(below), c, d));
+  });
+}
+
+void bind_soft_argmax(py::module_& m) {
+  m.def("heat_reference", [](double largest) { return heat_reference(largest); });
+  m.def("heat_weight", [](double logit, double reference, double per_temperature) {
+    return heat_weight(logit, reference, per_temperature);
+  });
+  // Results and their gradients: x, y, then the matrix.
+  m.def("heat_logit_gradient",
+        [](const std::array<double, 6>& results, const std::array<double, 6>& grads, double heat, double x,
+           double y, const std::array<double, 4>& map, double per_temperature) {
+          HeatGradient<double> g{};
+          g.x = results[0], g.y = results[1], g.grad_x = grads[0], g.grad_y = grads[1];
+          for (int c = 0; c < 4; ++c) g.jac[c] = results[2 + c], g.grad_jac[c] = grads[2 + c];
+          return heat_logit_gradient<true>(g, heat, x, y, map.data(), per_temperature);
+        });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(math_bindings, m) {
@@ -206,4 +237,6 @@ PYBIND11_MODULE(math_bindings, m) {
   bind_affine_mixture(m);
   bind_confidence_warp(m);
   bind_masked_backwarp_loss(m);
+  bind_flow_confidence(m);
+  bind_soft_argmax(m);
 }

@@ -583,6 +583,7 @@ def _wild(operator: str, dtype: torch.dtype) -> Iterator[Sample]:
     elif operator == "soft_argmax":
         yield _replace(build(operator, dtype), "large logits", 0, lambda t: 3000 * t)
         yield _replace(build(operator, dtype), "masked logits", 0, lambda t: _every_third(t, -math.inf))
+        yield _replace(build(operator, dtype), "no heat", 0, lambda t: torch.full_like(t, -math.inf))
     elif operator == "anchor_features":
         yield _replace(build(operator, dtype, anchors=3), "singular Jacobians", 4, _singular)
         yield _replace(build(operator, dtype), "NaN anchors", 1, lambda t: _every_third(t, math.nan))

@@ -334,3 +334,53 @@ def test_interpolation_and_its_slopes(m: ModuleType) -> None:
     slopes = differences(lambda a: [m.interpolate(pixels, *a)[0]], at)[0]
     assert [slope_x, slope_y] == pytest.approx(slopes.tolist(), abs=1e-8)
     assert m.share(2.0, 0.3) == pytest.approx([1.4, 0.6])
+
+
+# ------------------------------------------------------------------- flow_confidence.h, soft_argmax.h
+
+
+def test_flows_cancel(m: ModuleType) -> None:
+    w, back = [1.0, -2.0], [-0.8, 1.5]
+    mismatch, bound = 0.2**2 + 0.5**2, 0.1 * (1 + 4 + 0.64 + 2.25)
+    assert m.flows_cancel(w, back, 0.1, mismatch - bound + 1e-9)
+    assert not m.flows_cancel(w, back, 0.1, mismatch - bound - 1e-9)
+    assert m.flows_cancel([0.0, 0.0], [0.0, 0.0], 0.0, 0.0)
+    for strange in (math.nan, math.inf, -math.inf):
+        assert not m.flows_cancel(w, [strange, 0.0], 0.1, 1e9)
+        assert not m.flows_cancel([0.0, strange], back, 0.1, 1e9)
+
+
+def test_flow_is_smooth(m: ModuleType) -> None:
+    w, right, below = [1.0, -2.0], [1.5, -2.0], [1.0, -1.0]
+    gradient, bound = 0.25 + 1.0, 0.01 * 5
+    assert m.flow_is_smooth(w, right, below, 0.01, gradient - bound + 1e-9)
+    assert not m.flow_is_smooth(w, right, below, 0.01, gradient - bound - 1e-9)
+    assert not m.flow_is_smooth(w, [math.nan, 0.0], below, 0.01, 1e9)
+
+
+def test_heat_weight(m: ModuleType) -> None:
+    assert m.heat_weight(0.3, 1.1, 10.0) == pytest.approx(math.exp(-8), rel=1e-14)
+    assert m.heat_reference(1.5) == 1.5
+    assert m.heat_reference(-math.inf) == 0
+    assert m.heat_weight(-math.inf, m.heat_reference(-math.inf), 10.0) == 0
+
+
+def test_heat_logit_gradient(m: ModuleType) -> None:
+    """Of a plane of four pixels, against differences of the expectations."""
+    logits, temperature = [0.1, -0.2, 0.3, 0.05], 0.5
+    pixels = [(x, y) for y in (-0.5, 0.5) for x in (-0.5, 0.5)]
+    maps = np.random.default_rng(0).normal(size=(4, 4))
+    values = np.concatenate([np.array(pixels), maps], axis=1)  # (pixels, x y and the matrix)
+
+    def heat(at: Sequence[float]) -> np.ndarray:
+        weights = np.array([m.heat_weight(logit, max(at), 1 / temperature) for logit in at])
+        return weights / weights.sum()
+
+    jacobian = differences(lambda at: heat(at) @ values, logits)
+    results = heat(logits) @ values
+    for grads in np.eye(6):
+        got = [
+            m.heat_logit_gradient(results, grads, h, *pixel, row, 1 / temperature)
+            for h, pixel, row in zip(heat(logits), pixels, maps, strict=True)
+        ]
+        np.testing.assert_allclose(got, grads @ jacobian, atol=1e-9)
