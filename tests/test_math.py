@@ -140,6 +140,15 @@ def test_axis(m: ModuleType, size: int, border: bool) -> None:
         np.testing.assert_allclose([a.low_slope, a.high_slope], slopes, atol=1e-8)
 
 
+def test_axis_does_not_move_where_the_frame_ends(m: ModuleType) -> None:
+    """Like torch's grid_sample: clamped at the outermost pixels with border, out of reach a pixel beyond without."""
+    for t, border, moves in [(0.0, True, False), (4.0, True, False), (0.1, True, True), (3.9, True, True)]:
+        assert (m.axis(t, 5, border).high_slope != 0) == moves
+    for t, moves in [(-1.0, False), (5.0, False), (-0.9, True), (4.9, True)]:
+        a = m.axis(t, 5, False)
+        assert ((a.low_slope, a.high_slope) != (0, 0)) == moves
+
+
 @pytest.mark.parametrize("border", [False, True])
 @pytest.mark.parametrize("t", [*FAR, math.nan])
 def test_axis_far_away_does_not_move(m: ModuleType, t: float, border: bool) -> None:

@@ -67,3 +67,24 @@ def test_inputs_are_left_alone(operator: str, backend: str) -> None:
         evaluate(sample, backend)
         for tensor, copy in zip(sample.tensors(), before, strict=True):
             assert torch.equal(tensor, copy), str(sample)
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_results_outlive_later_calls(operator: str, backend: str) -> None:
+    """Nobody writes into a result again, even if only a part of it is still held."""
+    require(backend, operator)
+    several = [
+        samples.samples(operator, torch.float32)[0],
+        *samples.large_samples(operator, torch.float32, "contiguous"),
+    ]
+    for sample in several:
+        results = evaluate(sample, backend)
+        held = [result.flatten()[-5:] for result in results]
+        copies = [part.clone() for part in held]
+        del results
+        others = [evaluate(sample.map(lambda tensor: tensor.roll(1, 0)), backend) for _ in range(4)]
+        for part, copy in zip(held, copies, strict=True):
+            assert torch.equal(part, copy), str(sample)
+        starts = [result.data_ptr() for other in others for result in other]
+        assert len(set(starts)) == len(starts), f"{sample}: two results in one place"
