@@ -91,6 +91,8 @@ def compare(
     """
     start = time.perf_counter()
     described = machine.describe(device)
+    if described["load"] + max(threads) > described["cores"] + 0.5:
+        print("others use this machine: a thread that waits for its core holds up the rest", file=sys.stderr)
     runs = []
     for count in threads:
         with _threads(count):

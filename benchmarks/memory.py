@@ -15,9 +15,9 @@ def extra_peak(function: Callable[[], object], device: torch.device) -> int | No
     """Bytes in use at the worst moment of a call, less those before it, less the tensors it returns.
 
     On CUDA these are the bytes of torch's allocator, exactly. On the CPU they are the process's resident memory,
-    and so include scratch that does not come from torch (kernels' own, math libraries'), to a few hundred
-    kilobytes; memory that a library keeps from earlier calls was there before. None where the system does
-    not tell (Linux does).
+    and so include scratch that does not come from torch (kernels' own, math libraries') and what the C library's
+    allocator has not given back yet; memory that a library keeps from earlier calls was there before. None where
+    the system does not tell (Linux does).
     """
     function()
     if device.type == "cuda":
