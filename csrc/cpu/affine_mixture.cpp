@@ -6,7 +6,8 @@ namespace internet::cpu {
 namespace {
 
 void check(const Tensor& logits, const Anchors& anchors) {
-  STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) == anchors.count() + 1, "logits: expected (B, K+1, H, W)");
+  STD_TORCH_CHECK(logits.dim() == 4 && logits.size(1) == anchors.count() + 1,
+                  "logits: expected (B, K+1, H, W)");
   anchors.check(logits);
 }
 
@@ -19,9 +20,9 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    auto affines = anchors.affines<S>();
+    const auto maps = affines<S>(anchors);
     AffineMixtureForward<T> p{.logits = strided<const T, 4>(logits),
-                              .affine = affines.data(),
+                              .affine = maps.data(),
                               .field = static_cast<S*>(field.data_ptr()),
                               .anchors = anchors.count(),
                               .height = height,
@@ -37,8 +38,8 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 Gradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving,
-                   OptionalTensor jac_source, OptionalTensor jac_driving, double threshold, bool align_corners,
-                   bool need_logits, bool need_anchors) {
+                   OptionalTensor jac_source, OptionalTensor jac_driving, double threshold,
+                   bool align_corners, bool need_logits, bool need_anchors) {
   Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
   check(logits, anchors);
   int64_t batch = logits.size(0), height = logits.size(2), width = logits.size(3);
@@ -48,12 +49,12 @@ Gradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    auto affines = anchors.affines<S>();
+    const auto maps = affines<S>(anchors);
     int64_t groups = (height + rows_per_group - 1) / rows_per_group;
     std::vector<math::Affine<double>> partials(batch * groups * anchors.count());
     AffineMixtureBackward<T> p{.logits = strided<const T, 4>(logits),
                                .grad_field = strided<const S, 4>(grad_field),
-                               .affine = affines.data(),
+                               .affine = maps.data(),
                                .grad_logits = need_logits ? strided<T, 4>(grad_logits) : Strided<T, 4>{},
                                .partials = partials.data(),
                                .anchors = anchors.count(),
@@ -63,11 +64,7 @@ Gradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp
                                .align_corners = align_corners};
     int64_t group_elements = 2 * (anchors.count() + 2) * width * rows_per_group;
     run(affine_mixture_backward_kernel<T>(), p, batch * groups, elements_per_thread / (group_elements + 1));
-    if (need_anchors) {
-      grad_anchors = anchors.gradients<S>(partials);
-    } else {
-      for (Tensor& gradient : grad_anchors) gradient = nothing(kp_source);
-    }
+    grad_anchors = need_anchors ? gradients<S>(anchors, partials) : anchors.no_gradients();
   });
   return {grad_logits, grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
 }

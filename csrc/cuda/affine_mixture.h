@@ -1,0 +1,84 @@
+// Parameters of the affine-mixture kernels, and their launchers. A block does a tile: as many neighbouring
+// pixels of one image as it has threads.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "../math/anchor_affine.h"
+#include "../math/bilinear.h"
+#include "../strided.h"
+#include "storage.h"
+
+namespace internet::cuda {
+
+// The pixels of each image and their normalised coordinates. S is float or double.
+template <class S>
+struct PixelGrid {
+  int64_t batch, height, width;
+  S x_start, x_step, y_start, y_step;
+
+  INTERNET_MEMBER int64_t pixels() const { return height * width; }
+};
+
+template <class S>
+PixelGrid<S> pixel_grid(int64_t batch, int64_t height, int64_t width, bool align_corners) {
+  return {.batch = batch,
+          .height = height,
+          .width = width,
+          .x_start = math::normalized_start(S(width), align_corners),
+          .x_step = math::normalized_step(S(width), align_corners),
+          .y_start = math::normalized_start(S(height), align_corners),
+          .y_step = math::normalized_step(S(height), align_corners)};
+}
+
+// A tile's size, and what of it goes through shared memory; a function of shapes and layouts alone.
+struct TilePlan {
+  int threads;
+  bool staged;  // the logits' gradient is written from shared memory, in the order it has in global memory
+  size_t shared_bytes;  // of a block
+
+  INTERNET_MEMBER int64_t tiles(int64_t pixels) const { return (pixels + threads - 1) / threads; }
+};
+
+template <class T>
+struct AffineMixtureForward {
+  using S = opmath<T>;
+  PixelGrid<S> grid;
+  TilePlan plan;
+  Strided<const T, 4> logits;     // (B, K+1, H, W)
+  const math::Affine<S>* affine;  // (B, K)
+  S* field;                       // (B, H, W, 2), contiguous
+  int anchors;
+  S threshold;
+};
+
+template <class T>
+struct AffineMixtureBackward {
+  using S = opmath<T>;
+  PixelGrid<S> grid;
+  TilePlan plan;
+  Strided<const T, 4> logits;
+  Strided<const S, 4> grad_field;  // (B, H, W, 2)
+  const math::Affine<S>* affine;
+  Strided<T, 4> grad_logits;  // no data: not wanted
+  math::Affine<S>* partials;  // (B, tiles, K): gradient by each affine map; null: not wanted
+  int anchors;
+  S threshold;
+};
+
+// More do not fit the shared memory that every GPU gives a block.
+template <class S>
+constexpr int most_anchors = sizeof(S) == 8 ? 140 : 280;
+
+// For K <= most_anchors. `grad_logits` of the second has its strides; its data is not looked at.
+template <class S>
+TilePlan plan_forward(int anchors);
+template <class S>
+TilePlan plan_backward(int anchors, int64_t width, const int64_t* grad_logits_stride);
+
+template <class T>
+cudaError_t affine_mixture_forward(const AffineMixtureForward<T>& params, cudaStream_t stream);
+template <class T>
+cudaError_t affine_mixture_backward(const AffineMixtureBackward<T>& params, cudaStream_t stream);
+
+}  // namespace internet::cuda
