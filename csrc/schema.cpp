@@ -10,6 +10,8 @@
 STABLE_TORCH_LIBRARY(internet, m) {
   // 0 baseline, 1 AVX2, 2 AVX-512: the instruction set the CPU kernels run with.
   m.def("cpu_isa() -> int");
+  // Gives back the memory kept for the next outputs (csrc/cpu/output_pool.cpp); how many bytes that was.
+  m.def("clear_output_pool() -> int");
 
   m.def(
       "affine_mixture(Tensor logits, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "

@@ -57,17 +57,29 @@ inline void check_like(const char* name, const Tensor& tensor, const Tensor& dat
   STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
 }
 
-// Uninitialised memory. aoti_torch_empty_strided is the cheapest way to it that the stable ABI has.
-template <size_t N>
-Tensor empty_strided(const std::array<int64_t, N>& sizes, const std::array<int64_t, N>& strides, ScalarType type,
-                     const Tensor& like) {
+#if defined(USE_CUDA)
+// aoti_torch_empty_strided is the cheapest way to memory that the stable ABI has.
+inline AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64_t* strides, ScalarType type,
+                                 const Tensor& like) {
   AtenTensorHandle handle;
   int32_t device_type, device_index;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(N, sizes.data(), strides.data(), int32_t(type), device_type,
-                                                  device_index, &handle));
-  return Tensor(handle);
+  TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(dims, sizes, strides, int32_t(type), device_type, device_index, &handle));
+  return handle;
+}
+#else
+// On the CPU it is csrc/cpu/output_pool.cpp that hands out memory.
+AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64_t* strides, ScalarType type,
+                          const Tensor& like);
+#endif
+
+// Uninitialised memory on the device of `like`.
+template <size_t N>
+Tensor empty_strided(const std::array<int64_t, N>& sizes, const std::array<int64_t, N>& strides,
+                     ScalarType type, const Tensor& like) {
+  return Tensor(allocate(N, sizes.data(), strides.data(), type, like));
 }
 
 template <size_t N>
@@ -79,9 +91,7 @@ Tensor empty(const std::array<int64_t, N>& sizes, ScalarType type, const Tensor&
 }
 
 // In place of a tensor that nobody asked for.
-inline Tensor nothing(const Tensor& like) {
-  return empty<1>({0}, like.scalar_type(), like);
-}
+inline Tensor nothing(const Tensor& like) { return empty<1>({0}, like.scalar_type(), like); }
 
 // Whether the four axes lie in memory in this order, densely; axes of size 1 lie anywhere.
 inline bool is_dense(const Tensor& tensor, std::initializer_list<int> order_from_last) {

@@ -6,6 +6,7 @@ from internet.ops.anchor_features import anchor_features
 from internet.ops.confidence_warp import confidence_warp
 from internet.ops.flow_confidence import flow_confidence
 from internet.ops.masked_backwarp_loss import masked_backwarp_loss
+from internet.ops.output_pool import clear_output_pool
 from internet.ops.pyramid_warp import pyramid_warp
 from internet.ops.soft_argmax import soft_argmax
 from internet.ops.upsample_motion import upsample_motion
@@ -16,6 +17,7 @@ __all__ = [
     "anchor_features",
     "backend",
     "backends",
+    "clear_output_pool",
     "confidence_warp",
     "flow_confidence",
     "masked_backwarp_loss",
