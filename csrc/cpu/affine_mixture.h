@@ -14,9 +14,9 @@ constexpr int64_t rows_per_group = 8;
 template <class T>
 struct AffineMixtureForward {
   using S = opmath<T>;
-  Strided<const T, 4> logits;        // (B, K+1, H, W)
-  const math::Affine<S>* affine;     // (B, K)
-  S* field;                          // (B, H, W, 2), contiguous
+  Strided<const T, 4> logits;     // (B, K+1, H, W)
+  const math::Affine<S>* affine;  // (B, K)
+  S* field;                       // (B, H, W, 2), contiguous
   int64_t anchors, height, width;
   S threshold;
   bool align_corners;
@@ -26,10 +26,10 @@ template <class T>
 struct AffineMixtureBackward {
   using S = opmath<T>;
   Strided<const T, 4> logits;
-  Strided<const S, 4> grad_field;    // (B, H, W, 2)
+  Strided<const S, 4> grad_field;  // (B, H, W, 2)
   const math::Affine<S>* affine;
-  Strided<T, 4> grad_logits;         // no data: not wanted
-  math::Affine<double>* partials;    // (B, groups, K): gradient by each affine map
+  Strided<T, 4> grad_logits;       // no data: not wanted
+  math::Affine<double>* partials;  // (B, groups, K): gradient by each affine map
   int64_t anchors, height, width;
   S threshold;
   bool align_corners;

@@ -1,5 +1,5 @@
-// A vector of neighbouring pixels at a time: each logit is read once, its exponential kept in L1 for the second
-// pass over the anchors, and nothing but the field (or the gradient) is written.
+// A vector of neighbouring pixels at a time: each logit is read once, its exponential kept in L1 for the
+// second pass over the anchors, and nothing but the field (or the gradient) is written.
 #include "../math/affine_mixture.h"
 
 #include "../math/bilinear.h"
@@ -31,18 +31,21 @@ INTERNET_HD void store_pixels(T* p, int64_t stride, int count, Pixels<T> v) {
   for (int i = 0; i < count; ++i) p[i * stride] = narrow<T>(v[i]);
 }
 
-// The logits, or their gradients, of up to a vector of neighbouring pixels of a row: planes()[k] holds anchor k.
+// The logits, or their gradients, of up to a vector of neighbouring pixels of a row: planes()[k] holds anchor
+// k.
 template <class T>
 class Block {
  public:
   using V = Pixels<T>;
 
-  INTERNET_MEMBER explicit Block(int64_t channels) : channels_(channels), planes_(channels), pixels_(packed()) {}
+  INTERNET_MEMBER explicit Block(int64_t channels)
+      : channels_(channels), planes_(channels), pixels_(packed()) {}
 
   INTERNET_MEMBER V* planes() const { return planes_.data(); }
 
   // `last`: nothing may be read past these pixels.
-  INTERNET_MEMBER void load_from(const T* p, int64_t channel_stride, int64_t pixel_stride, int count, bool last) {
+  INTERNET_MEMBER void load_from(const T* p, int64_t channel_stride, int64_t pixel_stride, int count,
+                                 bool last) {
     if (is_dense(channel_stride, pixel_stride, count)) {
       if (last) p = static_cast<const T*>(std::memcpy(pixels_.data(), p, sizeof(T) * channels_ * count));
       return load_channels<T>(p, channels_, planes());
@@ -99,9 +102,10 @@ class Row {
   INTERNET_MEMBER V x_of(int64_t column) const { return (iota<V>() + S(column)) * x_step_ + x_start_; }
 
   // exp(l_k - max l) of `count` pixels from `column` on; `logits` is the row's first.
-  INTERNET_MEMBER void exponentiate(const T* logits, int64_t anchor_stride, int64_t pixel_stride, int64_t column,
-                                    int count) {
-    block_.load_from(logits + column * pixel_stride, anchor_stride, pixel_stride, count, column + count == width_);
+  INTERNET_MEMBER void exponentiate(const T* logits, int64_t anchor_stride, int64_t pixel_stride,
+                                    int64_t column, int count) {
+    block_.load_from(logits + column * pixel_stride, anchor_stride, pixel_stride, count,
+                     column + count == width_);
     V* e = block_.planes();
     V largest = e[0];
     for (int64_t k = 1; k <= anchors_; ++k) largest = math::larger(largest, e[k]);
@@ -161,8 +165,8 @@ INTERNET_HD void forward_rows(const AffineMixtureForward<T>& p, int64_t begin, i
     for (int64_t x = 0; x < p.width; x += lanes<T>) {
       int count = int(std::min<int64_t>(lanes<T>, p.width - x));
       row.exponentiate(logits, stride[1], stride[3], x, count);
-      auto f = math::compose<thresholded, V>(int(p.anchors), row.exponential(), row.motion(), row.x_of(x), row.y,
-                                             p.threshold);
+      auto f = math::compose<thresholded, V>(int(p.anchors), row.exponential(), row.motion(), row.x_of(x),
+                                             row.y, p.threshold);
       store_pairs(field + 2 * x, count, f.x, f.y);
     }
   }
@@ -224,24 +228,24 @@ class BackwardRows {
   INTERNET_MEMBER void pixels(int64_t image, int64_t y, int64_t column, int count) {
     const auto& stride = p_.logits.stride;
     const auto& by = p_.grad_logits.stride;
-    row_.exponentiate(p_.logits.data + image * stride[0] + y * stride[2], stride[1], stride[3], column, count);
+    row_.exponentiate(p_.logits.data + image * stride[0] + y * stride[2], stride[1], stride[3], column,
+                      count);
     const auto& g = p_.grad_field.stride;
     const S* grad = p_.grad_field.data + image * g[0] + y * g[1] + column * g[2];
     V gx, gy;  // 0 past the row's end: those lanes add nothing
     load_pairs(grad, g[2], g[3], count, gx, gy);
     V x = row_.x_of(column);
-    math::compose_vjp<thresholded, V>(
-        int(p_.anchors), row_.exponential(), row_.motion(), x, row_.y, p_.threshold, gx, gy,
-        [&](int k, V by_logit, V weight) {
-          by_logits_.planes()[k] = by_logit;
-          if (k == 0) return;
-          AffineSums<V>& sum = row_sums_[k - 1];
-          V wx = weight * gx, wy = weight * gy;
-          sum.x += wx;
-          sum.y += wy;
-          sum.xx += wx * x;
-          sum.yx += wy * x;
-        });
+    math::compose_vjp<thresholded, V>(int(p_.anchors), row_.exponential(), row_.motion(), x, row_.y,
+                                      p_.threshold, gx, gy, [&](int k, V by_logit, V weight) {
+                                        by_logits_.planes()[k] = by_logit;
+                                        if (k == 0) return;
+                                        AffineSums<V>& sum = row_sums_[k - 1];
+                                        V wx = weight * gx, wy = weight * gy;
+                                        sum.x += wx;
+                                        sum.y += wy;
+                                        sum.xx += wx * x;
+                                        sum.yx += wy * x;
+                                      });
     if (p_.grad_logits.data == nullptr) return;
     T* out = p_.grad_logits.data + image * by[0] + y * by[2] + column * by[3];
     by_logits_.store_to(out, by[1], by[3], count);

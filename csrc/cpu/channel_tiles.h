@@ -22,8 +22,8 @@ INTERNET_HD void load_channels(const T* pixels, int64_t channels, Vec<opmath<T>,
   }
 }
 
-// The way back. Writes up to N - 1 values past the last pixel. The last block of channels comes first: what it
-// writes past a pixel belongs to the next one's first channels, which are written after it.
+// The way back. Writes up to N - 1 values past the last pixel. The last block of channels comes first: what
+// it writes past a pixel belongs to the next one's first channels, which are written after it.
 template <class T, int N = native_lanes<T>>
 INTERNET_HD void store_channels(const Vec<opmath<T>, N>* planes, int64_t channels, T* pixels) {
   for (int64_t first = (channels - 1) / N * N; first >= 0; first -= N) {

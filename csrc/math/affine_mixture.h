@@ -2,8 +2,8 @@
 //
 //   e_k = exp(l_k - max l),  s = sum e,  u_k = max(e_k - t s, 0),  F = sum u_k T_k(z) / sum u_k
 //
-// is Eq. 5 without a division per anchor: w_k = e_k / s are the softmax weights, and max(w_k - t, 0) scaled to
-// sum 1 is u_k / sum u. Motion 0 is the identity.
+// is Eq. 5 without a division per anchor: w_k = e_k / s are the softmax weights, and max(w_k - t, 0) scaled
+// to sum 1 is u_k / sum u. Motion 0 is the identity.
 //
 // `exponential(k)` gives e_k for k = 0..K, `motion(k)` the RowMotion of anchor k = 1..K.
 #pragma once
