@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 MEGABYTE = 1 << 20
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def field(megabytes: int) -> torch.Tensor:
 
 def run(code: str, limit: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "INTERNET_OUTPUT_POOL_MB": limit}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_a_freed_output_is_the_next_one():
@@ -62,9 +64,8 @@ def test_what_is_cleared_was_held():
 
 def test_the_oldest_memory_goes_when_the_limit_is_reached():
     code = (
-        "import torch\nfrom internet import ops\n"
-        "def field(n): return ops.affine_mixture(torch.zeros(n, 2, 256, 512), torch.zeros(n, 1, 2), torch.zeros(n, 1, 2))\n"
-        "fields = [field(n) for n in (1, 2, 3)]\n"
+        "from tests.test_output_pool import field, ops\n"
+        "fields = [field(megabytes) for megabytes in (1, 2, 3)]\n"
         "while fields: fields.pop(0)\n"
         "print(ops.clear_output_pool() >> 20)"
     )
