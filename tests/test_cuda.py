@@ -113,8 +113,8 @@ def test_work_goes_to_the_current_stream(operator: str) -> None:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_a_graph_captures_forward_and_backward(operator: str) -> None:
     """No call waits for the device, or memory is allocated past torch: either would break the capture."""
-    first, second = (large(operator, torch.float32, layout) for layout in ("contiguous", "contiguous"))
-    second = second.map(lambda tensor: tensor.flip(0))
+    first = large(operator, torch.float32, "contiguous")
+    second = first.map(lambda tensor: tensor.flip(0))
     leaves, run = step(first)
     warm_up = torch.cuda.Stream()
     warm_up.wait_stream(torch.cuda.current_stream())
