@@ -3,7 +3,7 @@
 In a process whose allocator fills fresh memory with NaN and fences each tensor (guarded_memory.cpp), every
 sample gives bit for bit what it gives in an ordinary one. `torch.utils.deterministic.fill_uninitialized_memory`
 would not do: it does not reach tensors that C++ allocates. What the kernels take from malloc is filled by
-glibc's MALLOC_PERTURB_.
+glibc's MALLOC_PERTURB_. The ordinary process reuses memory, and so has leftovers of other results in its own.
 """
 
 import shutil
@@ -36,6 +36,7 @@ def guard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     subprocess.run([str(COMPILER), "-shared", "-fPIC", "-O1", source, "-o", library, "-ldl"], check=True)
     return {
         "LD_PRELOAD": str(library),
+        "INTERNET_OUTPUT_POOL_MB": "0",  # every result in memory of torch's allocator
         "MALLOC_PERTURB_": "128",
         "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",  # MALLOC_PERTURB_ forgets that cache
     }
