@@ -99,6 +99,7 @@ class GradientRing {
         const S* twin = pixels + pixel_lanes * twin_;
         for (int64_t i = 0; i < pixel_lanes * p_.in.width; ++i) pixels[i] += twin[i];
         const auto out = image_row(p_.grad_output, p_.in, b_, block, done_);
+        if (done_ + 1 < end_) prefetch(below(out, p_.grad_output.stride[2]), 0, p_.in.width);
         write_pixels(out, pixels);
       }
     }
@@ -241,6 +242,9 @@ void Backward<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool 
   S* mask = own && p.grad_mask != nullptr ? p.grad_mask + b * plane + at : nullptr;
   grads.flow_x = motion_line(flow_x, count, grads.flow_x_copy);
   grads.flow_y = motion_line(flow_y, count, grads.flow_y_copy);
+  if (flow_x != nullptr && y + 1 < in.height) {
+    prefetch(ImageRow<S>{flow_x + in.width, plane, 1, in.width, 2}, 0, count);
+  }
   grads.mask = motion_line(mask, count, grads.mask_copy);
   const auto& g = p.grad_loss;
   const S* grad_loss = g.data + b * g.stride[0] + y * g.stride[2] + x0 * g.stride[3];
@@ -278,6 +282,7 @@ ImageRow<T> Backward<T>::target_gradient(int64_t b, int64_t y, int64_t x0, int64
   for (int ch = 0; ch < 4; ++ch) grads.target[ch] = grads.target_copy + ch * Chunk<S>::n;
   if (!own || p.grad_target.data == nullptr) return {};
   const auto row = image_row(p.grad_target, in, b, block, y);
+  if (y + 1 < in.height) prefetch(below(row, p.grad_target.stride[2]), x0, count);
   if constexpr (std::is_same_v<T, S>) {
     if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
       for (int ch = 0; ch < row.channels; ++ch) grads.target[ch] = row.data + ch * row.channel_stride + x0;

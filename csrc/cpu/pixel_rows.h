@@ -79,8 +79,7 @@ INTERNET_HD void load_group(const ImageRow<T>& row, int64_t x, int64_t count, Pi
   }
 }
 
-// The way back; only `count` columns are written. Columns go left to right: the store of a pixel may spill
-// into the next one of this row, which is stored after it.
+// The way back; only `count` columns are written.
 template <Layout L, bool as_planes, class T, class S = opmath<T>>
 INTERNET_HD void store_group(const ImageRow<T>& row, int64_t x, int64_t count, Pixel<S> (&v)[4]) {
   if (L == Layout::planes && count >= 4) {
@@ -91,28 +90,33 @@ INTERNET_HD void store_group(const ImageRow<T>& row, int64_t x, int64_t count, P
     return;
   }
   if (as_planes) transpose<S>(v);
-  const bool spill_is_own = row.channels == 4 || (row.column_stride == row.channels && x + 4 < row.width);
-  if (L == Layout::pixels && count >= 4 && spill_is_own) {
-    for (int i = 0; i < 4; ++i) store<4>(row.data + (x + i) * row.column_stride, v[i]);
-    return;
-  }
-  for (int i = 0; i < 4 && i < count; ++i) {
-    T* p = row.data + (x + i) * row.column_stride;
-    S lanes[4];
-    store<4>(lanes, v[i]);
-    for (int c = 0; c < row.channels; ++c) p[c * row.channel_stride] = narrow<T>(lanes[c]);
+  T* p = row.data + x * row.column_stride;
+  if (L == Layout::pixels && count >= 4 && row.channels == 4) {
+    for (int i = 0; i < 4; ++i) store<4>(p + i * row.column_stride, v[i]);
+  } else if (L == Layout::pixels && count >= 4 && row.channels == 3 && row.column_stride == 3) {
+    // RGB RGB RGB RGB are three vectors.
+    store<4>(p, __builtin_shufflevector(v[0], v[1], 0, 1, 2, 4));
+    store<4>(p + 4, __builtin_shufflevector(v[1], v[2], 1, 2, 4, 5));
+    store<4>(p + 8, __builtin_shufflevector(v[2], v[3], 2, 4, 5, 6));
+  } else {
+    for (int i = 0; i < 4 && i < count; ++i, p += row.column_stride) {
+      S lanes[4];
+      store<4>(lanes, v[i]);
+      for (int c = 0; c < row.channels; ++c) p[c * row.channel_stride] = narrow<T>(lanes[c]);
+    }
   }
 }
 
 // Asks for a part of a row, so that it is in the second-level cache when its turn comes: rows are short, and
-// the processor's own prefetching starts anew at each.
+// the processor's own prefetching starts anew at each. What will be written is asked for as such.
 template <class T>
 INTERNET_HD void prefetch(const ImageRow<T>& row, int64_t x0, int64_t count) {
   constexpr int64_t line = 64 / sizeof(T);
   const bool planes = row.column_stride == 1;
   for (int c = 0; c < (planes ? row.channels : 1); ++c) {
     const T* p = row.data + c * row.channel_stride + x0 * row.column_stride;
-    for (int64_t i = 0; i < count * row.column_stride; i += line) __builtin_prefetch(p + i, 0, 2);
+    for (int64_t i = 0; i < count * row.column_stride; i += line)
+      __builtin_prefetch(p + i, std::is_const_v<T> ? 0 : 1, 2);
   }
 }
 
