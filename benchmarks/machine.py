@@ -19,6 +19,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "instruction set": gathered["cpu"]["instruction set"] or "none (not built)",
+        "output pool": os.environ.get("INTERNET_OUTPUT_POOL_MB", "default"),
         "internet": internet.__version__,
         "backend": f"{device.type} {gathered['backends'][device.type]}",
         "torch": torch.__version__,

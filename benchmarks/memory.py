@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.inputs import size_in_bytes
+from internet import ops
 
 PROCESS = Path("/proc/self")
 
@@ -16,8 +17,8 @@ def extra_peak(function: Callable[[], object], device: torch.device) -> int | No
 
     On CUDA these are the bytes of torch's allocator, exactly. On the CPU they are the process's resident memory,
     and so include scratch that does not come from torch (kernels' own, math libraries') and what the C library's
-    allocator has not given back yet; memory that a library keeps from earlier calls was there before. None where
-    the system does not tell (Linux does).
+    allocator has not given back yet; our operators' pool of outputs is emptied before. None where the system does
+    not tell (Linux does).
     """
     function()
     if device.type == "cuda":
@@ -36,7 +37,8 @@ def _cuda_peak(function: Callable[[], object]) -> int:
 
 def _resident_peak(function: Callable[[], object]) -> int | None:
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # freed memory that still is resident would hide what the call uses
+        ops.clear_output_pool()  # freed memory that still is resident would hide what the call uses
+        ctypes.CDLL(None).malloc_trim(0)
         before = _resident("VmRSS")
         (PROCESS / "clear_refs").write_text("5")  # the high-water mark starts anew
         returned = function()

@@ -26,7 +26,8 @@ def render(report: Mapping[str, Any]) -> str:
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; "
         f"kernels for {machine['instruction set']}; internet {machine['internet']}, torch {machine['torch']}.",
-        f"Backend {machine['backend']}. Processes that ran when it started: {machine['load']:.1f} on average.",
+        f"Backend {machine['backend']}; INTERNET_OUTPUT_POOL_MB: {machine['output pool']}.",
+        f"Processes that ran when it started: {machine['load']:.1f} on average.",
         "",
         LEGEND,
     ]
