@@ -12,6 +12,8 @@ from tests import samples
 from tests.compare import assert_all_close, assert_identical, cotangents, tensors_of
 from tests.samples import DIFFERENTIABLE, OPERATORS, Sample
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from within torch
+
 # As a user has it: whichever backend serves each operator by itself.
 
 # Two sizes of each. Sizes that are equal by chance would be taken for the same size in all shapes, and one that

@@ -17,6 +17,8 @@ from tests import samples
 from tests.compare import COMPILED, assert_close, require, tensors_of
 from tests.samples import DIFFERENTIABLE, Sample
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from within torch
+
 # Their reference is torch's grid_sample, which has no forward-mode derivative.
 SAMPLING = ("confidence_warp", "pyramid_warp", "masked_backwarp_loss", "anchor_features")
 
