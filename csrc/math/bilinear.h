@@ -63,7 +63,8 @@ INTERNET_HD V floor_of(V t) {
 }
 
 // `border` clamps; otherwise pixels outside weigh zero. NaN and infinite coordinates are out of the frame:
-// zero weights and slopes without border, the clamped border pixel (a NaN: the first) with zero slope with it.
+// zero weights and slopes without border; with it the clamped border pixel (of a NaN: the first) and zero
+// slope.
 template <class V>
 INTERNET_HD Axis<V> axis(V t, ScalarOf<V> size, bool border) {
   using S = ScalarOf<V>;
