@@ -98,7 +98,9 @@ def binaries(installed: Path) -> list[Path]:
 
 def in_python(folder: Path, code: str) -> str:
     """Run code with the package of `folder`, and no other."""
-    program = f"import sys; sys.path.insert(0, {str(folder)!r})\n{code}"
+    # An editable installation has a finder that would find in the checkout what is missing in the folder.
+    alone = "sys.meta_path = [finder for finder in sys.meta_path if 'Editable' not in repr(finder)]"
+    program = f"import sys; sys.path.insert(0, {str(folder)!r}); {alone}\n{code}"
     output = run(sys.executable, "-c", f"{program}\nassert internet.__file__.startswith({str(folder)!r})", cwd=folder)
     return output.strip()
 
@@ -187,19 +189,6 @@ def test_no_instruction_set_leaks_into_another(path: Path) -> None:
     assert any(f"internet::cpu::{isa}::" in line for line in shared), "no kernel in this object"
     leaks = [line for line in shared if f"internet::cpu::{isa}::" not in line and "DW.ref." not in line]
     assert not leaks
-
-
-def ptxas_reports() -> list[Path]:
-    return sorted((ROOT / "build/ninja/csrc").rglob("*.cu.o.log"))
-
-
-@pytest.mark.skipif(not ptxas_reports(), reason="no CUDA code was built here")
-@pytest.mark.parametrize("path", ptxas_reports(), ids=lambda path: path.name.split(".")[0])
-def test_no_cuda_kernel_spills(path: Path) -> None:
-    report = path.read_text()
-    entries = re.findall(r"Function properties for (\S+)\n.*?(\d+) bytes spill stores, (\d+) bytes", report)
-    assert entries
-    assert not [name for name, stores, loads in entries if (stores, loads) != ("0", "0")]
 
 
 def test_the_wheel_imports_and_computes(installed: Path) -> None:
