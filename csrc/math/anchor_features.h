@@ -1,0 +1,93 @@
+// What a dense-motion network sees of one anchor: two Gaussians' difference, and the source moved.
+//
+// The Gaussian of a key point p is a product of one factor per axis, exp(-(x - p_x)^2/2v) times the same of
+// y: factors are made once per row and column, and a pixel costs a product.
+//
+// The motion is affine in normalised coordinates, and these are affine in pixel indices, of the output in
+// one convention and of the source in perhaps another. So it is affine from output pixel (j, i) to source
+// pixel t; a pixel costs one multiplication and addition per axis, and sums of gradients times j and i are
+// turned into the gradient by the normalised motion at the very end.
+#pragma once
+
+#include "anchor_affine.h"
+#include "bilinear.h"
+#include "confidence_warp.h"
+#include "value.h"
+
+namespace internet::math {
+
+template <class V>
+INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_variance) {
+  V d = z - key_point;
+  return exp_of_nonpositive(V(-d * d * per_twice_variance));
+}
+
+// An anchor's two key points, or the gradient by them.
+template <class S>
+struct KeyPoints {
+  S source[2], driving[2];
+};
+
+// One axis: output pixel j sits at z = start + step j, and z is the source's pixel t = scale z + offset.
+template <class S>
+struct PixelAxis {
+  S start, step, scale, offset;
+  bool same_convention;
+
+  INTERNET_MEMBER PixelAxis(S size, bool align_corners, bool grid_align_corners)
+      : start(normalized_start(size, grid_align_corners)),
+        step(normalized_step(size, grid_align_corners)),
+        scale(pixels_per_unit(size, align_corners)),
+        offset(unnormalize(S(0), size, align_corners)),
+        same_convention(align_corners == grid_align_corners) {}
+};
+
+// The motion from output pixels to source pixels.
+template <class S>
+INTERNET_HD Affine<S> pixel_motion(const Affine<S>& t, const PixelAxis<S>& x, const PixelAxis<S>& y) {
+  return {x.scale * t.xx * x.step,
+          x.scale * t.xy * y.step,
+          y.scale * t.yx * x.step,
+          y.scale * t.yy * y.step,
+          x.scale * (t.xx * x.start + t.xy * y.start + t.x) + x.offset,
+          y.scale * (t.yx * x.start + t.yy * y.start + t.y) + y.offset};
+}
+
+// That of the background, which stands still: exactly the identity if the conventions are the same.
+template <class S>
+INTERNET_HD Affine<S> pixel_stillness(const PixelAxis<S>& x, const PixelAxis<S>& y) {
+  if (x.same_convention) return {1, 0, 0, 1, 0, 0};
+  return pixel_motion(Affine<S>{1, 0, 0, 1, 0, 0}, x, y);
+}
+
+// From the gradient by the motion in pixels to that by the normalised motion.
+template <class S>
+INTERNET_HD Affine<S> pixel_motion_vjp(const Affine<S>& g, const PixelAxis<S>& x, const PixelAxis<S>& y) {
+  return {x.scale * (x.step * g.xx + x.start * g.x),
+          x.scale * (y.step * g.xy + y.start * g.x),
+          y.scale * (x.step * g.yx + x.start * g.y),
+          y.scale * (y.step * g.yy + y.start * g.y),
+          x.scale * g.x,
+          y.scale * g.y};
+}
+
+// A sample from its four pixels, each holding several channels, and how it changes as it moves.
+template <class P, class S>
+INTERNET_HD P blend(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
+  return (c.nw * x.low_weight + c.ne * x.high_weight) * y.low_weight +
+         (c.sw * x.low_weight + c.se * x.high_weight) * y.high_weight;
+}
+template <class P>
+struct BlendSlopes {
+  P x, y;
+};
+template <class P, class S>
+INTERNET_HD BlendSlopes<P> blend_slopes(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
+  const P west = c.nw * y.low_weight + c.sw * y.high_weight,
+          east = c.ne * y.low_weight + c.se * y.high_weight;
+  const P north = c.nw * x.low_weight + c.ne * x.high_weight,
+          south = c.sw * x.low_weight + c.se * x.high_weight;
+  return {west * x.low_slope + east * x.high_slope, north * y.low_slope + south * y.high_slope};
+}
+
+}  // namespace internet::math
