@@ -3,6 +3,7 @@
 #include "soft_argmax.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "../math/bilinear.h"
 #include "denormals.h"

@@ -10,8 +10,6 @@
 //   dl(z) = h (<g_kp, z - kp> + <g_jac, map(z) - jac>)/t,   dmap(z) = h g_jac.
 #pragma once
 
-#include <limits>
-
 #include "value.h"
 
 namespace internet::math {
@@ -19,7 +17,7 @@ namespace internet::math {
 // What m to subtract, given the largest logit: itself, or 0 where all are -inf (there e is 0, not NaN).
 template <class S>
 INTERNET_HD S heat_reference(S largest) {
-  return largest == -std::numeric_limits<S>::infinity() ? S(0) : largest;
+  return largest == S(-INFINITY) ? S(0) : largest;
 }
 
 template <class V>
