@@ -1,5 +1,6 @@
 // A group of rows fits in the first-level cache, so its largest logit and its sums are two passes over
-// memory's one. Sums are kept in float lanes over a stretch of a row at most, and in double beyond.
+// memory's one. Lanes sum a stretch of a row, then the stretches of a group, then they go to double: no sum
+// has so many terms that float would lose digits.
 #include "soft_argmax.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ constexpr int lanes = native_lanes<S>;
 template <class S>
 using Native = Vec<S, lanes<S>>;
 
-// A lane sums this many pixels before the lanes go to double.
+// A stretch of a row, by lane.
 constexpr int64_t pixels_per_lane = 64;
 
 template <class S>
@@ -134,19 +135,22 @@ struct Grid {
 };
 
 template <class S>
-INTERNET_HD S largest_of(const S* line, int64_t count, S so_far) {
-  Native<S> largest = math::splat<Native<S>>(so_far);
+INTERNET_HD void find_largest(const S* line, int64_t count, Native<S>& largest) {
   for (int64_t x = 0; x < count; x += lanes<S>) {
-    largest = math::larger(load_some(line + x, count - x, so_far), largest);
+    largest = math::larger(load_some(line + x, count - x, -std::numeric_limits<S>::infinity()), largest);
   }
-  for (int i = 0; i < lanes<S>; ++i) so_far = largest[i] > so_far ? S(largest[i]) : so_far;
-  return so_far;
+}
+template <class S>
+INTERNET_HD S largest_lane(Native<S> v) {
+  S largest = v[0];
+  for (int i = 1; i < lanes<S>; ++i) largest = v[i] > largest ? S(v[i]) : largest;
+  return largest;
 }
 
-// Adds one row of one anchor. Along it y is constant: e y is summed at its end.
+// Adds one row of one anchor. Along it y is constant: e y is summed a stretch at a time.
 template <bool with_map, class S>
 INTERNET_HD void add_row(const S* logits, const S* const* map, int64_t width, const Grid<S>& grid, S y,
-                         S reference, S per_temperature, math::HeatSums<double>& sums) {
+                         S reference, S per_temperature, math::HeatSums<Native<S>>& sums) {
   using V = Native<S>;
   constexpr int n = lanes<S>;
   for (int64_t begin = 0; begin < width; begin += n * pixels_per_lane) {
@@ -161,14 +165,22 @@ INTERNET_HD void add_row(const S* logits, const S* const* map, int64_t width, co
         for (int c = 0; c < 4; ++c) jac[c] += e * load_some(map[c] + x, end - x, S(0));
       }
     }
-    const double total = sum_of_lanes<n>(mass);
-    sums.mass += total;
-    sums.x += double(sum_of_lanes<n>(moment));
-    sums.y += total * double(y);
+    sums.mass += mass;
+    sums.x += moment;
+    sums.y += mass * y;
     if constexpr (with_map) {
-      for (int c = 0; c < 4; ++c) sums.jac[c] += double(sum_of_lanes<n>(jac[c]));
+      for (int c = 0; c < 4; ++c) sums.jac[c] += jac[c];
     }
   }
+}
+
+template <class V>
+INTERNET_HD math::HeatSums<double> total(const math::HeatSums<V>& sums) {
+  const auto sum = [](V v) { return double(sum_of_lanes<math::Value<V>::lanes>(v)); };
+  return {sum(sums.mass),
+          sum(sums.x),
+          sum(sums.y),
+          {sum(sums.jac[0]), sum(sums.jac[1]), sum(sums.jac[2]), sum(sums.jac[3])}};
 }
 
 // The rows of a task's group.
@@ -201,13 +213,15 @@ class ForwardGroups {
     const Group<T> group(in_, task / quads);
     const int64_t anchor = task % quads * anchors_per_task;
     const int count = quad_size(in_, anchor);
-    S largest[anchors_per_task];
-    math::HeatSums<double> sums[anchors_per_task] = {};
-    for (S& l : largest) l = -std::numeric_limits<S>::infinity();
+    Native<S> largest[anchors_per_task];
+    for (auto& l : largest) l = math::splat<Native<S>>(-std::numeric_limits<S>::infinity());
     for (int64_t y = group.first; y < group.end; ++y) {
       logits_.read(logit_row(in_.logits, in_, group.image, anchor, y), y - group.first);
-      for (int i = 0; i < count; ++i) largest[i] = largest_of(logits_.get()[i], in_.width, largest[i]);
+      for (int i = 0; i < count; ++i) find_largest(logits_.get()[i], in_.width, largest[i]);
     }
+    S highest[anchors_per_task];
+    for (int i = 0; i < count; ++i) highest[i] = largest_lane<S>(largest[i]);
+    math::HeatSums<Native<S>> sums[anchors_per_task] = {};
     for (int64_t y = group.first; y < group.end; ++y) {
       logits_.point_at(logit_row(in_.logits, in_, group.image, anchor, y), y - group.first);
       for (int i = 0; i < count; ++i) {
@@ -215,12 +229,12 @@ class ForwardGroups {
           map_.read(map_row(in_.map, in_.width, group.image, anchor + i, y));
         }
         add_row<with_map>(logits_.get()[i], map_.get(), in_.width, grid_, grid_.y(y),
-                          math::heat_reference(largest[i]), in_.per_temperature, sums[i]);
+                          math::heat_reference(highest[i]), in_.per_temperature, sums[i]);
       }
     }
     for (int i = 0; i < count; ++i) {
       const int64_t plane = group.image * in_.anchors + anchor + i;
-      p_.partials[plane * in_.groups + group.index] = {double(largest[i]), sums[i]};
+      p_.partials[plane * in_.groups + group.index] = {double(highest[i]), total(sums[i])};
     }
   }
 
