@@ -9,6 +9,7 @@
 
 #include "math/affine_mixture.h"
 #include "math/anchor_affine.h"
+#include "math/anchor_features.h"
 #include "math/bilinear.h"
 #include "math/confidence_warp.h"
 #include "math/flow_confidence.h"
@@ -227,6 +228,37 @@ void bind_soft_argmax(py::module_& m) {
         });
 }
 
+using Numbers = std::array<double, 6>;
+using Conventions = std::array<bool, 2>;  // align_corners, grid_align_corners
+
+Affine<double> affine_of(const Numbers& a) { return {a[0], a[1], a[2], a[3], a[4], a[5]}; }
+Numbers numbers_of(const Affine<double>& a) { return {a.xx, a.xy, a.yx, a.yy, a.x, a.y}; }
+
+void bind_anchor_features(py::module_& m) {
+  m.def("gaussian_factor", [](double z, double point, double variance) {
+    return gaussian_factor(z, point, 1 / (2 * variance));
+  });
+  m.def("pixel_motion", [](const Numbers& motion, double width, double height, Conventions c) {
+    PixelAxis<double> x(width, c[0], c[1]), y(height, c[0], c[1]);
+    return numbers_of(pixel_motion(affine_of(motion), x, y));
+  });
+  m.def("pixel_motion_vjp", [](const Numbers& grad, double width, double height, Conventions c) {
+    PixelAxis<double> x(width, c[0], c[1]), y(height, c[0], c[1]);
+    return numbers_of(pixel_motion_vjp(affine_of(grad), x, y));
+  });
+  m.def("pixel_stillness", [](double width, double height, Conventions c) {
+    return numbers_of(
+        pixel_stillness(PixelAxis<double>(width, c[0], c[1]), PixelAxis<double>(height, c[0], c[1])));
+  });
+  // Of the pixels nw, ne, sw, se around (x, y): the sample and its slopes along x and y.
+  m.def("blend", [](const std::array<double, 4>& p, double x, double y, double width, double height) {
+    Corners<double> corners{p[0], p[1], p[2], p[3]};
+    Axis<double> along = axis(x, width, false), down = axis(y, height, false);
+    auto slopes = blend_slopes(corners, along, down);
+    return std::array{blend(corners, along, down), slopes.x, slopes.y};
+  });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(math_bindings, m) {
@@ -239,4 +271,5 @@ PYBIND11_MODULE(math_bindings, m) {
   bind_masked_backwarp_loss(m);
   bind_flow_confidence(m);
   bind_soft_argmax(m);
+  bind_anchor_features(m);
 }
