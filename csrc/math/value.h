@@ -99,6 +99,16 @@ INTERNET_HD V square_root(V x) {
 INTERNET_HD float exp_of_nonpositive(float x) { return expf(x); }
 INTERNET_HD double exp_of_nonpositive(double x) { return exp(x); }
 #else
+// 1/k! for k = 0..terms.
+template <class S, int terms>
+struct Reciprocals {
+  S of_factorial[terms + 1];
+  constexpr Reciprocals() : of_factorial{} {
+    double factorial = 1;
+    for (int k = 0; k <= terms; factorial *= ++k) of_factorial[k] = S(1 / factorial);
+  }
+};
+
 // e^x for x <= 0, as softmax needs it: relative error of a few ulp, exact zero below the smallest normal
 // number, NaN for NaN.
 //
@@ -124,9 +134,10 @@ INTERNET_HD V exp_of_nonpositive(V x) {
   V n = shifted - rounder;
   V r = clamped - n * ln2_hi;
   r = r - n * ln2_lo;
-  V sum = splat<V>(1);
+  constexpr Reciprocals<S, terms> reciprocal;
+  V sum = splat<V>(reciprocal.of_factorial[terms]);
 #pragma GCC unroll 16
-  for (int k = terms; k >= 1; --k) sum = 1 + sum * r * (S(1) / S(k));
+  for (int k = terms - 1; k >= 0; --k) sum = sum * r + reciprocal.of_factorial[k];
   V scaled = __builtin_bit_cast(
       V, I(__builtin_bit_cast(I, sum) + (__builtin_bit_cast(I, shifted) << mantissa_bits)));
   scaled = select(x < splat<V>(smallest), splat<V>(0), scaled);
