@@ -33,6 +33,17 @@ inline ScalarType motion_type(const Tensor& data) {
   return data.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
+// f(T{}) with the type of a motion tensor, float or double.
+template <class F>
+void with_motion_type(const Tensor& flow, F&& f) {
+  STD_TORCH_CHECK(flow.scalar_type() == motion_type(flow), "flow: expected float32 or float64");
+  if (flow.scalar_type() == ScalarType::Double) {
+    f(double{});
+  } else {
+    f(float{});
+  }
+}
+
 inline void check_shape(const char* name, const Tensor& tensor, std::initializer_list<int64_t> shape) {
   bool same = tensor.dim() == int64_t(shape.size());
   int64_t axis = 0;

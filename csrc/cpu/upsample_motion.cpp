@@ -7,17 +7,6 @@ namespace {
 
 using Maps = std::tuple<Tensor, Tensor>;
 
-// f(T{}) with the type of the motion, float or double.
-template <class F>
-void with_motion_type(const Tensor& flow, F&& f) {
-  STD_TORCH_CHECK(flow.scalar_type() == motion_type(flow), "flow: expected float32 or float64");
-  if (flow.scalar_type() == ScalarType::Double) {
-    f(double{});
-  } else {
-    f(float{});
-  }
-}
-
 Maps forward(Tensor flow, OptionalTensor confidence) {
   STD_TORCH_CHECK(flow.dim() == 4, "flow: expected (B, h, w, 2)");
   const int64_t batch = flow.size(0), height = flow.size(1), width = flow.size(2);
