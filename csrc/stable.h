@@ -44,6 +44,23 @@ void with_motion_type(const Tensor& flow, F&& f) {
   }
 }
 
+// f(T{}) with the type data is stored in; what holds the 16-bit ones is up to the device.
+template <class BFloat16, class Half, class F>
+auto with_storage_type(ScalarType type, F&& f) {
+  switch (type) {
+    case ScalarType::Float:
+      return f(float{});
+    case ScalarType::Double:
+      return f(double{});
+    case ScalarType::BFloat16:
+      return f(BFloat16{});
+    case ScalarType::Half:
+      return f(Half{});
+    default:
+      STD_TORCH_CHECK(false, "expected float32, float64, float16 or bfloat16");
+  }
+}
+
 inline void check_shape(const char* name, const Tensor& tensor, std::initializer_list<int64_t> shape) {
   bool same = tensor.dim() == int64_t(shape.size());
   int64_t axis = 0;

@@ -13,18 +13,7 @@ namespace internet::cpu {
 // f(T{}) with the storage type of `type`.
 template <class F>
 auto with_storage_type(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float:
-      return f(float{});
-    case ScalarType::Double:
-      return f(double{});
-    case ScalarType::BFloat16:
-      return f(BFloat16{});
-    case ScalarType::Half:
-      return f(Half{});
-    default:
-      STD_TORCH_CHECK(false, "expected float32, float64, float16 or bfloat16");
-  }
+  return internet::with_storage_type<BFloat16, Half>(type, f);
 }
 
 // Run tasks 0..count-1 on torch's threads, each thread at least `grain` of them. A kernel's result does not

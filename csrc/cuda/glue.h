@@ -30,19 +30,8 @@ inline void check(cudaError_t status) { STD_CUDA_CHECK(status); }
 
 // f(T{}) with the storage type of `type`.
 template <class F>
-void with_storage_type(ScalarType type, F&& f) {
-  switch (type) {
-    case ScalarType::Float:
-      return f(float{});
-    case ScalarType::Double:
-      return f(double{});
-    case ScalarType::BFloat16:
-      return f(__nv_bfloat16{});
-    case ScalarType::Half:
-      return f(__half{});
-    default:
-      STD_TORCH_CHECK(false, "expected float32, float64, float16 or bfloat16");
-  }
+auto with_storage_type(ScalarType type, F&& f) {
+  return internet::with_storage_type<__nv_bfloat16, __half>(type, f);
 }
 
 template <class T>
