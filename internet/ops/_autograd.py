@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from internet import _library
 from internet.ops.reference import memory_format_of
@@ -23,6 +24,27 @@ def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[...,
         return function
 
     return register
+
+
+class _NoContext:
+    """A ``ctx`` that keeps nothing."""
+
+    def save_for_backward(self, *_: Tensor | None) -> None:
+        pass
+
+    def mark_non_differentiable(self, *_: Tensor) -> None:
+        pass
+
+    def set_materialize_grads(self, _: bool) -> None:
+        pass
+
+
+def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+    """``function.apply(*arguments)``, without its overhead where nobody will ask for a gradient."""
+    recorded = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
+    if recorded or torch.compiler.is_compiling() or forward_ad._current_level >= 0:
+        return function.apply(*arguments)
+    return function.forward(_NoContext(), *arguments)
 
 
 class _RaiseOnSecondOrder(torch.autograd.Function):
@@ -49,12 +71,10 @@ def first_order(
     Under ``create_graph=True`` they are tied to the backward's `inputs` by a node that raises
     NotImplementedError: without it, differentiating them again would give a silent zero.
     """
-    wanted = [gradient for gradient, need in zip(gradients, needed, strict=True) if need]
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         given = [tensor for tensor in inputs if tensor is not None]
-        wanted = list(_RaiseOnSecondOrder.apply(operator, len(wanted), *wanted, *given))
-    remaining = iter(wanted)
-    return [next(remaining) if need else None for need in needed]
+        gradients = _RaiseOnSecondOrder.apply(operator, len(gradients), *gradients, *given)
+    return [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]
 
 
 def empty(like: Tensor) -> Tensor:

@@ -52,6 +52,29 @@ def coordinates(operator: str, name: str, value: Tensor, data_name: str, data: T
     return value.to(dtype)
 
 
+def beside(
+    operator: str,
+    name: str,
+    value: Tensor,
+    dims: tuple[str, ...],
+    expected: tuple[int, ...],
+    meaning: str,
+    data_name: str,
+    data: Tensor,
+) -> Tensor:
+    """A coordinate tensor of the `expected` shape, on the device of `data` and in the dtype coordinates have there.
+
+    What is right already is told apart first and at once: small calls are as fast as their checks.
+    """
+    dtype = motion_dtype(data.dtype)
+    if isinstance(value, Tensor) and value.dtype is dtype and value.shape == expected and value.device == data.device:
+        return value
+    floating_tensor(operator, name, value, *dims)
+    shape(operator, name, value, expected, meaning)
+    same_device(operator, name, value, data_name, data)
+    return coordinates(operator, name, value, data_name, data)
+
+
 def one_of(operator: str, name: str, value: T, allowed: tuple[T, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{operator}: {name} is {value!r}, expected {' or '.join(map(repr, allowed))}")
@@ -82,26 +105,18 @@ def anchors(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Anchors beside `data`: kp (B, K, 2), jac (B, K, 2, 2) or both None, in the dtype of coordinates."""
     floating_tensor(operator, "kp_source", kp_source, "B", "K", "2")
-    expected = (data.shape[0], kp_source.shape[1], 2)
     if (jac_source is None) != (jac_driving is None):
         missing = "jac_source" if jac_source is None else "jac_driving"
         raise ValueError(f"{operator}: {missing} is None, but the other Jacobian is given; give both or neither")
-    tensors = {
-        "kp_source": (kp_source, expected),
-        "kp_driving": (kp_driving, expected),
-        "jac_source": (jac_source, (*expected, 2)),
-        "jac_driving": (jac_driving, (*expected, 2)),
-    }
-    checked: list[Tensor | None] = []
-    for name, (value, wanted) in tensors.items():
-        if value is None:
-            checked.append(None)
-            continue
-        floating_tensor(operator, name, value, "B", "K", "2", *(("2",) if len(wanted) == 4 else ()))
-        shape(operator, name, value, wanted, f"(batch of {data_name}, anchors of kp_source)")
-        same_device(operator, name, value, data_name, data)
-        checked.append(coordinates(operator, name, value, data_name, data))
-    return checked[0], checked[1], checked[2], checked[3]  # type: ignore[return-value]
+    point, matrix = ("B", "K", "2"), ("B", "K", "2", "2")
+    expected = (data.shape[0], kp_source.shape[1], 2)
+    context = (f"(batch of {data_name}, anchors of kp_source)", data_name, data)
+    kp_source = beside(operator, "kp_source", kp_source, point, expected, *context)
+    kp_driving = beside(operator, "kp_driving", kp_driving, point, expected, *context)
+    if jac_source is not None and jac_driving is not None:
+        jac_source = beside(operator, "jac_source", jac_source, matrix, (*expected, 2), *context)
+        jac_driving = beside(operator, "jac_driving", jac_driving, matrix, (*expected, 2), *context)
+    return kp_source, kp_driving, jac_source, jac_driving
 
 
 def motion(
@@ -109,14 +124,13 @@ def motion(
 ) -> tuple[Tensor, Tensor | None]:
     """A field (B, h, w, 2) and its confidence (B, 1, h, w) or None, beside features at a multiple of its size."""
     floating_tensor(operator, "flow", flow, "B", "h", "w", "2")
-    batch, height, width = features.shape[0], flow.shape[1], flow.shape[2]
-    shape(operator, "flow", flow, (batch, height, width, 2), f"(batch of {features_name}, h, w, x and y)")
-    same_device(operator, "flow", flow, features_name, features)
-    power_of_two_ratio(operator, "flow", (height, width), features_name, (features.shape[2], features.shape[3]))
-    flow = coordinates(operator, "flow", flow, features_name, features)
+    batch, _, *fine = features.shape
+    coarse = (flow.shape[1], flow.shape[2])
+    expected, meaning = (batch, *coarse, 2), f"(batch of {features_name}, h, w, x and y)"
+    flow = beside(operator, "flow", flow, ("B", "h", "w", "2"), expected, meaning, features_name, features)
+    power_of_two_ratio(operator, "flow", coarse, features_name, (fine[0], fine[1]))
     if confidence is None:
         return flow, None
-    floating_tensor(operator, "confidence", confidence, "B", "1", "h", "w")
-    shape(operator, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of flow)")
-    same_device(operator, "confidence", confidence, features_name, features)
-    return flow, coordinates(operator, "confidence", confidence, features_name, features)
+    dims, expected = ("B", "1", "h", "w"), (batch, 1, *coarse)
+    meaning = "(one channel, the size of flow)"
+    return flow, beside(operator, "confidence", confidence, dims, expected, meaning, features_name, features)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -68,7 +68,7 @@ def affine_mixture(
     anchors = (kp_source, kp_driving, jac_source, jac_driving)
     if not uses_compiled(name, logits.device):
         return reference.affine_mixture(logits, *anchors, threshold=threshold, align_corners=align_corners)
-    field: Tensor = _AffineMixture.apply(logits, *anchors, float(threshold), align_corners)
+    field: Tensor = apply(_AffineMixture, logits, *anchors, float(threshold), align_corners)
     return field
 
 

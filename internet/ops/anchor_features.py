@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import memory_format_of
 
@@ -65,7 +65,7 @@ def anchor_features(
             align_corners=align_corners,
             grid_align_corners=grid_align_corners,
         )
-    features: Tensor = _AnchorFeatures.apply(source, *anchors, float(variance), align_corners, grid_align_corners)
+    features: Tensor = apply(_AnchorFeatures, source, *anchors, float(variance), align_corners, grid_align_corners)
     return features
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
 from internet.ops._backend import uses_compiled
 
 PADDING_MODES = ("zeros", "border")
@@ -53,7 +53,7 @@ def confidence_warp(
         return reference.confidence_warp(
             features, flow, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
-    warped: Tensor = _ConfidenceWarp.apply(features, flow, confidence, padding_mode, align_corners)
+    warped: Tensor = apply(_ConfidenceWarp, features, flow, confidence, padding_mode, align_corners)
     return warped
 
 

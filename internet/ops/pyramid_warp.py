@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
 from internet.ops._backend import uses_compiled
 from internet.ops.confidence_warp import PADDING_MODES
 
@@ -55,7 +55,7 @@ def pyramid_warp(
         return reference.pyramid_warp(
             features, flow, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
-    return list(_PyramidWarp.apply(flow, confidence, padding_mode, align_corners, *features))
+    return list(apply(_PyramidWarp, flow, confidence, padding_mode, align_corners, *features))
 
 
 class _PyramidWarp(torch.autograd.Function):

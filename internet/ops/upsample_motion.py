@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import empty, first_order, register_fake
+from internet.ops._autograd import apply, empty, first_order, register_fake
 from internet.ops._backend import uses_compiled
 
 
@@ -42,7 +42,7 @@ def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Ten
         confidence = _checks.coordinates(name, "confidence", confidence, "flow", flow)
     if not uses_compiled(name, flow.device):
         return reference.upsample_motion(flow, confidence)
-    upsampled, upsampled_confidence = _UpsampleMotion.apply(flow, confidence)
+    upsampled, upsampled_confidence = apply(_UpsampleMotion, flow, confidence)
     return upsampled, None if confidence is None else upsampled_confidence
 
 
