@@ -181,6 +181,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(args: argparse.Namespace) -> str:
+    """What repeats the measurement; where its results were written is nobody else's concern."""
+    flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
+    threads = ["--threads", *map(str, args.threads)] if args.threads else []
+    return " ".join(["python -m benchmarks.compare", *flags, *threads])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     args = _parser().parse_args(argv)
@@ -189,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds = 1.0 if args.quick else 2.0
     compile_within = 0.0 if args.no_compile else QUICK_COMPILES if args.quick else math.inf
     report = compare(rows, torch.device(args.device), threads, compile_within=compile_within, seconds=seconds)
-    report["command"] = " ".join(["python -m benchmarks.compare", *(sys.argv[1:] if argv is None else argv)])
+    report["command"] = _command(args)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(text := table.render(report))

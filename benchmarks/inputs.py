@@ -13,6 +13,9 @@ from internet.ops.reference import identity_grid, motion_dtype
 ANCHORS = 10
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
+MOTIONS = ("smooth", "identity", "constant", "one pixel", "random", "outside")
+"""Where a field looks: as a network's does; straight ahead; all by one step; all at one place; anywhere; outside."""
+
 Inputs = dict[str, Any]
 
 
@@ -37,6 +40,7 @@ class Maker:
     dtype: torch.dtype
     layout: str
     device: torch.device
+    motion: str = "smooth"
     generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
 
     def data(self, *shape: int) -> Tensor:
@@ -54,12 +58,25 @@ class Maker:
         knots = torch.randn(batch, 2, 5, 5, generator=self.generator)
         return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
 
+    def _field(self, batch: int, size: int, amplitude: float) -> Tensor:
+        """(B, size, size, 2) on the CPU; what is smooth moves by about `amplitude`."""
+        still = identity_grid(size, size, align_corners=False, like=torch.empty(0)).expand(batch, -1, -1, -1)
+        if self.motion == "smooth":
+            return still + amplitude * self._smooth(batch, size).permute(0, 2, 3, 1)
+        if self.motion == "random":
+            return 2 * torch.rand(still.shape, generator=self.generator) - 1
+        if self.motion == "one pixel":
+            return torch.full(still.shape, 0.3)
+        return still + {"identity": 0.0, "constant": 0.0613, "outside": 3.0}[self.motion]
+
     def motion_field(self, batch: int, size: int) -> Tensor:
-        still = identity_grid(size, size, align_corners=False, like=torch.empty(0))
-        return self.coordinates(still + 0.1 * self._smooth(batch, size).permute(0, 2, 3, 1))
+        return self.coordinates(self._field(batch, size, 0.1))
 
     def optical_flow(self, batch: int, size: int) -> Tensor:
-        return self.coordinates(4.0 * self._smooth(batch, size))
+        """In pixels; what is smooth moves by about four."""
+        pixel = 2 / size
+        still = identity_grid(size, size, align_corners=False, like=torch.empty(0))
+        return self.coordinates(((self._field(batch, size, 4 * pixel) - still) / pixel).permute(0, 3, 1, 2))
 
     def anchors(self, batch: int) -> Inputs:
         """Anchors all over the frame; Jacobians near the identity, as they are at the start of training."""

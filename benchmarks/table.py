@@ -8,15 +8,16 @@ START = "<!-- benchmark table: start -->"
 END = "<!-- benchmark table: end -->"
 
 HEADER = (
-    "| operator | shape, layout | pass | fused | over eager | over torch.compile | over memcpy "
+    "| operator | shape, layout | pass | fused | over eager | over torch.compile | over memcpy, over memory "
     "| extra memory: fused, eager |\n"
     "|---|---|---|--:|--:|--:|--:|--:|"
 )
 LEGEND = (
     "Eager is what the field writes (`benchmarks/eager.py`), torch.compile is that, compiled. All run in turn in one\n"
     "process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator is. *Over\n"
-    "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must. *Extra\n"
-    "memory*: at the peak, beyond inputs, outputs and gradients. –: not measured."
+    "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must, which may\n"
+    "stay in a cache; *over memory*: than these bytes take at the speed of a copy too large for any. *Extra memory*:\n"
+    "at the peak, beyond inputs, outputs and gradients. –: not measured."
 )
 
 
@@ -34,7 +35,7 @@ def render(report: Mapping[str, Any]) -> str:
     for run in report["runs"]:
         copied = f"a large copy moves {run['copy_bandwidth'] / 1e9:.0f} GB/s"
         lines += ["", f"**{_threads(run['threads'])}** ({copied}):", "", HEADER]
-        lines += [line for row in run["rows"] for line in _lines(row)]
+        lines += [line for row in run["rows"] for line in _lines(row, run["copy_bandwidth"])]
     lines += ["", f"Written by `{report['command']}`."]
     return "\n".join(lines)
 
@@ -43,14 +44,15 @@ def _threads(count: int) -> str:
     return f"{count} thread" if count == 1 else f"{count} threads"
 
 
-def _lines(row: Mapping[str, Any]) -> list[str]:
+def _lines(row: Mapping[str, Any], bandwidth: float) -> list[str]:
     name = f"`{row['operator']}`" + (f" {row['note']}" if row["note"] else "")
     name += "" if row["fused"] else " (fallback)"
     what = f"{row['shape']}, {row['layout']}" + ("" if row["dtype"] == "float32" else f", {row['dtype']}")
     return [
         f"| {name} | {what} | {passed} | {_time(result['seconds']['fused'])} "
         f"| {_times(result['over'].get('eager'))} | {_times(result['over'].get('compile'))} "
-        f"| {_times(1 / result['over']['copy'])} | {_memory(result['extra_memory'])} |"
+        f"| {_times(1 / result['over']['copy'])}, {_times(result['seconds']['fused'] * bandwidth / result['bytes'])} "
+        f"| {_memory(result['extra_memory'])} |"
         for passed, result in row["passes"].items()
     ]
 
