@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(text := table.render(report))
     if args.update_readme:
-        table.update(args.update_readme, text)
+        table.update(args.update_readme, table.CPU, text)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-START = "<!-- benchmark table: start -->"
-END = "<!-- benchmark table: end -->"
+CPU, GPU = "benchmark table", "gpu table"
+"""What stands between the markers `<!-- ...: start -->` and `<!-- ...: end -->` of a page."""
 
 HEADER = (
     "| operator | shape, layout | pass | fused | over eager | over torch.compile | over memcpy, over memory "
@@ -72,17 +72,18 @@ def _memory(extra: Mapping[str, int | None]) -> str:
     return ", ".join("–" if count is None else f"{count / 2**20:.1f} MiB" for count in extra.values())
 
 
-def update(readme: Path, table: str) -> None:
-    """Replace what stands between the two markers.
+def update(page: Path, name: str, table: str) -> None:
+    """Replace what stands between the two markers of `name`.
 
     Raises:
         ValueError: the file does not hold each marker once, in order; it is left as it is.
     """
-    text = readme.read_text(encoding="utf-8")
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{readme}: expected one line {START} and after it one line {END}")
-    before, after = text[: text.index(START)], text[text.index(END) :]
-    readme.write_text(f"{before}{START}\n\n{table}\n\n{after}", encoding="utf-8")
+    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+    text = page.read_text(encoding="utf-8")
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise ValueError(f"{page}: expected one line {start} and after it one line {end}")
+    before, after = text[: text.index(start)], text[text.index(end) :]
+    page.write_text(f"{before}{start}\n\n{table}\n\n{after}", encoding="utf-8")
 
 
 def cells(table: str) -> Sequence[Sequence[str]]:
