@@ -3,13 +3,12 @@
 #include <limits>
 
 #include "glue.h"
-#include "working_memory.h"
 
 namespace internet::cpu {
 namespace {
 
 // As many images at a time as have about this many pixels: what is copied of them stays in the cache.
-constexpr int64_t pixels_at_once = int64_t(1) << 20;
+constexpr int64_t pixels_at_once = int64_t(1) << 18;
 
 Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_scale, double consistency_offset,
                bool with_boundary, double boundary_scale, double boundary_offset) {
@@ -26,12 +25,14 @@ Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_sca
     using T = decltype(storage);
     using S = opmath<T>;
     int64_t images = std::clamp<int64_t>(pixels_at_once / (height * width), 1, batch);
-    WorkingMemory<S> pixels(images * shape.size());
-    FlowToPixels<T> backward{
-        .shape = shape, .flow = strided<const T, 4>(flow_backward), .pixels = pixels.data()};
+    // Like an output, from memory that is in use already: fresh memory takes longer than what is done to it.
+    Tensor pixels = empty<1>({images * shape.size()}, motion_type(mask), mask);
+    FlowToPixels<T> backward{.shape = shape,
+                             .flow = strided<const T, 4>(flow_backward),
+                             .pixels = static_cast<S*>(pixels.data_ptr())};
     FlowConfidence<T> p{.shape = shape,
                         .flow_forward = strided<const T, 4>(flow_forward),
-                        .flow_backward = pixels.data(),
+                        .flow_backward = backward.pixels,
                         .mask = static_cast<T*>(mask.data_ptr()),
                         .consistency_scale = S(consistency_scale),
                         .consistency_offset = S(consistency_offset),

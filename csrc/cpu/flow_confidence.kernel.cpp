@@ -29,19 +29,24 @@ struct FlowRow {
         width(width) {}
 
   INTERNET_MEMBER math::FlowVector<V> at(int64_t x) const {
-    math::FlowVector<V> w;
-    if (x + N <= width && column_stride == 1) {
-      w = {load<N>(data + x), load<N>(data + channel_stride + x)};
-    } else if (x + N <= width && column_stride == 2 && channel_stride == 1) {
+    if (x + N <= width && column_stride == 1) return {load<N>(data + x), load<N>(data + channel_stride + x)};
+    if (x + N <= width && column_stride == 2 && channel_stride == 1) {
+      math::FlowVector<V> w;
       deinterleave(load<N>(data + 2 * x), load<N>(data + 2 * x + N), w.x, w.y);
-    } else {
-      for (int i = 0; i < N; ++i) {
-        const T* pixel = data + std::min(x + i, width - 1) * column_stride;
-        w.x[i] = widen(pixel[0]);
-        w.y[i] = widen(pixel[channel_stride]);
-      }
+      return w;
     }
-    return w;
+    return gather(x);
+  }
+
+ private:
+  INTERNET_MEMBER math::FlowVector<V> gather(int64_t x) const {
+    opmath<T> across[N], down[N];
+    for (int i = 0; i < N; ++i) {
+      const T* pixel = data + std::min(x + i, width - 1) * column_stride;
+      across[i] = widen(pixel[0]);
+      down[i] = widen(pixel[channel_stride]);
+    }
+    return {load<N>(across), load<N>(down)};
   }
 };
 
