@@ -136,8 +136,8 @@ template <class T>
 cudaError_t flow_confidence(const FlowConfidence<T>& p, cudaStream_t stream) {
   const int64_t blocks =
       p.batch * parts<int64_t>(p.height, tile_rows) * parts<int64_t>(p.width, tile_columns);
-  const bool narrow_offsets = fits_32_bits(p.flow_forward, 2, p.height, p.width) &&
-                              fits_32_bits(p.flow_backward, 2, p.height, p.width);
+  const bool narrow_offsets = fits_32_bits(p.flow_forward, {2, p.height, p.width}) &&
+                              fits_32_bits(p.flow_backward, {2, p.height, p.width});
   return launch(narrow_offsets ? kernel<int32_t, T> : kernel<int64_t, T>, blocks, tile_rows * warp_size, 0,
                 stream, p);
 }
