@@ -147,11 +147,12 @@ inline Tensor empty_image_like(const Tensor& like) {
   return empty_image({like.size(0), like.size(1), like.size(2), like.size(3)}, like.scalar_type(), like);
 }
 
-// Uninitialised (B, K, C, H, W) like a tensor of this shape: in the same order where its K*C planes lie as the
-// channels of a channels_last image.
+// Uninitialised (B, K, C, H, W) like a tensor of this shape: in the same order where its K*C planes lie as
+// the channels of a channels_last image.
 inline Tensor empty_maps_like(const Tensor& like) {
   const std::array<int64_t, 5> sizes{like.size(0), like.size(1), like.size(2), like.size(3), like.size(4)};
-  const bool channels_last = like.numel() > 0 && is_dense(like, {2, 1, 4, 3, 0}) && !is_dense(like, {4, 3, 2, 1, 0});
+  const bool channels_last =
+      like.numel() > 0 && is_dense(like, {2, 1, 4, 3, 0}) && !is_dense(like, {4, 3, 2, 1, 0});
   if (!channels_last) return empty(sizes, like.scalar_type(), like);
   auto [_, maps, channels, height, width] = sizes;
   const int64_t planes = maps * channels;

@@ -7,9 +7,9 @@
 
 namespace internet::cuda {
 
-// Whether 32 bits hold every offset inside an image of a tensor (B, ...) whose other axes have these sizes, and,
-// with room to round up, its rows and columns: products of 64 bits cost a GPU several instructions each. The
-// images themselves may lie anywhere.
+// Whether 32 bits hold every offset inside an image of a tensor (B, ...) whose other axes have these sizes,
+// and, with room to round up, its rows and columns: products of 64 bits cost a GPU several instructions each.
+// The images themselves may lie anywhere.
 template <class T, int N>
 bool fits_32_bits(const Strided<T, N>& view, const int64_t (&sizes)[N - 1]) {
   constexpr int64_t most = int64_t(1) << 30;

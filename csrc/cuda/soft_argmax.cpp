@@ -45,8 +45,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobia
     const int64_t tiles = tiles_of(in);
     const Tensor partials =
         empty<4>({batch, anchors, tiles, int64_t(sizeof(HeatPartial<S>) / sizeof(S))}, type, logits);
-    check(soft_argmax_forward<T>(
-        {.in = in, .tiles = tiles, .partials = data<HeatPartial<S>>(partials)}, device.stream()));
+    check(soft_argmax_forward<T>({.in = in, .tiles = tiles, .partials = data<HeatPartial<S>>(partials)},
+                                 device.stream()));
     check(soft_argmax_merge<S>({.planes = batch * anchors,
                                 .tiles = tiles,
                                 .partials = data<const HeatPartial<S>>(partials),

@@ -1,11 +1,11 @@
-// Neighbouring threads do what lies side by side in memory: pixels of one heat map (contiguous), a run of four
-// each where rows allow, or anchors of one pixel (channels_last). A run, or the four numbers of a map's pixel
-// where they are neighbours, come in one load.
+// Neighbouring threads do what lies side by side in memory: pixels of one heat map (contiguous), a run of
+// four each where rows allow, or anchors of one pixel (channels_last). A run, or the four numbers of a map's
+// pixel where they are neighbours, come in one load.
 //
 // Forward, a thread sums up pixels relative to the largest logit it has met, and rescales when it meets a
 // larger one: one pass. Threads of an anchor are then brought to their common largest, within a block through
-// shared memory, among the blocks of a heat map in a second kernel: few heat maps fill a GPU all the same. All
-// in a fixed order: no atomics, the same bits every time. Backward, a thread knows all it needs.
+// shared memory, among the blocks of a heat map in a second kernel: few heat maps fill a GPU all the same.
+// All in a fixed order: no atomics, the same bits every time. Backward, a thread knows all it needs.
 #include "../math/soft_argmax.h"
 #include "launch.h"
 #include "soft_argmax.h"
@@ -118,7 +118,9 @@ struct MapLine {
   INTERNET_MEMBER bool as_four() const {
     return run == 1 && component_stride == 1 && is_multiple(first, sizeof(Four<T>));
   }
-  INTERNET_MEMBER Line<run, U> component(int c) const { return {first + c * component_stride, column_stride}; }
+  INTERNET_MEMBER Line<run, U> component(int c) const {
+    return {first + c * component_stride, column_stride};
+  }
 
   INTERNET_MEMBER void load(S (&value)[run][4]) const {
     if constexpr (run == 1) {
@@ -278,8 +280,8 @@ __global__ void __launch_bounds__(block_threads, forward_blocks<T>) forward_kern
   }
   __syncthreads();
   for (int c = warp; c < by.columns && share.first_anchor + c < in.anchors; c += block_threads / warp_size) {
-    const auto merged =
-        merge<S>(by.lanes, in.per_temperature, [&](int64_t i) { return partials.get(int(i) * by.columns + c); });
+    const auto merged = merge<S>(by.lanes, in.per_temperature,
+                                 [&](int64_t i) { return partials.get(int(i) * by.columns + c); });
     const int64_t plane = share.image * in.anchors + share.first_anchor + c;
     if (thread % warp_size == 0) p.partials[plane * p.tiles + share.tile] = merged;
   }
@@ -289,7 +291,8 @@ __global__ void __launch_bounds__(block_threads, forward_blocks<T>) forward_kern
 template <class S>
 __global__ void merge_kernel(SoftArgmaxMerge<S> p) {
   const int64_t plane = blockIdx.x;
-  const auto all = merge<S>(p.tiles, p.per_temperature, [&](int64_t i) { return p.partials[plane * p.tiles + i]; });
+  const auto all =
+      merge<S>(p.tiles, p.per_temperature, [&](int64_t i) { return p.partials[plane * p.tiles + i]; });
   if (threadIdx.x != 0) return;
   p.kp[2 * plane] = all.sums.x / all.sums.mass;
   p.kp[2 * plane + 1] = all.sums.y / all.sums.mass;
@@ -333,8 +336,8 @@ INTERNET_HD math::HeatGradient<opmath<T>> plane_gradient(const SoftArgmaxBackwar
 
 // The gradients of one anchor at a run. That of the map is added to what other anchors have sent.
 template <int run, class T>
-INTERNET_HD void pull_anchor(const SoftArgmaxBackward<T>& p, const Place& place, int64_t image, int64_t anchor,
-                             const opmath<T> (&map)[run][4], opmath<T> (&grad_map)[run][4]) {
+INTERNET_HD void pull_anchor(const SoftArgmaxBackward<T>& p, const Place& place, int64_t image,
+                             int64_t anchor, const opmath<T> (&map)[run][4], opmath<T> (&grad_map)[run][4]) {
   using S = opmath<T>;
   const math::HeatGradient<S> g = plane_gradient(p, image, anchor);
   const S y = S(place.row) * p.in.grid.y_step + p.in.grid.y_start;
@@ -352,7 +355,8 @@ INTERNET_HD void pull_anchor(const SoftArgmaxBackward<T>& p, const Place& place,
 }
 
 template <int run, class T>
-__global__ void __launch_bounds__(block_threads, backward_blocks<T>) backward_kernel(SoftArgmaxBackward<T> p) {
+__global__ void __launch_bounds__(block_threads, backward_blocks<T>)
+    backward_kernel(SoftArgmaxBackward<T> p) {
   using S = opmath<T>;
   const HeatMaps<T>& in = p.in;
   const Arrangement by = arrange(in, in.shared_map);
@@ -372,7 +376,8 @@ __global__ void __launch_bounds__(block_threads, backward_blocks<T>) backward_ke
   } else {
     return;
   }
-  if (p.grad_map.data != nullptr) line<run>(p.grad_map, share.image, in.map_of(anchor), place).store(grad_map);
+  if (p.grad_map.data != nullptr)
+    line<run>(p.grad_map, share.image, in.map_of(anchor), place).store(grad_map);
 }
 
 }  // namespace

@@ -32,8 +32,8 @@ template <class S>
 INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S>& p, S per_twice_variance) {
   return gaussian(x, y, p.driving, per_twice_variance) - gaussian(x, y, p.source, per_twice_variance);
 }
-// Adds what reaches the key points from g, the gradient by that difference. The derivative of a Gaussian by its
-// key point p is itself times (z - p)/v.
+// Adds what reaches the key points from g, the gradient by that difference. The derivative of a Gaussian by
+// its key point p is itself times (z - p)/v.
 template <class S>
 INTERNET_HD void add_heat_pull(KeyPoints<S>& sum, S g, S x, S y, const KeyPoints<S>& p,
                                S per_twice_variance) {
