@@ -147,12 +147,10 @@ std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_
   check(logits, jacobian_map);
   const Results results{kp, jac, statistics, grad_kp, grad_jac};
   results.check(logits, jacobian_map.has_value());
-  int64_t batch = logits.size(0), height = logits.size(2), width = logits.size(3);
+  const int64_t batch = logits.size(0);
   OptionalTensor grad_logits, grad_map;
   if (need_logits) grad_logits = empty_image_like(logits);
-  if (need_map && jacobian_map) {
-    grad_map = empty<5>({batch, jacobian_map->size(1), 4, height, width}, logits.scalar_type(), logits);
-  }
+  if (need_map && jacobian_map) grad_map = empty_maps_like(*jacobian_map);
   const bool to_map = grad_map && grad_jac && logits.size(1) > 0;
   if (grad_map && !to_map) torch::stable::zero_(*grad_map);
   if (grad_logits || to_map) {
