@@ -20,12 +20,12 @@ enum class Pass { loss, gradients, gradients_and_slopes };
 
 // From the samples of up to four channels to their penalties and the gradients by them, by the target, the
 // mask and (with slopes) the flow. The sums over channels go on from the block before.
-template <Penalty P, Pass pass, class S>
-void residuals(Chunk<S>& c, int64_t count, int channels, Padding padding, S grad_scale, bool first_block) {
+template <Penalty P, Pass pass, Padding padding, class S>
+void residuals(Chunk<S>& c, int64_t count, int channels, S grad_scale, bool first_block) {
   constexpr int N = native_lanes<S>, n = Chunk<S>::n;
   using V = Native<S>;
   const V zero = splat<V>(0);
-  const bool border = padding == Padding::border, valid = padding == Padding::valid;
+  constexpr bool border = padding == Padding::border, valid = padding == Padding::valid;
   auto sum_so_far = [&](const S* sum) { return first_block ? zero : load<N>(sum); };
   for (int64_t i = 0; i < count; i += N) {
     const auto reads = border ? zero == zero : load<N>(c.reads + i) != zero;
@@ -38,7 +38,7 @@ void residuals(Chunk<S>& c, int64_t count, int channels, Padding padding, S grad
       if constexpr (pass != Pass::loss) {
         auto d = math::residual_gradient<P>(difference, mask, grad);
         if (valid) d = {select(reads, d.sample, zero), select(reads, d.mask, zero)};
-        store<N>(c.grad_target[ch] + i, -d.sample);
+        if (c.grad_target[ch] != nullptr) store<N>(c.grad_target[ch] + i, -d.sample);
         d.sample = select(reads, d.sample, zero);  // nothing was read, nothing is given back
         store<N>(c.sample + ch * n + i, d.sample);
         grad_mask += d.mask;
@@ -60,17 +60,20 @@ void residuals(Chunk<S>& c, int64_t count, int channels, Padding padding, S grad
   }
 }
 
-// Calls f with the penalty as a compile-time constant.
-template <class F>
-void with_penalty(Penalty norm, F f) {
-  switch (norm) {
-    case Penalty::l1:
-      return f(std::integral_constant<Penalty, Penalty::l1>());
-    case Penalty::l2:
-      return f(std::integral_constant<Penalty, Penalty::l2>());
-    default:
-      return f(std::integral_constant<Penalty, Penalty::charbonnier>());
-  }
+// Calls f with `value` as a compile-time constant, which is one of Candidates.
+template <auto... Candidates, class E, class F>
+void with_constant(E value, F f) {
+  ((value == Candidates ? f(std::integral_constant<E, Candidates>()) : void()), ...);
+}
+
+template <Pass pass, class T, class S = opmath<T>>
+void residuals_of(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t count, int channels, S grad_scale,
+                  bool first_block) {
+  with_constant<Penalty::l1, Penalty::l2, Penalty::charbonnier>(in.norm, [&](auto norm) {
+    with_constant<Padding::border, Padding::zeros, Padding::valid>(in.padding, [&](auto padding) {
+      residuals<norm(), pass, padding()>(c, count, channels, grad_scale, first_block);
+    });
+  });
 }
 
 // The sum of `count` values, of which there is room for whole vectors.
@@ -201,9 +204,7 @@ void Walk<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own)
     ImageRow<T> grad_target = {};
     if (with_gradients) grad_target = point_to_grad_target(b, y, x0, count, block, own);
     source.template sample<with_slopes>(c, whole, block);
-    with_penalty(in.norm, [&](auto norm) {
-      residuals<norm(), pass>(c, whole, target.channels, in.padding, S(p.grad_scale), block == 0);
-    });
+    residuals_of<pass>(c, in, whole, target.channels, S(p.grad_scale), block == 0);
     if (grad_target.data != nullptr) write_planes(grad_target, x0, count, c.grad_target_copy, Chunk<S>::n);
     if (with_gradients && p.grad_output.data != nullptr) gradient.add(c, count, block);
   }
@@ -234,8 +235,9 @@ void Walk<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count
 template <class T>
 ImageRow<T> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block,
                                           bool own) {
-  for (int ch = 0; ch < 4; ++ch) c.grad_target[ch] = c.grad_target_copy + ch * Chunk<S>::n;
-  if (!own || p.grad_target.data == nullptr) return {};
+  const bool wanted = own && p.grad_target.data != nullptr;
+  for (int ch = 0; ch < 4; ++ch) c.grad_target[ch] = wanted ? c.grad_target_copy + ch * Chunk<S>::n : nullptr;
+  if (!wanted) return {};
   const auto row = image_row(p.grad_target, in, b, block, y);
   if (y + 1 < in.height) prefetch(below(row, p.grad_target.stride[2]), x0, count);
   if constexpr (std::is_same_v<T, S>) {

@@ -72,7 +72,11 @@ template <class S>
 inline const S* read_line(const S* line, int64_t stride, int64_t count, S* copy) {
   const int64_t whole = whole_vectors<S>(count);
   if (stride == 1 && whole == count) return line;
-  for (int64_t i = 0; i < count; ++i) copy[i] = line[i * stride];
+  if (stride == 0) {
+    std::fill_n(copy, count, *line);
+  } else {
+    for (int64_t i = 0; i < count; ++i) copy[i] = line[i * stride];
+  }
   for (int64_t i = count; i < whole; ++i) copy[i] = copy[count - 1];
   return copy;
 }

@@ -20,7 +20,7 @@ class GradientRing {
  public:
   // Two pixels of margin on the left and an odd twin distance align the pairs of both.
   GradientRing(const BackwarpInputs<T>& in, const Strided<T, 4>& gradient)
-      : in_(in), gradient_(gradient), twin_((in.width + 3) / 4 * 4 + 5) {}
+      : in_(in), gradient_(gradient), twin_((in.width + 7) / 8 * 8 + 5) {}
 
   // Rows first..end-1 of image b. All slots are zero until something is added.
   void start(int64_t b, int64_t first, int64_t end, const RowWindow& window) {
@@ -91,21 +91,40 @@ class GradientRing {
   }
   // The sum of a row and its twin, which are then zero again.
   void move_row(S* pixels, const ImageRow<T>& out) {
-    const Pixel<S> zero = {};
     with_layout(out, [&](auto layout) {
-      for (int64_t x = 0; x < out.width; x += 4) {
-        Pixel<S> v[4];
+      for (int64_t x = 0; x < out.width; x += 8, pixels += 8 * pixel_lanes) {
+        Pair<S> v[4];  // of each pair, the second is four columns on
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          S* pixel = pixels + 4 * (x + i);
-          S* twin = pixel + 4 * twin_;
-          v[i] = load<4>(pixel) + load<4>(twin);
-          store<4>(pixel, zero);
-          store<4>(twin, zero);
-        }
-        store_group<layout(), false>(out, x, out.width - x, v);
+        for (int64_t i = 0; i < 4; ++i) v[i] = sum_of_twins(pixels + i * pixel_lanes);
+        clear(pixels);
+        clear(pixels + twin_ * pixel_lanes);
+        store_eight<layout()>(out, x, v);
       }
     });
+  }
+  Pair<S> sum_of_twins(const S* pixel) const {
+    const S* twin = pixel + twin_ * pixel_lanes;
+    constexpr int64_t apart = 4 * pixel_lanes;
+    return pair_of<S>(load<4>(pixel), load<4>(pixel + apart)) +
+           pair_of<S>(load<4>(twin), load<4>(twin + apart));
+  }
+  static void clear(S* pixels) {
+    for (int64_t i = 0; i < 8 * pixel_lanes; i += 2 * pixel_lanes) store<8>(pixels + i, Pair<S>{});
+  }
+  template <Layout layout>
+  static void store_eight(const ImageRow<T>& out, int64_t x, Pair<S> (&v)[4]) {
+    if (layout == Layout::planes && x + 8 <= out.width) {
+      transpose_pairs<S>(v);
+#pragma GCC unroll 4
+      for (int c = 0; c < 4; ++c) {
+        if (c < out.channels) store<8>(out.data + x + c * out.channel_stride, v[c]);
+      }
+      return;
+    }
+    Pixel<S> left[4], right[4];
+    for (int i = 0; i < 4; ++i) left[i] = left_of<S>(v[i]), right[i] = right_of<S>(v[i]);
+    store_group<layout, false>(out, x, out.width - x, left);
+    if (x + 4 < out.width) store_group<layout, false>(out, x + 4, out.width - x - 4, right);
   }
 
   const BackwarpInputs<T>& in_;
