@@ -39,13 +39,17 @@ class Status:
         return "ready"
 
 
-def _compiled_operators(device: str) -> frozenset[str]:
-    """The operators that have a compiled kernel for this kind of device."""
+def devices_with_kernel(operator: str) -> frozenset[str]:
+    """The kinds of device that have a compiled kernel for an operator."""
     if "_C" not in _library.loaded:
         return frozenset()
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    key = _DISPATCH_KEYS[device]
-    return frozenset(name for name in OPERATORS if has_kernel(f"internet::{name}", key))
+    return frozenset(kind for kind, key in _DISPATCH_KEYS.items() if has_kernel(f"internet::{operator}", key))
+
+
+def _compiled_operators(device: str) -> frozenset[str]:
+    """The operators that have a compiled kernel for this kind of device."""
+    return frozenset(name for name in OPERATORS if device in devices_with_kernel(name))
 
 
 _compiled = {device: _compiled_operators(device) for device in _DISPATCH_KEYS}
@@ -119,12 +123,17 @@ class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
         _choice.name, self.name = self.name, _choice.name
 
 
+def kind_of(device: torch.device) -> str:
+    """The kind of device whose kernels serve a tensor; a meta tensor is traced as if for the CPU."""
+    return "cpu" if device.type == "meta" else device.type
+
+
 def uses_compiled(operator: str, device: torch.device) -> bool:
     """Whether the compiled operator serves this call; if not, the reference does."""
     asked = _choice.name
     if asked == "reference":
         return False
-    kind = "cpu" if device.type == "meta" else device.type
+    kind = kind_of(device)
     if asked is not None and asked != kind:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
     if operator not in _compiled.get(kind, ()):
