@@ -89,6 +89,7 @@ class EfficientNetLite0(FrozenFeatures):
         x = functional.relu6(self._bn0(self._conv_stem(self.normalise(frame))))
         taps = [x]
         for block in self._blocks:
+            assert isinstance(block, Bottleneck)
             expanded = block.expand(x)
             if block.stride == 2:
                 taps.append(expanded)
