@@ -157,9 +157,9 @@ def their_motion(w: dict[str, Tensor], source: Tensor, kp: list[Tensor], jac: li
 
 def test_a_checkpoint_gives_what_its_formulas_give(checkpoint):
     model = INTERnet(INTERnetConfig.preset("internet-256", stage1="first-order"))
-    missing, unexpected = model.load_state_dict(stage_one(checkpoint), strict=False)
-    assert not unexpected
-    assert all(name.startswith("generator.") for name in missing)
+    generator = {name: value.clone() for name, value in model.generator.state_dict().items()}
+    model.load_stage_one(stage_one(checkpoint))
+    assert all(torch.equal(generator[name], value) for name, value in model.generator.state_dict().items())
     model.eval()
     detector = checkpoint["kp_detector"]
     prefix = "dense_motion_network."
@@ -209,6 +209,16 @@ def test_what_does_not_fit_is_named(checkpoint):
     assert len(said.splitlines()) == 4
     with pytest.raises(ValueError, match="no entry 'kp_detector'; it has generator"):
         stage_one({"generator": {}})
+
+
+def test_weights_go_only_into_a_model_that_they_fit(checkpoint):
+    state = stage_one(checkpoint)
+    with pytest.raises(ValueError, match="stage1 = 'first-order'"):
+        INTERnet(INTERnetConfig.preset("tiny")).load_stage_one(state)
+    with torch.device("meta"):
+        other = INTERnet(INTERnetConfig.preset("tiny", stage1="first-order", anchors=15))
+    with pytest.raises(ValueError, match=r"kp_detector\.kp\.weight is \(10, 35, 7, 7\), expected \(15, 35, 7, 7\)"):
+        other.load_stage_one(state)
 
 
 class Anything:

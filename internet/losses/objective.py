@@ -34,7 +34,7 @@ class Weights:
 
     adversarial: float = 1.0
     perceptual: float = 10.0
-    style: float = 1e4
+    style: float = 1e5
     temporal: float = 10.0
     equivariance: float = 10.0
     equivariance_jacobian: float = 10.0

@@ -19,7 +19,8 @@ class INTERnetConfig:
     Attributes:
         size: side of the frames it is meant for. It runs on any whose sides are multiples of :attr:`multiple`.
         anchors: K, how many local motions beside the still background.
-        stage1: "internet", or "first-order": the networks of first-order-motion, whose weights then fit.
+        stage1: "internet", or "first-order": the networks of first-order-motion, whose weights then fit. Their sizes
+            are fixed: the fields from anchor_width to threshold do not touch them.
         anchor_width, motion_width: channels of the U-Nets' input level; each coarser level has twice as many ...
         widest: ... but no more than this.
         depth: levels of the U-Nets, each of half the size.

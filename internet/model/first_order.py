@@ -90,14 +90,13 @@ def stage_one(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
             raise ValueError(f"the checkpoint has no entry '{entry}'; it has {', '.join(map(str, checkpoint))}")
         weights = checkpoint[entry].items()
         state |= {ours + name[len(theirs) :]: value for name, value in weights if name.startswith(theirs)}
-    check_stage_one(state)
+    head = state.get("kp_detector.kp.weight")
+    check_stage_one(state, 10 if head is None else head.shape[0])
     return state
 
 
-def check_stage_one(state: Mapping[str, Tensor]) -> None:
+def check_stage_one(state: Mapping[str, Tensor], anchors: int) -> None:
     """Raise a ValueError that names what is missing, unknown or of a wrong shape in a state of stage I."""
-    head = state.get("kp_detector.kp.weight")
-    anchors = 10 if head is None else head.shape[0]
     with torch.device("meta"):
         parts = nn.ModuleDict(
             {"kp_detector": key_point_detector(anchors), "dense_motion_network": dense_motion_network(anchors)}

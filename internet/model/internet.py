@@ -1,6 +1,6 @@
 """The whole: anchors, motion, frame."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -79,6 +79,17 @@ class INTERnet(nn.Module):
                 transfer = transfer or RelativeMotion(anchors, moved, adapt_scale)
                 moved = transfer(moved)
             yield self.imitate(source, anchors, features, moved).frame
+
+    def load_stage_one(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `internet import-fomm` wrote; stage II stays as it is.
+
+        Raises ValueError for a model whose stage I is not first-order-motion's, or that has other anchors, and for
+        weights that do not fit, naming them.
+        """
+        if self.config.stage1 != "first-order":
+            raise ValueError("these weights need a model with stage1 = 'first-order'")
+        first_order.check_stage_one(state, self.config.anchors)
+        self.load_state_dict(state, strict=False)  # what is missing now is stage II
 
     def check(self, frame: Tensor) -> None:
         """Raise a ValueError for a frame of a shape that the network cannot take."""
