@@ -12,7 +12,8 @@ from torch import Tensor
 
 from internet import cli
 from internet.model import INTERnet, INTERnetConfig
-from internet.model.first_order import GaussianDown, read_checkpoint, stage_one
+from internet.model.first_order import GaussianDown, stage_one
+from internet.model.weights import read_weights
 from tests.compare import assert_close
 
 K = 10
@@ -228,18 +229,23 @@ class Anything:
 def test_a_file_with_code_in_it_needs_trust(checkpoint, tmp_path):
     path = tmp_path / "code.pth"
     torch.save({"kp_detector": Anything()}, path)
-    with pytest.raises(ValueError, match=r"code\.pth.*--trust"):
-        read_checkpoint(path)
-    assert isinstance(read_checkpoint(path, trust=True)["kp_detector"], Anything)
+    with pytest.raises(ValueError, match=r"code\.pth.*runs code from the file"):
+        read_weights(path)
+    assert isinstance(read_weights(path, trust=True)["kp_detector"], Anything)
 
 
 def test_a_file_that_is_no_checkpoint(tmp_path, capsys):
-    noise, tensor = tmp_path / "noise.pth", tmp_path / "tensor.pth"
+    empty, noise, half, tensor = (tmp_path / name for name in ("empty.pth", "noise.pth", "half.pth", "tensor.pth"))
+    empty.touch()
     noise.write_bytes(b"\x80\x02no checkpoint at all")
+    torch.save({"kp_detector": {"kp.weight": torch.zeros(1000)}}, half)
+    half.write_bytes(half.read_bytes()[:2000])
     torch.save(torch.zeros(2), tensor)
-    for path, words in ((noise, "no file of torch.save"), (tensor, "holds a Tensor"), (tmp_path / "no", "No such")):
+    words = dict.fromkeys((empty, noise, half), "is no complete file of weights")
+    words |= {tensor: "holds a Tensor", tmp_path / "absent": "No such file", tmp_path: "Is a directory"}
+    for path, reason in words.items():
         assert cli.main(["import-fomm", str(path), "--out", str(tmp_path / "out")]) == 2
         said = capsys.readouterr().err
         assert "CHECKPOINT:" in said
-        assert words in said
+        assert reason in said
     assert not (tmp_path / "out").exists()

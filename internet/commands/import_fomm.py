@@ -5,7 +5,8 @@ from typing import Any
 
 from internet._files import save_tensors
 from internet.commands.arguments import blame
-from internet.model.first_order import read_checkpoint, stage_one
+from internet.model.first_order import stage_one
+from internet.model.weights import read_weights
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,14 +20,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="for instance vox-cpk.pth.tar")
     parser.add_argument("--out", required=True, metavar="FILE", help="where the weights go")
     parser.add_argument(
-        "--trust", action="store_true", help="read a file that holds more than tensors, running what code is in it"
+        "--trust", action="store_true", help="read a file that holds more than tensors, and run what code is in it"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
     with blame("CHECKPOINT"):
-        state = stage_one(read_checkpoint(args.checkpoint, trust=args.trust))
+        state = stage_one(read_weights(args.checkpoint, trust=args.trust))
     with blame("--out"):
         save_tensors(args.out, state)
     parameters = sum(value.numel() for name, value in state.items() if "running" not in name)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from internet.model.blocks import widened
 from internet.model.discriminator import Judgement
 
 #: Eq. 8 to the letter; the same for the discriminator with a generator that minimises -log D; two other losses.
@@ -34,11 +35,11 @@ def generator_loss(fake: Judgement, form: str = "log") -> Tensor:
 def feature_matching_loss(fake: Judgement, real: Judgement) -> Tensor:
     """pix2pixHD's: the mean absolute difference of the discriminators' features, a mean over layers and scales."""
     pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
-    return torch.stack([functional.l1_loss(ours, theirs.detach()).float() for ours, theirs in pairs]).mean()
+    return torch.stack([functional.l1_loss(widened(ours), widened(theirs.detach())) for ours, theirs in pairs]).mean()
 
 
 def _logits(judgement: Judgement) -> list[Tensor]:
-    return [features[-1].float() for features in judgement]
+    return [widened(features[-1]) for features in judgement]
 
 
 def _fake_term(logits: Tensor, form: str) -> Tensor:

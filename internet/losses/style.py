@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from internet.model.blocks import without_autocast
+from internet.model.blocks import widened, without_autocast
 
 
 def gram(features: Tensor) -> Tensor:
@@ -14,8 +14,7 @@ def gram(features: Tensor) -> Tensor:
     .. math:: G_{ij} = \tfrac{1}{CHW} \sum_{h,w} F_{ihw} F_{jhw}
     """
     with without_autocast(features):
-        flat = features.flatten(2)
-        flat = flat if flat.dtype == torch.float64 else flat.float()
+        flat = widened(features).flatten(2)
         return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
 
 

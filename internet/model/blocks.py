@@ -6,12 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from internet.ops.reference import motion_dtype
+
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Turn autocast off for the device of `x`; the meta device has none."""
     if not torch.amp.is_autocast_available(x.device.type):
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
+
+
+def widened(x: Tensor) -> Tensor:
+    """In float32 at least: sums of many, logarithms and coordinates do not survive bfloat16."""
+    return x.to(motion_dtype(x.dtype))
 
 
 class GroupNorm(nn.GroupNorm):

