@@ -131,7 +131,11 @@ class Row {
     auto motion = [m = motion_.data()](int k) -> const auto& { return m[k - 1]; };
     const T* p = logits + column * pixel_stride;
     if (pixel_stride == 1 && column + n * lanes<T> <= width_) {
-      auto logit = [=](int k, int i) { return load<lanes<T>>(p + k * anchor_stride + i * lanes<T>); };
+      auto logit = [=, width = width_](int k, int i) {
+        const T* at = p + k * anchor_stride + i * lanes<T>;
+        __builtin_prefetch(at + width);  // the next row, of as many streams as the hardware follows badly
+        return load<lanes<T>>(at);
+      };
       return math::compose_logits<n>(int(anchors_), logit, motion, x, y, keep, f);
     }
     for (int i = 0; i < n; ++i) {
