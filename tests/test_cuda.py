@@ -226,7 +226,7 @@ def test_no_call_waits_for_the_device(operator: str, deterministic: bool) -> Non
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
     """`fullgraph=True`: whether sums are to be deterministic is asked in the traced backward, without a break."""
-    sample = large(operator, torch.float32, "channels_last")
+    sample = large(operator, torch.float32, "contiguous")
     leaves, run = step(sample)
     incoming = [gradient.cuda() for gradient in cotangents(evaluate(sample, "cuda"))]
     sample = sample.with_tensors(leaves)
