@@ -99,7 +99,7 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
   const Device device(output);
   const bool need_mask = need_motion && confidence;
   const ScalarType type = motion_type(output);
-  ScatteredGradient grad_output(output, need_output, deterministic, false, device.stream());
+  ScatteredGradient grad_output(output, need_output, deterministic, LeastPass::an_image, device.stream());
   Tensor grad_target = need_target ? empty_image_like(target) : nothing(target);
   Tensor grad_flow =
       need_motion ? empty<4>({a.batch(), 2, a.height(), a.width()}, type, output) : nothing(flow);

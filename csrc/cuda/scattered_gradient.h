@@ -45,24 +45,25 @@ class Magnitudes {
   cudaStream_t stream_;
 };
 
+// How little a pass over an image's gradient may be.
+enum class LeastPass { everything, an_image, some_channels };
+
 class ScatteredGradient {
  public:
-  // `split_channels`: whether a pass may leave out channels.
-  ScatteredGradient(const Tensor& image, bool wanted, bool deterministic, bool split_channels,
+  ScatteredGradient(const Tensor& image, bool wanted, bool deterministic, LeastPass least,
                     cudaStream_t stream)
       : gradient_(wanted ? empty_image_like(image) : nothing(image)),
         scale_(nothing(image)),
         size_(sizes_of(image)),
         images_(size_[0]),
         channels_(size_[1]),
-        wanted_(wanted),
         deterministic_(wanted && deterministic),
         stream_(stream) {
-    if (!wanted || in_place() || gradient_.numel() == 0) return;
+    if (gradient_.numel() == 0 || in_place() || least == LeastPass::everything) return;
     const int64_t bytes_of_sum = sum_type() == ScalarType::Float ? sizeof(float) : sizeof(double);
     const int64_t planes = std::max<int64_t>(working_bytes / (bytes_of_sum * size_[2] * size_[3]), 1);
     images_ = std::clamp<int64_t>(planes / channels_, 1, images_);
-    if (split_channels) {
+    if (least == LeastPass::some_channels) {
       channels_ = std::min(channels_, std::max<int64_t>(planes / channel_unit, 1) * channel_unit);
     }
   }
@@ -89,7 +90,7 @@ class ScatteredGradient {
   // Calls add(pass) for pass after pass, which is to add what the pass's images get.
   template <class F>
   void accumulate(F add) {
-    if (!wanted_) return add(ScatterPass{0, images_, 0, channels_, {}});
+    if (gradient_.numel() == 0) return add(ScatterPass{0, images_, 0, channels_, {}});  // or not wanted
     Tensor sums = gradient_;
     if (!in_place()) sums = empty_image({images_, channels_, size_[2], size_[3]}, sum_type(), gradient_);
     for (int64_t image = 0; image < size_[0]; image += images_) {
@@ -141,7 +142,7 @@ class ScatteredGradient {
   Tensor gradient_, scale_;
   std::array<int64_t, 4> size_;
   int64_t images_, channels_;  // of a pass
-  bool wanted_, deterministic_;
+  bool deterministic_;
   cudaStream_t stream_;
 };
 

@@ -75,7 +75,8 @@ Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, co
   const int steps = motion.steps_to(features);
   check_like("grad_output", grad_output, features);
   const Device device(features);
-  ScatteredGradient grad_features(features, need_features, deterministic, true, device.stream());
+  ScatteredGradient grad_features(features, need_features, deterministic, LeastPass::some_channels,
+                                  device.stream());
   if (features.numel() == 0 || !(need_features || gradient.wanted)) return grad_features.result();
   const auto [batch, channels, height, width] = sizes_of(features);
   if (grad_features.deterministic()) {
