@@ -263,6 +263,15 @@ void bind_anchor_features(py::module_& m) {
   m.def("gaussian_factor", [](double z, double point, double variance) {
     return gaussian_factor(z, point, 1 / (2 * variance));
   });
+  // Key points in one row: source, then driving.
+  m.def("heat_difference", [](double x, double y, const std::array<double, 4>& p, double variance) {
+    return heat_difference(x, y, {{p[0], p[1]}, {p[2], p[3]}}, 1 / (2 * variance));
+  });
+  m.def("heat_pull", [](double g, double x, double y, const std::array<double, 4>& p, double variance) {
+    KeyPoints<double> sum{};
+    add_heat_pull(sum, g, x, y, {{p[0], p[1]}, {p[2], p[3]}}, 1 / (2 * variance));
+    return std::array{sum.source[0], sum.source[1], sum.driving[0], sum.driving[1]};
+  });
   m.def("pixel_motion", [](const Numbers& motion, double width, double height, Conventions c) {
     PixelAxis<double> x(width, c[0], c[1]), y(height, c[0], c[1]);
     return numbers_of(pixel_motion(affine_of(motion), x, y));

@@ -474,6 +474,16 @@ def test_gaussian_factor(m: ModuleType) -> None:
     assert m.gaussian_factor(0.3, 0.1, 0.01) == pytest.approx(math.exp(-0.04 / 0.02), rel=1e-14)
 
 
+def test_heat_difference(m: ModuleType) -> None:
+    points, x, y, variance = [0.1, -0.2, 0.3, 0.15], 0.25, 0.05, 0.02
+    factors = m.gaussian_factor
+    source = factors(x, points[0], variance) * factors(y, points[1], variance)
+    driving = factors(x, points[2], variance) * factors(y, points[3], variance)
+    assert m.heat_difference(x, y, points, variance) == pytest.approx(driving - source, rel=1e-14)
+    jacobian = differences(lambda p: [m.heat_difference(x, y, p, variance)], points)
+    np.testing.assert_allclose(m.heat_pull(0.7, x, y, points, variance), 0.7 * jacobian[0], atol=1e-8)
+
+
 @pytest.mark.parametrize("conventions", CONVENTIONS)
 def test_pixel_motion(m: ModuleType, conventions: tuple[bool, bool]) -> None:
     """From output pixel to coordinate, moved, to source pixel: the three steps of the reference in one map."""
