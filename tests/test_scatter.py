@@ -128,3 +128,18 @@ def test_loss(
             assert got.item() == pytest.approx(expected.item(), rel=1e-6)  # beyond the whole numbers of float32
         else:
             assert torch.equal(got, multiples_of_64th(expected)), f"{flow}: {what}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", COMPILED)
+def test_loss_of_a_frame_of_more_than_2_28_pixels(backend: str) -> None:
+    """Offsets do not overflow. The frame is one pixel in memory, and so only the loss is asked for."""
+    place = require(backend, "masked_backwarp_loss")
+    size = 16400
+    output, target, flow = (
+        torch.full((1, channels, 1, 1), value, device=place).expand(1, channels, size, size)
+        for channels, value in ((1, 2.0), (1, 0.5), (2, 0.25))
+    )
+    with internet.ops.backend(backend):
+        loss = internet.ops.masked_backwarp_loss(output, target, flow, reduction="mean", padding_mode="border")
+    assert loss.item() == pytest.approx(1.5, rel=1e-6)

@@ -33,6 +33,9 @@ struct Arguments {
     STD_TORCH_CHECK(output.dim() == 4, "output: expected (B, C, H, W)");
     constexpr int64_t longest = int64_t(1) << 24;  // float32 has no whole numbers for what is farther
     STD_TORCH_CHECK(height() <= longest && width() <= longest, "output: a side of more than 2^24 pixels");
+    // The kernel's offsets in the rows of an image at hand have 32 bits, two a pixel.
+    STD_TORCH_CHECK((height() + 2) * (width() + 16) < int64_t(1) << 30,
+                    "output: more than 2^30 pixels in an image");
     check_like("target", target, output);
     check_motion("flow", flow, output, {batch(), 2, height(), width()});
     if (!mask) return;

@@ -43,8 +43,8 @@ class GradientRing {
   }
   // Adds the gradients of four channels of `count` samples.
   void add(Chunk<S>& c, int64_t count, int64_t block) {
-    locate(c, whole_vectors<S>(count));
     S* ring = slot(block, 0) + margin;
+    locate(c, whole_vectors<S>(count));
     // A pair's weights across are 1 - f and f.
     const Pair<S> at_left = {1, 1, 1, 1, 0, 0, 0, 0}, to_right = {-1, -1, -1, -1, 1, 1, 1, 1};
     for (int64_t i = 0; i < count; i += 4) {

@@ -6,43 +6,18 @@
 
 namespace internet::cpu::INTERNET_ISA::backwarp {
 
-// Where pairs come from: the ring, or (when the rows read at a time would make it too large) the image.
-template <class S>
-struct RingPairs {
-  const S* ring;
-  Pair<S> top(const Chunk<S>& c, int64_t i) const { return load<8>(at_offset(ring, c.upper[i])); }
-  Pair<S> bottom(const Chunk<S>& c, int64_t i) const { return load<8>(at_offset(ring, c.lower[i])); }
-};
-template <class T>
-struct ImagePairs {
-  using S = opmath<T>;
-  ImageRow<const T> first_row;
-  int64_t row_stride, height;
-  Pair<S> top(const Chunk<S>& c, int64_t i) const { return pair(c.row[i], c.column[i]); }
-  Pair<S> bottom(const Chunk<S>& c, int64_t i) const { return pair(c.row[i] + 1, c.column[i]); }
-  Pair<S> pair(int64_t row, int64_t column) const {
-    S lanes[8] = {};
-    for (int k = 0; k < 2; ++k, ++column) {
-      if (row < 0 || row >= height || column < 0 || column >= first_row.width) continue;
-      const T* p = first_row.data + row * row_stride + column * first_row.column_stride;
-      for (int ch = 0; ch < first_row.channels; ++ch)
-        lanes[4 * k + ch] = widen(p[ch * first_row.channel_stride]);
-    }
-    return load<8>(lanes);
-  }
-};
-
 // Samples up to four channels of `count` columns, with the derivatives by the coordinate if asked for: down
 // the columns pair by pair, and across once they are planes.
-template <bool with_slopes, class S, class Pairs>
-inline void sample_columns(Chunk<S>& c, int64_t count, int channels, Pairs pairs) {
+template <bool with_slopes, class S>
+inline void sample_columns(Chunk<S>& c, int64_t count, int channels, const S* ring) {
   constexpr int n = Chunk<S>::n;
   for (int64_t i = 0; i < count; i += 4) {
     Pair<S> level[4], step[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const auto column =
-          math::interpolate_down(pairs.top(c, i + k), pairs.bottom(c, i + k), c.fraction_y[i + k]);
+      const Pair<S> top = load<8>(at_offset(ring, c.upper[i + k]));
+      const Pair<S> bottom = load<8>(at_offset(ring, c.lower[i + k]));
+      const auto column = math::interpolate_down(top, bottom, c.fraction_y[i + k]);
       level[k] = column.level, step[k] = column.step;
     }
     transpose_pairs<S>(level);
@@ -64,7 +39,8 @@ inline void sample_columns(Chunk<S>& c, int64_t count, int channels, Pairs pairs
   }
 }
 
-// The rows of the output image at hand, as pixels, with zeros around the image.
+// The rows of the output image at hand, as pixels, with zeros around the image: a ring, or all of them where
+// the flow jumps all over the image.
 template <class T>
 class SourceRing {
   using S = opmath<T>;
@@ -75,15 +51,14 @@ class SourceRing {
 
   void start(int64_t b, const RowWindow& window) {
     b_ = b;
-    slots_ = window.slots();
     next_ = window.needed_from(0);
-    const int64_t count = slots_ * pitch_ * pixel_lanes * blocks_of(in_);
-    direct_ = count * int64_t(sizeof(S)) > largest_ring_bytes;
-    if (!direct_) ring_.at_least(count);
+    const int64_t all = in_.height + 2;  // one above the first and one below the last
+    slots_ = std::min(window.slots(), all);
+    slot_mask_ = slots_ == all ? -1 : slots_ - 1;
+    ring_.at_least(slots_ * blocks_of(in_) * pitch_ * pixel_lanes);
   }
   // Before step i of the walk that `window` was planned for.
   void advance(const RowWindow& window, int64_t step) {
-    if (direct_) return;
     if (next_ < window.needed_from(step)) next_ = window.needed_from(step);
     for (; next_ <= window.touched_to(step); ++next_) {
       for (int64_t block = 0; block < blocks_of(in_); ++block) fill(block, next_);
@@ -91,27 +66,24 @@ class SourceRing {
   }
   template <bool with_slopes>
   void sample(Chunk<S>& c, int64_t count, int64_t block) const {
-    const auto first_row = image_row(in_.output, in_, b_, block, 0);
-    if (direct_) {
-      sample_columns<with_slopes>(c, count, first_row.channels,
-                                  ImagePairs<T>{first_row, in_.output.stride[2], in_.height});
-    } else {
-      locate(c, count);
-      sample_columns<with_slopes>(c, count, first_row.channels, RingPairs<S>{row(block, 0) + margin});
-    }
+    const int channels = image_row(in_.output, in_, b_, block, 0).channels;
+    const S* pixels = row(block, 0) + margin;
+    locate(c, count);
+    sample_columns<with_slopes>(c, count, channels, pixels);
   }
 
  private:
-  static constexpr int64_t largest_ring_bytes = int64_t(8) << 20, margin = pixel_lanes;
+  static constexpr int64_t margin = pixel_lanes;
   S* row(int64_t block, int64_t y) const {
-    return ring_.data() + (block * slots_ + (y & (slots_ - 1))) * pitch_ * pixel_lanes;
+    const int64_t first = slot_mask_ < 0 ? 1 : 0;  // row -1 is there as well
+    return ring_.data() + (block * slots_ + first + (y & slot_mask_)) * pitch_ * pixel_lanes;
   }
   void locate(Chunk<S>& c, int64_t count) const {
-    const Index<S> last_slot = Index<S>(slots_ - 1), pitch = Index<S>(pitch_);
+    const Index<S> slot_mask = Index<S>(slot_mask_), pitch = Index<S>(pitch_);
     for (int64_t i = 0; i < count; i += native_lanes<S>) {
       const Indices<S> row = load_indices<S>(c.row + i), column = load_indices<S>(c.column + i);
-      store_indices<S>(c.upper + i, ((row & last_slot) * pitch + column) * pixel_units<S>);
-      store_indices<S>(c.lower + i, (((row + 1) & last_slot) * pitch + column) * pixel_units<S>);
+      store_indices<S>(c.upper + i, ((row & slot_mask) * pitch + column) * pixel_units<S>);
+      store_indices<S>(c.lower + i, (((row + 1) & slot_mask) * pitch + column) * pixel_units<S>);
     }
   }
   void fill(int64_t block, int64_t y) {
@@ -128,8 +100,7 @@ class SourceRing {
   }
 
   const BackwarpInputs<T>& in_;
-  int64_t pitch_, b_ = 0, slots_ = 1, next_ = 0;
-  bool direct_ = false;
+  int64_t pitch_, b_ = 0, slots_ = 1, slot_mask_ = 0, next_ = 0;
   Scratch<S> ring_;
 };
 
