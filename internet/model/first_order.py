@@ -49,7 +49,7 @@ class GaussianDown(nn.Module):
 def key_point_detector(anchors: int = 10) -> AnchorDetector:
     """First-order-motion's KPDetector."""
     return AnchorDetector(
-        anchors, GaussianDown(), 32, DEPTH, WIDEST, normalisation=nn.BatchNorm2d, padding=0, align_corners=True
+        anchors, GaussianDown(), 32, DEPTH, WIDEST, normalisation=nn.BatchNorm2d, border=False, align_corners=True
     )
 
 
