@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
 from internet.ops._backend import devices_with_kernel, kind_of, uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -88,7 +88,7 @@ def masked_backwarp_loss(
         and torch.is_grad_enabled()
         and any(tensor.requires_grad for tensor in inputs if tensor is not None)
     )
-    loss: Tensor = _MaskedBackwarpLoss.apply(*inputs, norm, reduction, padding_mode, one_pass)
+    loss: Tensor = apply(_MaskedBackwarpLoss, *inputs, norm, reduction, padding_mode, one_pass)
     return loss
 
 
