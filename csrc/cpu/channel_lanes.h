@@ -36,9 +36,7 @@ INTERNET_HD ChannelLanes<N, T> load_channel_lanes(const T* p) {
   return c;
 }
 
-// Non-temporal stores write memory without reading it first, but only whole cache lines are worth it.
-constexpr bool whole_lines = vector_bytes == 64;
-
+// Streaming, a store writes memory without reading it first, which pays for whole cache lines alone.
 template <class V>
 INTERNET_HD void store_line(void* p, V v, [[maybe_unused]] bool streaming) {
 #if defined(__AVX512F__)
