@@ -1,9 +1,10 @@
 #include "confidence_warp.h"
 
+#include "channel_lanes.h"
 #include "denormals.h"
 #include "plane_tiles.h"
 #include "sample_row.h"
-#include "warp_bands.h"
+#include "warp_rows.h"
 
 namespace internet::cpu::INTERNET_ISA {
 
@@ -19,106 +20,128 @@ void warp_row_ranges(const RowRanges<S>& p, int64_t begin, int64_t end) {
 
 namespace {
 
-// N channels of one output pixel.
-template <int N, class T, class S = opmath<T>>
-INTERNET_HD Vec<S, N> blend(const T* nw, const T* ne, const T* sw, const T* se, S w_nw, S w_ne, S w_sw,
-                            S w_se) {
-  return load<N>(nw) * w_nw + load<N>(ne) * w_ne + load<N>(sw) * w_sw + load<N>(se) * w_se;
+// Output pixels begin..end-1 of a row, `channels` side by side, the first one at out.
+template <int N, class T>
+INTERNET_HD void blend_pixels(const Samples<opmath<T>>& s, PixelRows<const T> source, int64_t begin,
+                              int64_t end, int64_t channels, T* out, int64_t out_stride, bool streaming) {
+  using S = opmath<T>;
+  constexpr int step = channels_in<N, T>;
+  const int64_t ahead = samples_ahead<T>(channels);
+  for (int64_t x = begin; x < end; ++x, out += out_stride) {
+    source.prefetch(s, std::min(x + ahead, end - 1), channels);
+    if (!s.reads[x]) {
+      for (int64_t k = 0; k < channels; ++k) out[k] = T{};
+      continue;
+    }
+    const T *north = source.row[s.y_low[x]], *south = source.row[s.y_high[x]];
+    const int64_t west = s.x_low[x] * source.column_stride, east = s.x_high[x] * source.column_stride;
+    const S a = s.nw[x], b = s.ne[x], c = s.sw[x], d = s.se[x];
+    const T *nw = north + west, *ne = north + east, *sw = south + west, *se = south + east;
+    int64_t k = 0;
+    for (; k + step <= channels; k += step) {
+      const auto v_nw = load_channel_lanes<N>(nw + k), v_ne = load_channel_lanes<N>(ne + k);
+      const auto v_sw = load_channel_lanes<N>(sw + k), v_se = load_channel_lanes<N>(se + k);
+      ChannelLanes<N, T> sum;
+#pragma GCC unroll 2
+      for (int i = 0; i < sum.parts; ++i) {
+        sum.part[i] = v_nw.part[i] * a + v_ne.part[i] * b + v_sw.part[i] * c + v_se.part[i] * d;
+      }
+      store_channel_lanes<N, T>(out + k, sum, streaming);
+    }
+    for (; k < channels; ++k) {
+      out[k] = narrow<T>(widen(nw[k]) * a + widen(ne[k]) * b + widen(sw[k]) * c + widen(se[k]) * d);
+    }
+  }
+}
+
+template <int N, class T>
+void warp_pixel_rows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
+  const int64_t height = p.motion.height;
+  SampleRow<opmath<T>> samples(p.motion);
+  WorkingMemory<const T*> rows(height);
+  for (int64_t task = begin, image = -1; task < end; ++task) {
+    const int64_t y = task % height;
+    if (image != task / height) {
+      image = task / height;
+      const T* first = p.features.data + image * p.features.stride[0];
+      for (int64_t i = 0; i < height; ++i) rows[i] = first + i * p.features.stride[2];
+    }
+    samples.prepare(image, y);
+    blend_pixels<N, T>(samples, {rows.data(), p.features.stride[3]}, 0, p.motion.width, p.channels,
+                       p.output.data + image * p.output.stride[0] + y * p.output.stride[2],
+                       p.output.stride[3], p.streaming);
+  }
+  finish_streaming();
 }
 
 }  // namespace
 
 template <class T>
 void warp_pixels(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
-  using S = opmath<T>;
-  constexpr int N = native_lanes<T>;
   FlushDenormals flush;
-  SampleRow<S> samples(p.motion);
-  const Samples<S> s = samples;
-  const Strided<const T, 4>& in = p.features;
-  const int64_t channels = p.channels;
-  for (int64_t task = begin; task < end; ++task) {
-    const int64_t image = task / p.motion.height, row = task % p.motion.height;
-    samples.prepare(image, row);
-    const T* source = in.data + image * in.stride[0];
-    T* out = p.output.data + image * p.output.stride[0] + row * p.output.stride[2];
-    for (int64_t x = 0; x < p.motion.width; ++x, out += p.output.stride[3]) {
-      if (!s.reads[x]) {
-        for (int64_t c = 0; c < channels; ++c) out[c] = narrow<T>(S(0));
-        continue;
-      }
-      const T* north = source + s.y_low[x] * in.stride[2];
-      const T* south = source + s.y_high[x] * in.stride[2];
-      const int64_t west = s.x_low[x] * in.stride[3], east = s.x_high[x] * in.stride[3];
-      const T *nw = north + west, *ne = north + east, *sw = south + west, *se = south + east;
-      const S a = s.nw[x], b = s.ne[x], c = s.sw[x], d = s.se[x];
-      int64_t k = 0;
-      for (; k + N <= channels; k += N) {
-        store<N>(out + k, blend<N>(nw + k, ne + k, sw + k, se + k, a, b, c, d));
-      }
-      for (; k < channels; ++k) {
-        out[k] = narrow<T>(widen(nw[k]) * a + widen(ne[k]) * b + widen(sw[k]) * c + widen(se[k]) * d);
-      }
-    }
+  constexpr int N = native_lanes<T>;
+  if (N > 4 && p.channels < channels_in<N, T>) {
+    warp_pixel_rows<4>(p, begin, end);
+  } else {
+    warp_pixel_rows<N>(p, begin, end);
   }
 }
 
 namespace {
 
+// The output rows of a band, channels first_channel and on.
 template <int K, class T>
 void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& samples, int64_t image,
-                int64_t first_channel, Band band, opmath<T>* source, opmath<T>* pixels) {
-  using V = Vec<opmath<T>, K>;
+                int64_t first_channel, Band band) {
+  using Tile = PlaneTile<K, T>;
   const int64_t height = p.motion.height, width = p.motion.width;
-  const Samples<opmath<T>> s = samples;
-  const int64_t channels = std::min<int64_t>(K, p.channels - first_channel);
+  const int64_t channels = std::min(p.block, p.channels - first_channel);
+  constexpr int64_t padded = Tile::channels;
   const T* in = p.features.data + image * p.features.stride[0] + first_channel * p.features.stride[1];
   T* out = p.output.data + image * p.output.stride[0] + first_channel * p.output.stride[1];
-  // The band's rows, and the one below that its last row is blended with.
-  const int64_t source_end = std::min(band.end + 1, height);
-  for (int64_t y = band.begin; y < source_end; ++y) {
-    planes_to_pixels<K>(in + y * p.features.stride[2], p.features.stride[1], p.features.stride[3], channels,
-                        width, source + (y - band.begin) * width * K);
-  }
   const int32_t* ranges = p.row_ranges + 2 * image * height;
-  for (int64_t row = 0; row < height; ++row) {
-    if (ranges[2 * row] >= band.end || ranges[2 * row + 1] < band.begin) continue;
-    samples.prepare(image, row);
-    for_each_run(s.y_low, width, band, [&](int64_t begin, int64_t end) {
-      for (int64_t x = begin; x < end; ++x) {
-        const auto* north = source + (s.y_low[x] - band.begin) * width * K;
-        const auto* south = source + (s.y_high[x] - band.begin) * width * K;
-        const int64_t west = s.x_low[x] * K, east = s.x_high[x] * K;
-        V value = s.reads[x] ? blend<K>(north + west, north + east, south + west, south + east, s.nw[x],
-                                        s.ne[x], s.sw[x], s.se[x])
-                             : V{};
-        store<K>(pixels + x * K, value);
-      }
-      pixels_to_planes<K>(pixels + begin * K, end - begin, channels,
-                          out + row * p.output.stride[2] + begin * p.output.stride[3], p.output.stride[1],
-                          p.output.stride[3], begin);
+  const auto [first_row, slots] = rows_at_hand(ranges, band, {0, height});
+  WorkingMemory<T> ring(slots * width * padded);
+  WorkingMemory<const T*> rows(height);
+  T tile[Tile::pixels * padded];
+  int64_t ready = first_row;
+  for (int64_t y = band.begin; y < band.end; ++y) {
+    samples.prepare(image, y);
+    for (; ready <= ranges[2 * y + 1]; ++ready) {
+      T* row = ring.data() + ready % slots * width * padded;
+      planes_to_pixels<K, T>(
+          {in + ready * p.features.stride[2], p.features.stride[1], p.features.stride[3], channels}, width,
+          row, padded, ready + 1 < height ? p.features.stride[2] : 0);
+      rows[ready] = row;
+    }
+    const PlaneRow<T> target = {out + y * p.output.stride[2], p.output.stride[1], 1, channels};
+    for_each_piece<Tile::pixels>(width, [&](int64_t x, int64_t, int64_t end) {
+      blend_pixels<Tile::side, T>(samples, {rows.data(), padded}, x, end, padded, tile, padded, false);
+      pixels_to_planes<K, T>(tile, padded, end - x, target.columns_from(x), p.streaming);
     });
   }
+}
+
+template <int K, class T>
+void warp_blocks(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
+  SampleRow<opmath<T>> samples(p.motion);
+  const int64_t blocks = (p.channels + p.block - 1) / p.block;
+  for (int64_t task = begin; task < end; ++task) {
+    const Band band = band_of(task % p.bands, p.motion.height, p.bands);
+    warp_block<K>(p, samples, task / p.bands / blocks, task / p.bands % blocks * p.block, band);
+  }
+  finish_streaming();
 }
 
 }  // namespace
 
 template <class T>
 void warp_planes(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
-  using S = opmath<T>;
   FlushDenormals flush;
-  SampleRow<S> samples(p.motion);
-  const int64_t K = warp_block_channels(p.channels), blocks = (p.channels + K - 1) / K;
-  WorkingMemory<S> source((most_rows(p.motion.height, p.bands) + 1) * p.motion.width * K);
-  WorkingMemory<S> pixels(p.motion.width * K);
-  for (int64_t task = begin; task < end; ++task) {
-    const Band band = band_of(task % p.bands, p.motion.height, p.bands);
-    const int64_t first_channel = task / p.bands % blocks * K, image = task / p.bands / blocks;
-    if (K == 16) {
-      warp_block<16>(p, samples, image, first_channel, band, source.data(), pixels.data());
-    } else {
-      warp_block<4>(p, samples, image, first_channel, band, source.data(), pixels.data());
-    }
+  if (p.block == smallest_block<T>) {
+    warp_blocks<4>(p, begin, end);
+  } else {
+    warp_blocks<16>(p, begin, end);
   }
 }
 

@@ -1,10 +1,11 @@
 #include <cstring>
 
+#include "channel_lanes.h"
 #include "confidence_warp.h"
 #include "denormals.h"
 #include "plane_tiles.h"
 #include "sample_row.h"
-#include "warp_bands.h"
+#include "warp_rows.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -42,238 +43,298 @@ INTERNET_HD Four<S> four(S* north, S* south, int64_t west, int64_t east) {
   return {north + west, north + east, south + west, south + east};
 }
 
-// N channels from k on: adds g * pixel to the four dot products.
 template <int N, class S>
-INTERNET_HD void add_dots(Vec<S, N> g, Four<const S> f, int64_t k, math::Corners<Vec<S, N>>& dots) {
-  dots.nw += g * load<N>(f.nw + k);
-  dots.ne += g * load<N>(f.ne + k);
-  dots.sw += g * load<N>(f.sw + k);
-  dots.se += g * load<N>(f.se + k);
+INTERNET_HD void add_to(S* p, Vec<S, N> v) {
+  store<N>(p, load<N>(p) + v);
 }
 
-// N channels from k on: adds weight * g to the four pixels' gradients. At the border some of the four are
-// the same pixel, so each is stored before the next is read.
-template <int N, class S>
-INTERNET_HD void scatter(Vec<S, N> g, Four<S> f, int64_t k, const math::Corners<S>& w) {
-  store<N>(f.nw + k, load<N>(f.nw + k) + w.nw * g);
-  store<N>(f.ne + k, load<N>(f.ne + k) + w.ne * g);
-  store<N>(f.sw + k, load<N>(f.sw + k) + w.sw * g);
-  store<N>(f.se + k, load<N>(f.se + k) + w.se * g);
-}
+// What is walked: the sources of an output row's samples, and the gradients to be added to.
+template <class T>
+struct Walk {
+  Samples<opmath<T>> samples;
+  PixelRows<const T> source;
+  PixelRows<opmath<T>> target;
+  Band band;         // the target rows; exactly one band owns a sample's dot products
+  int64_t channels;  // side by side
+  bool features, motion, first_block;
+};
 
-template <class S>
-INTERNET_HD math::Corners<S> weights(const Samples<S>& s, int64_t x) {
-  return {s.nw[x], s.ne[x], s.sw[x], s.se[x]};
-}
-
-// One output pixel with its channels side by side; dots and to are used if asked for.
-template <bool Features, bool Motion, class S>
-INTERNET_HD void pixel_backward(const S* g, Four<const S> from, Four<S> to, int64_t channels,
-                                math::Corners<S> w, S* dots) {
-  constexpr int N = native_lanes<S>;
+// One output pixel; `dots` are added to but for the first block of channels.
+template <bool Features, bool Motion, int N, class T, class S = opmath<T>>
+INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int64_t channels,
+                                math::Corners<S> w, bool first_block, S* dots) {
+  constexpr int step = channels_in<N, T>;
   math::Corners<Vec<S, N>> sums{};
   math::Corners<S> rest{};
   int64_t k = 0;
-  for (; k + N <= channels; k += N) {
-    const Vec<S, N> v = load<N>(g + k);
-    if constexpr (Motion) add_dots<N, S>(v, from, k, sums);
-    if constexpr (Features) scatter<N, S>(v, to, k, w);
-  }
-  for (; k < channels; ++k) {
+  for (; k + step <= channels; k += step) {
+    const auto v = load_channel_lanes<N>(g + k);
     if constexpr (Motion) {
-      rest.nw += g[k] * from.nw[k];
-      rest.ne += g[k] * from.ne[k];
-      rest.sw += g[k] * from.sw[k];
-      rest.se += g[k] * from.se[k];
+      const auto nw = load_channel_lanes<N>(from.nw + k), ne = load_channel_lanes<N>(from.ne + k);
+      const auto sw = load_channel_lanes<N>(from.sw + k), se = load_channel_lanes<N>(from.se + k);
+#pragma GCC unroll 2
+      for (int i = 0; i < v.parts; ++i) {
+        sums.nw += v.part[i] * nw.part[i];
+        sums.ne += v.part[i] * ne.part[i];
+        sums.sw += v.part[i] * sw.part[i];
+        sums.se += v.part[i] * se.part[i];
+      }
     }
     if constexpr (Features) {
-      to.nw[k] += w.nw * g[k];
-      to.ne[k] += w.ne * g[k];
-      to.sw[k] += w.sw * g[k];
-      to.se[k] += w.se * g[k];
+      // At the border some of the four are the same pixel, so each is stored before the next is read.
+#pragma GCC unroll 2
+      for (int i = 0; i < v.parts; ++i) {
+        add_to<N, S>(to.nw + k + i * N, v.part[i] * w.nw);
+        add_to<N, S>(to.ne + k + i * N, v.part[i] * w.ne);
+        add_to<N, S>(to.sw + k + i * N, v.part[i] * w.sw);
+        add_to<N, S>(to.se + k + i * N, v.part[i] * w.se);
+      }
+    }
+  }
+  for (; k < channels; ++k) {
+    const S v = widen(g[k]);
+    if constexpr (Motion) {
+      rest.nw += v * widen(from.nw[k]);
+      rest.ne += v * widen(from.ne[k]);
+      rest.sw += v * widen(from.sw[k]);
+      rest.se += v * widen(from.se[k]);
+    }
+    if constexpr (Features) {
+      to.nw[k] += w.nw * v;
+      to.ne[k] += w.ne * v;
+      to.sw[k] += w.sw * v;
+      to.se[k] += w.se * v;
     }
   }
   if constexpr (Motion) {
-    const Vec<S, 4> tail = {rest.nw, rest.ne, rest.sw, rest.se};
-    store<4>(dots, four_sums<S, N>(sums.nw, sums.ne, sums.sw, sums.se) + tail);
+    Vec<S, 4> all = four_sums<S, N>(sums.nw, sums.ne, sums.sw, sums.se);
+    all += Vec<S, 4>{rest.nw, rest.ne, rest.sw, rest.se};
+    if (!first_block) all += load<4>(dots);
+    store<4>(dots, all);
   }
 }
 
-// Output pixels that read a row of the band: those whose upper row is in it, or is the row above it.
-INTERNET_HD Band reading(Band band) { return {band.begin - 1, band.end}; }
-
-template <bool Features, bool Motion, class T>
-void pixels_band(const ConfidenceWarpBackward<T>& p, SampleRow<T>& samples, int64_t image, Band band,
-                 T* unwanted) {
-  const int64_t height = p.motion.height, width = p.motion.width, channels = p.channels;
-  const Samples<T> s = samples;
-  const Strided<const T, 4>&in = p.features, &grad = p.grad_output;
-  const Strided<T, 4>& out = p.grad_features;
-  const T* source = in.data + image * in.stride[0];
-  T* target = Features ? out.data + image * out.stride[0] : nullptr;
-  // Rows of the gradient are zeroed just before they are first added to, while they are in the cache.
-  int64_t zeroed = band.begin;
-  auto zero_until = [&](int64_t end) {
-    for (; Features && zeroed < end; ++zeroed) {
-      for (int64_t x = 0; x < width; ++x) {
-        T* pixel = target + zeroed * out.stride[2] + x * out.stride[3];
-        for (int64_t k = 0; k < channels; ++k) pixel[k] = 0;
-      }
+// Output pixels begin..end-1 of a row: those that read a row of the band. g is the gradient of pixel `begin`.
+template <int N, class T, class S = opmath<T>>
+[[gnu::noinline]] void pixels_backward(const Walk<T>& walk, int64_t begin, int64_t end, const T* g,
+                                       int64_t g_stride, S* dots) {
+  const Samples<S> s = walk.samples;
+  const PixelRows<const T> source = walk.source;
+  const PixelRows<S> target = walk.target;
+  const Band band = walk.band;
+  const int64_t channels = walk.channels, ahead = samples_ahead<S>(channels);
+  const bool features = walk.features, motion = walk.motion, first_block = walk.first_block;
+  for (int64_t x = begin; x < end; ++x, g += g_stride) {
+    const int64_t y_low = s.y_low[x], y_high = s.y_high[x], soon = std::min(x + ahead, end - 1);
+    if (motion) source.prefetch(s, soon, channels);
+    if (features) target.prefetch(s, soon, channels);
+    const bool own = motion && band.contains(y_low);
+    if (!s.reads[x]) {
+      if (own && first_block) store<4>(dots + 4 * x, Vec<S, 4>{});
+      continue;
     }
-  };
-  auto row_or_unwanted = [&](int64_t y, int64_t column) {
-    return y >= band.begin && y < band.end ? target + y * out.stride[2] + column : unwanted;
-  };
-  const int32_t* ranges = p.row_ranges + 2 * image * height;
-  for (int64_t row = 0; row < height; ++row) {
-    if (ranges[2 * row] >= band.end || ranges[2 * row + 1] < band.begin) continue;
-    zero_until(std::min<int64_t>(ranges[2 * row + 1] + 1, band.end));
-    samples.prepare(image, row);
-    const T* g = grad.data + image * grad.stride[0] + row * grad.stride[2];
-    T* dots = Motion ? p.dots + (image * height + row) * width * 4 : nullptr;
-    for_each_run(s.y_low, width, reading(band), [&](int64_t begin, int64_t end) {
-      for (int64_t x = begin; x < end; ++x) {
-        const bool own = s.y_low[x] >= band.begin;  // exactly one band owns the pixel's dot products
-        if (!s.reads[x]) {
-          if (Motion && own) store<4>(dots + 4 * x, Vec<T, 4>{});
-          continue;
-        }
-        const T *north = source + s.y_low[x] * in.stride[2], *south = source + s.y_high[x] * in.stride[2];
-        const auto from = four(north, south, s.x_low[x] * in.stride[3], s.x_high[x] * in.stride[3]);
-        Four<T> to{};
-        if (Features) {
-          const int64_t west = s.x_low[x] * out.stride[3], east = s.x_high[x] * out.stride[3];
-          to = {row_or_unwanted(s.y_low[x], west), row_or_unwanted(s.y_low[x], east),
-                row_or_unwanted(s.y_high[x], west), row_or_unwanted(s.y_high[x], east)};
-        }
-        const T* gradient = g + x * grad.stride[3];
-        if (own) {
-          pixel_backward<Features, Motion>(gradient, from, to, channels, weights(s, x), dots + 4 * x);
-        } else if constexpr (Features) {
-          pixel_backward<true, false, T>(gradient, from, to, channels, weights(s, x), nullptr);
-        }
-      }
-    });
+    const bool adds = features && y_high >= band.begin && y_low < band.end;
+    const math::Corners<S> w = {s.nw[x], s.ne[x], s.sw[x], s.se[x]};
+    Four<const T> from{};
+    Four<S> to{};
+    if (own) {
+      from = four(source.row[y_low], source.row[y_high], s.x_low[x] * source.column_stride,
+                  s.x_high[x] * source.column_stride);
+    }
+    if (adds) {
+      to = four(target.row[y_low], target.row[y_high], s.x_low[x] * target.column_stride,
+                s.x_high[x] * target.column_stride);
+    }
+    if (own && adds) {
+      pixel_backward<true, true, N>(g, from, to, channels, w, first_block, dots + 4 * x);
+    } else if (adds) {
+      pixel_backward<true, false, N>(g, from, to, channels, w, first_block, dots + 4 * x);
+    } else if (own) {
+      pixel_backward<false, true, N>(g, from, to, channels, w, first_block, dots + 4 * x);
+    }
   }
-  zero_until(band.end);
 }
 
-// K channels of one band, in scratch memory: `source` and `target` hold its rows with one above and one
-// below (of the source, the one above is never read), `pixels` a row of the output's gradient.
+// A block of channels of one band: the rows at hand, in place or in rings.
 template <int K, class T>
-void planes_block(const ConfidenceWarpBackward<T>& p, SampleRow<opmath<T>>& samples, int64_t image,
-                  int64_t first_channel, Band band, opmath<T>* source, opmath<T>* target, opmath<T>* pixels) {
+class BandBackward {
   using S = opmath<T>;
-  using V = Vec<S, K>;
-  const bool features = p.grad_features.data != nullptr, motion = p.dots != nullptr;
-  const int64_t height = p.motion.height, width = p.motion.width;
-  const Samples<S> s = samples;
-  const int64_t channels = std::min<int64_t>(K, p.channels - first_channel);
-  const Strided<const T, 4>&in = p.features, &grad = p.grad_output;
-  const int64_t above = band.begin - 1;
-  if (motion) {
-    const T* planes = in.data + image * in.stride[0] + first_channel * in.stride[1];
-    for (int64_t y = band.begin; y < std::min(band.end + 1, height); ++y) {
-      planes_to_pixels<K>(planes + y * in.stride[2], in.stride[1], in.stride[3], channels, width,
-                          source + (y - above) * width * K);
+  using Tile = PlaneTile<K, T>;
+
+ public:
+  BandBackward(const ConfidenceWarpBackward<T>& p, int64_t image, int64_t first_channel, Band band)
+      : p_(p),
+        image_(image),
+        first_channel_(first_channel),
+        channels_(std::min(p.block, p.channels - first_channel)),
+        padded_(p.in_place ? channels_ : (channels_ + Tile::channels - 1) / Tile::channels * Tile::channels),
+        band_(band),
+        window_{std::max<int64_t>(band.begin - 1, 0), std::min(band.end + 1, p.motion.height)},
+        ranges_(p.row_ranges + 2 * image * p.motion.height),
+        features_(p.grad_features.data != nullptr),
+        motion_(p.dots != nullptr),
+        at_hand_(rows_at_hand(ranges_, {0, p.motion.height}, window_)),
+        source_rows_(p.motion.height),
+        target_rows_(p.motion.height),
+        source_ring_(motion_ && !dense(p.features) ? at_hand_.count * row_size() : 0),
+        target_ring_(features_ && !p.in_place ? at_hand_.count * row_size() : 0),
+        elsewhere_(features_ && p.in_place ? p.motion.width * p.grad_features.stride[3] : 0) {}
+
+  // `dots` of the image; of the first block of a group they are new.
+  void run(SampleRow<S>& samples, S* dots, bool first_block) {
+    const int64_t height = p_.motion.height, width = p_.motion.width;
+    const Walk<T> walk = {
+        .samples = samples,
+        .source = {source_rows_.data(), dense(p_.features) ? p_.features.stride[3] : padded_},
+        .target = {target_rows_.data(), p_.in_place ? p_.grad_features.stride[3] : padded_},
+        .band = band_,
+        .channels = padded_,
+        .features = features_,
+        .motion = motion_,
+        .first_block = first_block};
+    int64_t opened = window_.begin, closed = window_.begin;
+    auto open_until = [&](int64_t end, bool read) {
+      for (; opened < end; ++opened) {
+        if (opened - closed == at_hand_.count) close(closed++);
+        open(opened, read);
+      }
+    };
+    for (int64_t y = 0; y < height; ++y) {
+      if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
+      samples.prepare(image_, y);
+      open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
+      row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
     }
+    open_until(window_.end, false);
+    while (closed < opened) close(closed++);
   }
-  if (features) {
-    const int64_t count = (band.end - band.begin + 2) * width * K;
-    for (int64_t i = 0; i < count; ++i) target[i] = 0;
+
+ private:
+  // Whether a block of an image can be used where it is.
+  bool dense(const Strided<const T, 4>& image) const {
+    return channels_ == padded_ && (channels_ == 1 || image.stride[1] == 1);
   }
-  const int32_t* ranges = p.row_ranges + 2 * image * height;
-  for (int64_t row = 0; row < height; ++row) {
-    if (ranges[2 * row] >= band.end || ranges[2 * row + 1] < band.begin) continue;
-    samples.prepare(image, row);
-    const T* g = grad.data + image * grad.stride[0] + first_channel * grad.stride[1] + row * grad.stride[2];
-    S* dots = motion ? p.dots + (image * height + row) * width * 4 : nullptr;
-    for_each_run(s.y_low, width, features ? reading(band) : band, [&](int64_t begin, int64_t end) {
-      const int64_t from = begin / 16 * 16;  // read whole cache lines
-      planes_to_pixels<K>(g + from * grad.stride[3], grad.stride[1], grad.stride[3], channels, end - from,
-                          pixels + from * K);
-      for (int64_t x = begin; x < end; ++x) {
-        const bool own = motion && s.y_low[x] >= band.begin;
-        const int64_t north = (s.y_low[x] - above) * width, south = (s.y_high[x] - above) * width;
-        const int64_t nw = (north + s.x_low[x]) * K, ne = (north + s.x_high[x]) * K;
-        const int64_t sw = (south + s.x_low[x]) * K, se = (south + s.x_high[x]) * K;
-        const V v = load<K>(pixels + x * K);
-        if (own) {
-          Vec<S, 4> sums{};
-          if (s.reads[x]) {
-            math::Corners<V> d{};
-            add_dots<K, S>(v, {source + nw, source + ne, source + sw, source + se}, 0, d);
-            sums = four_sums<S, K>(d.nw, d.ne, d.sw, d.se);
-          }
-          if (first_channel > 0) sums += load<4>(dots + 4 * x);
-          store<4>(dots + 4 * x, sums);
-        }
-        if (features && s.reads[x]) {
-          scatter<K, S>(v, {target + nw, target + ne, target + sw, target + se}, 0, weights(s, x));
+  int64_t row_size() const { return p_.motion.width * padded_; }
+
+  template <class U>
+  PlaneRow<U> row_of(const Strided<U, 4>& image, int64_t y) const {
+    return {image.data + image_ * image.stride[0] + first_channel_ * image.stride[1] + y * image.stride[2],
+            image.stride[1], image.stride[3], channels_};
+  }
+
+  int64_t next_row(const Strided<const T, 4>& image, int64_t y) const {
+    return y + 1 < p_.motion.height ? image.stride[2] : 0;
+  }
+
+  void open(int64_t y, bool read) {
+    if (motion_) {
+      const PlaneRow<const T> row = row_of(p_.features, y);
+      T* slot = source_ring_.data() + y % at_hand_.count * row_size();
+      source_rows_[y] = dense(p_.features) ? row.data : slot;
+      if (!dense(p_.features) && read) {
+        planes_to_pixels<K, T>(row, p_.motion.width, slot, padded_, next_row(p_.features, y));
+      }
+    }
+    if (features_) {
+      S* slot = target_ring_.data() + y % at_hand_.count * row_size();
+      int64_t size = row_size(), step = size, count = 1;
+      if constexpr (std::is_same_v<T, S>) {
+        if (p_.in_place) {
+          slot = band_.contains(y) ? row_of(p_.grad_features, y).data : elsewhere_.data();
+          size = padded_, step = p_.grad_features.stride[3], count = p_.motion.width;
         }
       }
+      target_rows_[y] = slot;
+      for (int64_t x = 0; x < count; ++x) std::memset(slot + x * step, 0, size_t(size) * sizeof(S));
+    }
+  }
+
+  // A row of the features' gradient is done with.
+  void close(int64_t y) {
+    if (!features_ || p_.in_place || !band_.contains(y)) return;
+    const PlaneRow<T> row = row_of(p_.grad_features, y);
+    const S* slot = target_rows_[y];
+    if constexpr (std::is_same_v<T, S>) {
+      pixels_to_planes<K, T>(slot, padded_, p_.motion.width, row, p_.streaming);
+    } else {
+      for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t, int64_t end) {
+        const bool dense = channels_ == padded_ && row.channel_stride == 1;
+        T* out = dense ? row.columns_from(x).data : piece_;
+        const int64_t stride = dense ? row.column_stride : padded_;
+        for (int64_t i = x; i < end; ++i, out += stride) {
+          for (int64_t k = 0; k < padded_; k += step) {
+            store_channel_lanes<N, T>(out + k, load_widened<N, T>(slot + i * padded_ + k),
+                                      dense && p_.streaming);
+          }
+        }
+        if (!dense) pixels_to_planes<K, T>(piece_, padded_, end - x, row.columns_from(x), p_.streaming);
+      });
+    }
+  }
+
+  void row_backward(const Walk<T>& walk, int64_t y, S* dots) {
+    const PlaneRow<const T> gradient = row_of(p_.grad_output, y);
+    if (dense(p_.grad_output)) {
+      return pixels_backward<N, T>(walk, 0, p_.motion.width, gradient.data, gradient.column_stride, dots);
+    }
+    for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t fresh, int64_t end) {
+      if (!reads_band(walk.samples, fresh, end)) return;
+      planes_to_pixels<K, T>(gradient.columns_from(x), end - x, piece_, padded_, next_row(p_.grad_output, y));
+      pixels_backward<N, T>(walk, fresh, end, piece_ + (fresh - x) * padded_, padded_, dots);
     });
   }
-  if (features) {
-    T* planes =
-        p.grad_features.data + image * p.grad_features.stride[0] + first_channel * p.grad_features.stride[1];
-    for (int64_t y = band.begin; y < band.end; ++y) {
-      pixels_to_planes<K>(target + (y - above) * width * K, width, channels,
-                          planes + y * p.grad_features.stride[2], p.grad_features.stride[1],
-                          p.grad_features.stride[3], 0);
-    }
-  }
-}
 
-template <class T>
-void planes_bands(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
-  using S = opmath<T>;
-  const bool features = p.grad_features.data != nullptr, motion = p.dots != nullptr;
-  SampleRow<S> samples(p.motion);
-  const int64_t K = warp_block_channels(p.channels);
-  const int64_t pixels = (most_rows(p.motion.height, p.bands) + 2) * p.motion.width;
-  WorkingMemory<S> source(motion ? pixels * K : 0), target(features ? pixels * K : 0),
-      row(p.motion.width * K);
+  bool reads_band(const Samples<S>& s, int64_t begin, int64_t end) const {
+    for (int64_t x = begin; x < end; ++x) {
+      if (s.y_high[x] >= band_.begin && s.y_low[x] < band_.end) return true;
+    }
+    return false;
+  }
+
+  static constexpr int N = Tile::side, step = channels_in<N, T>, piece = 64;
+
+  const ConfidenceWarpBackward<T>& p_;
+  const int64_t image_, first_channel_, channels_, padded_;
+  const Band band_, window_;
+  const int32_t* ranges_;
+  const bool features_, motion_;
+  const RowsAtHand at_hand_;
+  WorkingMemory<const T*> source_rows_;
+  WorkingMemory<S*> target_rows_;
+  WorkingMemory<T> source_ring_;
+  WorkingMemory<S> target_ring_;
+  WorkingMemory<S> elsewhere_;  // in place of rows of other bands
+  alignas(64) T piece_[piece * usual_block<T>];
+};
+
+template <int K, class T>
+void warp_bands_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
+  SampleRow<opmath<T>> samples(p.motion);
+  const int64_t blocks = (p.channels + p.block - 1) / p.block;
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t image = task / p.bands;
     const Band band = band_of(task % p.bands, p.motion.height, p.bands);
+    const int64_t group = task / p.bands % p.groups, image = task / p.bands / p.groups;
+    const Band members = band_of(group, blocks, p.groups);
+    const int64_t pixels = p.motion.height * p.motion.width;
+    opmath<T>* dots = p.dots == nullptr ? nullptr : p.dots + (group * p.batch + image) * pixels * 4;
     // Blocks in their order: each adds its share to the dot products.
-    for (int64_t c = 0; c < p.channels; c += K) {
-      if (K == 16) {
-        planes_block<16>(p, samples, image, c, band, source.data(), target.data(), row.data());
-      } else {
-        planes_block<4>(p, samples, image, c, band, source.data(), target.data(), row.data());
-      }
+    for (int64_t block = members.begin; block < members.end; ++block) {
+      BandBackward<K, T>(p, image, block * p.block, band).run(samples, dots, block == members.begin);
     }
   }
-}
-
-template <bool Features, bool Motion, class T>
-void pixels_bands(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
-  SampleRow<T> samples(p.motion);
-  WorkingMemory<T> unwanted(p.channels);
-  for (int64_t k = 0; k < p.channels; ++k) unwanted.data()[k] = 0;
-  for (int64_t task = begin; task < end; ++task) {
-    const Band band = band_of(task % p.bands, p.motion.height, p.bands);
-    pixels_band<Features, Motion>(p, samples, task / p.bands, band, unwanted.data());
-  }
+  finish_streaming();
 }
 
 }  // namespace
 
 template <class T>
-void warp_pixels_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
+void warp_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
-  const bool features = p.grad_features.data != nullptr, motion = p.dots != nullptr;
-  if (features && motion) pixels_bands<true, true>(p, begin, end);
-  if (features && !motion) pixels_bands<true, false>(p, begin, end);
-  if (!features && motion) pixels_bands<false, true>(p, begin, end);
-}
-
-template <class T>
-void warp_planes_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  planes_bands(p, begin, end);
+  if (p.block <= smallest_block<T> || (p.in_place && p.channels < 16)) {
+    warp_bands_backward<4>(p, begin, end);
+  } else {
+    warp_bands_backward<16>(p, begin, end);
+  }
 }
 
 template <class S>
@@ -285,6 +346,10 @@ void warp_motion_gradient(const MotionBackward<S>& p, int64_t begin, int64_t end
   for (int64_t task = begin; task < end; ++task) {
     S* row = p.dots + task * 4 * width;
     std::memcpy(dots.data(), row, size_t(4 * width) * sizeof(S));
+    for (int64_t group = 1; group < p.groups; ++group) {
+      const S* other = row + group * p.batch * p.motion.height * 4 * width;
+      for (int64_t i = 0; i < 4 * width; ++i) dots[i] += other[i];
+    }
     samples.motion_gradients(task / p.motion.height, task % p.motion.height, dots.data(), row, row + width,
                              row + 2 * width);
   }
@@ -309,12 +374,10 @@ void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
   }
 }
 
-template void warp_pixels_backward<float>(const ConfidenceWarpBackward<float>&, int64_t, int64_t);
-template void warp_pixels_backward<double>(const ConfidenceWarpBackward<double>&, int64_t, int64_t);
 template void warp_motion_gradient<float>(const MotionBackward<float>&, int64_t, int64_t);
 template void warp_motion_gradient<double>(const MotionBackward<double>&, int64_t, int64_t);
 template void warp_motion_fold<float>(const MotionBackward<float>&, int64_t, int64_t);
 template void warp_motion_fold<double>(const MotionBackward<double>&, int64_t, int64_t);
-INTERNET_INSTANTIATE_KERNEL(warp_planes_backward, ConfidenceWarpBackward)
+INTERNET_INSTANTIATE_KERNEL(warp_backward, ConfidenceWarpBackward)
 
 }  // namespace internet::cpu::INTERNET_ISA

@@ -47,14 +47,66 @@ std::vector<int32_t> row_ranges(const Tensor& features, const SampledMotion<S>& 
   return ranges;
 }
 
+// Enough tasks for many threads. What the tasks are does not depend on how many threads there are.
+constexpr int64_t wanted_tasks = 16;
+// Tasks that may need most of an image's rows at hand: so many at a time, and so many there are at least.
+constexpr int64_t most_at_once = 4;
+
+// How far apart the source rows lie that an output row reads.
+class Reach {
+ public:
+  Reach(const std::vector<int32_t>& ranges, int64_t height) : height_(height) {
+    for (size_t i = 0; i < ranges.size(); i += 2) mean_ += ranges[i + 1] - ranges[i] + 1;
+    mean_ /= int64_t(ranges.size() / 2);
+  }
+  // Bands of rows for `tasks` tasks a band. At the seams of bands work is done twice: they are much taller
+  // (in place it is only looking for the samples).
+  int64_t bands(int64_t tasks, bool in_place) const {
+    const int64_t least_rows = std::max<int64_t>(16, in_place ? mean_ / 4 : 4 * mean_);
+    const int64_t wanted = (wanted_tasks + tasks - 1) / tasks, allowed = height_ / least_rows;
+    return std::max<int64_t>(std::min(wanted, allowed), 1);
+  }
+  // Pixels' gradients are added up in float: so many channels at a time that the rows at hand stay in a
+  // cache.
+  int64_t channels_at_hand(int64_t width) const {
+    return (12 << 20) / int64_t(sizeof(float)) / (mean_ * width);
+  }
+  // Of a field without order every task needs most of an image's rows at hand: then few run at once.
+  int64_t grain(int64_t tasks, int64_t least) const {
+    return 4 * mean_ > height_ ? std::max(least, (tasks + most_at_once - 1) / most_at_once) : least;
+  }
+
+ private:
+  int64_t height_, mean_ = 0;
+};
+
+// Channels that the planar kernels turn into pixels at once.
+template <class T>
+int64_t block_channels(int64_t channels) {
+  return channels <= smallest_block<T> ? smallest_block<T> : usual_block<T>;
+}
+
+// Whether to write past the caches: of what is too large for them, whole lines.
+template <class T>
+bool streams(const Tensor& image) {
+  constexpr int64_t line = 64, large = 16 << 20;
+  const bool planes = image.stride(3) == 1;
+  auto whole_lines = [](int64_t elements) { return elements * int64_t(sizeof(T)) % line == 0; };
+  return image.numel() * int64_t(sizeof(T)) >= large &&
+         reinterpret_cast<uintptr_t>(image.data_ptr()) % line == 0 &&
+         whole_lines(image.size(planes ? 3 : 1)) && whole_lines(image.stride(2));
+}
+
 bool channels_side_by_side(const Tensor& image) { return image.size(1) == 1 || image.stride(1) == 1; }
 
 template <class S>
-void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* dots,
+void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* dots, int64_t groups,
                      WarpMotionGradient& gradient) {
   const bool has_confidence = motion.confidence.data != nullptr;
   MotionBackward<S> p{
       .motion = motion,
+      .batch = features.size(0),
+      .groups = groups,
       .dots = dots,
       .grad_flow = static_cast<S*>(gradient.flow.data_ptr()),
       .grad_confidence = has_confidence ? static_cast<S*>(gradient.confidence.data_ptr()) : nullptr,
@@ -94,23 +146,28 @@ Tensor warp_level(const Tensor& features, const WarpMotion& motion) {
   const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2);
   Tensor output = empty_image_like(features);
   if (features.numel() == 0) return output;
-  const int64_t block = warp_block_channels(channels), blocks = (channels + block - 1) / block;
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     ConfidenceWarp<T> p{.motion = sampled<opmath<T>>(features, motion, ratio),
                         .channels = channels,
-                        .bands = warp_bands(batch * blocks, height, features.size(3)),
+                        .block = channels,
+                        .bands = 1,
                         .features = strided<const T, 4>(features),
                         .row_ranges = nullptr,
-                        .output = strided<T, 4>(output)};
+                        .output = strided<T, 4>(output),
+                        .streaming = streams<T>(output)};
     if (channels_side_by_side(features) && channels_side_by_side(output)) {
-      run(warp_pixels_kernel<T>(), p, batch * height, rows_per_thread(features, channels));
-    } else {
-      const std::vector<int32_t> ranges = row_ranges(features, p.motion);
-      p.row_ranges = ranges.data();
-      const int64_t grain = rows_per_thread(features, block) * p.bands / height;
-      run(warp_planes_kernel<T>(), p, batch * blocks * p.bands, grain);
+      return run(warp_pixels_kernel<T>(), p, batch * height, rows_per_thread(features, channels));
     }
+    const std::vector<int32_t> ranges = row_ranges(features, p.motion);
+    const Reach reach(ranges, height);
+    p.row_ranges = ranges.data();
+    p.block = block_channels<T>(channels);
+    const int64_t blocks = (channels + p.block - 1) / p.block;
+    p.bands = reach.bands(batch * blocks, false);
+    const int64_t tasks = batch * blocks * p.bands;
+    run(warp_planes_kernel<T>(), p, tasks,
+        reach.grain(tasks, rows_per_thread(features, p.block) * p.bands / height));
   });
   return output;
 }
@@ -127,25 +184,38 @@ Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, co
     using S = opmath<T>;
     const SampledMotion<S> samples = sampled<S>(features, motion, ratio);
     const std::vector<int32_t> ranges = row_ranges(features, samples);
-    std::unique_ptr<S[]> dots(gradient.wanted ? new S[4 * batch * height * features.size(3)] : nullptr);
+    const Reach reach(ranges, height);
+    const bool pixels = channels_side_by_side(features) && channels_side_by_side(grad_output) &&
+                        (!need_features || channels_side_by_side(grad_features));
+    const bool in_place = pixels && std::is_same_v<T, S>;
+    int64_t block = block_channels<T>(channels);
+    if (in_place) {
+      block = channels;
+    } else if (pixels && channels % block == 0) {
+      block = std::clamp(reach.channels_at_hand(features.size(3)) / block * block, block, channels);
+    }
+    const int64_t blocks = (channels + block - 1) / block, bands = reach.bands(batch, pixels);
+    const int64_t groups = std::min(blocks, (most_at_once + batch * bands - 1) / (batch * bands));
+    std::unique_ptr<S[]> dots(gradient.wanted ? new S[groups * 4 * batch * height * features.size(3)]
+                                              : nullptr);
     ConfidenceWarpBackward<T> p{
         .motion = samples,
+        .batch = batch,
         .channels = channels,
-        .bands = warp_bands(batch, height, features.size(3)),
+        .block = block,
+        .bands = bands,
+        .groups = groups,
+        .in_place = in_place,
         .features = strided<const T, 4>(features),
         .row_ranges = ranges.data(),
         .grad_output = strided<const T, 4>(grad_output),
         .grad_features = need_features ? strided<T, 4>(grad_features) : Strided<T, 4>{},
-        .dots = dots.get()};
-    Kernel<ConfidenceWarpBackward<T>> kernel = warp_planes_backward_kernel<T>();
-    if constexpr (std::is_same_v<T, S>) {
-      const bool in_place = !need_features || channels_side_by_side(grad_features);
-      if (in_place && channels_side_by_side(features) && channels_side_by_side(grad_output)) {
-        kernel = warp_pixels_backward_kernel<T>();
-      }
-    }
-    run(kernel, p, batch * p.bands, rows_per_thread(features, channels) * p.bands / height);
-    if (gradient.wanted) motion_backward<S>(features, samples, dots.get(), gradient);
+        .dots = dots.get(),
+        .streaming = need_features && streams<T>(grad_features)};
+    const int64_t tasks = batch * groups * bands;
+    run(warp_backward_kernel<T>(), p, tasks,
+        reach.grain(tasks, rows_per_thread(features, channels / groups) * bands / height));
+    if (gradient.wanted) motion_backward<S>(features, samples, dots.get(), groups, gradient);
   });
   return grad_features;
 }
