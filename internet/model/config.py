@@ -26,7 +26,8 @@ class INTERnetConfig:
         depth: levels of the U-Nets, each of half the size.
         temperature: of the soft-argmax that makes anchors of heat maps.
         variance: of the Gaussians that stand for anchors in the motion network's input.
-        threshold: soft threshold of the mixture weights (Eq. 5), below 1/(K+1).
+        threshold: soft threshold of the mixture weights (Eq. 5), below 1/(K+1). A weight under it takes no gradient:
+            a large one lets anchors die.
         channels: of the generator's levels, from the motion field's size up to the frame's.
         blocks: residual blocks of each of the generator's stages, in the same order.
         scales: "multi": every stage receives warped features. "single": the first alone does (the paper's SS4x).
@@ -43,7 +44,7 @@ class INTERnetConfig:
     depth: int = 5
     temperature: float = 0.1
     variance: float = 0.01
-    threshold: float = 0.02
+    threshold: float = 0.001
     channels: tuple[int, ...] = (256, 128, 64)
     blocks: tuple[int, ...] = (9, 3, 3)
     scales: str = "multi"
