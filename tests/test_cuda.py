@@ -268,7 +268,12 @@ def check_values_and_gradients(sample: Sample, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
     """More anchors than pass through shared memory at once; more channels than it holds for one; an image's row."""
-    for size in ({"anchors": 64, "size": (5, 9)}, {"channels": 70, "size": (5, 9)}, {"size": (1, 300), "margin": 1e-5}):
+    sizes: list[dict[str, Any]] = [
+        {"anchors": 64, "size": (5, 9)},
+        {"channels": 70, "size": (5, 9)},
+        {"size": (1, 300), "margin": 1e-5},
+    ]
+    for size in sizes:
         check_values_and_gradients(samples.build("anchor_features", dtype, layout=layout, **size), dtype)
 
 

@@ -88,7 +88,8 @@ INTERNET_HD void backward_tasks(const SoftArgmaxBackward<T>& p, int64_t begin, i
   };
   // A shared map's gradient is a sum, for which its own type may be too narrow.
   const bool narrow_sum = to_map && p.in.shared_map && !std::is_same_v<T, opmath<T>>;
-  if (!narrow_sum && has_lines(p.in.logits) && has_lines(p.in.map) && has_lines(p.grad_logits)) {
+  if (!narrow_sum && has_lines(p.in.logits) && has_lines(p.in.map) && has_lines(p.grad_logits) &&
+      has_lines(p.grad_map)) {
     run(BackwardTasks<to_logits, to_map, with_map, true, T>(p));
   } else {
     run(BackwardTasks<to_logits, to_map, with_map, false, T>(p));
