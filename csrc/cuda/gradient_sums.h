@@ -12,8 +12,9 @@
 //   for n = 512 x 512, by 2^-43 M, where float's sums are rounded by 2^-24 of what they are.
 //   If M is not finite, the whole gradient is NaN, where a scaler of the loss will find it.
 //
-// Sums that are not the gradient itself are kept for some images, or channels of an image, at a time: few
-// enough to stay in the L2 cache from their first zero to the gradient that is rounded from them.
+// Some images, or some channels of an image, are done at a time: so few that their sums stay in the L2 cache
+// from their zeros to the last atomic, and to the gradient that is rounded from them. DRAM then sees the
+// gradient once, and sums that are not the gradient itself need little memory.
 #pragma once
 
 #include <cuda_runtime_api.h>

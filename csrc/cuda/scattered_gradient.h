@@ -59,9 +59,8 @@ class ScatteredGradient {
         channels_(size_[1]),
         deterministic_(wanted && deterministic),
         stream_(stream) {
-    if (gradient_.numel() == 0 || in_place() || least == LeastPass::everything) return;
-    const int64_t bytes_of_sum = sum_type() == ScalarType::Float ? sizeof(float) : sizeof(double);
-    const int64_t planes = std::max<int64_t>(working_bytes / (bytes_of_sum * size_[2] * size_[3]), 1);
+    if (gradient_.numel() == 0 || least == LeastPass::everything) return;
+    const int64_t planes = std::max<int64_t>(working_bytes / (sum_bytes() * pixels()), 1);
     images_ = std::clamp<int64_t>(planes / channels_, 1, images_);
     if (least == LeastPass::some_channels) {
       channels_ = std::min(channels_, std::max<int64_t>(planes / channel_unit, 1) * channel_unit);
@@ -91,13 +90,14 @@ class ScatteredGradient {
   template <class F>
   void accumulate(F add) {
     if (gradient_.numel() == 0) return add(ScatterPass{0, images_, 0, channels_, {}});  // or not wanted
-    Tensor sums = gradient_;
-    if (!in_place()) sums = empty_image({images_, channels_, size_[2], size_[3]}, sum_type(), gradient_);
+    const Tensor sums =
+        in_place() ? gradient_ : empty_image({images_, channels_, size_[2], size_[3]}, sum_type(), gradient_);
     for (int64_t image = 0; image < size_[0]; image += images_) {
       for (int64_t channel = 0; channel < size_[1]; channel += channels_) {
+        const int64_t first = in_place() ? image * sums.stride(0) + channel * sums.stride(1) : 0;
         const ScatterPass pass{image, std::min(images_, size_[0] - image), channel,
-                               std::min(channels_, size_[1] - channel), sums_in(sums)};
-        fill_zero(sums, stream_);
+                               std::min(channels_, size_[1] - channel), sums_from(sums, first)};
+        clear(pass);
         add(pass);
         if (!in_place()) finish(pass);
       }
@@ -110,29 +110,43 @@ class ScatteredGradient {
   static constexpr int64_t channel_unit = 16;  // keeps vectors whole and aligned
 
   ScalarType sum_type() const { return deterministic_ ? ScalarType::Long : motion_type(gradient_); }
+  int64_t sum_bytes() const { return sum_type() == ScalarType::Float ? sizeof(float) : sizeof(double); }
   bool in_place() const { return sum_type() == gradient_.scalar_type(); }
+  int64_t pixels() const { return size_[2] * size_[3]; }
 
-  GradientSums sums_in(const Tensor& tensor) const {
-    GradientSums s{.data = tensor.data_ptr(), .scale = scale()};
-    for (int axis = 0; axis < 4; ++axis) s.stride[axis] = tensor.stride(axis);
+  // A pass's sums lie in runs: a pixel's channels, or an image's planes. The runs follow along this axis.
+  bool pixel_major() const { return prefers_channels_last(gradient_); }
+  int axis() const { return pixel_major() ? 3 : 0; }
+  int64_t runs(const ScatterPass& pass) const { return pass.images * (pixel_major() ? pixels() : 1); }
+  int64_t length(const ScatterPass& pass) const { return pass.channels * (pixel_major() ? 1 : pixels()); }
+
+  GradientSums sums_from(const Tensor& tensor, int64_t first) const {
+    GradientSums s{.data = static_cast<char*>(tensor.data_ptr()) + first * sum_bytes(), .scale = scale()};
+    for (int i = 0; i < 4; ++i) s.stride[i] = tensor.stride(i);
     return s;
   }
 
-  // What lies side by side is a pixel's channels, or an image's planes.
-  void finish(const ScatterPass& pass) {
-    const int64_t pixels = size_[2] * size_[3];
-    const bool pixel_major = prefers_channels_last(gradient_);
-    const int axis = pixel_major ? 3 : 0;
+  void clear(const ScatterPass& pass) const {
+    const size_t width = length(pass) * sum_bytes(), step = pass.sums.stride[axis()] * sum_bytes();
+    const size_t count = runs(pass);
+    if (count == 1 || width == step) {
+      check(cudaMemsetAsync(pass.sums.data, 0, count * width, stream_));
+    } else {
+      check(cudaMemset2DAsync(pass.sums.data, step, 0, width, count, stream_));
+    }
+  }
+
+  void finish(const ScatterPass& pass) const {
     with_storage_type(gradient_.scalar_type(), [&](auto storage) {
       using T = decltype(storage);
       check(finish_sums<T>({.sums = pass.sums.data,
                             .scale = scale(),
                             .gradient = data<T>(gradient_) + pass.first_image * gradient_.stride(0) +
                                         pass.first_channel * gradient_.stride(1),
-                            .runs = pass.images * (pixel_major ? pixels : 1),
-                            .length = pass.channels * (pixel_major ? 1 : pixels),
-                            .sums_step = pass.sums.stride[axis],
-                            .gradient_step = gradient_.stride(axis)},
+                            .runs = runs(pass),
+                            .length = length(pass),
+                            .sums_step = pass.sums.stride[axis()],
+                            .gradient_step = gradient_.stride(axis())},
                            stream_));
     });
   }
