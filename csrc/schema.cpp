@@ -57,10 +57,12 @@ STABLE_TORCH_LIBRARY(internet, m) {
 
   m.def(
       "soft_argmax(Tensor logits, Tensor? jacobian_map, float temperature, bool align_corners) "
-      "-> (Tensor kp, Tensor jac)");
+      "-> (Tensor kp, Tensor jac, Tensor statistics)");
+  // statistics (B, K, 2): a heat map's largest logit, and its sum of exp((logit - largest) / temperature).
   m.def(
-      "soft_argmax_backward(Tensor grad_kp, Tensor? grad_jac, Tensor logits, Tensor? jacobian_map, "
-      "float temperature, bool align_corners) -> (Tensor logits, Tensor jacobian_map)");
+      "soft_argmax_backward(Tensor? grad_kp, Tensor? grad_jac, Tensor logits, Tensor? jacobian_map, "
+      "Tensor kp, Tensor jac, Tensor statistics, float temperature, bool align_corners, bool need_logits, "
+      "bool need_map) -> (Tensor logits, Tensor jacobian_map)");
 
   m.def(
       "anchor_features(Tensor source, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "

@@ -69,72 +69,73 @@ std::vector<HeatPartial> heat_sums(const HeatMaps<T>& in, int64_t batch) {
   return planes;
 }
 
-std::tuple<Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobian_map, double temperature,
-                                   bool align_corners) {
+std::tuple<Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobian_map, double temperature,
+                                           bool align_corners) {
   check(logits, jacobian_map);
   int64_t batch = logits.size(0), anchors = logits.size(1);
   Tensor kp = empty<3>({batch, anchors, 2}, motion_type(logits), logits);
   Tensor jac = jacobian_map ? empty<4>({batch, anchors, 2, 2}, motion_type(logits), logits) : nothing(kp);
+  Tensor statistics = empty<3>({batch, anchors, 2}, motion_type(logits), logits);
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
     auto planes = heat_sums(heat_maps<T>(logits, jacobian_map, temperature, align_corners), batch);
     S* points = static_cast<S*>(kp.data_ptr());
     S* matrices = static_cast<S*>(jac.data_ptr());
+    S* kept = static_cast<S*>(statistics.data_ptr());
     for (const auto& [largest, sums] : planes) {
       *points++ = S(sums.x / sums.mass);
       *points++ = S(sums.y / sums.mass);
       for (int c = 0; jacobian_map && c < 4; ++c) *matrices++ = S(sums.jac[c] / sums.mass);
+      *kept++ = S(largest);
+      *kept++ = S(sums.mass);
     }
   });
-  return {kp, jac};
+  return {kp, jac, statistics};
 }
 
+// The results of every plane, and what came for them. What is null is zero.
 template <class S>
-math::HeatGradient<S> plane_gradient(const HeatPartial& plane, const S* grad_kp, int64_t step,
-                                     const std::array<S, 4>& grad_jac) {
-  const auto& sums = plane.sums;
-  math::HeatGradient<S> g{};
-  g.reference = math::heat_reference(S(plane.largest));
-  g.per_mass = S(1 / sums.mass);
-  g.x = S(sums.x / sums.mass);
-  g.y = S(sums.y / sums.mass);
-  g.grad_x = grad_kp[0];
-  g.grad_y = grad_kp[step];
-  for (int c = 0; c < 4; ++c) {
-    g.jac[c] = S(sums.jac[c] / sums.mass);
-    g.grad_jac[c] = grad_jac[c];
-  }
-  return g;
-}
+struct Results {
+  const S *kp, *jac, *statistics;
+  Strided<const S, 3> grad_kp;
+  Strided<const S, 4> grad_jac;
 
-// Of every plane (B, K).
-template <class S>
-std::vector<math::HeatGradient<S>> plane_gradients(const std::vector<HeatPartial>& planes, int64_t anchors,
-                                                   const Strided<const S, 3>& kp,
-                                                   const Strided<const S, 4>& jac) {
-  std::vector<math::HeatGradient<S>> gradients;
-  gradients.reserve(planes.size());
-  for (int64_t i = 0; i < int64_t(planes.size()); ++i) {
-    int64_t b = i / anchors, k = i % anchors;
-    std::array<S, 4> by_jac{};
-    for (int c = 0; jac.data && c < 4; ++c) {
-      by_jac[c] =
-          jac.data[b * jac.stride[0] + k * jac.stride[1] + c / 2 * jac.stride[2] + c % 2 * jac.stride[3]];
+  math::HeatGradient<S> at(int64_t image, int64_t anchor, int64_t anchors) const {
+    const int64_t plane = image * anchors + anchor;
+    math::HeatGradient<S> g{};
+    g.reference = math::heat_reference(statistics[2 * plane]);
+    g.per_mass = 1 / statistics[2 * plane + 1];
+    g.x = kp[2 * plane];
+    g.y = kp[2 * plane + 1];
+    if (grad_kp.data != nullptr) {
+      const auto& s = grad_kp.stride;
+      const S* grad = grad_kp.data + image * s[0] + anchor * s[1];
+      g.grad_x = grad[0];
+      g.grad_y = grad[s[2]];
     }
-    const S* by_kp = kp.data + b * kp.stride[0] + k * kp.stride[1];
-    gradients.push_back(plane_gradient<S>(planes[i], by_kp, kp.stride[2], by_jac));
+    for (int c = 0; jac != nullptr && c < 4; ++c) {
+      const auto& s = grad_jac.stride;
+      g.jac[c] = jac[4 * plane + c];
+      if (grad_jac.data == nullptr) continue;
+      g.grad_jac[c] = grad_jac.data[image * s[0] + anchor * s[1] + c / 2 * s[2] + c % 2 * s[3]];
+    }
+    return g;
   }
-  return gradients;
-}
+};
 
-std::tuple<Tensor, Tensor> backward(Tensor grad_kp, OptionalTensor grad_jac, Tensor logits,
-                                    OptionalTensor jacobian_map, double temperature, bool align_corners) {
+std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_jac, Tensor logits,
+                                    OptionalTensor jacobian_map, Tensor kp, Tensor jac, Tensor statistics,
+                                    double temperature, bool align_corners, bool need_logits, bool need_map) {
   check(logits, jacobian_map);
   int64_t batch = logits.size(0), anchors = logits.size(1), height = logits.size(2), width = logits.size(3);
-  check_motion("grad_kp", grad_kp, logits, {batch, anchors, 2});
-  STD_TORCH_CHECK(grad_jac.has_value() == jacobian_map.has_value(), "grad_jac goes with jacobian_map");
-  if (grad_jac) check_motion("grad_jac", *grad_jac, logits, {batch, anchors, 2, 2});
+  if (grad_kp) check_motion("grad_kp", *grad_kp, logits, {batch, anchors, 2});
+  if (grad_jac && jacobian_map) check_motion("grad_jac", *grad_jac, logits, {batch, anchors, 2, 2});
+  check_motion("kp", kp, logits, {batch, anchors, 2});
+  if (jacobian_map) check_motion("jac", jac, logits, {batch, anchors, 2, 2});
+  check_motion("statistics", statistics, logits, {batch, anchors, 2});
+  STD_TORCH_CHECK(kp.is_contiguous() && jac.is_contiguous() && statistics.is_contiguous(),
+                  "kp, jac, statistics: expected to be contiguous");
   Tensor grad_logits = empty_image_like(logits);
   Tensor grad_map = nothing(logits);
   if (jacobian_map) {
@@ -142,23 +143,30 @@ std::tuple<Tensor, Tensor> backward(Tensor grad_kp, OptionalTensor grad_jac, Ten
   }
   if (jacobian_map && anchors == 0) {
     torch::stable::zero_(grad_map);
-    return {grad_logits, grad_map};
+  } else {
+    with_storage_type(logits.scalar_type(), [&](auto storage) {
+      using T = decltype(storage);
+      using S = opmath<T>;
+      auto in = heat_maps<T>(logits, jacobian_map, temperature, align_corners);
+      Results<S> results{.kp = static_cast<const S*>(kp.data_ptr()),
+                         .jac = jacobian_map ? static_cast<const S*>(jac.data_ptr()) : nullptr,
+                         .statistics = static_cast<const S*>(statistics.data_ptr()),
+                         .grad_kp = strided<const S, 3>(grad_kp),
+                         .grad_jac = strided<const S, 4>(jacobian_map ? grad_jac : std::nullopt)};
+      std::vector<math::HeatGradient<S>> gradients;
+      for (int64_t i = 0; i < batch * anchors; ++i) {
+        gradients.push_back(results.at(i / anchors, i % anchors, anchors));
+      }
+      SoftArgmaxBackward<T> p{
+          .in = in,
+          .gradients = gradients.data(),
+          .grad_logits = strided<T, 4>(grad_logits),
+          .grad_map = strided<T, 5>(grad_map.dim() == 5 ? OptionalTensor(grad_map) : std::nullopt)};
+      int64_t task_elements = 2 * anchors * in.rows_per_group * width;
+      run(soft_argmax_backward_kernel<T>(), p, batch * in.groups, elements_per_thread / (task_elements + 1));
+    });
   }
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
-    using T = decltype(storage);
-    using S = opmath<T>;
-    auto in = heat_maps<T>(logits, jacobian_map, temperature, align_corners);
-    auto gradients = plane_gradients<S>(heat_sums(in, batch), anchors, strided<const S, 3>(grad_kp),
-                                        strided<const S, 4>(grad_jac));
-    SoftArgmaxBackward<T> p{
-        .in = in,
-        .gradients = gradients.data(),
-        .grad_logits = strided<T, 4>(grad_logits),
-        .grad_map = strided<T, 5>(grad_map.dim() == 5 ? OptionalTensor(grad_map) : std::nullopt)};
-    int64_t task_elements = 2 * anchors * in.rows_per_group * width;
-    run(soft_argmax_backward_kernel<T>(), p, batch * in.groups, elements_per_thread / (task_elements + 1));
-  });
-  return {grad_logits, grad_map};
+  return {need_logits ? grad_logits : nothing(logits), need_map ? grad_map : nothing(logits)};
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ def soft_argmax(
             raise TypeError(f"{name}: jacobian_map is {jacobian_map.dtype}, but logits is {logits.dtype}")
     if not uses_compiled(name, logits.device):
         return reference.soft_argmax(logits, jacobian_map, temperature=temperature, align_corners=align_corners)
-    kp, jac = _SoftArgmax.apply(logits, jacobian_map, float(temperature), align_corners)
+    kp, jac, _ = _SoftArgmax.apply(logits, jacobian_map, float(temperature), align_corners)
     return kp, None if jacobian_map is None else jac
 
 
@@ -65,32 +65,44 @@ class _SoftArgmax(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, jacobian_map: Tensor | None, temperature: float, align_corners: bool
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(logits, jacobian_map)
-        ctx.temperature, ctx.align_corners = temperature, align_corners
-        kp, jac = torch.ops.internet.soft_argmax.default(logits, jacobian_map, temperature, align_corners)
-        return kp, jac
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kp, jac, statistics = torch.ops.internet.soft_argmax.default(logits, jacobian_map, temperature, align_corners)
+        ctx.save_for_backward(logits, jacobian_map, kp, jac, statistics)
+        ctx.mark_non_differentiable(statistics)
+        ctx.set_materialize_grads(False)
+        ctx.options = temperature, align_corners
+        return kp, jac, statistics
 
     @staticmethod
-    def backward(ctx: Any, grad_kp: Tensor, grad_jac: Tensor) -> tuple[Tensor | None, ...]:
-        logits, jacobian_map = ctx.saved_tensors
-        incoming = (grad_kp, None if jacobian_map is None else grad_jac)
-        gradients = torch.ops.internet.soft_argmax_backward.default(
-            *incoming, logits, jacobian_map, ctx.temperature, ctx.align_corners
-        )
-        inputs = (*incoming, logits, jacobian_map)
-        return (*first_order("soft_argmax", gradients, ctx.needs_input_grad[:2], inputs), None, None)
+    def backward(ctx: Any, grad_kp: Tensor | None, grad_jac: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[:2]
+        gradients = torch.ops.internet.soft_argmax_backward.default(grad_kp, grad_jac, *saved, *ctx.options, *needed)
+        return (*first_order("soft_argmax", gradients, needed, (grad_kp, grad_jac, *saved[:2])), None, None)
 
 
 @register_fake("soft_argmax")
-def _fake(logits: Tensor, jacobian_map: Tensor | None, *_: Any) -> tuple[Tensor, Tensor]:
+def _fake(logits: Tensor, jacobian_map: Tensor | None, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     batch, anchors = logits.shape[:2]
     kp = logits.new_empty(batch, anchors, 2, dtype=motion_dtype(logits.dtype))
-    return kp, empty(kp) if jacobian_map is None else kp.new_empty(batch, anchors, 2, 2)
+    jac = empty(kp) if jacobian_map is None else kp.new_empty(batch, anchors, 2, 2)
+    return kp, jac, torch.empty_like(kp)
 
 
 @register_fake("soft_argmax_backward")
 def _fake_backward(
-    grad_kp: Tensor, grad_jac: Tensor | None, logits: Tensor, jacobian_map: Tensor | None, *_: Any
+    grad_kp: Tensor | None,
+    grad_jac: Tensor | None,
+    logits: Tensor,
+    jacobian_map: Tensor | None,
+    kp: Tensor,
+    jac: Tensor,
+    statistics: Tensor,
+    temperature: float,
+    align_corners: bool,
+    need_logits: bool,
+    need_map: bool,
 ) -> tuple[Tensor, Tensor]:
-    return dense_like(logits), (empty(logits) if jacobian_map is None else like_or_empty(jacobian_map, True))
+    return (
+        dense_like(logits) if need_logits else empty(logits),
+        empty(logits) if jacobian_map is None else like_or_empty(jacobian_map, need_map),
+    )
