@@ -5,6 +5,8 @@
 // floating-point types; field, flow, key points, Jacobians and confidence have the type it is computed in
 // (float64 for float64, float32 otherwise). `padding_mode`, `norm` and `reduction` take the public words.
 // What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
+// `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not tell: it
+// asks for bitwise repeatable sums where a device would use atomics.
 #include "stable.h"
 
 STABLE_TORCH_LIBRARY(internet, m) {
@@ -32,7 +34,7 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool align_corners) -> Tensor");
   m.def(
       "confidence_warp_backward(Tensor grad_output, Tensor features, Tensor flow, Tensor? confidence, "
-      "str padding_mode, bool align_corners, bool need_features, bool need_motion) "
+      "str padding_mode, bool align_corners, bool need_features, bool need_motion, bool deterministic) "
       "-> (Tensor features, Tensor flow, Tensor confidence)");
 
   m.def(
@@ -40,7 +42,7 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool align_corners) -> Tensor[]");
   m.def(
       "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor flow, Tensor? confidence, "
-      "str padding_mode, bool align_corners, bool[] need_features, bool need_motion) "
+      "str padding_mode, bool align_corners, bool[] need_features, bool need_motion, bool deterministic) "
       "-> (Tensor[] features, Tensor flow, Tensor confidence)");
 
   m.def(
@@ -49,7 +51,8 @@ STABLE_TORCH_LIBRARY(internet, m) {
   m.def(
       "masked_backwarp_loss_backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, "
       "Tensor? confidence, str norm, str reduction, str padding_mode, bool need_output, bool need_target, "
-      "bool need_motion) -> (Tensor output, Tensor target, Tensor flow, Tensor confidence)");
+      "bool need_motion, bool deterministic) "
+      "-> (Tensor output, Tensor target, Tensor flow, Tensor confidence)");
 
   m.def(
       "flow_confidence(Tensor flow_forward, Tensor flow_backward, float consistency_scale, "

@@ -10,7 +10,8 @@ Tensor forward(Tensor features, Tensor flow, OptionalTensor confidence, std::str
 
 std::tuple<Tensor, Tensor, Tensor> backward(Tensor grad_output, Tensor features, Tensor flow,
                                             OptionalTensor confidence, std::string padding_mode,
-                                            bool align_corners, bool need_features, bool need_motion) {
+                                            bool align_corners, bool need_features, bool need_motion,
+                                            bool /*deterministic: always*/) {
   const WarpMotion motion(flow, confidence, padding_mode, align_corners);
   WarpMotionGradient gradient(motion, need_motion);
   Tensor grad_features = warp_level_backward(grad_output, features, motion, need_features, gradient);

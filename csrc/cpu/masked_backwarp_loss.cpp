@@ -160,7 +160,7 @@ Tensor fold_mask(const Arguments& a, const Tensor& fine) {
 
 Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, OptionalTensor confidence,
                    std::string norm, std::string reduction_word, std::string padding_mode, bool need_output,
-                   bool need_target, bool need_motion) {
+                   bool need_target, bool need_motion, bool /*deterministic: always*/) {
   const Arguments a(output, target, flow, confidence, norm, padding_mode);
   const Reduction reduction = reduction_of(reduction_word);
   const bool local = reduction == Reduction::none, need_mask = need_motion && confidence;

@@ -15,7 +15,7 @@ std::tuple<std::vector<Tensor>, Tensor, Tensor> backward(std::vector<Tensor> gra
                                                          std::vector<Tensor> features, Tensor flow,
                                                          OptionalTensor confidence, std::string padding_mode,
                                                          bool align_corners, std::vector<bool> need_features,
-                                                         bool need_motion) {
+                                                         bool need_motion, bool /*deterministic: always*/) {
   STD_TORCH_CHECK(grad_outputs.size() == features.size() && need_features.size() == features.size(),
                   "grad_outputs, features and need_features: expected one of each for every level");
   const WarpMotion motion(flow, confidence, padding_mode, align_corners);

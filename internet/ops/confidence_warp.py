@@ -68,7 +68,13 @@ class _ConfidenceWarp(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:3]
         gradients = torch.ops.internet.confidence_warp_backward.default(
-            grad_output, *inputs, ctx.padding_mode, ctx.align_corners, needed[0], any(needed[1:])
+            grad_output,
+            *inputs,
+            ctx.padding_mode,
+            ctx.align_corners,
+            needed[0],
+            any(needed[1:]),
+            torch.are_deterministic_algorithms_enabled(),
         )
         return (*first_order("confidence_warp", gradients, needed, (grad_output, *inputs)), None, None)
 
@@ -88,6 +94,7 @@ def _fake_backward(
     align_corners: bool,
     need_features: bool,
     need_motion: bool,
+    deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
         dense_like(features) if need_features else empty(features),

@@ -98,7 +98,13 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:4]
         gradients = torch.ops.internet.masked_backwarp_loss_backward.default(
-            grad_loss, *inputs, *ctx.words, needed[0], needed[1], any(needed[2:])
+            grad_loss,
+            *inputs,
+            *ctx.words,
+            needed[0],
+            needed[1],
+            any(needed[2:]),
+            torch.are_deterministic_algorithms_enabled(),
         )
         tied = first_order("masked_backwarp_loss", gradients, needed, (grad_loss, *inputs))
         return (*tied, None, None, None)
@@ -132,6 +138,7 @@ def _fake_backward(
     need_output: bool,
     need_target: bool,
     need_motion: bool,
+    deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         dense_like(output) if need_output else empty(output),

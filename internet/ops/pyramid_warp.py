@@ -80,6 +80,7 @@ class _PyramidWarp(torch.autograd.Function):
             ctx.align_corners,
             need_features,
             any(need_motion),
+            torch.are_deterministic_algorithms_enabled(),
         )
         gradients = first_order(
             "pyramid_warp",
@@ -105,6 +106,7 @@ def _fake_backward(
     align_corners: bool,
     need_features: Sequence[bool],
     need_motion: bool,
+    deterministic: bool,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     levels = zip(features, need_features, strict=True)
     return (
