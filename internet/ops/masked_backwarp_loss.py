@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import (
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    like_or_empty,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -92,12 +100,12 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         ctx.save_for_backward(*arguments[:4])
         ctx.words = arguments[4:]
-        return torch.ops.internet.masked_backwarp_loss.default(*arguments)
+        return forward_operator(ctx, "masked_backwarp_loss", arguments[0])(*arguments)
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:4]
-        gradients = torch.ops.internet.masked_backwarp_loss_backward.default(
+        gradients = backward_operator(ctx, "masked_backwarp_loss")(
             grad_loss,
             *inputs,
             *ctx.words,
