@@ -3,7 +3,6 @@
 A program does a block of pixels with all anchors at once, a tile of (anchors, pixels): the logits are read once.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -16,8 +15,8 @@ from internet.ops._autograd import dense_like, empty, like_or_empty
 from internet.ops.reference import motion_dtype
 
 ANCHORS_PER_PROGRAM = 64
-TILE = 2048
-"""Anchors times pixels of a program, the anchors rounded up to a power of two."""
+FORWARD_TILE, BACKWARD_TILE = 2048, 1024
+"""Anchors times pixels of a program, the anchors rounded up to a power of two; what registers have room for."""
 
 
 @triton.jit
@@ -173,10 +172,10 @@ def anchor_arguments(*points: Tensor | None) -> tuple[Tensor | int | None, ...]:
     return tuple(part for point, n in zip(points, axes, strict=True) for part in (point, *strides(point, n)))
 
 
-def _block(motions: int) -> tuple[int, int]:
+def _tile(motions: int, elements: int) -> tuple[int, int]:
     """Anchors of a tile, and its pixels."""
     padded = triton.next_power_of_2(motions)
-    return padded, max(16, TILE // padded)
+    return padded, max(16, elements // padded)
 
 
 def _affine_maps(kp_source: Tensor, *others: Tensor | None) -> Tensor:
@@ -203,7 +202,7 @@ def affine_mixture(
     if not field.numel():
         return field
     affines = _affine_maps(kp_source, kp_driving, jac_source, jac_driving)
-    padded, block = _block(motions)
+    padded, block = _tile(motions, FORWARD_TILE)
     _forward[grid(batch, height * width, block)](
         field, affines, logits, *logits.stride(), height, width, motions, threshold,
         THRESHOLDED=threshold > 0, ALIGN_CORNERS=align_corners, MOTIONS=padded, BLOCK=block,
@@ -229,7 +228,7 @@ def affine_mixture_backward(
     points = (kp_source, kp_driving, jac_source, jac_driving)
     by_logits = dense_like(logits) if need_logits else empty(logits)
     by_points = [empty(kp_source) if p is None else like_or_empty(p, need_anchors) for p in points]
-    padded, block = _block(motions)
+    padded, block = _tile(motions, BACKWARD_TILE)
     blocks = triton.cdiv(height * width, block)
     affines = _affine_maps(*points)
     partials = affines.new_empty(batch, blocks, motions, 6) if need_anchors else None

@@ -14,10 +14,10 @@ from torch import Tensor
 from internet.kernels import anchors, bilinear
 from internet.kernels.affine_mixture import ANCHORS_PER_PROGRAM, anchor_arguments
 from internet.kernels.confidence_warp import channels_lie_last
-from internet.kernels.launch import compute_type, grid, index_type, strides, tuned
+from internet.kernels.launch import accumulator, compute_type, grid, index_type, strides, tuned
 from internet.kernels.pixels import image_and_pixels, normalized, normalized_start, normalized_step
 from internet.kernels.registry import alert_not_deterministic, operator
-from internet.ops._autograd import dense_like, empty, like_or_empty
+from internet.ops._autograd import empty, like_or_empty
 from internet.ops.reference import memory_format_of
 
 SUMS = tl.constexpr(10)
@@ -310,7 +310,7 @@ def anchor_features_backward(
     motions = kp_source.shape[1] + 1
     points = (kp_source, kp_driving, jac_source, jac_driving)
     aligned = (align_corners, grid_align_corners)
-    by_source = dense_like(source).to(kp_source.dtype).zero_() if need_source else None
+    by_source = accumulator(source, kp_source.dtype) if need_source else None
     by_points = [empty(kp_source) if p is None else like_or_empty(p, need_anchors) for p in points]
     block, tile = (32, min(16, triton.next_power_of_2(channels))) if channels_lie_last(source) else (128, 1)
     blocks = triton.cdiv(height * width, block)
@@ -324,7 +324,10 @@ def anchor_features_backward(
             GRID_ALIGN_CORNERS=grid_align_corners, T=compute_type(source),
             INDEX=index_type(by_source, grad_output, source, partials), BLOCK=block, TILE=tile,
         )  # fmt: skip
-    total = batch * (motions - 1)
+    else:
+        for by_point in by_points:
+            by_point.zero_()
+    total = batch * (motions - 1) if height * width else 0
     if partials is not None and total:
         by_jacobians = by_points[2:] if jac_source is not None else (None, None)
         _anchor_gradients[grid(1, total, ANCHORS_PER_PROGRAM)](

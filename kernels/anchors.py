@@ -80,7 +80,7 @@ def affine_vjp(anchor, gradient):
       g_Js = g_M I^T,  g_I = J_s^T g_M,  g_adj = g_I / det,  g_det = -<g_I, I> / det,
     where g_det reaches J_d only if the determinant was not replaced.
     """
-    sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = anchor
+    _sx, _sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = anchor
     gxx, gxy, gyx, gyy, gx, gy = gradient
     xx, xy, yx, yy, _x, _y = affine(anchor)
     ixx, ixy, iyx, iyy = inverse(dxx, dxy, dyx, dyy)

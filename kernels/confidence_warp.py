@@ -6,13 +6,12 @@ time: pixels alone in contiguous features, where neighbours in memory are neighb
 in channels_last.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from internet.kernels import bilinear
-from internet.kernels.launch import compute_type, grid, index_type, strides, tuned
+from internet.kernels.launch import accumulator, compute_type, grid, index_type, strides, tuned
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
 from internet.kernels.upsample_motion import gather, gather_flow
@@ -179,7 +178,7 @@ def warp_backward(
     if deterministic and need_features:
         alert_not_deterministic(operator)
     batch, channels, height, width = features.shape
-    by_features = dense_like(features).to(flow.dtype).zero_() if need_features else None
+    by_features = accumulator(features, flow.dtype) if need_features else None
     by_flow, by_confidence = like_or_empty(flow, need_motion), None
     if confidence is not None:
         by_confidence = like_or_empty(confidence, need_motion)

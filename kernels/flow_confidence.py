@@ -3,7 +3,6 @@
 A comparison with a NaN is false, so a pixel with one anywhere is not reliable; nor is an infinite flow.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

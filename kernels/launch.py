@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from internet.kernels.registry import INTERPRETED
+from internet.ops.reference import memory_format_of
 
 PIXELS = 128
 """Pixels per program, where one thread does about one pixel."""
@@ -34,6 +35,11 @@ def strides(tensor: Tensor | None, axes: int) -> tuple[int, ...]:
     return (0,) * axes if tensor is None else tensor.stride()
 
 
+def accumulator(like: Tensor, dtype: torch.dtype) -> Tensor:
+    """Zeros for atomics to add to, laid out like an output that follows this tensor."""
+    return torch.zeros_like(like, dtype=dtype, memory_format=memory_format_of(like))
+
+
 def grid(images: int, pixels: int, block: int) -> tuple[int]:
     """A program for each block of pixels of each image, in one row: a grid's other axes end at 65535."""
     return (images * triton.cdiv(pixels, block),)
@@ -43,10 +49,10 @@ def tuned(configurations: list[dict[str, int]], key: list[str]) -> Any:
     """``triton.autotune`` over blocks and warps, for kernels whose result does not depend on the choice.
 
     Kernels that add up over pixels are not tuned: their rounding would hang on a stopwatch. The interpreter
-    cannot measure, and takes the first.
+    cannot measure, and takes the first. What was found is kept on disk, beside the compiled kernels.
     """
     offered = configurations[:1] if INTERPRETED else configurations
-    return triton.autotune([_configuration(**one) for one in offered], key=key)
+    return triton.autotune([_configuration(**one) for one in offered], key=key, cache_results=True)
 
 
 def _configuration(warps: int, **blocks: int) -> triton.Config:

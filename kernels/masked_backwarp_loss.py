@@ -1,13 +1,12 @@
 """Eqs. 2-4: r = (bilinear(output; x + u, y + v) - target) m, loss = penalty(r), summed or pixel by pixel."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from internet.kernels import bilinear
 from internet.kernels.confidence_warp import channels_lie_last
-from internet.kernels.launch import PIXELS, compute_type, grid, index_type, strides
+from internet.kernels.launch import PIXELS, accumulator, compute_type, grid, index_type, strides
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
 from internet.kernels.upsample_motion import gather
@@ -236,7 +235,7 @@ def masked_backwarp_loss_backward(
     if deterministic and need_output:
         alert_not_deterministic("masked_backwarp_loss")
     batch, channels, height, width = output.shape
-    by_output = dense_like(output).to(flow.dtype).zero_() if need_output else None
+    by_output = accumulator(output, flow.dtype) if need_output else None
     by_target = dense_like(target) if need_target else None
     by_flow = like_or_empty(flow, need_motion)
     by_mask = None if confidence is None else like_or_empty(confidence, need_motion)

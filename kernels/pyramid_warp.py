@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from internet.kernels.confidence_warp import warp, warp_backward

@@ -12,7 +12,7 @@ from torch import Tensor
 from internet.kernels.launch import PIXELS, compute_type, grid, index_type, strides
 from internet.kernels.pixels import image_and_pixels, normalized
 from internet.kernels.registry import operator
-from internet.ops._autograd import dense_like, empty, like_or_empty
+from internet.ops._autograd import empty, fakes
 from internet.ops.reference import motion_dtype
 
 SUMMED = 2048
@@ -58,9 +58,7 @@ def _sum_block(
 
 
 @triton.jit
-def _combine(
-    kp, jac, statistics, partials, blocks, per_temperature: tl.float64, T: tl.constexpr, BLOCKS: tl.constexpr
-):
+def _combine(kp, jac, statistics, partials, blocks, per_temperature: tl.float64, T: tl.constexpr, BLOCKS: tl.constexpr):
     """One plane's results from its blocks' sums."""
     plane = tl.program_id(0).to(tl.int64)
     block = tl.arange(0, BLOCKS)
@@ -93,7 +91,7 @@ def _incoming(gradient, C: tl.constexpr, T: tl.constexpr):
 @triton.jit
 def _backward(
     by_logits, by_logits_image, by_logits_anchor, by_logits_row, by_logits_column,
-    by_map, by_map_anchor,
+    by_map, by_map_image, by_map_anchor, by_map_entry, by_map_row, by_map_column,
     grad_kp, grad_jac, kp, jac, statistics,
     logits, logits_image, logits_anchor, logits_row, logits_column,
     jacobian_map, map_image, map_anchor, map_entry, map_row, map_column,
@@ -103,16 +101,15 @@ def _backward(
 ):  # fmt: skip
     """With h = e / sum e: dl(z) = h (<g_kp, z - kp> + <g_jac, map(z) - jac>)/t, dmap(z) = h g_jac.
 
-    The differences come first: under a narrow heat map they are small, and the products are not. Small tensors and
-    `by_map` are contiguous.
+    The differences come first: under a narrow heat map they are small, and the products are not. The tensors without
+    strides are contiguous.
     """
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x = normalized(column, width, ALIGN_CORNERS, T)
     y = normalized(row, height, ALIGN_CORNERS, T)
     per = tl.full([1], per_temperature, T)
-    size = tl.cast(height, INDEX) * width
-    maps = 1 if SHARED else ANCHORS
-    to_map = image * maps * 4 * size + row * width + column
+    if by_map is not None:
+        by_map += image * by_map_image + row * by_map_row + column * by_map_column
     shared0, shared1 = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     shared2, shared3 = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     for k in range(ANCHORS):
@@ -137,17 +134,17 @@ def _backward(
                     shared3 += heat * _incoming(by_jac, 3, T)
                 else:
                     for c in tl.static_range(4):
-                        to = by_map + to_map + k * by_map_anchor + c * size
+                        to = by_map + k * by_map_anchor + c * by_map_entry
                         tl.store(to, heat * _incoming(by_jac, c, T), mask=inside)
         if by_logits is not None:
             to = by_logits + image * by_logits_image + k * by_logits_anchor
             tl.store(to + row * by_logits_row + column * by_logits_column, heat * pull * per, mask=inside)
     if by_map is not None:
         if SHARED:
-            tl.store(by_map + to_map, shared0, mask=inside)
-            tl.store(by_map + to_map + size, shared1, mask=inside)
-            tl.store(by_map + to_map + 2 * size, shared2, mask=inside)
-            tl.store(by_map + to_map + 3 * size, shared3, mask=inside)
+            tl.store(by_map, shared0, mask=inside)
+            tl.store(by_map + by_map_entry, shared1, mask=inside)
+            tl.store(by_map + 2 * by_map_entry, shared2, mask=inside)
+            tl.store(by_map + 3 * by_map_entry, shared3, mask=inside)
 
 
 @triton.jit
@@ -208,15 +205,19 @@ def soft_argmax_backward(
     need_map: bool,
 ) -> tuple[Tensor, Tensor]:
     batch, anchors, height, width = logits.shape
-    by_logits = dense_like(logits) if need_logits else None
-    by_map = None if jacobian_map is None else like_or_empty(jacobian_map, need_map)
+    tensors = (logits, jacobian_map, kp, jac, statistics)
+    gradients: tuple[Tensor, Tensor] = fakes["soft_argmax_backward"](
+        grad_kp, grad_jac, *tensors, temperature, align_corners, need_logits, need_map
+    )
+    by_logits = gradients[0] if need_logits else None
+    by_map = gradients[1] if need_map and jacobian_map is not None else None
     small = [None if t is None else t.contiguous() for t in (grad_kp, grad_jac, kp, jac, statistics)]
-    shared = jacobian_map is not None and jacobian_map.shape[1] == 1
     if batch * anchors:
         _backward[grid(batch, height * width, PIXELS)](
-            by_logits, *strides(by_logits, 4), by_map if need_map else None, 0 if shared else 4 * height * width,
+            by_logits, *strides(by_logits, 4), by_map, *strides(by_map, 5),
             *small, logits, *logits.stride(), *_map_arguments(jacobian_map), height, width, 1 / temperature,
-            ANCHORS=anchors, SHARED=shared, ALIGN_CORNERS=align_corners, T=compute_type(logits),
+            ANCHORS=anchors, SHARED=jacobian_map is not None and jacobian_map.shape[1] == 1,
+            ALIGN_CORNERS=align_corners, T=compute_type(logits),
             INDEX=index_type(logits, jacobian_map, by_logits, by_map), BLOCK=PIXELS,
         )  # fmt: skip
-    return empty(logits) if by_logits is None else by_logits, empty(logits) if by_map is None else by_map
+    return gradients

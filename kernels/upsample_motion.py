@@ -1,6 +1,5 @@
 """One 2x step of a motion field and its confidence; and the adjoint of any number of steps."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -55,7 +54,7 @@ def gather(fine: Tensor, coarse: Tensor) -> None:
 
     The weights of two axes are products: rows are gathered first, then columns, as rows of the transposed maps.
     """
-    batch, maps, height, width = coarse.shape
+    batch, maps, height, _ = coarse.shape
     if coarse.numel():
         rows_gathered = fine.new_empty(batch, maps, height, fine.shape[3])
         _gather(fine, rows_gathered)

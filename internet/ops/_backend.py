@@ -23,6 +23,8 @@ OPERATORS = (
     "anchor_features",
 )
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
+_devices: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "triton": ("cuda",)}
+"""The kinds of device that each backend but "reference", which takes all, serves. ROCm calls its GPUs "cuda"."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def _kernels() -> Any:
 def _triton_status() -> Status:
     if isinstance(_kernels(), str):
         return Status(False, _kernels())
-    if not _kernels().registry.INTERPRETED and not torch.cuda.is_available():
+    if _kernels().registry.INTERPRETED:
+        _devices["triton"] = ("cpu", "cuda")
+    elif not torch.cuda.is_available():
         return Status(False, "torch finds no GPU (TRITON_INTERPRET=1 runs the kernels on CPU tensors, for tests)")
     return Status(True)
 
@@ -146,13 +150,6 @@ class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
         _choice.name, self.name = self.name, _choice.name
 
 
-def _served_by(backend: str, kind: str) -> bool:
-    """Whether a backend takes tensors on this kind of device."""
-    if backend == "triton":
-        return kind == "cuda" or (kind == "cpu" and _kernels().registry.INTERPRETED)
-    return backend == kind
-
-
 def namespace_of(operator: str, device: torch.device) -> str | None:
     """Where the dispatcher has the operator that serves this call; None: the reference does.
 
@@ -172,7 +169,7 @@ def uses_compiled(operator: str, device: torch.device) -> bool:
     if asked == "reference":
         return False
     kind = "cpu" if device.type == "meta" else device.type
-    if asked is not None and not _served_by(asked, kind):
+    if asked is not None and kind not in _devices[asked]:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
     if namespace_of(operator, device) is None:
         return False
