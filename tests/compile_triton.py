@@ -27,7 +27,7 @@ from triton.runtime import autotuner, driver, jit
 import internet.kernels as kernels
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-DTYPES = (torch.float32, torch.bfloat16)
+CASES = ((torch.float32, "contiguous"), (torch.bfloat16, "channels_last"))
 K = 10
 """Anchors, as in the paper; the base size is 128 at frames of 512."""
 
@@ -122,7 +122,7 @@ OPERATORS: tuple[Callable[[torch.dtype, str], None], ...] = (
 
 
 def _resources(compiled: Any, target: GPUTarget) -> dict[str, int]:
-    """Registers of a thread, and bytes that a thread spills; by ptxas, or by the object's metadata."""
+    """Registers of a thread, and bytes of its stack and local memory, where registers are spilled to."""
     if target.backend == "hip":
         text = compiled.asm["amdgcn"]
         found = {
@@ -131,18 +131,17 @@ def _resources(compiled: Any, target: GPUTarget) -> dict[str, int]:
         }
         return {name: int(match[1]) for name, match in found.items() if match}
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "kernel.ptx")
-        source.write_text(compiled.asm["ptx"])
-        ptxas = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
-        command = [str(ptxas), "-v", f"--gpu-name=sm_{target.arch}a", str(source), "-o", str(Path(folder, "cubin"))]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    spills = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", text)
-    registers = re.search(r"Used (\d+) registers", text)
-    return {"registers": int(registers[1]) if registers else 0, "spills": sum(map(int, spills))}
+        cubin = Path(folder, "kernel.cubin")
+        cubin.write_bytes(compiled.asm["cubin"])
+        tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+        command = [str(tool), "--dump-resource-usage", str(cubin)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used = {name: int(re.findall(rf"\b{name}:(\d+)", text)[-1]) for name in ("REG", "STACK", "LOCAL")}
+    return {"registers": used["REG"], "spills": used["STACK"] + used["LOCAL"]}
 
 
 def compile_all(target: GPUTarget) -> dict[str, dict[str, int]]:
-    """By kernel, call and configuration, what the machine code takes."""
+    """By kernel, case and configuration, the most that its machine code takes."""
     found: dict[str, dict[str, int]] = {}
     case = ""
     compile_and_launch = jit.JITFunction.run
@@ -153,7 +152,9 @@ def compile_all(target: GPUTarget) -> dict[str, dict[str, int]]:
             compiled = compiled.result()
         blocks = ", ".join(f"{name} {kwargs[name]}" for name in ("BLOCK", "TILE") if name in kwargs)
         stem = self.fn.__module__.split(".")[-1]
-        found[f"{stem}.{self.fn.__name__}, {case}, {blocks}"] = _resources(compiled, target)
+        name = f"{stem}.{self.fn.__name__}, {case}, {blocks}"
+        before, now = found.get(name, {}), _resources(compiled, target)
+        found[name] = {what: max(count, before.get(what, 0)) for what, count in now.items()}
 
     def every_configuration(self: Any, *args: Any, **kwargs: Any) -> None:
         for configuration in self.configs:
@@ -162,7 +163,7 @@ def compile_all(target: GPUTarget) -> dict[str, dict[str, int]]:
     driver.set_active(NoDevice(target))
     jit.JITFunction.run = compile_only
     autotuner.Autotuner.run = every_configuration
-    for operator, dtype, layout in itertools.product(OPERATORS, DTYPES, LAYOUTS):
+    for operator, (dtype, layout) in itertools.product(OPERATORS, CASES):
         case = f"{str(dtype)[6:]}, {layout}"
         operator(dtype, layout)
     return found
