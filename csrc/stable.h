@@ -121,7 +121,7 @@ Tensor empty(const std::array<int64_t, N>& sizes, ScalarType type, const Tensor&
 // In place of a tensor that nobody asked for.
 inline Tensor nothing(const Tensor& like) { return empty<1>({0}, like.scalar_type(), like); }
 
-// Whether the four axes lie in memory in this order, densely; axes of size 1 lie anywhere.
+// Whether the axes lie in memory in this order, densely; axes of size 1 lie anywhere.
 inline bool is_dense(const Tensor& tensor, std::initializer_list<int> order_from_last) {
   int64_t step = 1;
   for (int axis : order_from_last) {
@@ -145,6 +145,19 @@ inline Tensor empty_image(const std::array<int64_t, 4>& sizes, ScalarType type, 
 }
 inline Tensor empty_image_like(const Tensor& like) {
   return empty_image({like.size(0), like.size(1), like.size(2), like.size(3)}, like.scalar_type(), like);
+}
+
+// Uninitialised (B, K, C, H, W) like a tensor of this shape: in the same order where its K*C planes lie as
+// the channels of a channels_last image.
+inline Tensor empty_maps_like(const Tensor& like) {
+  const std::array<int64_t, 5> sizes{like.size(0), like.size(1), like.size(2), like.size(3), like.size(4)};
+  const bool channels_last =
+      like.numel() > 0 && is_dense(like, {2, 1, 4, 3, 0}) && !is_dense(like, {4, 3, 2, 1, 0});
+  if (!channels_last) return empty(sizes, like.scalar_type(), like);
+  auto [_, maps, channels, height, width] = sizes;
+  const int64_t planes = maps * channels;
+  return empty_strided<5>(sizes, {height * width * planes, channels, 1, width * planes, planes},
+                          like.scalar_type(), like);
 }
 
 template <class T, int N>

@@ -303,8 +303,9 @@ def anchor_features_backward(
     grid_align_corners: bool,
     need_source: bool,
     need_anchors: bool,
+    deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    if need_source and torch.are_deterministic_algorithms_enabled():
+    if deterministic and need_source:
         alert_not_deterministic("anchor_features")
     batch, channels, height, width = source.shape
     motions = kp_source.shape[1] + 1

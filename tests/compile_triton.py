@@ -107,7 +107,8 @@ def soft_argmax(dtype: torch.dtype, layout: str) -> None:
 def anchor_features(dtype: torch.dtype, layout: str) -> None:
     source = meta(1, 3, 128, 128, dtype=dtype, layout=layout)
     features = kernels.anchor_features.anchor_features(source, *_anchors(), 0.01, False, False)
-    kernels.anchor_features.anchor_features_backward(features, source, *_anchors(), 0.01, False, False, True, True)
+    inputs = (features, source, *_anchors())
+    kernels.anchor_features.anchor_features_backward(*inputs, 0.01, False, False, True, True, False)
 
 
 OPERATORS: tuple[Callable[[torch.dtype, str], None], ...] = (

@@ -77,6 +77,10 @@ void bind_upsample_motion(py::module_& m) {
     return upsample(upsample_taps<double>(ratio, phase), before, here, after);
   });
   m.def("upsample_weight", &upsample_weight<double>);
+  m.def("fold_taps", [](int64_t ratio, int64_t phase, int64_t p, int64_t size) {
+    UpsampleTaps<double> taps = fold_taps(upsample_taps<double>(ratio, phase), p, size);
+    return std::array{taps.before, taps.here, taps.after};
+  });
 }
 
 // Parameters and gradients of an anchor in one row: source 2, driving 2, two matrices of 4.

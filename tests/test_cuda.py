@@ -4,7 +4,8 @@ The tests of values, gradients and the rest run on the backend "cuda" too wherev
 GPU has: its streams and graphs, its many blocks, its memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,12 +23,20 @@ from tests.test_values import check
 STATUS = internet.ops.backends()["cuda"]
 OPERATORS = compiled_operators("cuda")
 LAYOUTS = ("contiguous", "channels_last", "strided")
+SUMMATIONS = pytest.mark.parametrize("deterministic", [False, True], ids=["any order", "deterministic"])
 
-# Many tiles, the last one not full, and, for the logits, several blocks that share an image.
+# Many tiles, the last one not full, and, for the logits, several blocks that share an image. The channels that are
+# warped make several vectors, of any type, and several layers of planes.
 SIZES: dict[str, dict[str, Any]] = {
     "affine_mixture": {"batch": 3, "anchors": 10, "size": (61, 83), "threshold": 0.02},
     "upsample_motion": {"batch": 3, "size": (61, 83)},
+    "confidence_warp": {"batch": 3, "channels": 72, "size": (17, 23), "ratio": 2},
+    "pyramid_warp": {"levels": ((72, 1), (40, 2), (13, 4)), "size": (9, 13), "padding_mode": "border"},
+    "masked_backwarp_loss": {"channels": 5, "size": (36, 52), "ratio": 4, "norm": "l2", "reduction": "sum"},
 }
+
+# Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
+SCATTERED = {"confidence_warp": 1, "pyramid_warp": 3, "masked_backwarp_loss": 1, "anchor_features": 1}
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,8 +44,45 @@ pytestmark = [
 ]
 
 
+@contextmanager
+def summation(deterministic: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def large(operator: str, dtype: torch.dtype, layout: str) -> Sample:
-    return samples.build(operator, dtype, layout=layout, margin=0, **SIZES.get(operator, {}))
+    return samples.build(operator, dtype, layout=layout, **SIZES.get(operator, {}))
+
+
+def shrinking(sample: Sample) -> Sample:
+    """The same call with a motion by which neighbours sample neighbours, or now and then the same pixels.
+
+    What neighbouring threads give to the same pixels they add up before the atomics, which a random motion hardly
+    ever lets them do.
+    """
+    tensors = sample.tensors()
+    place = {"confidence_warp": 1, "pyramid_warp": len(tensors) - 2, "masked_backwarp_loss": 2}[sample.operator]
+    motion = tensors[place]
+    if sample.operator == "masked_backwarp_loss":
+        rows, columns = (torch.arange(size, dtype=torch.float64) for size in motion.shape[2:])
+        values = torch.stack(torch.broadcast_tensors(3.3 - 0.17 * columns, (2.2 - 0.13 * rows)[:, None]))
+    else:
+        grid = reference.identity_grid(motion.shape[1], motion.shape[2], False, torch.zeros(0).double())
+        values = 0.83 * grid + 0.0517
+    tensors[place] = motion.clone().copy_(values.expand_as(motion))
+    return sample.with_tensors(tensors)
+
+
+def assert_same(found: list[Tensor], expected: list[Tensor], operator: str, same_bits: bool) -> None:
+    """Bit for bit, or, where the order of sums is free, up to rounding."""
+    if same_bits:
+        assert_identical(found, expected, operator)
+    else:
+        assert_all_close(found, expected, [tensor.dtype for tensor in found], operator)
 
 
 def results_and_gradients(sample: Sample) -> list[Tensor]:
@@ -66,15 +112,20 @@ def test_every_sample_is_the_reference(operator: str, dtype: torch.dtype, wild: 
         check(sample, dtype, "cuda")
 
 
+@SUMMATIONS
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout: str) -> None:
+def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout: str, deterministic: bool) -> None:
     if operator not in DIFFERENTIABLE:
         pytest.skip(f"{operator} has no gradient")
-    for sample in [*samples.samples(operator, dtype), large(operator, dtype, layout)]:
+    tested = [*samples.samples(operator, dtype), large(operator, dtype, layout)]
+    if operator in SCATTERED and operator != "anchor_features":
+        tested.append(shrinking(tested[-1]))
+    for sample in tested:
         incoming = cotangents(evaluate(sample, "reference"))
-        got = differentiate(sample, "cuda", incoming=incoming)
+        with summation(deterministic):
+            got = differentiate(sample, "cuda", incoming=incoming)
         expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
         assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient")
 
@@ -83,16 +134,37 @@ def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str) -> None:
+    """With deterministic algorithms; without them too, but for the gradients that are scattered."""
     sample = large(operator, dtype, layout)
-    expected = results_and_gradients(sample)
+    what = f"{sample}, {layout}: result or gradient"
+    with summation(deterministic=True):
+        expected = results_and_gradients(sample)
+        for _ in range(5):
+            assert_identical(results_and_gradients(sample), expected, what)
+    results = len(evaluate(sample, "cuda"))
+    scattered = range(results, results + SCATTERED.get(operator, 0))
+    kept = [place for place in range(len(expected)) if place not in scattered]
     for _ in range(5):
-        assert_identical(results_and_gradients(sample), expected, f"{sample}, {layout}: result or gradient")
+        found = results_and_gradients(sample)
+        assert_identical([found[i] for i in kept], [expected[i] for i in kept], what)
 
 
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if name in SCATTERED])
+def test_deterministic_sums_do_not_hide_what_is_not_finite(operator: str, value: float) -> None:
+    """Fixed point has no infinity: a scaler of the loss must still find one."""
+    sample = large(operator, torch.float16, "contiguous")
+    incoming = [torch.full_like(result, value) for result in evaluate(sample, "cuda")]
+    with summation(deterministic=True):
+        for gradient in differentiate(sample, "cuda", incoming=incoming)[: SCATTERED[operator]]:
+            assert not gradient.isfinite().any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_work_goes_to_the_current_stream(operator: str) -> None:
+def test_work_goes_to_the_current_stream(operator: str, layout: str) -> None:
     """The inputs come into being late on a side stream; work on any other stream would not wait for them."""
-    leaves, run = step(large(operator, torch.float32, "contiguous"))
+    leaves, run = step(large(operator, torch.float32, layout))
     expected = run()
     values = [leaf.detach().clone() for leaf in leaves]
     with torch.no_grad():
@@ -107,12 +179,20 @@ def test_work_goes_to_the_current_stream(operator: str) -> None:
                 leaf.copy_(value)
         found = run()
     side.synchronize()
-    assert_identical(found, expected, operator)
+    assert_same(found, expected, operator, same_bits=operator not in SCATTERED)
 
 
+@SUMMATIONS
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_a_graph_captures_forward_and_backward(operator: str) -> None:
+def test_a_graph_captures_forward_and_backward(operator: str, deterministic: bool) -> None:
     """No call waits for the device, or memory is allocated past torch: either would break the capture."""
+    with summation(deterministic):
+        captured, expected = capture_and_replay(operator)
+    assert_same(captured, expected, operator, same_bits=deterministic or operator not in SCATTERED)
+
+
+def capture_and_replay(operator: str) -> tuple[list[Tensor], list[Tensor]]:
+    """What a captured step gives on inputs that came after the capture, and what one without a graph gives."""
     first = large(operator, torch.float32, "contiguous")
     second = first.map(lambda tensor: tensor.flip(0))
     leaves, run = step(first)
@@ -129,17 +209,37 @@ def test_a_graph_captures_forward_and_backward(operator: str) -> None:
             leaf.copy_(value)
     graph.replay()
     torch.cuda.synchronize()
-    assert_identical(captured, run(), operator)
+    return captured, run()
 
 
+@SUMMATIONS
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_no_call_waits_for_the_device(operator: str) -> None:
+def test_no_call_waits_for_the_device(operator: str, deterministic: bool) -> None:
     _, run = step(large(operator, torch.float32, "contiguous"))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        run()
+        with summation(deterministic):
+            run()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@SUMMATIONS
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
+    """`fullgraph=True`: whether sums are to be deterministic is asked in the traced backward, without a break."""
+    sample = large(operator, torch.float32, "channels_last")
+    leaves, run = step(sample)
+    incoming = [gradient.cuda() for gradient in cotangents(evaluate(sample, "cuda"))]
+    sample = sample.with_tensors(leaves)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda: tensors_of(sample()), fullgraph=True, backend="aot_eager")
+    with summation(deterministic):
+        results = compiled()
+        found = [result.detach() for result in results]
+        if operator in DIFFERENTIABLE:
+            found += torch.autograd.grad(results, leaves, incoming)
+        assert_same(found, run(), operator, same_bits=deterministic or operator not in SCATTERED)
 
 
 def test_many_anchors_and_too_many() -> None:
@@ -157,10 +257,12 @@ def test_many_anchors_and_too_many() -> None:
             internet.ops.affine_mixture(torch.zeros(1, most + 2, 3, 3, dtype=dtype, device="cuda"), points, points)
 
 
-def test_tensors_on_two_devices_are_refused() -> None:
-    points = torch.zeros(1, 2, 2)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_tensors_on_two_devices_are_refused(operator: str) -> None:
+    sample = large(operator, torch.float32, "contiguous")
+    first, *others = sample.tensors()
     with pytest.raises(RuntimeError, match="device"):
-        internet.ops.affine_mixture(torch.zeros(1, 3, 4, 4, device="cuda"), points, points)
+        sample.with_tensors([first.cuda(), *others])()
 
 
 @pytest.mark.slow
@@ -184,3 +286,25 @@ def test_more_elements_than_32_bits_count() -> None:
     affines = reference.anchor_affines(points[0].double(), points[1].double(), None, None)
     expected = (weights[..., None] * reference.local_motions(grid, *affines)).sum(1)
     assert_all_close([field], [expected], [torch.float32])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_format) -> None:
+    """By the identity, upsampled three times: away from the frame's edge it leaves everything where it is."""
+    ratio, channels = 8, 4
+    side = 3000 * ratio  # 2.3e9 elements
+    if torch.cuda.mem_get_info()[0] < 48 * 2**30:
+        pytest.skip("less than 48 GiB of GPU memory are free")
+    shape = (1, channels, side, side)
+    features = torch.empty(shape, dtype=torch.bfloat16, device="cuda", memory_format=memory_format).zero_()
+    rows, columns = torch.arange(64, device="cuda"), torch.arange(side, device="cuda")
+    wave = 2 + torch.sin(0.05 * rows[:, None] + 0.03 * columns)  # so slow that a position's rounding is harmless
+    features[0, :, -64:] = wave * torch.arange(1, channels + 1, device="cuda")[:, None, None]
+    flow = reference.identity_grid(side // ratio, side // ratio, False, torch.zeros(0, device="cuda"))[None]
+    features.requires_grad_()
+    warped = internet.ops.confidence_warp(features, flow)
+    (gradient,) = torch.autograd.grad(warped, features, features.detach())
+    part = (..., slice(-56, -16), slice(-2000, -16))
+    expected = features.detach()[part]
+    assert_all_close([warped.detach()[part], gradient[part]], [expected.double()] * 2, [torch.bfloat16] * 2)

@@ -181,6 +181,17 @@ def test_upsampling_in_closed_form(m: ModuleType, size: int, ratio: int) -> None
         assert m.upsample(ratio, x % ratio, *neighbours) == pytest.approx(expected, abs=1e-14)
 
 
+@pytest.mark.parametrize("ratio", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_upsampling_is_folded_phase_by_phase(m: ModuleType, size: int, ratio: int) -> None:
+    """What a coarse pixel weighs in the blocks of fine pixels before, of and after it."""
+    for p, phase in np.ndindex(size, ratio):
+        blocks = [block for block in (p - 1, p, p + 1) if 0 <= block < size]
+        expected = {block: m.upsample_weight(ratio, size, p, block * ratio + phase) for block in blocks}
+        folded = dict(zip((p - 1, p, p + 1), m.fold_taps(ratio, phase, p, size), strict=True))
+        assert folded == pytest.approx({p - 1: 0, p + 1: 0} | expected, abs=1e-15)
+
+
 @pytest.mark.parametrize("ratio", [1, 2, 4, 8])
 def test_taps_of_weight_zero_are_not_read(m: ModuleType, ratio: int) -> None:
     for phase in range(ratio):

@@ -122,7 +122,7 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
                    OptionalTensor jac_source, OptionalTensor jac_driving, double variance, bool align_corners,
-                   bool grid_align_corners, bool need_source, bool need_anchors) {
+                   bool grid_align_corners, bool need_source, bool need_anchors, bool /* deterministic */) {
   Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
   Options options{variance, align_corners, grid_align_corners};
   auto shape = shape_of(source, anchors, options);

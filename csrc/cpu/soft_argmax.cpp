@@ -7,7 +7,7 @@
 namespace internet::cpu {
 namespace {
 
-// A group's logits stay in the first-level cache between two passes.
+// A group's logits stay in the first-level cache between two visits.
 constexpr int64_t pixels_per_group = 2048;
 
 void check(const Tensor& logits, const OptionalTensor& map) {
@@ -24,19 +24,25 @@ template <class T>
 HeatMaps<T> heat_maps(const Tensor& logits, const OptionalTensor& map, double temperature,
                       bool align_corners) {
   int64_t height = logits.size(2), width = logits.size(3);
-  int64_t rows = std::clamp<int64_t>(pixels_per_group / width, 1, height);
   HeatMaps<T> in{.logits = strided<const T, 4>(logits),
                  .map = strided<const T, 5>(map),
                  .anchors = logits.size(1),
                  .height = height,
                  .width = width,
-                 .rows_per_group = rows,
-                 .groups = (height + rows - 1) / rows,
+                 .rows_per_group = std::clamp<int64_t>(pixels_per_group / width, 1, height),
+                 .anchors_per_task = 1,
                  .per_temperature = opmath<T>(1 / temperature),
                  .shared_map = map && map->size(1) == 1,
                  .align_corners = align_corners};
   if (in.shared_map) in.map.stride[1] = 0;
+  if (in.shared_map || !has_lines(in.logits) || !has_lines(in.map)) in.anchors_per_task = in.anchors;
   return in;
+}
+
+template <class P>
+void run_tasks(Kernel<P> kernel, const P& p, int64_t batch) {
+  int64_t pixels = p.in.anchors_per_task * p.in.rows_per_group * p.in.width;
+  run(kernel, p, batch * p.in.parts() * p.in.groups(), elements_per_thread / (2 * pixels + 1));
 }
 
 // The groups of one plane together, relative to the largest logit of all.
@@ -54,21 +60,6 @@ HeatPartial combine(const HeatPartial* groups, int64_t count, double per_tempera
   return all;
 }
 
-// One sum for each plane (B, K).
-template <class T>
-std::vector<HeatPartial> heat_sums(const HeatMaps<T>& in, int64_t batch) {
-  std::vector<HeatPartial> partials(batch * in.anchors * in.groups), planes(batch * in.anchors);
-  SoftArgmaxForward<T> p{in, partials.data()};
-  int64_t quads = (in.anchors + anchors_per_task - 1) / anchors_per_task;
-  int64_t task_elements = anchors_per_task * in.rows_per_group * in.width;
-  run(soft_argmax_forward_kernel<T>(), p, batch * in.groups * quads,
-      elements_per_thread / (task_elements + 1));
-  for (int64_t i = 0; i < int64_t(planes.size()); ++i) {
-    planes[i] = combine(&partials[i * in.groups], in.groups, double(in.per_temperature));
-  }
-  return planes;
-}
-
 std::tuple<Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobian_map, double temperature,
                                            bool align_corners) {
   check(logits, jacobian_map);
@@ -79,11 +70,15 @@ std::tuple<Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobia
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    auto planes = heat_sums(heat_maps<T>(logits, jacobian_map, temperature, align_corners), batch);
+    auto in = heat_maps<T>(logits, jacobian_map, temperature, align_corners);
+    std::vector<HeatPartial> partials(batch * anchors * in.groups());
+    run_tasks(soft_argmax_forward_kernel<T>(), {in, partials.data()}, batch);
     S* points = static_cast<S*>(kp.data_ptr());
     S* matrices = static_cast<S*>(jac.data_ptr());
     S* kept = static_cast<S*>(statistics.data_ptr());
-    for (const auto& [largest, sums] : planes) {
+    for (int64_t plane = 0; plane < batch * anchors; ++plane) {
+      const auto [largest, sums] =
+          combine(&partials[plane * in.groups()], in.groups(), double(in.per_temperature));
       *points++ = S(sums.x / sums.mass);
       *points++ = S(sums.y / sums.mass);
       for (int c = 0; jacobian_map && c < 4; ++c) *matrices++ = S(sums.jac[c] / sums.mass);
@@ -94,33 +89,55 @@ std::tuple<Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobia
   return {kp, jac, statistics};
 }
 
-// The results of every plane, and what came for them. What is null is zero.
-template <class S>
+// What the forward pass found and what came for it. What did not come is zero.
 struct Results {
-  const S *kp, *jac, *statistics;
-  Strided<const S, 3> grad_kp;
-  Strided<const S, 4> grad_jac;
+  Tensor kp, jac, statistics;
+  OptionalTensor grad_kp, grad_jac;
 
-  math::HeatGradient<S> at(int64_t image, int64_t anchor, int64_t anchors) const {
-    const int64_t plane = image * anchors + anchor;
-    math::HeatGradient<S> g{};
-    g.reference = math::heat_reference(statistics[2 * plane]);
-    g.per_mass = 1 / statistics[2 * plane + 1];
-    g.x = kp[2 * plane];
-    g.y = kp[2 * plane + 1];
-    if (grad_kp.data != nullptr) {
-      const auto& s = grad_kp.stride;
-      const S* grad = grad_kp.data + image * s[0] + anchor * s[1];
-      g.grad_x = grad[0];
-      g.grad_y = grad[s[2]];
+  void check(const Tensor& logits, bool with_map) const {
+    int64_t batch = logits.size(0), anchors = logits.size(1);
+    check_motion("kp", kp, logits, {batch, anchors, 2});
+    check_motion("statistics", statistics, logits, {batch, anchors, 2});
+    if (with_map) check_motion("jac", jac, logits, {batch, anchors, 2, 2});
+    if (grad_kp) check_motion("grad_kp", *grad_kp, logits, {batch, anchors, 2});
+    if (grad_jac) check_motion("grad_jac", *grad_jac, logits, {batch, anchors, 2, 2});
+    STD_TORCH_CHECK(with_map || !grad_jac, "grad_jac: goes with jacobian_map");
+  }
+
+  // Of every plane (B, K).
+  template <class S>
+  std::vector<math::HeatGradient<S>> gradients() const {
+    const auto point = strided<const S, 3>(kp), kept = strided<const S, 3>(statistics);
+    const auto grad_point = strided<const S, 3>(grad_kp);
+    const auto matrix = strided<const S, 4>(grad_jac ? OptionalTensor(jac) : std::nullopt);
+    const auto grad_matrix = strided<const S, 4>(grad_jac);
+    std::vector<math::HeatGradient<S>> found;
+    for (int64_t b = 0; b < kp.size(0); ++b) {
+      for (int64_t k = 0; k < kp.size(1); ++k) {
+        math::HeatGradient<S> g;
+        g.reference = math::heat_reference(at(kept, {b, k, 0}));
+        g.per_mass = 1 / at(kept, {b, k, 1});
+        g.x = at(point, {b, k, 0});
+        g.y = at(point, {b, k, 1});
+        g.grad_x = at(grad_point, {b, k, 0});
+        g.grad_y = at(grad_point, {b, k, 1});
+        for (int c = 0; c < 4; ++c) {
+          g.jac[c] = at(matrix, {b, k, c / 2, c % 2});
+          g.grad_jac[c] = at(grad_matrix, {b, k, c / 2, c % 2});
+        }
+        found.push_back(g);
+      }
     }
-    for (int c = 0; jac != nullptr && c < 4; ++c) {
-      const auto& s = grad_jac.stride;
-      g.jac[c] = jac[4 * plane + c];
-      if (grad_jac.data == nullptr) continue;
-      g.grad_jac[c] = grad_jac.data[image * s[0] + anchor * s[1] + c / 2 * s[2] + c % 2 * s[3]];
-    }
-    return g;
+    return found;
+  }
+
+ private:
+  template <class S, int N>
+  static S at(const Strided<const S, N>& t, const int64_t (&index)[N]) {
+    if (t.data == nullptr) return 0;
+    int64_t offset = 0;
+    for (int axis = 0; axis < N; ++axis) offset += index[axis] * t.stride[axis];
+    return t.data[offset];
   }
 };
 
@@ -128,45 +145,28 @@ std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_
                                     OptionalTensor jacobian_map, Tensor kp, Tensor jac, Tensor statistics,
                                     double temperature, bool align_corners, bool need_logits, bool need_map) {
   check(logits, jacobian_map);
-  int64_t batch = logits.size(0), anchors = logits.size(1), height = logits.size(2), width = logits.size(3);
-  if (grad_kp) check_motion("grad_kp", *grad_kp, logits, {batch, anchors, 2});
-  if (grad_jac && jacobian_map) check_motion("grad_jac", *grad_jac, logits, {batch, anchors, 2, 2});
-  check_motion("kp", kp, logits, {batch, anchors, 2});
-  if (jacobian_map) check_motion("jac", jac, logits, {batch, anchors, 2, 2});
-  check_motion("statistics", statistics, logits, {batch, anchors, 2});
-  STD_TORCH_CHECK(kp.is_contiguous() && jac.is_contiguous() && statistics.is_contiguous(),
-                  "kp, jac, statistics: expected to be contiguous");
-  Tensor grad_logits = empty_image_like(logits);
-  Tensor grad_map = nothing(logits);
-  if (jacobian_map) {
-    grad_map = empty<5>({batch, jacobian_map->size(1), 4, height, width}, logits.scalar_type(), logits);
-  }
-  if (jacobian_map && anchors == 0) {
-    torch::stable::zero_(grad_map);
-  } else {
+  const Results results{kp, jac, statistics, grad_kp, grad_jac};
+  results.check(logits, jacobian_map.has_value());
+  const int64_t batch = logits.size(0);
+  OptionalTensor grad_logits, grad_map;
+  if (need_logits) grad_logits = empty_image_like(logits);
+  if (need_map && jacobian_map) grad_map = empty_maps_like(*jacobian_map);
+  const bool to_map = grad_map && grad_jac && logits.size(1) > 0;
+  if (grad_map && !to_map) torch::stable::zero_(*grad_map);
+  if (grad_logits || to_map) {
     with_storage_type(logits.scalar_type(), [&](auto storage) {
       using T = decltype(storage);
-      using S = opmath<T>;
-      auto in = heat_maps<T>(logits, jacobian_map, temperature, align_corners);
-      Results<S> results{.kp = static_cast<const S*>(kp.data_ptr()),
-                         .jac = jacobian_map ? static_cast<const S*>(jac.data_ptr()) : nullptr,
-                         .statistics = static_cast<const S*>(statistics.data_ptr()),
-                         .grad_kp = strided<const S, 3>(grad_kp),
-                         .grad_jac = strided<const S, 4>(jacobian_map ? grad_jac : std::nullopt)};
-      std::vector<math::HeatGradient<S>> gradients;
-      for (int64_t i = 0; i < batch * anchors; ++i) {
-        gradients.push_back(results.at(i / anchors, i % anchors, anchors));
-      }
+      const auto gradients = results.gradients<opmath<T>>();
       SoftArgmaxBackward<T> p{
-          .in = in,
+          .in = heat_maps<T>(logits, grad_jac ? jacobian_map : std::nullopt, temperature, align_corners),
           .gradients = gradients.data(),
           .grad_logits = strided<T, 4>(grad_logits),
-          .grad_map = strided<T, 5>(grad_map.dim() == 5 ? OptionalTensor(grad_map) : std::nullopt)};
-      int64_t task_elements = 2 * anchors * in.rows_per_group * width;
-      run(soft_argmax_backward_kernel<T>(), p, batch * in.groups, elements_per_thread / (task_elements + 1));
+          .grad_map = strided<T, 5>(to_map ? grad_map : std::nullopt)};
+      if (p.in.shared_map) p.grad_map.stride[1] = 0;
+      run_tasks(soft_argmax_backward_kernel<T>(), p, batch);
     });
   }
-  return {need_logits ? grad_logits : nothing(logits), need_map ? grad_map : nothing(logits)};
+  return {grad_logits.value_or(nothing(logits)), grad_map.value_or(nothing(logits))};
 }
 
 }  // namespace

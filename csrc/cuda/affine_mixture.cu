@@ -14,7 +14,6 @@ namespace internet::cuda {
 namespace {
 
 constexpr int most_threads = 256;
-constexpr size_t shared_bytes_of_a_block = 48 * 1024;  // what a kernel gets without asking
 
 template <class S>
 struct alignas(4 * sizeof(S)) AnchorMap {  // so aligned that two loads fetch it
@@ -54,64 +53,8 @@ struct TileMemory {
 };
 static_assert(sizeof(AnchorMap<float>) == 32 && sizeof(AnchorMap<double>) == 64);
 
-// Pixels first .. first + count - 1 of an image; pixel first + t is thread t's.
-struct Tile {
-  int64_t image, index, first;
-  int count;
-};
-
-template <class S>
-INTERNET_HD Tile tile_of_block(const PixelGrid<S>& grid, const TilePlan& plan, int64_t block) {
-  const int64_t tiles = plan.tiles(grid.pixels());
-  Tile tile;
-  tile.image = block / tiles;
-  tile.index = block - tile.image * tiles;
-  tile.first = tile.index * plan.threads;
-  const int64_t left = grid.pixels() - tile.first;
-  tile.count = int(left < plan.threads ? left : plan.threads);
-  return tile;
-}
-
-template <class S>
-struct Position {
-  int64_t row, column;
-  S x, y;
-};
-
-template <class S>
-INTERNET_HD Position<S> position(const PixelGrid<S>& grid, int64_t pixel) {
-  Position<S> z;
-  z.row = pixel / grid.width;
-  z.column = pixel - z.row * grid.width;
-  z.x = S(z.column) * grid.x_step + grid.x_start;
-  z.y = S(z.row) * grid.y_step + grid.y_start;
-  return z;
-}
-
-// Whether each image of (B, C, H, W) lies pixel after pixel, their channels side by side, without gaps.
-INTERNET_HD bool pixel_major(const int64_t* stride, int64_t channels, int64_t width) {
-  return stride[1] == 1 && stride[3] == channels && stride[2] == channels * width;
-}
-
-// In such an image, visit(offset, channel, pixel) for this thread's share of a tile's values: neighbouring
-// threads visit neighbouring offsets.
-template <class Visit>
-INTERNET_HD void each_value(const Tile& tile, int channels, int thread, int threads, Visit visit) {
-  const int pixel_step = threads / channels, channel_step = threads - pixel_step * channels;
-  int pixel = thread / channels, channel = thread - pixel * channels;
-  for (int offset = thread; offset < tile.count * channels; offset += threads) {
-    visit(offset, channel, pixel);
-    pixel += pixel_step;
-    channel += channel_step;
-    if (channel >= channels) {
-      channel -= channels;
-      ++pixel;
-    }
-  }
-}
-
 template <class P>
-INTERNET_HD void load_tile(const P& p, const Tile& tile, const TileMemory<typename P::S>& memory,
+INTERNET_HD void load_tile(const P& p, const PixelTile& tile, const TileMemory<typename P::S>& memory,
                            int thread) {
   for (int k = thread; k < p.anchors; k += p.plan.threads) {
     memory.maps[k].affine = p.affine[tile.image * p.anchors + k];
@@ -144,7 +87,7 @@ INTERNET_HD S largest_of(const S* values, int pitch, int channels) {
 
 // Without a threshold each exponential is needed once, and is not stored.
 template <bool thresholded, class T>
-INTERNET_HD void forward_pixel(const AffineMixtureForward<T>& p, const Tile& tile,
+INTERNET_HD void forward_pixel(const AffineMixtureForward<T>& p, const PixelTile& tile,
                                const TileMemory<opmath<T>>& memory, int thread) {
   using S = opmath<T>;
   const S* logits = memory.values + thread;
@@ -161,7 +104,7 @@ INTERNET_HD void forward_pixel(const AffineMixtureForward<T>& p, const Tile& til
 
 // Replaces the pixel's logits by the weights with which its gradient reaches the anchors.
 template <bool thresholded, class T>
-INTERNET_HD void backward_pixel(const AffineMixtureBackward<T>& p, const Tile& tile,
+INTERNET_HD void backward_pixel(const AffineMixtureBackward<T>& p, const PixelTile& tile,
                                 const TileMemory<opmath<T>>& memory, int thread) {
   using S = opmath<T>;
   S* values = memory.values + thread;
@@ -194,7 +137,7 @@ INTERNET_HD void backward_pixel(const AffineMixtureBackward<T>& p, const Tile& t
 }
 
 template <class T>
-INTERNET_HD void store_gradients(const AffineMixtureBackward<T>& p, const Tile& tile,
+INTERNET_HD void store_gradients(const AffineMixtureBackward<T>& p, const PixelTile& tile,
                                  const TileMemory<opmath<T>>& memory, int thread) {
   const int channels = p.anchors + 1;
   T* out = p.grad_logits.data + tile.image * p.grad_logits.stride[0] + tile.first * channels;
@@ -211,20 +154,14 @@ INTERNET_HD math::Affine<S> lane_sum(const TileMemory<S>& memory, int anchor, in
   math::Affine<S> sum{};
   for (int pixel = lane; pixel < count; pixel += lanes) {
     const Pull<S> pull = memory.pulls[pixel];
-    const S wx = weights[pixel] * pull.gx, wy = weights[pixel] * pull.gy;
-    sum.xx += wx * pull.x;
-    sum.xy += wx * pull.y;
-    sum.yx += wy * pull.x;
-    sum.yy += wy * pull.y;
-    sum.x += wx;
-    sum.y += wy;
+    sum.add_pull(weights[pixel] * pull.gx, weights[pixel] * pull.gy, pull.x, pull.y);
   }
   return sum;
 }
 
 // Each warp has its anchors. All threads of the block are here.
 template <class T>
-__device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T>& p, const Tile& tile,
+__device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T>& p, const PixelTile& tile,
                                          const TileMemory<opmath<T>>& memory) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, warps = blockDim.x / warp_size;
   const int64_t tiles = p.plan.tiles(p.grid.pixels());
@@ -240,7 +177,7 @@ extern __shared__ __align__(4 * sizeof(double)) unsigned char shared_memory[];
 template <bool thresholded, class T>
 __global__ void __launch_bounds__(most_threads) forward_kernel(AffineMixtureForward<T> p) {
   const TileMemory<opmath<T>> memory(shared_memory, p.anchors, p.plan.threads, false);
-  const Tile tile = tile_of_block(p.grid, p.plan, blockIdx.x);
+  const PixelTile tile = pixel_tile_of_block(p.grid, p.plan, blockIdx.x);
   const int thread = threadIdx.x;
   load_tile(p, tile, memory, thread);
   __syncthreads();
@@ -250,7 +187,7 @@ __global__ void __launch_bounds__(most_threads) forward_kernel(AffineMixtureForw
 template <bool thresholded, class T>
 __global__ void __launch_bounds__(most_threads) backward_kernel(AffineMixtureBackward<T> p) {
   const TileMemory<opmath<T>> memory(shared_memory, p.anchors, p.plan.threads, true);
-  const Tile tile = tile_of_block(p.grid, p.plan, blockIdx.x);
+  const PixelTile tile = pixel_tile_of_block(p.grid, p.plan, blockIdx.x);
   const int thread = threadIdx.x;
   load_tile(p, tile, memory, thread);
   __syncthreads();

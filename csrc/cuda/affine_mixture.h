@@ -5,40 +5,11 @@
 #include <cuda_runtime_api.h>
 
 #include "../math/anchor_affine.h"
-#include "../math/bilinear.h"
 #include "../strided.h"
+#include "pixel_tiles.h"
 #include "storage.h"
 
 namespace internet::cuda {
-
-// The pixels of each image and their normalised coordinates. S is float or double.
-template <class S>
-struct PixelGrid {
-  int64_t batch, height, width;
-  S x_start, x_step, y_start, y_step;
-
-  INTERNET_MEMBER int64_t pixels() const { return height * width; }
-};
-
-template <class S>
-PixelGrid<S> pixel_grid(int64_t batch, int64_t height, int64_t width, bool align_corners) {
-  return {.batch = batch,
-          .height = height,
-          .width = width,
-          .x_start = math::normalized_start(S(width), align_corners),
-          .x_step = math::normalized_step(S(width), align_corners),
-          .y_start = math::normalized_start(S(height), align_corners),
-          .y_step = math::normalized_step(S(height), align_corners)};
-}
-
-// A tile's size, and what of it goes through shared memory; a function of shapes and layouts alone.
-struct TilePlan {
-  int threads;
-  bool staged;  // the logits' gradient is written from shared memory, in the order it has in global memory
-  size_t shared_bytes;  // of a block
-
-  INTERNET_MEMBER int64_t tiles(int64_t pixels) const { return (pixels + threads - 1) / threads; }
-};
 
 template <class T>
 struct AffineMixtureForward {

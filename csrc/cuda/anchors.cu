@@ -20,18 +20,36 @@ INTERNET_HD void write(S* out, int64_t i, const double* values) {
   for (int j = 0; j < n; ++j) out[i * n + j] = S(values[j]);
 }
 
+template <class S>
+INTERNET_HD void add(math::Affine<double>& sum, const math::Affine<S>& s) {
+  sum = {sum.xx + s.xx, sum.xy + s.xy, sum.yx + s.yx, sum.yy + s.yy, sum.x + s.x, sum.y + s.y};
+}
+template <class S>
+INTERNET_HD void add(math::KeyPoints<double>& sum, const math::KeyPoints<S>& s) {
+  sum = {{sum.source[0] + s.source[0], sum.source[1] + s.source[1]},
+         {sum.driving[0] + s.driving[0], sum.driving[1] + s.driving[1]}};
+}
+
 // A warp, which is a block, for each anchor.
 template <class S>
 __global__ void gradient_kernel(AnchorGradients<S> p) {
   const int64_t i = blockIdx.x, b = i / p.count, k = i % p.count;
   math::Affine<double> g{};
+  math::KeyPoints<double> direct{};
   for (int64_t part = threadIdx.x; part < p.parts; part += warp_size) {
-    const math::Affine<S> s = p.partials[(b * p.parts + part) * p.count + k];
-    g = {g.xx + s.xx, g.xy + s.xy, g.yx + s.yx, g.yy + s.yy, g.x + s.x, g.y + s.y};
+    const int64_t from = (b * p.parts + part) * p.count + k;
+    add(g, p.partials[from]);
+    if (p.direct != nullptr) add(direct, p.direct[from]);
   }
   g = warp_sum(g);
+  direct = warp_sum(direct);
   if (threadIdx.x != 0) return;
-  const math::Anchor<double> by = math::anchor_affine_vjp(p.anchors.at(b, k), g);
+  math::Anchor<double> by = math::anchor_affine_vjp(p.anchors.at(b, k), g);
+#pragma unroll
+  for (int axis = 0; axis < 2; ++axis) {
+    by.source[axis] += direct.source[axis];
+    by.driving[axis] += direct.driving[axis];
+  }
   write<2>(p.kp_source, i, by.source);
   write<2>(p.kp_driving, i, by.driving);
   write<4>(p.jac_source, i, by.source_jacobian);

@@ -15,12 +15,14 @@ struct AnchorAffines {
 };
 
 // Gradients of the four tensors, contiguous, from those of the affine maps, of which `partials` holds
-// summands: added up in one fixed order. No Jacobians: their gradients are null.
+// summands: added up in one fixed order. No Jacobians: their gradients are null. `direct` holds summands of
+// what reaches the key points past the maps; null: nothing does.
 template <class S>
 struct AnchorGradients {
   AnchorViews<S> anchors;
   int64_t batch, count, parts;
-  const math::Affine<S>* partials;  // (batch, parts, count)
+  const math::Affine<S>* partials;   // (batch, parts, count)
+  const math::KeyPoints<S>* direct;  // (batch, parts, count)
   S *kp_source, *kp_driving, *jac_source, *jac_driving;
 };
 

@@ -39,4 +39,11 @@ T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());
 }
 
+// Fills a dense tensor.
+inline void fill_zero(const Tensor& tensor, cudaStream_t stream) {
+  if (tensor.numel() == 0) return;
+  const size_t bytes = tensor.numel() * tensor.element_size();
+  check(cudaMemsetAsync(tensor.data_ptr(), 0, bytes, stream));
+}
+
 }  // namespace internet::cuda

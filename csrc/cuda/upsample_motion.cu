@@ -1,7 +1,7 @@
 // A thread for each coarse pixel, in both directions. Forward it reads 3 x 3 coarse pixels and writes 2 x 2
 // fine ones, whose rows of two are one store each; backward it gathers the 4 x 4 fine pixels that weigh it.
-#include "../math/upsample_motion.h"
 #include "launch.h"
+#include "maps.h"
 #include "storage.h"
 #include "upsample_motion.h"
 
@@ -15,34 +15,6 @@ struct Pixel {
 INTERNET_HD Pixel pixel_of(int64_t index, int64_t height, int64_t width) {
   const int64_t line = index / width, image = line / height;
   return {image, line - image * height, index - line * width};
-}
-
-// One channel of one image.
-template <class T>
-struct Map {
-  const T* data;
-  int64_t row_stride, column_stride;
-
-  INTERNET_MEMBER T at(int64_t row, int64_t column) const {
-    return data[row * row_stride + column * column_stride];
-  }
-};
-
-template <class T>
-INTERNET_HD Map<T> flow_map(const Strided<const T, 4>& flow, int64_t image, int coordinate) {
-  return {flow.data + image * flow.stride[0] + coordinate * flow.stride[3], flow.stride[1], flow.stride[2]};
-}
-template <class T>
-INTERNET_HD Map<T> confidence_map(const Strided<const T, 4>& confidence, int64_t image) {
-  return {confidence.data + image * confidence.stride[0], confidence.stride[2], confidence.stride[3]};
-}
-
-// Along one axis: the pixel before, the pixel itself and the one after, the border repeated.
-struct Neighbours {
-  int64_t before, here, after;
-};
-INTERNET_HD Neighbours neighbours(int64_t here, int64_t size) {
-  return {here > 0 ? here - 1 : 0, here, here + 1 < size ? here + 1 : here};
 }
 
 // Two fine values from three coarse ones.

@@ -17,12 +17,28 @@ struct Affine {
   S x, y;            // o
 
   INTERNET_MEMBER RowMotion<S> row(S at_y) const { return {xx, xy * at_y + x, yx, yy * at_y + y}; }
+
+  // Of a gradient by a map: adds what reaches it from one point z, where T(z) has the gradient g.
+  INTERNET_MEMBER void add_pull(S gx, S gy, S z_x, S z_y) {
+    xx += gx * z_x;
+    xy += gx * z_y;
+    yx += gy * z_x;
+    yy += gy * z_y;
+    x += gx;
+    y += gy;
+  }
 };
 
 // One anchor's parameters, x first, matrices row by row; no Jacobians (both null) are identities.
 template <class S>
 struct Anchor {
   S source[2], driving[2], source_jacobian[4], driving_jacobian[4];
+};
+
+// An anchor's two key points, or the gradient by them.
+template <class S>
+struct KeyPoints {
+  S source[2], driving[2];
 };
 
 // A determinant closer to zero than this is replaced by it, its sign kept: a collapsed anchor then moves far,

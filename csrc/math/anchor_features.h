@@ -22,11 +22,29 @@ INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_
   return exp_of_nonpositive(V(-d * d * per_twice_variance));
 }
 
-// An anchor's two key points, or the gradient by them.
+// Both factors at once, for who has the time to take an exponential for each pixel.
 template <class S>
-struct KeyPoints {
-  S source[2], driving[2];
-};
+INTERNET_HD S gaussian(S x, S y, const S* key_point, S per_twice_variance) {
+  const S dx = x - key_point[0], dy = y - key_point[1];
+  return exp_of_nonpositive(-(dx * dx + dy * dy) * per_twice_variance);
+}
+template <class S>
+INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S>& p, S per_twice_variance) {
+  return gaussian(x, y, p.driving, per_twice_variance) - gaussian(x, y, p.source, per_twice_variance);
+}
+// Adds what reaches the key points from g, the gradient by that difference. The derivative of a Gaussian by
+// its key point p is itself times (z - p)/v.
+template <class S>
+INTERNET_HD void add_heat_pull(KeyPoints<S>& sum, S g, S x, S y, const KeyPoints<S>& p,
+                               S per_twice_variance) {
+  const S scale = g * 2 * per_twice_variance;
+  const S driving = scale * gaussian(x, y, p.driving, per_twice_variance);
+  const S source = -scale * gaussian(x, y, p.source, per_twice_variance);
+  sum.driving[0] += driving * (x - p.driving[0]);
+  sum.driving[1] += driving * (y - p.driving[1]);
+  sum.source[0] += source * (x - p.source[0]);
+  sum.source[1] += source * (y - p.source[1]);
+}
 
 // One axis: output pixel j sits at z = start + step j, and z is the source's pixel t = scale z + offset.
 template <class S>

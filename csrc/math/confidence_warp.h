@@ -25,6 +25,20 @@ INTERNET_HD Corners<V> corner_weights(const Axis<V>& x, const Axis<V>& y) {
           y.high_weight * x.high_weight};
 }
 
+template <class V>
+INTERNET_HD V weighted_sum(const Corners<V>& weights, const Corners<V>& values) {
+  return weights.nw * values.nw + weights.ne * values.ne + weights.sw * values.sw + weights.se * values.se;
+}
+
+// dots += gradient * values: a channel's part of d_k.
+template <class V>
+INTERNET_HD void add_scaled(Corners<V>& dots, V gradient, const Corners<V>& values) {
+  dots.nw += gradient * values.nw;
+  dots.ne += gradient * values.ne;
+  dots.sw += gradient * values.sw;
+  dots.se += gradient * values.se;
+}
+
 // Whether the sample reads anything: where it does not, the output is 0 whatever the pixels hold, and its
 // kernels must not multiply them, which could be infinite.
 template <class V>

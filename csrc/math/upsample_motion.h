@@ -58,4 +58,14 @@ INTERNET_HD S upsample_weight(int64_t ratio, int64_t size, int64_t p, int64_t fi
   return weight;
 }
 
+// The same, phase by phase: what coarse pixel p of `size` weighs in the fine pixels (p-1) r + s, p r + s and
+// (p+1) r + s, where `taps` are phase s's.
+template <class S>
+INTERNET_HD UpsampleTaps<S> fold_taps(UpsampleTaps<S> taps, int64_t p, int64_t size) {
+  UpsampleTaps<S> fold{0, taps.here, 0};
+  (p > 0 ? fold.before : fold.here) += p > 0 ? taps.after : taps.before;
+  (p + 1 < size ? fold.after : fold.here) += p + 1 < size ? taps.before : taps.after;
+  return fold;
+}
+
 }  // namespace internet::math

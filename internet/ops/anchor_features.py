@@ -89,7 +89,12 @@ class _AnchorFeatures(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
         gradients = backward_operator(ctx, "anchor_features")(
-            grad_output, *inputs, *ctx.options, needed[0], any(needed[1:])
+            grad_output,
+            *inputs,
+            *ctx.options,
+            needed[0],
+            any(needed[1:]),
+            torch.are_deterministic_algorithms_enabled(),
         )
         tied = first_order("anchor_features", gradients, needed, (grad_output, *inputs))
         return (*tied, None, None, None)
@@ -115,6 +120,7 @@ def _fake_backward(
     grid_align_corners: bool,
     need_source: bool,
     need_anchors: bool,
+    deterministic: bool,
 ) -> tuple[Tensor, ...]:
     anchors = (kp_source, kp_driving, jac_source, jac_driving)
     return (

@@ -6,15 +6,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    like_or_empty,
-    register_fake,
-)
+from internet.ops._autograd import backward_operator, dense_like, empty, first_order, forward_operator, register_fake
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -97,6 +89,14 @@ def _fake(logits: Tensor, jacobian_map: Tensor | None, *_: Any) -> tuple[Tensor,
     return kp, jac, torch.empty_like(kp)
 
 
+def _maps_like(maps: Tensor) -> Tensor:
+    """Fake gradient of Jacobian maps: in their order where their planes lie as a channels_last image's channels."""
+    pixels = maps.permute(0, 3, 4, 1, 2)
+    if pixels.is_contiguous() and not maps.is_contiguous():
+        return torch.empty_like(pixels).permute(0, 3, 4, 1, 2)
+    return torch.empty_like(maps, memory_format=torch.contiguous_format)
+
+
 @register_fake("soft_argmax_backward")
 def _fake_backward(
     grad_kp: Tensor | None,
@@ -113,5 +113,5 @@ def _fake_backward(
 ) -> tuple[Tensor, Tensor]:
     return (
         dense_like(logits) if need_logits else empty(logits),
-        empty(logits) if jacobian_map is None else like_or_empty(jacobian_map, need_map),
+        empty(logits) if jacobian_map is None or not need_map else _maps_like(jacobian_map),
     )

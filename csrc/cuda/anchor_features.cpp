@@ -1,0 +1,171 @@
+#include "anchor_features.h"
+
+#include <limits>
+
+#include "../anchors.h"
+#include "anchors.h"
+#include "glue.h"
+#include "scattered_gradient.h"
+
+namespace internet::cuda {
+namespace {
+
+struct Options {
+  double variance;
+  bool align_corners, grid_align_corners;
+};
+
+void check_arguments(const Tensor& source, const Anchors& anchors) {
+  STD_TORCH_CHECK(source.dim() == 4, "source: expected (B, C, H, W)");
+  anchors.check(source);
+  STD_TORCH_CHECK((anchors.count() + 1) * (1 + source.size(1)) <= std::numeric_limits<int>::max(),
+                  "anchor_features on CUDA: more than 2^31 channels");
+}
+
+std::array<int64_t, 4> output_size(const Tensor& source, const Anchors& anchors) {
+  return {source.size(0), (anchors.count() + 1) * (1 + source.size(1)), source.size(2), source.size(3)};
+}
+
+math::PixelAxis<double> pixel_axis(int64_t size, const Options& options) {
+  return {double(size), options.align_corners, options.grid_align_corners};
+}
+
+template <class S>
+PixelGrid<S> grid_of(const Tensor& source, const Options& options) {
+  return pixel_grid<S>(source.size(0), source.size(2), source.size(3), options.grid_align_corners);
+}
+
+// (B, K+1), made on the device; the background comes first.
+template <class S>
+Tensor motions_of(const Tensor& source, const Anchors& anchors, const Options& options, cudaStream_t stream) {
+  constexpr int64_t values = sizeof(AnchorMotion<S>) / sizeof(S);
+  Tensor motions = empty<3>({anchors.batch(), anchors.count() + 1, values}, anchors.kp_source.scalar_type(),
+                            anchors.kp_source);
+  check(anchor_motions<S>({.anchors = anchors.views<S>(),
+                           .batch = anchors.batch(),
+                           .count = anchors.count(),
+                           .x = pixel_axis(source.size(3), options),
+                           .y = pixel_axis(source.size(2), options),
+                           .motions = data<AnchorMotion<S>>(motions)},
+                          stream));
+  return motions;
+}
+
+Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
+               OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners) {
+  const Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
+  const Options options{variance, align_corners, grid_align_corners};
+  check_arguments(source, anchors);
+  const Device device(source);
+  Tensor output = empty_image(output_size(source, anchors), source.scalar_type(), source);
+  with_storage_type(source.scalar_type(), [&](auto storage) {
+    using T = decltype(storage);
+    using S = opmath<T>;
+    const int count = int(anchors.count()) + 1, channels = int(source.size(1));
+    const Tensor motions = motions_of<S>(source, anchors, options, device.stream());
+    const auto out = strided<T, 4>(output);
+    const AnchorFeaturesForward<T> p{.grid = grid_of<S>(source, options),
+                                     .plan = plan_forward(count, channels, source.size(3), out),
+                                     .source = strided<const T, 4>(source),
+                                     .motions = data<const AnchorMotion<S>>(motions),
+                                     .output = out,
+                                     .channels = channels,
+                                     .anchors = count,
+                                     .per_twice_variance = S(0.5 / variance)};
+    check(anchor_features_forward(p, device.stream()));
+  });
+  return output;
+}
+
+// What the tiles of the backward pass leave for each anchor.
+template <class S>
+struct Partials {
+  Tensor by_motion, by_heat;
+
+  Partials(const Anchors& anchors, int64_t tiles, bool wanted)
+      : by_motion(partials(anchors, tiles, wanted, sizeof(math::Affine<S>))),
+        by_heat(partials(anchors, tiles, wanted, sizeof(math::KeyPoints<S>))) {}
+
+ private:
+  static Tensor partials(const Anchors& anchors, int64_t tiles, bool wanted, size_t bytes) {
+    const int64_t batch = wanted ? anchors.batch() : 0, values = bytes / sizeof(S);
+    const Tensor& like = anchors.kp_source;
+    return empty<4>({batch, tiles, anchors.count(), values}, like.scalar_type(), like);
+  }
+};
+
+template <class S>
+std::array<Tensor, 4> gradients(const Anchors& anchors, const Partials<S>& partials, int64_t tiles,
+                                cudaStream_t stream) {
+  std::array<Tensor, 4> out = anchors.empty_gradients();
+  check(anchor_gradients<S>({.anchors = anchors.views<S>(),
+                             .batch = anchors.batch(),
+                             .count = anchors.count(),
+                             .parts = tiles,
+                             .partials = data<const math::Affine<S>>(partials.by_motion),
+                             .direct = data<const math::KeyPoints<S>>(partials.by_heat),
+                             .kp_source = data<S>(out[0]),
+                             .kp_driving = data<S>(out[1]),
+                             .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
+                             .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr},
+                            stream));
+  return out;
+}
+
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
+                   OptionalTensor jac_source, OptionalTensor jac_driving, double variance, bool align_corners,
+                   bool grid_align_corners, bool need_source, bool need_anchors, bool deterministic) {
+  const Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
+  const Options options{variance, align_corners, grid_align_corners};
+  check_arguments(source, anchors);
+  const auto [b, c, h, w] = output_size(source, anchors);
+  check_shape("grad_output", grad_output, {b, c, h, w});
+  STD_TORCH_CHECK(grad_output.scalar_type() == source.scalar_type(), "grad_output: unexpected dtype");
+  STD_TORCH_CHECK(grad_output.device() == source.device(), "grad_output: unexpected device");
+  const Device device(source);
+  ScatteredGradient grad_source(source, need_source, deterministic, device.stream());
+  if (grad_source.deterministic()) {  // a sample gives no more than its gradient
+    Magnitudes largest(source, device.stream());
+    largest.measure(0, grad_output);
+    grad_source.bound_by(largest, 1, false, false, (anchors.count() + 1) * h * w);
+  }
+  std::array<Tensor, 4> grad_anchors = anchors.no_gradients();
+  with_storage_type(source.scalar_type(), [&](auto storage) {
+    using T = decltype(storage);
+    using S = opmath<T>;
+    const int count = int(anchors.count()) + 1, channels = int(source.size(1));
+    const auto grad = strided<const T, 4>(grad_output);
+    const AnchorPlan plan = plan_backward(count, channels, w, grad);
+    const int64_t tiles = plan.tile.tiles(h * w);
+    const Tensor motions = motions_of<S>(source, anchors, options, device.stream());
+    const Partials<S> partials(anchors, tiles, need_anchors);
+    AnchorFeaturesBackward<T> p{
+        .grid = grid_of<S>(source, options),
+        .plan = plan,
+        .grad_output = grad,
+        .source = strided<const T, 4>(source),
+        .motions = data<const AnchorMotion<S>>(motions),
+        .sums = grad_source.sums(),
+        .by_motion = need_anchors ? data<math::Affine<S>>(partials.by_motion) : nullptr,
+        .by_heat = need_anchors ? data<math::KeyPoints<S>>(partials.by_heat) : nullptr,
+        .channels = channels,
+        .anchors = count,
+        .per_twice_variance = S(0.5 / variance),
+        .x_scale = S(pixel_axis(w, options).scale),
+        .y_scale = S(pixel_axis(h, options).scale)};
+    check(anchor_features_backward(p, device.stream()));
+    if (need_anchors) grad_anchors = gradients<S>(anchors, partials, tiles, device.stream());
+  });
+  return {grad_source.finish(), grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(internet, CUDA, m) {
+  m.impl("anchor_features", TORCH_BOX(&forward));
+  m.impl("anchor_features_backward", TORCH_BOX(&backward));
+}
+
+}  // namespace internet::cuda

@@ -1,0 +1,116 @@
+// Warping, forward. A sample's place and weights are computed once and serve all channels; every value of
+// the output is written once, every value of the features comes from DRAM once.
+//
+// With the channels of a pixel side by side (channels_last), each thread first sets up the sample of one
+// pixel of the block's tile, in shared memory; then as many lanes as a pixel has vectors, at most a warp, do
+// pixel after pixel, 16 bytes a lane. Otherwise a thread does a pixel, and walks over the planes.
+#include "confidence_warp.h"
+#include "lanes.h"
+#include "launch.h"
+#include "sampled_motion.h"
+#include "tiles.h"
+#include "vectors.h"
+
+namespace internet::cuda {
+namespace {
+
+constexpr int threads = 128;
+using PixelTiles = Tiles<16, 8>;  // channels_last: two rows of one tile meet in L1
+using PlaneTiles = Tiles<32, 4>;  // planes: a warp reads and writes 32 pixels of a row
+static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
+
+constexpr int64_t layer_channels = 32;  // of planes: enough to be worth setting up the samples
+constexpr int planes_at_once = 4;       // so many times four loads are in flight
+
+template <class Tiles, class T>
+INTERNET_HD Tiles tiles_of(const ConfidenceWarp<T>& p, int64_t layers) {
+  return {p.motion.batch, layers, p.motion.height, p.motion.width};
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) pixels_kernel(ConfidenceWarp<T> p) {
+  using S = opmath<T>;
+  constexpr int N = warp_vector<T>;
+  __shared__ BilinearSample<S> samples[threads];
+  const auto tiles = tiles_of<PixelTiles>(p, 1);
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  if (own.inside) {
+    samples[threadIdx.x] = sample_of(p.motion, motion_at(p.motion, tile.image, own.row, own.column));
+  }
+  __syncthreads();
+  const int lanes = lanes_for(p.channels / N), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
+  const T* features = p.features.data + tile.image * p.features.stride[0];
+  T* output = p.output.data + tile.image * p.output.stride[0];
+  for (int i = group; i < threads; i += threads / lanes) {
+    const TilePixel pixel = tile_pixel(tiles, tile, i);
+    if (!pixel.inside) continue;
+    const BilinearSample<S> s = samples[i];
+    const auto at = footprint(s, p.features.stride).corners();
+    T* out = output + pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3];
+    for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
+      Values<S, N> sum{};
+      if (s.reads) {
+        const auto nw = load<N>(features + at.nw + c), ne = load<N>(features + at.ne + c);
+        const auto sw = load<N>(features + at.sw + c), se = load<N>(features + at.se + c);
+        sum.add(s.weights.nw, nw);
+        sum.add(s.weights.ne, ne);
+        sum.add(s.weights.sw, sw);
+        sum.add(s.weights.se, se);
+      }
+      store<N>(out + c, sum);
+    }
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
+  using S = opmath<T>;
+  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, layer_channels));
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  if (!pixel.inside) return;
+  const BilinearSample<S> s = sample_of(p.motion, motion_at(p.motion, tile.image, pixel.row, pixel.column));
+  const auto at = footprint(s, p.features.stride).corners();
+  const int64_t first = tile.layer * layer_channels, left = p.channels - first;
+  const int count = int(left < layer_channels ? left : layer_channels);
+  const int64_t stride = p.features.stride[1], out_stride = p.output.stride[1];
+  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
+  T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
+           pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3];
+  // What a sample that reads nothing loads is not used.
+  auto next = [&](auto at_once) {
+    constexpr int planes = decltype(at_once)::value;
+    math::Corners<S> value[planes];
+#pragma unroll
+    for (int k = 0; k < planes; ++k, plane += stride) {
+      value[k] = {load(plane + at.nw), load(plane + at.ne), load(plane + at.sw), load(plane + at.se)};
+    }
+#pragma unroll
+    for (int k = 0; k < planes; ++k, out += out_stride) {
+      *out = narrow<T>(s.reads ? math::weighted_sum(s.weights, value[k]) : S(0));
+    }
+  };
+  int c = 0;
+  for (; c + planes_at_once <= count; c += planes_at_once) next(Constant<planes_at_once>());
+  for (; c < count; ++c) next(Constant<1>());
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t confidence_warp(const ConfidenceWarp<T>& p, bool vectors, cudaStream_t stream) {
+  if (vectors) {
+    return launch(pixels_kernel<T>, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
+  }
+  const int64_t layers = ceiling(p.channels, layer_channels);
+  return launch(planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+}
+
+#define INSTANTIATE(T) template cudaError_t confidence_warp(const ConfidenceWarp<T>&, bool, cudaStream_t);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace internet::cuda
