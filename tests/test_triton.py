@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def test_the_folder_is_not_a_package_of_its_own() -> None:
 def test_without_triton(tmp_path: Path) -> None:
     """Everything but the backend works, and `info` says why that does not."""
     (tmp_path / "triton.py").write_text("raise ModuleNotFoundError('No module named triton', name='triton')")
-    path = str(tmp_path)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     said = run("internet", "info", PYTHONPATH=path)
     if MISSING != "internet.kernels":
         assert "not available: the Python package 'triton' is not installed" in said
