@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,21 @@ import torch
 from benchmarks import eager, machine, memory, table, timing
 from benchmarks import workloads as work
 from benchmarks.case import Case, Function
-from benchmarks.workloads import Workload
+from benchmarks.contest import Row, compiled, is_fused
 from internet import ops
 
 QUICK_COMPILES = 45.0
 """Seconds. torch's cache keeps what it compiled: where this is too short, the next run goes on from there."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """An operator's workload, and the eager formulation it is compared with."""
-
-    workload: Workload
-    baseline: Function
-    note: str = ""
-
-
-def _row(workload: Workload) -> Row:
-    return Row(workload, getattr(eager, workload.operator))
-
-
 def quick_rows(shrink: int = 1) -> list[Row]:
     """The five operators a training step spends its time in; what compiles in the least time comes first."""
     return [
-        _row(work.upsample_motion(4, 128 // shrink)),
-        _row(work.affine_mixture(4, 128 // shrink)),
-        _row(work.confidence_warp(1, 128 // shrink)),
-        _row(work.masked_backwarp_loss(4, 512 // shrink)),
-        _row(work.pyramid_warp(1, 128 // shrink)),
+        Row.of(work.upsample_motion(4, 128 // shrink)),
+        Row.of(work.affine_mixture(4, 128 // shrink)),
+        Row.of(work.confidence_warp(1, 128 // shrink)),
+        Row.of(work.masked_backwarp_loss(4, 512 // shrink)),
+        Row.of(work.pyramid_warp(1, 128 // shrink)),
     ]
 
 
@@ -55,22 +41,22 @@ def all_rows(shrink: int = 1) -> list[Row]:
     mixture = work.affine_mixture(4, 128 // shrink)
     last = {"layout": "channels_last"}
     return [
-        _row(mixture),
+        Row.of(mixture),
         Row(mixture, eager.affine_mixture_one_matmul, "against one matmul"),
-        _row(work.affine_mixture(4, 128 // shrink, **last)),
-        _row(work.upsample_motion(4, 128 // shrink)),
-        _row(work.confidence_warp(1, 128 // shrink, 4)),
-        _row(work.confidence_warp(1, 128 // shrink, 4, **last)),
-        _row(work.pyramid_warp(1, 128 // shrink)),
-        _row(work.pyramid_warp(1, 128 // shrink, **last)),
-        _row(work.masked_backwarp_loss(4, 512 // shrink)),
-        _row(work.masked_backwarp_loss(4, 512 // shrink, **last)),
-        _row(work.anchor_features(4, 128 // shrink)),
-        _row(work.soft_argmax(4, 128 // shrink)),
-        _row(work.flow_confidence(4, 512 // shrink)),
-        _row(work.affine_mixture(1, 64 // shrink)),
-        _row(work.confidence_warp(1, 64 // shrink)),
-        _row(work.masked_backwarp_loss(1, 64 // shrink)),
+        Row.of(work.affine_mixture(4, 128 // shrink, **last)),
+        Row.of(work.upsample_motion(4, 128 // shrink)),
+        Row.of(work.confidence_warp(1, 128 // shrink, 4)),
+        Row.of(work.confidence_warp(1, 128 // shrink, 4, **last)),
+        Row.of(work.pyramid_warp(1, 128 // shrink)),
+        Row.of(work.pyramid_warp(1, 128 // shrink, **last)),
+        Row.of(work.masked_backwarp_loss(4, 512 // shrink)),
+        Row.of(work.masked_backwarp_loss(4, 512 // shrink, **last)),
+        Row.of(work.anchor_features(4, 128 // shrink)),
+        Row.of(work.soft_argmax(4, 128 // shrink)),
+        Row.of(work.flow_confidence(4, 512 // shrink)),
+        Row.of(work.affine_mixture(1, 64 // shrink)),
+        Row.of(work.confidence_warp(1, 64 // shrink)),
+        Row.of(work.masked_backwarp_loss(1, 64 // shrink)),
     ]
 
 
@@ -118,7 +104,7 @@ def _measure(row: Row, device: torch.device, compile_until: float, seconds: floa
     print(f"{torch.get_num_threads()} threads: {workload} {row.note}", file=sys.stderr)
     case = workload.case(device, fused)
     contestants = {"fused": fused, "eager": row.baseline}
-    if time.perf_counter() < compile_until and (function := _compiled(row.baseline, case)):
+    if time.perf_counter() < compile_until and (function := compiled(row.baseline, case)):
         contestants["compile"] = function
     passes = {name: _measure_pass(name, case, contestants, device, seconds) for name in case.passes(fused)}
     return {
@@ -130,25 +116,6 @@ def _measure(row: Row, device: torch.device, compile_until: float, seconds: floa
         "fused": is_fused(workload.operator, device),
         "passes": passes,
     }
-
-
-def is_fused(operator: str, device: torch.device) -> bool:
-    """Whether the device's own kernels serve the operator, or the reference in their place."""
-    status = ops.backends()[device.type]
-    return status.ready and operator not in status.fallbacks
-
-
-def _compiled(function: Function, case: Case) -> Function | None:
-    """For the case's shapes alone, which is the best torch.compile can do; None, said aloud, where it cannot."""
-    torch._dynamo.reset()
-    compiled: Function = torch.compile(function, dynamic=False)
-    try:
-        for run in case.passes(compiled).values():
-            run()
-    except Exception as error:  # any of a compiler's: the other columns are still worth having
-        print(f"  torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
-        return None
-    return compiled
 
 
 def _measure_pass(
@@ -181,6 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(args: argparse.Namespace) -> str:
+    """What repeats the measurement; where its results were written is nobody else's concern."""
+    flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
+    threads = ["--threads", *map(str, args.threads)] if args.threads else []
+    return " ".join(["python -m benchmarks.compare", *flags, *threads])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     args = _parser().parse_args(argv)
@@ -189,12 +163,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds = 1.0 if args.quick else 2.0
     compile_within = 0.0 if args.no_compile else QUICK_COMPILES if args.quick else math.inf
     report = compare(rows, torch.device(args.device), threads, compile_within=compile_within, seconds=seconds)
-    report["command"] = " ".join(["python -m benchmarks.compare", *(sys.argv[1:] if argv is None else argv)])
+    report["command"] = _command(args)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(text := table.render(report))
     if args.update_readme:
-        table.update(args.update_readme, text)
+        table.update(args.update_readme, table.CPU, text)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Random inputs of the operators, and the walk over tensors in nested arguments and results."""
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from internet.ops.reference import identity_grid, motion_dtype
 
 ANCHORS = 10
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+MOTIONS = ("smooth", "identity", "constant", "one pixel", "random", "outside")
+"""Where a field looks: as a network's does; straight ahead; all by one step; all at one place; anywhere; outside."""
 
 Inputs = dict[str, Any]
 
@@ -37,38 +41,62 @@ class Maker:
     dtype: torch.dtype
     layout: str
     device: torch.device
-    generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+    motion: str = "smooth"
+
+    @functools.cached_property
+    def generator(self) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(0)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator, device=self.device)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator, device=self.device)
+
+    def _still(self, size: int) -> Tensor:
+        return identity_grid(size, size, align_corners=False, like=torch.empty(0, device=self.device))
 
     def data(self, *shape: int) -> Tensor:
-        values = torch.randn(*shape, generator=self.generator)
-        return values.to(self.device, self.dtype).contiguous(memory_format=LAYOUTS[self.layout])
+        return self._normal(*shape).to(self.dtype).contiguous(memory_format=LAYOUTS[self.layout])
 
     def coordinates(self, values: Tensor) -> Tensor:
-        return values.to(self.device, motion_dtype(self.dtype)).contiguous()
+        return values.to(motion_dtype(self.dtype)).contiguous()
 
     def confidence(self, batch: int, size: int) -> Tensor:
-        return self.coordinates(torch.rand(batch, 1, size, size, generator=self.generator))
+        return self.coordinates(self._uniform(batch, 1, size, size))
 
     def _smooth(self, batch: int, size: int) -> Tensor:
         """(B, 2, size, size), of unit variance at a few knots."""
-        knots = torch.randn(batch, 2, 5, 5, generator=self.generator)
+        knots = self._normal(batch, 2, 5, 5)
         return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
 
+    def _field(self, batch: int, size: int, amplitude: float) -> Tensor:
+        """(B, size, size, 2); what is smooth moves by about `amplitude`."""
+        still = self._still(size).expand(batch, -1, -1, -1)
+        if self.motion == "smooth":
+            return still + amplitude * self._smooth(batch, size).permute(0, 2, 3, 1)
+        if self.motion == "random":
+            return 2 * self._uniform(*still.shape) - 1
+        if self.motion == "one pixel":
+            return torch.full_like(still, 0.3)
+        return still + {"identity": 0.0, "constant": 0.0613, "outside": 3.0}[self.motion]
+
     def motion_field(self, batch: int, size: int) -> Tensor:
-        still = identity_grid(size, size, align_corners=False, like=torch.empty(0))
-        return self.coordinates(still + 0.1 * self._smooth(batch, size).permute(0, 2, 3, 1))
+        return self.coordinates(self._field(batch, size, 0.1))
 
     def optical_flow(self, batch: int, size: int) -> Tensor:
-        return self.coordinates(4.0 * self._smooth(batch, size))
+        """In pixels; what is smooth moves by about four."""
+        pixel = 2 / size
+        return self.coordinates(((self._field(batch, size, 4 * pixel) - self._still(size)) / pixel).permute(0, 3, 1, 2))
 
     def anchors(self, batch: int) -> Inputs:
         """Anchors all over the frame; Jacobians near the identity, as they are at the start of training."""
 
         def jacobian() -> Tensor:
-            return torch.eye(2) + 0.1 * torch.randn(batch, ANCHORS, 2, 2, generator=self.generator)
+            return torch.eye(2, device=self.device) + 0.1 * self._normal(batch, ANCHORS, 2, 2)
 
         def points() -> Tensor:
-            return 1.6 * torch.rand(batch, ANCHORS, 2, generator=self.generator) - 0.8
+            return 1.6 * self._uniform(batch, ANCHORS, 2) - 0.8
 
         made = {"kp_source": points(), "kp_driving": points(), "jac_source": jacobian(), "jac_driving": jacobian()}
         return {name: self.coordinates(values) for name, values in made.items()}

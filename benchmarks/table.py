@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-START = "<!-- benchmark table: start -->"
-END = "<!-- benchmark table: end -->"
+CPU, GPU = "benchmark table", "gpu table"
+"""What stands between the markers `<!-- ...: start -->` and `<!-- ...: end -->` of a page."""
 
 HEADER = (
-    "| operator | shape, layout | pass | fused | over eager | over torch.compile | over memcpy "
+    "| operator | shape, layout | pass | fused | over eager | over torch.compile | over memcpy, over memory "
     "| extra memory: fused, eager |\n"
     "|---|---|---|--:|--:|--:|--:|--:|"
 )
 LEGEND = (
     "Eager is what the field writes (`benchmarks/eager.py`), torch.compile is that, compiled. All run in turn in one\n"
     "process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator is. *Over\n"
-    "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must. *Extra\n"
-    "memory*: at the peak, beyond inputs, outputs and gradients. –: not measured."
+    "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must, which may\n"
+    "stay in a cache; *over memory*: than these bytes take at the speed of a copy too large for any. *Extra memory*:\n"
+    "at the peak, beyond inputs, outputs and gradients. –: not measured."
 )
 
 
@@ -34,7 +35,7 @@ def render(report: Mapping[str, Any]) -> str:
     for run in report["runs"]:
         copied = f"a large copy moves {run['copy_bandwidth'] / 1e9:.0f} GB/s"
         lines += ["", f"**{_threads(run['threads'])}** ({copied}):", "", HEADER]
-        lines += [line for row in run["rows"] for line in _lines(row)]
+        lines += [line for row in run["rows"] for line in _lines(row, run["copy_bandwidth"])]
     lines += ["", f"Written by `{report['command']}`."]
     return "\n".join(lines)
 
@@ -43,14 +44,15 @@ def _threads(count: int) -> str:
     return f"{count} thread" if count == 1 else f"{count} threads"
 
 
-def _lines(row: Mapping[str, Any]) -> list[str]:
+def _lines(row: Mapping[str, Any], bandwidth: float) -> list[str]:
     name = f"`{row['operator']}`" + (f" {row['note']}" if row["note"] else "")
     name += "" if row["fused"] else " (fallback)"
     what = f"{row['shape']}, {row['layout']}" + ("" if row["dtype"] == "float32" else f", {row['dtype']}")
     return [
         f"| {name} | {what} | {passed} | {_time(result['seconds']['fused'])} "
         f"| {_times(result['over'].get('eager'))} | {_times(result['over'].get('compile'))} "
-        f"| {_times(1 / result['over']['copy'])} | {_memory(result['extra_memory'])} |"
+        f"| {_times(1 / result['over']['copy'])}, {_times(result['seconds']['fused'] * bandwidth / result['bytes'])} "
+        f"| {_memory(result['extra_memory'])} |"
         for passed, result in row["passes"].items()
     ]
 
@@ -70,17 +72,18 @@ def _memory(extra: Mapping[str, int | None]) -> str:
     return ", ".join("–" if count is None else f"{count / 2**20:.1f} MiB" for count in extra.values())
 
 
-def update(readme: Path, table: str) -> None:
-    """Replace what stands between the two markers.
+def update(page: Path, name: str, table: str) -> None:
+    """Replace what stands between the two markers of `name`.
 
     Raises:
         ValueError: the file does not hold each marker once, in order; it is left as it is.
     """
-    text = readme.read_text(encoding="utf-8")
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{readme}: expected one line {START} and after it one line {END}")
-    before, after = text[: text.index(START)], text[text.index(END) :]
-    readme.write_text(f"{before}{START}\n\n{table}\n\n{after}", encoding="utf-8")
+    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+    text = page.read_text(encoding="utf-8")
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise ValueError(f"{page}: expected one line {start} and after it one line {end}")
+    before, after = text[: text.index(start)], text[text.index(end) :]
+    page.write_text(f"{before}{start}\n\n{table}\n\n{after}", encoding="utf-8")
 
 
 def cells(table: str) -> Sequence[Sequence[str]]:

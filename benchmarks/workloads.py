@@ -32,6 +32,8 @@ class Workload:
     """The inputs whose gradients training asks for."""
     layout: str = "contiguous"
     dtype: torch.dtype = torch.float32
+    motion: str = "smooth"
+    """One of `benchmarks.inputs.MOTIONS`."""
 
     def __str__(self) -> str:
         shape = self.shape.replace(" ", ",").replace("²", "")
@@ -39,7 +41,7 @@ class Workload:
 
     def case(self, device: torch.device, function: Function) -> "Case":
         """The tensors, with outputs as `function` shapes them."""
-        return Case(self.make(Maker(self.dtype, self.layout, device)), self.trained, function)
+        return Case(self.make(Maker(self.dtype, self.layout, device, self.motion)), self.trained, function)
 
 
 def affine_mixture(batch: int, size: int, **options: Any) -> Workload:

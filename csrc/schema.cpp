@@ -54,6 +54,12 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool need_motion, bool deterministic) "
       "-> (Tensor output, Tensor target, Tensor flow, Tensor confidence)");
 
+  // The loss, mean or sum, and its gradients for a unit gradient of the loss. A device may lack it.
+  m.def(
+      "masked_backwarp_loss_with_gradients(Tensor output, Tensor target, Tensor flow, Tensor? confidence, "
+      "str norm, str reduction, str padding_mode, bool need_output, bool need_target, bool need_flow, "
+      "bool need_confidence) -> (Tensor loss, Tensor output, Tensor target, Tensor flow, Tensor confidence)");
+
   m.def(
       "flow_confidence(Tensor flow_forward, Tensor flow_backward, float consistency_scale, "
       "float consistency_offset, bool with_boundary, float boundary_scale, float boundary_offset) -> Tensor");

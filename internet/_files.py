@@ -4,6 +4,8 @@ import io
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +16,36 @@ class OutputError(OSError):
     """An output cannot be written, or would replace something the user has not offered."""
 
 
-def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part.
+@contextmanager
+def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file in the folder of ``path``, which takes its name in one step when the block has ended well.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and take the name in one step.
+    A reader of ``path`` sees the old file or the new one, never a part; a block that raises leaves the old one.
+    Raises :class:`OutputError` for what the system does not allow.
     """
     path = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     except OSError as error:
         raise OutputError(f"cannot write in the folder '{path.parent}': {error.strerror}") from error
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
+        yield temporary
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot write '{path}': {error.strerror}") from error
-        raise
+    except OSError as error:
+        raise OutputError(f"cannot write '{path}': {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``, all of it or nothing: see :func:`replacement`."""
+    with replacement(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def save_tensors(path: str | os.PathLike[str], state: dict[str, Any]) -> None:

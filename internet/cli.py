@@ -15,6 +15,8 @@ COMMANDS = {
     "info": "internet.info",
     "demo": "internet.commands.demo",
     "register": "internet.commands.register",
+    "synth": "internet.commands.synth",
+    "import-fomm": "internet.commands.import_fomm",
 }
 
 

@@ -1,4 +1,4 @@
-"""`python -m internet info`: versions, backends and why one is not ready, instruction set, GPU, build."""
+"""`python -m internet info`: versions, backends and why one is not ready, instruction set, GPU, build; or a preset."""
 
 import argparse
 import importlib.metadata
@@ -10,6 +10,8 @@ import torch
 
 import internet
 from internet import _library
+from internet.model.config import PRESETS, INTERnetConfig
+from internet.model.measure import measure
 
 
 def gather() -> dict[str, Any]:
@@ -70,14 +72,29 @@ def _word(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def render_preset(cost: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """`measure()` in words."""
+    return {
+        "parameters": {part: f"{count / 1e6:.2f} M" for part, count in cost["parameters"].items()},
+        "multiply-adds": {part: f"{count / 1e9:.2f} G" for part, count in cost["multiply-adds"].items()},
+        "activations kept for the backward pass of one sample, float32": {
+            part: f"{count / 2**20:.0f} MiB" for part, count in cost["activation bytes"].items()
+        },
+    }
+
+
 def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser("info", help="what is installed and what works here")
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="what this preset of the model costs, instead")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what `gather` found."""
-    info = gather()
-    print(json.dumps(info, indent=2) if args.json else render(info))
+    """Print what `gather` found, or what a preset costs."""
+    info = measure(INTERnetConfig.preset(args.preset)) if args.preset else gather()
+    if args.json:
+        print(json.dumps(info, indent=2))
+    else:
+        print(render(render_preset(info) if args.preset else info))
     return 0

@@ -46,6 +46,9 @@ void bind_value(py::module_& m) {
   m.def("absolute_eight", on_eight([](Vector x) { return absolute(x); }));
   m.def("at_least", [](double x, double bound) { return at_least(x, bound); });
   m.def("at_most", [](double x, double bound) { return at_most(x, bound); });
+  m.def("all_of_eight", [](std::array<int32_t, 8> mask) {
+    return all(__builtin_bit_cast(typename Value<Vector>::Integer, mask));
+  });
   m.def("larger", [](double a, double b) { return larger(a, b); });
 }
 
@@ -149,7 +152,25 @@ auto compose_gradients(const std::vector<double>& logits, const Motions& motions
   return std::make_pair(by_logit, by_motion);
 }
 
+// Two neighbouring pixels, each with logits of its own.
+auto compose_two(const std::array<std::vector<double>, 2>& logits, const Motions& motions, double x,
+                 double x_step, double y) {
+  auto stepped = [&](int k) {
+    RowMotion<double> t = motion_of(motions)(k);
+    return SteppedMotion<double>{t, t.x_slope * x_step, t.y_slope * x_step};
+  };
+  std::array<std::vector<double>, 2> kept{std::vector<double>(logits[0].size()),
+                                          std::vector<double>(logits[1].size())};
+  const double at[2] = {x, x + x_step};
+  Composition<double> f[2];
+  compose_logits<2>(
+      int(motions.size()), [&](int k, int i) { return logits[i][k]; }, stepped, at, y,
+      [&](int k, int i, double e) { kept[i][k] = e; }, f);
+  return std::make_pair(std::array{f[0].x, f[0].y, f[1].x, f[1].y}, kept);
+}
+
 void bind_affine_mixture(py::module_& m) {
+  m.def("compose_two", &compose_two);
   m.def("compose", &compose_field<false>);
   m.def("compose_thresholded", &compose_field<true>);
   m.def("compose_vjp", &compose_gradients<false>);
@@ -241,6 +262,15 @@ Numbers numbers_of(const Affine<double>& a) { return {a.xx, a.xy, a.yx, a.yy, a.
 void bind_anchor_features(py::module_& m) {
   m.def("gaussian_factor", [](double z, double point, double variance) {
     return gaussian_factor(z, point, 1 / (2 * variance));
+  });
+  // Key points in one row: source, then driving.
+  m.def("heat_difference", [](double x, double y, const std::array<double, 4>& p, double variance) {
+    return heat_difference(x, y, {{p[0], p[1]}, {p[2], p[3]}}, 1 / (2 * variance));
+  });
+  m.def("heat_pull", [](double g, double x, double y, const std::array<double, 4>& p, double variance) {
+    KeyPoints<double> sum{};
+    add_heat_pull(sum, g, x, y, {{p[0], p[1]}, {p[2], p[3]}}, 1 / (2 * variance));
+    return std::array{sum.source[0], sum.source[1], sum.driving[0], sum.driving[1]};
   });
   m.def("pixel_motion", [](const Numbers& motion, double width, double height, Conventions c) {
     PixelAxis<double> x(width, c[0], c[1]), y(height, c[0], c[1]);

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import compare, eager, memory, nvidia, table, timing
+from benchmarks import compare, contest, eager, memory, nvidia, table, timing
 from benchmarks import workloads as work
 from benchmarks.case import Case
 from benchmarks.inputs import size_in_bytes, tensors
@@ -21,6 +21,7 @@ from benchmarks.workloads import Workload
 from internet import ops
 
 CPU = torch.device("cpu")
+START, END = f"<!-- {table.CPU}: start -->", f"<!-- {table.CPU}: end -->"
 
 SMALL: list[Callable[..., Workload]] = [
     work.affine_mixture,
@@ -194,7 +195,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `--quick` reports on tiny shapes, without the compiler, and the README it updates."""
     folder = tmp_path_factory.mktemp("compare")
     readme = folder / "README.md"
-    readme.write_text(f"before\n{table.START}\nold\n{table.END}\nafter\n")
+    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n")
     arguments = ["--quick", "--device", "cpu", "--shrink", "16", "--no-compile", "--threads", "1"]
     compare.main([*arguments, "--json", str(folder / "report.json"), "--update-readme", str(readme)])
     return json.loads((folder / "report.json").read_text()) | {"readme": readme.read_text()}
@@ -219,8 +220,8 @@ def test_quick_compares_the_five_operators(report: dict[str, Any]) -> None:
 
 
 def test_the_readme_holds_the_table_between_its_markers(report: dict[str, Any]) -> None:
-    before, rest = report["readme"].split(table.START)
-    written, after = rest.split(table.END)
+    before, rest = report["readme"].split(START)
+    written, after = rest.split(END)
     assert (before, after) == ("before\n", "\nafter\n")
     assert "old" not in written
     assert "1 thread" in written
@@ -232,12 +233,12 @@ def test_the_readme_holds_the_table_between_its_markers(report: dict[str, Any]) 
     assert all(row[5] == "–" for row in rows)  # not compiled
 
 
-@pytest.mark.parametrize("text", ["no markers", f"{table.END}\n{table.START}\n", table.START * 2 + table.END])
+@pytest.mark.parametrize("text", ["no markers", f"{END}\n{START}\n", START * 2 + END])
 def test_a_readme_without_its_place_is_left_alone(tmp_path: Path, text: str) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(text)
     with pytest.raises(ValueError, match=r"README\.md: expected one line"):
-        table.update(readme, "new")
+        table.update(readme, table.CPU, "new")
     assert readme.read_text() == text
 
 
@@ -252,5 +253,5 @@ def test_a_formulation_that_does_not_compile_costs_only_its_column(capsys: pytes
         raise RuntimeError("no compiler\nat all")
 
     case = Case({"x": torch.ones(1)}, (), lambda x: x)
-    assert compare._compiled(breaks, case) is None
+    assert contest.compiled(breaks, case) is None
     assert "RuntimeError: no compiler" in capsys.readouterr().err

@@ -33,6 +33,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "confidence_warp": {"batch": 3, "channels": 72, "size": (17, 23), "ratio": 2},
     "pyramid_warp": {"levels": ((72, 1), (40, 2), (13, 4)), "size": (9, 13), "padding_mode": "border"},
     "masked_backwarp_loss": {"channels": 5, "size": (36, 52), "ratio": 4, "norm": "l2", "reduction": "sum"},
+    "flow_confidence": {"batch": 3, "size": (61, 148)},
+    "soft_argmax": {"anchors": 10, "size": (61, 84), "jacobian_maps": 10},
+    "anchor_features": {"batch": 3, "anchors": 10, "size": (23, 27), "margin": 1e-5},
 }
 
 # Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
@@ -136,17 +139,15 @@ def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout:
 def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str) -> None:
     """With deterministic algorithms; without them too, but for the gradients that are scattered."""
     sample = large(operator, dtype, layout)
-    what = f"{sample}, {layout}: result or gradient"
-    with summation(deterministic=True):
-        expected = results_and_gradients(sample)
-        for _ in range(5):
-            assert_identical(results_and_gradients(sample), expected, what)
     results = len(evaluate(sample, "cuda"))
     scattered = range(results, results + SCATTERED.get(operator, 0))
-    kept = [place for place in range(len(expected)) if place not in scattered]
-    for _ in range(5):
-        found = results_and_gradients(sample)
-        assert_identical([found[i] for i in kept], [expected[i] for i in kept], what)
+    for deterministic in (True, False):
+        with summation(deterministic):
+            first, *others = (results_and_gradients(sample) for _ in range(6))
+        kept = [place for place in range(len(first)) if deterministic or place not in scattered]
+        for other in others:
+            what = f"{sample}, {layout}: result or gradient"
+            assert_identical([other[place] for place in kept], [first[place] for place in kept], what)
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
@@ -228,7 +229,7 @@ def test_no_call_waits_for_the_device(operator: str, deterministic: bool) -> Non
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
     """`fullgraph=True`: whether sums are to be deterministic is asked in the traced backward, without a break."""
-    sample = large(operator, torch.float32, "channels_last")
+    sample = large(operator, torch.float32, "contiguous")
     leaves, run = step(sample)
     incoming = [gradient.cuda() for gradient in cotangents(evaluate(sample, "cuda"))]
     sample = sample.with_tensors(leaves)
@@ -255,6 +256,40 @@ def test_many_anchors_and_too_many() -> None:
         points = torch.zeros(1, most + 1, 2, dtype=dtype, device="cuda")
         with pytest.raises(RuntimeError, match=f"{most + 1} anchors, at most {most}"):
             internet.ops.affine_mixture(torch.zeros(1, most + 2, 3, 3, dtype=dtype, device="cuda"), points, points)
+
+
+def check_values_and_gradients(sample: Sample, dtype: torch.dtype) -> None:
+    check(sample, dtype, "cuda")
+    got, expected = differentiate(sample, "cuda"), differentiate(sample.upcast(), "reference")
+    assert_all_close(got, expected, [gradient.dtype for gradient in got], f"{sample}: gradient")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
+    """More anchors than pass through shared memory at once; more channels than it holds for one; an image's row."""
+    for size in ({"anchors": 64, "size": (5, 9)}, {"channels": 70, "size": (5, 9)}, {"size": (1, 300), "margin": 1e-5}):
+        check_values_and_gradients(samples.build("anchor_features", dtype, layout=layout, **size), dtype)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("anchors", [33, 300])
+def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
+    """More than a block has columns for; their maps their own, or one for all."""
+    for maps in (0, 1, anchors):
+        sample = samples.build(
+            "soft_argmax", torch.float32, layout=layout, anchors=anchors, jacobian_maps=maps, size=(17, 12)
+        )
+        check_values_and_gradients(sample, torch.float32)
+
+
+def test_the_gradient_of_jacobian_maps_has_their_layout() -> None:
+    maps = torch.randn(2, 12, 5, 7, device="cuda").to(memory_format=torch.channels_last).unflatten(1, (3, 4))
+    maps.requires_grad_()
+    _, jacobians = internet.ops.soft_argmax(torch.randn(2, 3, 5, 7, device="cuda"), maps)
+    assert jacobians is not None
+    (gradient,) = torch.autograd.grad(jacobians.sum(), maps)
+    assert gradient.stride() == maps.stride()
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -308,3 +343,26 @@ def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_f
     part = (..., slice(-56, -16), slice(-2000, -16))
     expected = features.detach()[part]
     assert_all_close([warped.detach()[part], gradient[part]], [expected.double()] * 2, [torch.bfloat16] * 2)
+
+
+def with_distant_rows(tensor: Tensor) -> Tensor:
+    """The same values, with 2^29 elements from each row of an image to the next."""
+    rows = tensor.movedim(-2, 0)
+    strides = list(torch.empty(rows.shape[1:]).stride())
+    strides.insert(tensor.dim() - 2, 2**29)
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device="cuda").copy_(tensor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", ["flow_confidence", "soft_argmax", "anchor_features"])
+def test_rows_farther_apart_than_32_bits_count(operator: str) -> None:
+    if torch.cuda.mem_get_info()[0] < 16 * 2**30:
+        pytest.skip("less than 16 GiB of GPU memory are free")
+    sample = samples.build(operator, torch.bfloat16, size=(4, 8))
+    distant = sample.map(lambda t: with_distant_rows(t) if t.dtype == torch.bfloat16 else t)
+    check(distant, torch.bfloat16, "cuda")
+    if operator in DIFFERENTIABLE:
+        incoming = cotangents(evaluate(sample, "reference"))
+        got = differentiate(distant, "cuda", incoming=incoming)
+        expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
+        assert_all_close(got, expected, [gradient.dtype for gradient in got], f"{sample}: gradient")

@@ -68,5 +68,5 @@ def test_wrong_arguments():
 def test_without_opencv_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     image = torch.zeros(1, 3, 32, 32)
-    with pytest.raises(MissingExtraError, match=r"opencv-python-headless.*pip install 'internet-ops\[flow\]'"):
+    with pytest.raises(MissingExtraError, match=r"opencv-contrib-python-headless.*pip install 'internet-ops\[flow\]'"):
         dis_flow(image, image)

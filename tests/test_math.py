@@ -35,9 +35,24 @@ FAR = (math.inf, -math.inf, 1e30, -1e30)
 @pytest.fixture(scope="module")
 def m(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The bindings, compiled."""
-    library = tmp_path_factory.mktemp("math") / f"math_bindings{sysconfig.get_config_var('EXT_SUFFIX')}"
+    return compiled(tmp_path_factory.mktemp("math"))
+
+
+@pytest.fixture(scope="module", params=["plain", "fused multiply-add"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The same, for functions that are written in two ways: without and with fused multiply-add."""
+    if request.param == "plain":
+        module: ModuleType = request.getfixturevalue("m")
+        return module
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("no flag that compiles the other way, on this machine")
+    return compiled(tmp_path_factory.mktemp("math"), "-march=x86-64-v3", "-ffp-contract=fast")
+
+
+def compiled(folder: Path, *options: str) -> ModuleType:
+    library = folder / f"math_bindings{sysconfig.get_config_var('EXT_SUFFIX')}"
     includes = [f"-I{HEADERS}", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
-    flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Werror"]
+    flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Werror", *options]
     source = Path(__file__).with_name("math_bindings.cpp")
     done = subprocess.run([str(COMPILER), *flags, *includes, source, "-o", library], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -63,21 +78,40 @@ def differences(function: Callable[[Any], Sequence[float]], at: Sequence[float],
 # ------------------------------------------------------------------------------------------------ value.h
 
 
-def test_exp_of_nonpositive(m: ModuleType) -> None:
+def test_exp_of_nonpositive(either: ModuleType) -> None:
     x = -np.concatenate([np.linspace(0, 3, 1001), np.geomspace(1e-300, 707, 1001)])
-    np.testing.assert_allclose(m.exp_of_nonpositive(x), np.exp(x), rtol=4e-16)
-    x = -np.concatenate([np.linspace(0, 3, 1001), np.geomspace(1e-30, 86, 1001)]).astype(np.float32)
-    np.testing.assert_allclose(m.exp_of_nonpositive_float(x), np.exp(x.astype(np.float64)), rtol=2e-7)
+    np.testing.assert_allclose(either.exp_of_nonpositive(x), np.exp(x), rtol=4e-16)
+    near = -np.concatenate([np.linspace(0, 3, 1001), np.geomspace(1e-30, 20, 1001)]).astype(np.float32)
+    far = -np.linspace(20, 86, 1001, dtype=np.float32)
+    for x, tolerance in ((near, 2.2e-7), (far, 4.5e-7)):
+        exact = np.exp(x.astype(np.float64))
+        np.testing.assert_allclose(either.exp_of_nonpositive_float(x), exact, rtol=tolerance)
 
 
-def test_exp_of_nonpositive_at_its_ends(m: ModuleType) -> None:
-    assert m.exp_of_nonpositive(0.0) == 1
-    assert m.exp_of_nonpositive(-0.0) == 1
-    assert m.exp_of_nonpositive(-709.0) == 0
-    assert m.exp_of_nonpositive(-math.inf) == 0
-    assert m.exp_of_nonpositive_float(-88.0) == 0
-    assert math.isnan(m.exp_of_nonpositive(math.nan))
-    assert math.isnan(m.exp_of_nonpositive_float(math.nan))
+def test_exp_of_nonpositive_above_zero(either: ModuleType) -> None:
+    """What the softmax without a subtraction takes."""
+    x = np.linspace(0, 88, 1001)
+    np.testing.assert_allclose(either.exp_of_nonpositive(x), np.exp(x), rtol=4e-16)
+    x = x.astype(np.float32)
+    np.testing.assert_allclose(either.exp_of_nonpositive_float(x), np.exp(x.astype(np.float64)), rtol=4.5e-7)
+
+
+def test_exp_of_nonpositive_at_its_ends(either: ModuleType) -> None:
+    assert either.exp_of_nonpositive(0.0) == 1
+    assert either.exp_of_nonpositive(-0.0) == 1
+    assert either.exp_of_nonpositive(-709.0) == 0
+    assert either.exp_of_nonpositive(-math.inf) == 0
+    assert either.exp_of_nonpositive_float(-88.0) == 0
+    assert either.exp_of_nonpositive_float(-math.inf) == 0
+    assert either.exp_of_nonpositive_float(-1e30) == 0
+    assert math.isnan(either.exp_of_nonpositive(math.nan))
+    assert math.isnan(either.exp_of_nonpositive_float(math.nan))
+
+
+def test_all_lanes(m: ModuleType) -> None:
+    assert m.all_of_eight([-1] * 8)
+    for lane in range(8):
+        assert not m.all_of_eight([0 if i == lane else -1 for i in range(8)])
 
 
 def test_vectors_compute_what_single_numbers_do(m: ModuleType) -> None:
@@ -94,6 +128,8 @@ def test_bounds_take_the_place_of_nan(m: ModuleType) -> None:
     assert (m.at_least(1.0, 2.0), m.at_least(3.0, 2.0)) == (2.0, 3.0)
     assert (m.at_most(1.0, 2.0), m.at_most(3.0, 2.0)) == (1.0, 2.0)
     assert (m.larger(1.0, 2.0), m.larger(3.0, 2.0)) == (2.0, 3.0)
+    assert m.larger(math.nan, 2.0) == 2.0
+    assert math.isnan(m.larger(2.0, math.nan))
 
 
 # --------------------------------------------------------------------------------------------- bilinear.h
@@ -261,6 +297,28 @@ def test_compose(m: ModuleType, threshold: float | None) -> None:
         np.testing.assert_allclose(by_motion, kept / kept.sum(), atol=1e-15)
 
 
+@pytest.mark.parametrize("shift", [0.0, 39.0, -39.0, 45.0, -45.0, 1e3, -1e3, 1e6])
+def test_compose_logits(m: ModuleType, shift: float) -> None:
+    """Two pixels in one pass, however far from zero the logits of one of them lie, or one of its logits."""
+    x, step, y = 0.25, 0.5, -0.5
+    logits = np.array([LOGITS, LOGITS[::-1]])
+    logits[1] += shift
+    logits[0, 1] = -math.inf if shift else -100.0
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    weights /= weights.sum(1, keepdims=True)
+    fields, kept = m.compose_two(logits, MOTIONS, x, step, y)
+    for i, at in enumerate((x, x + step)):
+        points = np.array([[at, y], *([a * at + b, c * at + d] for a, b, c, d in MOTIONS)])
+        np.testing.assert_allclose(fields[2 * i : 2 * i + 2], weights[i] @ points, rtol=1e-12)
+        np.testing.assert_allclose(np.array(kept[i]) / sum(kept[i]), weights[i], rtol=1e-12, atol=1e-30)
+
+
+@pytest.mark.parametrize("logits", [[math.nan, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, math.nan], [-math.inf] * 4])
+def test_no_softmax_is_no_number(m: ModuleType, logits: list[float]) -> None:
+    fields, _ = m.compose_two([LOGITS, logits], MOTIONS, 0.25, 0.5, -0.5)
+    assert [math.isnan(value) for value in fields] == [False, False, True, True]
+
+
 # -------------------------------------------------------------------------------------- confidence_warp.h
 
 
@@ -414,6 +472,16 @@ CONVENTIONS = list(itertools.product([False, True], repeat=2))
 
 def test_gaussian_factor(m: ModuleType) -> None:
     assert m.gaussian_factor(0.3, 0.1, 0.01) == pytest.approx(math.exp(-0.04 / 0.02), rel=1e-14)
+
+
+def test_heat_difference(m: ModuleType) -> None:
+    points, x, y, variance = [0.1, -0.2, 0.3, 0.15], 0.25, 0.05, 0.02
+    factors = m.gaussian_factor
+    source = factors(x, points[0], variance) * factors(y, points[1], variance)
+    driving = factors(x, points[2], variance) * factors(y, points[3], variance)
+    assert m.heat_difference(x, y, points, variance) == pytest.approx(driving - source, rel=1e-14)
+    jacobian = differences(lambda p: [m.heat_difference(x, y, p, variance)], points)
+    np.testing.assert_allclose(m.heat_pull(0.7, x, y, points, variance), 0.7 * jacobian[0], atol=1e-8)
 
 
 @pytest.mark.parametrize("conventions", CONVENTIONS)

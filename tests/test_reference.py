@@ -108,14 +108,14 @@ def test_affine_mixture_is_first_order_motions_dense_motion() -> None:
 def test_collapsed_anchor_moves_far_but_finitely(determinant: float) -> None:
     """The inverse is the adjugate over the determinant kept at 1e-6, its sign kept."""
     matrix = torch.tensor([[determinant, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    inverse = reference._inverse_2x2(matrix)
+    inverse = reference.inverse_2x2(matrix)
     floor = -1e-6 if determinant < 0 else 1e-6
     assert_close(inverse, torch.tensor([[1.0, 0.0], [0.0, determinant]], dtype=torch.float64) / floor, torch.float64)
 
 
 def test_determinants_above_the_floor_are_inverted_truly() -> None:
     matrix = torch.tensor([[2e-6, 0.3], [0.0, -1.0]], dtype=torch.float64)
-    assert_close(reference._inverse_2x2(matrix), torch.inverse(matrix), torch.float64)
+    assert_close(reference.inverse_2x2(matrix), torch.inverse(matrix), torch.float64)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 4)])

@@ -10,9 +10,6 @@
 
 namespace internet::cpu {
 
-// Rows that one task of the forward pass sums; part of the result, as any order of summation is.
-constexpr int64_t backwarp_rows_per_task = 64;
-
 // The rows of the output image that one row of the flow reads, both included.
 struct RowRange {
   int32_t first, last;
@@ -31,14 +28,6 @@ struct BackwarpInputs {
   math::Padding padding;
 };
 
-// Tasks: batch * ceil(height / backwarp_rows_per_task).
-template <class T>
-struct MaskedBackwarpLoss {
-  BackwarpInputs<T> in;
-  double* partial;   // the sum of each task
-  opmath<T>* local;  // (B,1,H,W) contiguous, summed over channels; null unless asked for
-};
-
 // Tasks: batch * height, one for each row of the flow.
 template <class T>
 struct BackwarpRowRanges {
@@ -46,36 +35,42 @@ struct BackwarpRowRanges {
   RowRange* ranges;  // (B,H)
 };
 
-// Tasks: batch * max_bands. An image is cut in `bands[b]` bands of rows, and a task owns one: its rows of
-// every gradient. See BackwarpBands in the glue for how many.
+// The loss, its gradients, or both in one pass. Tasks: batch * bands. An image is cut in bands of rows, and
+// a task owns one: its rows of every result. No result depends on how many bands there are.
 template <class T>
-struct MaskedBackwarpLossBackward {
+struct MaskedBackwarpLoss {
   using S = opmath<T>;
   BackwarpInputs<T> in;
-  const RowRange* ranges;  // (B,H)
-  const int32_t* bands;    // (B)
-  int64_t max_bands;
+  int64_t bands;
+  const RowRange*
+      ranges;  // (B,H); null where each task may find those of its own rows: bands that share none
+  // Null where not wanted.
+  double* row_loss;               // (B,H), the sum of each row
+  S* local;                       // (B,1,H,W) contiguous, the loss summed over channels
   Strided<const S, 4> grad_loss;  // (B,1,H,W), or one value with strides 0; times grad_scale
   double grad_scale;
-  // Null where not needed.
   Strided<T, 4> grad_output;
   Strided<T, 4> grad_target;
   S* grad_flow;  // (B,2,H,W) contiguous
-  S* grad_mask;  // (B,1,H,W) contiguous, at full resolution
+  S* grad_mask;  // (B,1,H,W/ratio) contiguous: folded along the rows, not yet down the columns
+
+  bool with_gradients() const {
+    return grad_output.data != nullptr || grad_target.data != nullptr || grad_flow != nullptr ||
+           grad_mask != nullptr;
+  }
 };
 
-// The adjoint of the mask's upsampling. Tasks: batch * height / ratio, one for each coarse row.
+// The rest of the adjoint of the mask's upsampling. Tasks: batch * height, one for each coarse row.
 template <class T>
 struct BackwarpMaskFold {
   using S = opmath<T>;
   int64_t height, width, ratio;  // of the coarse map
-  const S* fine;                 // (B,1,height*ratio,width*ratio) contiguous
+  const S* rows;                 // (B,1,height*ratio,width) contiguous
   S* coarse;                     // (B,1,height,width) contiguous
 };
 
 }  // namespace internet::cpu
 
 INTERNET_DECLARE_KERNEL(masked_backwarp_loss, MaskedBackwarpLoss)
-INTERNET_DECLARE_KERNEL(masked_backwarp_loss_backward, MaskedBackwarpLossBackward)
 INTERNET_DECLARE_KERNEL(backwarp_row_ranges, BackwarpRowRanges)
 INTERNET_DECLARE_KERNEL(backwarp_mask_fold, BackwarpMaskFold)

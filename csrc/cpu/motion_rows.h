@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "../math/upsample_motion.h"
 #include "isa.h"
@@ -82,26 +83,32 @@ INTERNET_HD void upsample_row(const CoarseMap<S>& map, int64_t ratio, int64_t ro
   }
 }
 
-// The adjoint: adds to row p of the coarse map's gradient, coarse[x * coarse_step], what the fine plane's
-// gradient (height * ratio rows of width * ratio values, `fine_stride` and `fine_step` apart) sends there.
-// `scratch` holds width * ratio values.
+// The adjoint, down the columns: into sums[fine_width] the weighted sum of the fine rows that read coarse row
+// p. They are height * ratio, `fine_stride` apart.
 template <class S>
-INTERNET_HD void fold_row(const S* fine, int64_t fine_stride, int64_t ratio, int64_t height, int64_t width,
-                          int64_t p, S* scratch, S* coarse, int64_t coarse_step, int64_t fine_step = 1) {
-  const int64_t fine_width = width * ratio;
-  // Down the columns: the weighted sum of the fine rows that read coarse row p.
-  for (int64_t x = 0; x < fine_width; ++x) scratch[x] = 0;
+INTERNET_HD void fold_down(const S* fine, int64_t fine_stride, int64_t ratio, int64_t height,
+                           int64_t fine_width, int64_t p, S* sums, int64_t fine_step = 1) {
+  for (int64_t x = 0; x < fine_width; ++x) sums[x] = 0;
   const int64_t first = std::max<int64_t>(p - 1, 0) * ratio, end = std::min(p + 2, height) * ratio;
   for (int64_t y = first; y < end; ++y) {
     const S weight = math::upsample_weight<S>(ratio, height, p, y);
     if (weight == 0) continue;
     const S* row = fine + y * fine_stride;
     if (fine_step == 1) {
-      for (int64_t x = 0; x < fine_width; ++x) scratch[x] += weight * row[x];
+      for (int64_t x = 0; x < fine_width; ++x) sums[x] += weight * row[x];
     } else {
-      for (int64_t x = 0; x < fine_width; ++x) scratch[x] += weight * row[x * fine_step];
+      for (int64_t x = 0; x < fine_width; ++x) sums[x] += weight * row[x * fine_step];
     }
   }
+}
+
+// The adjoint: adds to row p of the coarse map's gradient, coarse[x * coarse_step], what the fine plane's
+// gradient (height * ratio rows of width * ratio values, `fine_stride` and `fine_step` apart) sends there.
+// `scratch` holds width * ratio values.
+template <class S>
+INTERNET_HD void fold_row(const S* fine, int64_t fine_stride, int64_t ratio, int64_t height, int64_t width,
+                          int64_t p, S* scratch, S* coarse, int64_t coarse_step, int64_t fine_step = 1) {
+  fold_down(fine, fine_stride, ratio, height, width * ratio, p, scratch, fine_step);
   // Along the row: each group of r fine pixels sends three sums, to the columns before, here and after.
   const S* group = scratch;
   for (int64_t q = 0; q < width; ++q, group += ratio) {
@@ -116,6 +123,41 @@ INTERNET_HD void fold_row(const S* fine, int64_t fine_stride, int64_t ratio, int
     coarse[q * coarse_step] += here;
     coarse[std::min(q + 1, width - 1) * coarse_step] += after;
   }
+}
+
+namespace detail {
+
+// One step of the adjoint along a row, from 2 * width values to `width`.
+template <class S>
+INTERNET_HD void fold_pairs(const S* __restrict fine, int64_t width, S* __restrict coarse) {
+  const auto taps = math::upsample_taps<S>(2, 0);  // the second of a pair has them mirrored
+  for (int64_t q = 1; q < width - 1; ++q) {
+    coarse[q] =
+        taps.here * (fine[2 * q] + fine[2 * q + 1]) + taps.before * (fine[2 * q - 1] + fine[2 * q + 2]);
+  }
+  for (int64_t q = 0; q < width;
+       q += std::max<int64_t>(width - 1, 1)) {  // the ends stand for their neighbours
+    const S before = fine[q > 0 ? 2 * q - 1 : 0], after = fine[std::min(2 * q + 2, 2 * width - 1)];
+    coarse[q] = taps.here * (fine[2 * q] + fine[2 * q + 1]) + taps.before * (before + after);
+  }
+}
+
+}  // namespace detail
+
+// The adjoint along one fine row of width * ratio values, which it overwrites, into coarse[width]: halved as
+// often as the map was doubled. `scratch` holds width * ratio / 2 values.
+template <class S>
+INTERNET_HD void fold_along(S* fine, int64_t ratio, int64_t width, S* scratch, S* coarse) {
+  if (ratio == 1) {
+    std::copy_n(fine, width, coarse);
+    return;
+  }
+  S *from = fine, *to = scratch;
+  for (int64_t r = ratio / 2; r > 1; r /= 2) {
+    detail::fold_pairs(from, width * r, to);
+    std::swap(from, to);
+  }
+  detail::fold_pairs(from, width, coarse);
 }
 
 }  // namespace internet::cpu::INTERNET_ISA

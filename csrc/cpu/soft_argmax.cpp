@@ -8,7 +8,7 @@ namespace internet::cpu {
 namespace {
 
 // A group's logits stay in the first-level cache between two visits.
-constexpr int64_t pixels_per_group = 2048;
+constexpr int64_t pixels_per_group = 1024;
 
 void check(const Tensor& logits, const OptionalTensor& map) {
   STD_TORCH_CHECK(logits.dim() == 4 && logits.size(2) * logits.size(3) > 0,

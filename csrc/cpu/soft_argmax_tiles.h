@@ -58,6 +58,21 @@ struct Task {
   }
 };
 
+// Not inlined: one copy for all kinds of tasks.
+template <class T, class S>
+__attribute__((noinline)) void copy(const Tile<const T>& from, const Tile<S>& to, int64_t rows,
+                                    int64_t width) {
+  for (int64_t y = 0; y < rows; ++y)
+    read_planes(from.row(y, width), 0, width, to.line(0, y), to.channel_stride);
+}
+template <class T, class S>
+__attribute__((noinline)) void copy_back(const Tile<T>& to, const Tile<S>& from, int64_t rows,
+                                         int64_t width) {
+  for (int64_t y = 0; y < rows; ++y) {
+    write_planes(to.row(y, width), 0, width, from.line(0, y), from.channel_stride);
+  }
+}
+
 // A tile's rows as lines of numbers that lie side by side: where they are, or copied and widened.
 template <bool in_place, class T>
 class Lines {
@@ -73,23 +88,23 @@ class Lines {
     if constexpr (in_place) {
       return tile;
     } else {
-      return Tile<std::conditional_t<std::is_const_v<T>, const U, U>>{copies_.data(), rows_ * pitch_, pitch_,
-                                                                      1, tile.channels};
+      return copies<std::conditional_t<std::is_const_v<T>, const U, U>>(tile.channels);
     }
   }
   INTERNET_MEMBER auto read(const Tile<T>& tile, int64_t rows) const {
-    for (int64_t y = 0; !in_place && y < rows; ++y) {
-      read_planes(tile.row(y, width_), 0, width_, copies_.data() + y * pitch_, rows_ * pitch_);
-    }
+    if constexpr (!in_place) copy(tile, copies<U>(tile.channels), rows, width_);
     return of(tile);
   }
   INTERNET_MEMBER void write(const Tile<T>& tile, int64_t rows) const {
-    for (int64_t y = 0; !in_place && y < rows; ++y) {
-      write_planes(tile.row(y, width_), 0, width_, copies_.data() + y * pitch_, rows_ * pitch_);
-    }
+    if constexpr (!in_place) copy_back(tile, copies<U>(tile.channels), rows, width_);
   }
 
  private:
+  template <class W>
+  INTERNET_MEMBER Tile<W> copies(int channels) const {
+    return {copies_.data(), rows_ * pitch_, pitch_, 1, channels};
+  }
+
   int64_t rows_, width_, pitch_;
   WorkingMemory<opmath<Number>> copies_;
 };
@@ -112,14 +127,17 @@ INTERNET_HD void along(int64_t width, F f) {
 template <class T, class Count, class S = opmath<std::remove_const_t<T>>>
 INTERNET_HD Native<S> load_some(const T* p, Count count, S filler) {
   if constexpr (!std::is_same_v<Count, int>) return load<lanes<S>>(p);
-  S values[lanes<S>];
-  for (int i = 0; i < lanes<S>; ++i) values[i] = i < count ? widen(p[i]) : filler;
+  T values[lanes<S>];
+  store<lanes<S>>(values, math::splat<Native<S>>(filler));
+  std::memcpy(values, p, count * sizeof(T));
   return load<lanes<S>>(values);
 }
 template <class T, class Count, class S = opmath<T>>
 INTERNET_HD void store_some(T* p, Count count, Native<S> v) {
   if constexpr (!std::is_same_v<Count, int>) return store<lanes<S>>(p, v);
-  for (int i = 0; i < count; ++i) p[i] = narrow<T>(v[i]);
+  T values[lanes<S>];
+  store<lanes<S>>(values, v);
+  std::memcpy(p, values, count * sizeof(T));
 }
 
 // The coordinates of the pixels of a plane: those of the columns as a line of numbers.

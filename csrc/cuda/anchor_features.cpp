@@ -125,7 +125,7 @@ Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor k
   STD_TORCH_CHECK(grad_output.scalar_type() == source.scalar_type(), "grad_output: unexpected dtype");
   STD_TORCH_CHECK(grad_output.device() == source.device(), "grad_output: unexpected device");
   const Device device(source);
-  ScatteredGradient grad_source(source, need_source, deterministic, device.stream());
+  ScatteredGradient grad_source(source, need_source, deterministic, LeastPass::everything, device.stream());
   if (grad_source.deterministic()) {  // a sample gives no more than its gradient
     Magnitudes largest(source, device.stream());
     largest.measure(0, grad_output);
@@ -147,7 +147,7 @@ Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor k
         .grad_output = grad,
         .source = strided<const T, 4>(source),
         .motions = data<const AnchorMotion<S>>(motions),
-        .sums = grad_source.sums(),
+        .sums = {},
         .by_motion = need_anchors ? data<math::Affine<S>>(partials.by_motion) : nullptr,
         .by_heat = need_anchors ? data<math::KeyPoints<S>>(partials.by_heat) : nullptr,
         .channels = channels,
@@ -155,10 +155,13 @@ Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor k
         .per_twice_variance = S(0.5 / variance),
         .x_scale = S(pixel_axis(w, options).scale),
         .y_scale = S(pixel_axis(h, options).scale)};
-    check(anchor_features_backward(p, device.stream()));
+    grad_source.accumulate([&](const ScatterPass& pass) {
+      p.sums = pass.sums;
+      check(anchor_features_backward(p, device.stream()));
+    });
     if (need_anchors) grad_anchors = gradients<S>(anchors, partials, tiles, device.stream());
   });
-  return {grad_source.finish(), grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+  return {grad_source.result(), grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
 }
 
 }  // namespace

@@ -39,13 +39,13 @@ struct ConfidenceWarp {
 template <class T>
 struct ConfidenceWarpBackward {
   SampledMotion<opmath<T>> motion;
-  int64_t channels;
-  Strided<const T, 4> features;  // with `vectors`, dense
+  Strided<const T, 4> features;
   Strided<const T, 4> grad_output;
-  GradientSums sums;  // with `vectors`, in the layout of the features
+  ScatterPass pass;  // with `vectors`, sums whose channels have stride 1
   // At full resolution, (layers, 2 or 3, batch, height, width): by x, y and, if there is one, confidence,
-  // each layer's own. Null: not wanted.
+  // each layer's own; the pass begins with first_layer. Null: not wanted.
   opmath<T>* grad_motion;
+  int64_t first_layer;
 };
 
 template <class T>
@@ -53,6 +53,7 @@ cudaError_t confidence_warp(const ConfidenceWarp<T>& params, bool vectors, cudaS
 template <class T>
 cudaError_t confidence_warp_backward(const ConfidenceWarpBackward<T>& params, bool vectors,
                                      cudaStream_t stream);
+// Of a pass over so many channels.
 int64_t confidence_warp_backward_layers(int64_t channels, bool vectors);
 
 }  // namespace internet::cuda

@@ -22,11 +22,17 @@ using PixelTiles = Tiles<16, 8>;
 using PlaneTiles = Tiles<warp_size, threads / warp_size>;
 static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
 
+constexpr int pixels_blocks = 5;  // a multiprocessor; six, which ptxas aims at by itself, make it spill
 constexpr int64_t layer_channels = 64;
 
 template <class Tiles, class T>
 INTERNET_HD Tiles tiles_of(const ConfidenceWarpBackward<T>& p, int64_t layers) {
-  return {p.motion.batch, layers, p.motion.height, p.motion.width};
+  return {p.pass.images, layers, p.motion.height, p.motion.width};
+}
+
+template <class T>
+INTERNET_HD const T* first_plane(const Strided<const T, 4>& all, const ScatterPass& pass, int64_t image) {
+  return all.data + (pass.first_image + image) * all.stride[0] + pass.first_channel * all.stride[1];
 }
 
 // A pixel's gradient by the motion at full resolution, from its dot products.
@@ -42,7 +48,8 @@ __device__ __forceinline__ void store_motion(const ConfidenceWarpBackward<T>& p,
                             math::pixels_per_unit(height, m.align_corners));
   const int maps = m.confidence.data == nullptr ? 2 : 3;
   const int64_t image = m.height * m.width, map = m.batch * image;
-  S* out = p.grad_motion + tile.layer * maps * map + tile.image * image + pixel.row * m.width + pixel.column;
+  S* out = p.grad_motion + (p.first_layer + tile.layer) * maps * map +
+           (p.pass.first_image + tile.image) * image + pixel.row * m.width + pixel.column;
   out[0] = g.x;
   out[map] = g.y;
   if (maps == 3) out[2 * map] = g.confidence;
@@ -52,9 +59,8 @@ __device__ __forceinline__ void store_motion(const ConfidenceWarpBackward<T>& p,
 template <class S, int N>
 class PendingGifts {
  public:
-  __device__ __forceinline__ PendingGifts(const GradientAdder<S>& adder, int64_t row_stride,
-                                          int64_t column_stride)
-      : adder_(adder), row_stride_(row_stride), column_stride_(column_stride) {}
+  __device__ __forceinline__ PendingGifts(const GradientAdder<S>& adder, const int64_t* stride)
+      : adder_(adder), stride_(stride) {}
 
   __device__ __forceinline__ void give(const BilinearSample<S>& s, const Values<S, N>& gradient) {
     const bool same_rows = s.row == row_ && s.south == south_;
@@ -85,13 +91,13 @@ class PendingGifts {
  private:
   __device__ __forceinline__ void hand_over(int column, const Values<S, N>& north,
                                             const Values<S, N>& south) const {
-    const int64_t at = row_ * row_stride_ + column * column_stride_;
+    const int64_t at = row_ * stride_[2] + column * stride_[3];
     adder_.add(at, north);
-    if (south_) adder_.add(at + row_stride_, south);
+    if (south_) adder_.add(at + stride_[2], south);
   }
 
   GradientAdder<S> adder_;
-  int64_t row_stride_, column_stride_;
+  const int64_t* stride_;  // of the sums
   int row_ = -1, column_ = 0;
   bool south_ = false, east_ = false;
   Values<S, N> west_north_{}, west_south_{}, east_north_{}, east_south_{};
@@ -100,7 +106,7 @@ class PendingGifts {
 // A group of lanes does as many pixels as it has lanes, one after the other; at the end each lane has the dot
 // products of one of them.
 template <class T>
-__global__ void __launch_bounds__(threads) pixels_kernel(ConfidenceWarpBackward<T> p) {
+__global__ void __launch_bounds__(threads, pixels_blocks) pixels_kernel(ConfidenceWarpBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_backward_vector<T>;
   __shared__ BilinearSample<S> samples[threads];
@@ -110,24 +116,24 @@ __global__ void __launch_bounds__(threads) pixels_kernel(ConfidenceWarpBackward<
   PixelMotion<S> motion{};
   BilinearSample<S> own_sample{};
   if (own.inside) {
-    motion = motion_at(p.motion, tile.image, own.row, own.column);
+    motion = motion_at(p.motion, p.pass.first_image + tile.image, own.row, own.column);
     own_sample = sample_of(p.motion, motion);
   }
   samples[threadIdx.x] = own_sample;
   __syncthreads();
-  const int lanes = lanes_for(p.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
-  const T* features = p.features.data + tile.image * p.features.stride[0];
-  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0];
-  const bool need_features = p.sums.data != nullptr, need_motion = p.grad_motion != nullptr;
-  const auto adder = GradientAdder<S>(p.sums).from(tile.image * p.sums.stride[0]);
+  const int lanes = lanes_for(p.pass.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
+  const T* features = first_plane(p.features, p.pass, tile.image);
+  const T* gradient = first_plane(p.grad_output, p.pass, tile.image);
+  const bool need_features = p.pass.sums.data != nullptr, need_motion = p.grad_motion != nullptr;
+  const auto adder = GradientAdder<S>(p.pass.sums).from(tile.image * p.pass.sums.stride[0]);
   math::Corners<S> dots{};
-  for (int64_t block = 0; block < p.channels; block += lanes * N) {
+  for (int64_t block = 0; block < p.pass.channels; block += lanes * N) {
     const int64_t c = block + lane * N;
-    PendingGifts<S, N> gifts(adder.from(c), p.sums.stride[2], p.sums.stride[3]);
+    PendingGifts<S, N> gifts(adder.from(c), p.pass.sums.stride);
     for (int i = 0; i < lanes; ++i) {
       const BilinearSample<S> s = samples[first + i];
       math::Corners<S> d{};
-      if (s.reads && c < p.channels) {
+      if (s.reads && c < p.pass.channels) {
         const TilePixel pixel = tile_pixel(tiles, tile, first + i);
         const auto g = load<N>(gradient + pixel.row * p.grad_output.stride[2] +
                                pixel.column * p.grad_output.stride[3] + c);
@@ -150,26 +156,27 @@ __global__ void __launch_bounds__(threads) pixels_kernel(ConfidenceWarpBackward<
 template <class T>
 __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarpBackward<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, layer_channels));
+  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.pass.channels, layer_channels));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
   PixelMotion<S> motion{};
   BilinearSample<S> s{};
   if (pixel.inside) {
-    motion = motion_at(p.motion, tile.image, pixel.row, pixel.column);
+    motion = motion_at(p.motion, p.pass.first_image + tile.image, pixel.row, pixel.column);
     s = sample_of(p.motion, motion);
   }
   const HandingOn<S> hand(s);
-  const auto from = footprint(s, p.features.stride).corners(), to = footprint(s, p.sums.stride).corners();
-  const bool need_features = p.sums.data != nullptr, need_motion = p.grad_motion != nullptr;
-  const int64_t first = tile.layer * layer_channels, left = p.channels - first;
+  const auto from = footprint(s, p.features.stride).corners(),
+             to = footprint(s, p.pass.sums.stride).corners();
+  const bool need_features = p.pass.sums.data != nullptr, need_motion = p.grad_motion != nullptr;
+  const int64_t first = tile.layer * layer_channels, left = p.pass.channels - first;
   const int count = int(left < layer_channels ? left : layer_channels);
   const int64_t stride = p.features.stride[1], grad_stride = p.grad_output.stride[1],
-                sum_stride = p.sums.stride[1];
-  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
-  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0] + first * grad_stride +
+                sum_stride = p.pass.sums.stride[1];
+  const T* plane = first_plane(p.features, p.pass, tile.image) + first * stride;
+  const T* gradient = first_plane(p.grad_output, p.pass, tile.image) + first * grad_stride +
                       pixel.row * p.grad_output.stride[2] + pixel.column * p.grad_output.stride[3];
-  auto adder = GradientAdder<S>(p.sums).from(tile.image * p.sums.stride[0] + first * sum_stride);
+  auto adder = GradientAdder<S>(p.pass.sums).from(tile.image * p.pass.sums.stride[0] + first * sum_stride);
   math::Corners<S> dots{};
   for (int c = 0; c < count; ++c) {
     S g = 0;
@@ -192,12 +199,12 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarpBackward<
 }  // namespace
 
 int64_t confidence_warp_backward_layers(int64_t channels, bool vectors) {
-  return vectors ? 1 : ceiling(channels, layer_channels);
+  return vectors ? (channels > 0) : ceiling(channels, layer_channels);
 }
 
 template <class T>
 cudaError_t confidence_warp_backward(const ConfidenceWarpBackward<T>& p, bool vectors, cudaStream_t stream) {
-  const int64_t layers = confidence_warp_backward_layers(p.channels, vectors);
+  const int64_t layers = confidence_warp_backward_layers(p.pass.channels, vectors);
   if (vectors) {
     return launch(pixels_kernel<T>, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
   }

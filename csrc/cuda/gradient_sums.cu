@@ -66,14 +66,13 @@ template <class T>
 __global__ void finish_kernel(FinishSums<T> p) {
   using S = opmath<T>;
   const int64_t first = finished_at_once * (int64_t(blockIdx.x) * blockDim.x + threadIdx.x);
-  T values[finished_at_once];
+  const int64_t left = p.runs * p.length - first;
+  int64_t run = first / p.length, place = first - run * p.length;
 #pragma unroll
-  for (int i = 0; i < finished_at_once; ++i) {
-    if (first + i < p.count) values[i] = finished<S>(p, first + i);
-  }
-#pragma unroll
-  for (int i = 0; i < finished_at_once; ++i) {
-    if (first + i < p.count) p.gradient[first + i] = values[i];
+  for (int i = 0; i < finished_at_once; ++i, ++place) {
+    if (i >= left) return;
+    if (place == p.length) ++run, place = 0;
+    p.gradient[run * p.gradient_step + place] = finished<S>(p, run * p.sums_step + place);
   }
 }
 
@@ -93,7 +92,8 @@ cudaError_t fixed_point_scale(const FixedPointScale& p, cudaStream_t stream) {
 
 template <class T>
 cudaError_t finish_sums(const FinishSums<T>& p, cudaStream_t stream) {
-  return launch_each(finish_kernel<T>, (p.count + finished_at_once - 1) / finished_at_once, stream, p);
+  return launch_each(finish_kernel<T>, (p.runs * p.length + finished_at_once - 1) / finished_at_once, stream,
+                     p);
 }
 
 #define INSTANTIATE(T)                                               \

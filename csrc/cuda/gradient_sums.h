@@ -6,11 +6,14 @@
 // * In S, by floating-point atomics. The order in which they arrive, and so the rounding, is not the same
 //   every time. Data of 16 bits is summed in float beside the gradient and rounded once at the end: sums in
 //   bfloat16 would round at each of the four or more additions, and stop growing at 256 equal summands.
-// * In 64-bit fixed point, where the order does not matter: bitwise repeatable. The unit is a power of two
-// such
-//   that no sum can overflow, found on the device: with M a bound on what an output pixel can give and n of
-//   them, 2^62 units are at least n M. So a summand is rounded by 2^-63 n M: for n = 512 x 512, 2^-45 M.
-//   Gradients that are not finite make the whole gradient NaN, where a scaler of the loss will find it.
+// * In 64-bit fixed point, where the order does not matter: bitwise repeatable. The unit is the smallest
+//   power of two such that no sum can overflow, found on the device: with M a bound on what an output pixel
+//   can give and n such pixels, 2^62 units are at least n M. So a summand is rounded by less than 2^-61 n M;
+//   for n = 512 x 512, by 2^-43 M, where float's sums are rounded by 2^-24 of what they are.
+//   If M is not finite, the whole gradient is NaN, where a scaler of the loss will find it.
+//
+// Sums that are not the gradient itself are kept for some images, or channels of an image, at a time: few
+// enough to stay in the L2 cache from their first zero to the gradient that is rounded from them.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,11 +24,17 @@
 
 namespace internet::cuda {
 
-// The sums, in the kernels that add to them; (B, C, H, W) of S, or of int64_t if there is a scale.
+// The sums, as kernels add to them; (images, channels, H, W) of S, or of int64_t if there is a scale.
 struct GradientSums {
   void* data = nullptr;  // null: not wanted
   int64_t stride[4] = {};
   const double* scale = nullptr;  // units of fixed point in 1
+};
+
+// What is done at a time: some images, for some of their channels. Its sums begin with the first of both.
+struct ScatterPass {
+  int64_t first_image, images, first_channel, channels;
+  GradientSums sums;
 };
 
 // The largest magnitude in a tensor of shape `size` is brought into `largest`, the bits of a double that
@@ -47,13 +56,14 @@ struct FixedPointScale {
   double* scale;   // units in 1; and its reciprocal, NaN if the bound is not finite
 };
 
-// From sums in float or, if there is a scale, in fixed point to the gradient; both dense, in one order.
+// From sums in float or, if there is a scale, in fixed point to the gradient: `runs` of neighbouring values,
+// one so many elements after the other.
 template <class T>
 struct FinishSums {
   const void* sums;
   const double* scale;
   T* gradient;
-  int64_t count;
+  int64_t runs, length, sums_step, gradient_step;
 };
 
 template <class T>

@@ -99,7 +99,7 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
   const Device device(output);
   const bool need_mask = need_motion && confidence;
   const ScalarType type = motion_type(output);
-  ScatteredGradient grad_output(output, need_output, deterministic, device.stream());
+  ScatteredGradient grad_output(output, need_output, deterministic, LeastPass::an_image, device.stream());
   Tensor grad_target = need_target ? empty_image_like(target) : nothing(target);
   Tensor grad_flow =
       need_motion ? empty<4>({a.batch(), 2, a.height(), a.width()}, type, output) : nothing(flow);
@@ -109,18 +109,20 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
   with_storage_type(output.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const MaskedBackwarpLossBackward<T> p{
-        .in = inputs<T>(a),
-        .grad_loss = grad_of_loss<S>(grad_loss, a.local()),
-        .grad_scale = S(1 / a.divisor()),
-        .sums = grad_output.sums(),
-        .grad_target = need_target ? strided<T, 4>(grad_target) : Strided<T, 4>{},
-        .grad_flow = need_motion ? data<S>(grad_flow) : nullptr,
-        .grad_mask = need_mask ? data<S>(grad_mask) : nullptr};
-    check(masked_backwarp_loss_backward(p, device.stream()));
+    MaskedBackwarpLossBackward<T> p{.in = inputs<T>(a),
+                                    .grad_loss = grad_of_loss<S>(grad_loss, a.local()),
+                                    .grad_scale = S(1 / a.divisor()),
+                                    .pass = {},
+                                    .grad_target = need_target ? strided<T, 4>(grad_target) : Strided<T, 4>{},
+                                    .grad_flow = need_motion ? data<S>(grad_flow) : nullptr,
+                                    .grad_mask = need_mask ? data<S>(grad_mask) : nullptr};
+    grad_output.accumulate([&](const ScatterPass& pass) {
+      p.pass = pass;
+      check(masked_backwarp_loss_backward(p, device.stream()));
+    });
     if (need_mask && a.mask_steps > 0) grad_mask = fold_mask<S>(a, grad_mask, device.stream());
   });
-  return {grad_output.finish(), grad_target, grad_flow, grad_mask};
+  return {grad_output.result(), grad_target, grad_flow, grad_mask};
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ struct MaskedBackwarpLossBackward {
   BackwarpInputs<T> in;
   Strided<const S, 4> grad_loss;  // (B, 1, H, W), or one value with strides 0; times grad_scale
   S grad_scale;
-  GradientSums sums;  // by the output
+  ScatterPass pass;  // over some images, all channels: the gradient by the output
   Strided<T, 4> grad_target;
   S* grad_flow;  // (B, 2, H, W), contiguous
   S* grad_mask;  // (B, 1, H, W), contiguous, at full resolution

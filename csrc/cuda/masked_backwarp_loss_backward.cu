@@ -29,30 +29,31 @@ template <class T>
 __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBackward<T> p) {
   using S = opmath<T>;
   const BackwarpInputs<T>& in = p.in;
-  const LossTiles tiles{in.batch, 1, in.height, in.width};
+  const LossTiles tiles{p.pass.images, 1, in.height, in.width};
   const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const int64_t image = p.pass.first_image + tile.image;
   const TilePixel at = tile_pixel(tiles, tile, threadIdx.x);
   BackwarpPixel<S> pixel{};
   S grad = 0;
   if (at.inside) {
-    pixel = backwarp_pixel(in, tile.image, at.row, at.column);
+    pixel = backwarp_pixel(in, image, at.row, at.column);
     const auto& stride = p.grad_loss.stride;
     grad = p.grad_scale *
-           load(p.grad_loss.data + tile.image * stride[0] + at.row * stride[2] + at.column * stride[3]);
+           load(p.grad_loss.data + image * stride[0] + at.row * stride[2] + at.column * stride[3]);
   }
   const BilinearSample<S>& s = pixel.sample;
   const HandingOn<S> hand(s);
-  const auto from = footprint(s, in.output.stride).corners(), to = footprint(s, p.sums.stride).corners();
-  const bool need_output = p.sums.data != nullptr, need_target = p.grad_target.data != nullptr;
-  const T* output = in.output.data + tile.image * in.output.stride[0];
-  const T* target = in.target.data + tile.image * in.target.stride[0] + at.row * in.target.stride[2] +
+  const auto from = footprint(s, in.output.stride).corners(), to = footprint(s, p.pass.sums.stride).corners();
+  const bool need_output = p.pass.sums.data != nullptr, need_target = p.grad_target.data != nullptr;
+  const T* output = in.output.data + image * in.output.stride[0];
+  const T* target = in.target.data + image * in.target.stride[0] + at.row * in.target.stride[2] +
                     at.column * in.target.stride[3];
   T* grad_target = nullptr;
   if (need_target) {
-    grad_target = p.grad_target.data + tile.image * p.grad_target.stride[0] +
-                  at.row * p.grad_target.stride[2] + at.column * p.grad_target.stride[3];
+    grad_target = p.grad_target.data + image * p.grad_target.stride[0] + at.row * p.grad_target.stride[2] +
+                  at.column * p.grad_target.stride[3];
   }
-  auto adder = GradientAdder<S>(p.sums).from(tile.image * p.sums.stride[0]);
+  auto adder = GradientAdder<S>(p.pass.sums).from(tile.image * p.pass.sums.stride[0]);
   math::Corners<S> dots{};
   S by_mask = 0;
   for (int64_t c = 0; c < in.channels; ++c) {
@@ -75,7 +76,7 @@ __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBac
     output += in.output.stride[1];
     target += in.target.stride[1];
     if (need_target) grad_target += p.grad_target.stride[1];
-    adder = adder.from(p.sums.stride[1]);
+    adder = adder.from(p.pass.sums.stride[1]);
   }
   if (!at.inside) return;
   const int64_t map = in.height * in.width, place = at.row * in.width + at.column;
@@ -83,17 +84,17 @@ __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBac
     const bool border = in.padding == math::Padding::border;
     const auto x = math::axis(pixel.x, S(in.width), border), y = math::axis(pixel.y, S(in.height), border);
     const auto g = math::motion_gradient(x, y, S(1), dots, S(1), S(1));
-    p.grad_flow[2 * tile.image * map + place] = g.x;
-    p.grad_flow[(2 * tile.image + 1) * map + place] = g.y;
+    p.grad_flow[2 * image * map + place] = g.x;
+    p.grad_flow[(2 * image + 1) * map + place] = g.y;
   }
-  if (p.grad_mask != nullptr) p.grad_mask[tile.image * map + place] = by_mask;
+  if (p.grad_mask != nullptr) p.grad_mask[image * map + place] = by_mask;
 }
 
 }  // namespace
 
 template <class T>
 cudaError_t masked_backwarp_loss_backward(const MaskedBackwarpLossBackward<T>& p, cudaStream_t stream) {
-  const LossTiles tiles{p.in.batch, 1, p.in.height, p.in.width};
+  const LossTiles tiles{p.pass.images, 1, p.in.height, p.in.width};
   return launch(backward_kernel<T>, tiles.count(), threads, 0, stream, p);
 }
 

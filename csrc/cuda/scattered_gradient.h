@@ -2,6 +2,8 @@
 // its end in the type of the image.
 #pragma once
 
+#include <algorithm>
+
 #include "glue.h"
 #include "gradient_sums.h"
 
@@ -43,24 +45,37 @@ class Magnitudes {
   cudaStream_t stream_;
 };
 
+// How little a pass over an image's gradient may be.
+enum class LeastPass { everything, an_image, some_channels };
+
 class ScatteredGradient {
  public:
-  // Sums of zero for every pixel of `image`, in fixed point if they are to be deterministic.
-  ScatteredGradient(const Tensor& image, bool wanted, bool deterministic, cudaStream_t stream)
+  ScatteredGradient(const Tensor& image, bool wanted, bool deterministic, LeastPass least,
+                    cudaStream_t stream)
       : gradient_(wanted ? empty_image_like(image) : nothing(image)),
-        sums_(gradient_),
         scale_(nothing(image)),
+        size_(sizes_of(image)),
+        images_(size_[0]),
+        channels_(size_[1]),
         deterministic_(wanted && deterministic),
         stream_(stream) {
-    if (!wanted) return;
-    const ScalarType type = deterministic ? ScalarType::Long : motion_type(image);
-    if (type != image.scalar_type()) sums_ = empty_image(sizes_of(image), type, image);
-    fill_zero(sums_, stream);
+    if (gradient_.numel() == 0 || in_place() || least == LeastPass::everything) return;
+    const int64_t bytes_of_sum = sum_type() == ScalarType::Float ? sizeof(float) : sizeof(double);
+    const int64_t planes = std::max<int64_t>(working_bytes / (bytes_of_sum * size_[2] * size_[3]), 1);
+    images_ = std::clamp<int64_t>(planes / channels_, 1, images_);
+    if (least == LeastPass::some_channels) {
+      channels_ = std::min(channels_, std::max<int64_t>(planes / channel_unit, 1) * channel_unit);
+    }
   }
 
+  // Whether bound_by is to be called before anything is added.
   bool deterministic() const { return deterministic_; }
+  // Of every pass but perhaps the last.
+  int64_t channels_at_once() const { return channels_; }
+  // Empty if not wanted.
+  const Tensor& result() const { return gradient_; }
 
-  // Before anything is added, if deterministic: what an output pixel can give.
+  // By what an output pixel can give.
   void bound_by(const Magnitudes& largest, double constant, bool has_mask, bool squared, int64_t pixels) {
     scale_ = empty<1>({2}, ScalarType::Double, gradient_);
     check(fixed_point_scale({.largest = largest.data(),
@@ -72,34 +87,61 @@ class ScatteredGradient {
                             stream_));
   }
 
-  GradientSums sums() const {
-    GradientSums s;
-    if (gradient_.dim() != 4) return s;
-    s.data = sums_.data_ptr();
-    for (int axis = 0; axis < 4; ++axis) s.stride[axis] = sums_.stride(axis);
-    s.scale = scale();
-    return s;
-  }
-
-  // After everything is added. Empty if not wanted.
-  Tensor finish() {
-    if (sums_.get() != gradient_.get() && gradient_.numel() > 0) {
-      with_storage_type(gradient_.scalar_type(), [&](auto storage) {
-        using T = decltype(storage);
-        check(finish_sums<T>({.sums = sums_.data_ptr(),
-                              .scale = scale(),
-                              .gradient = data<T>(gradient_),
-                              .count = gradient_.numel()},
-                             stream_));
-      });
+  // Calls add(pass) for pass after pass, which is to add what the pass's images get.
+  template <class F>
+  void accumulate(F add) {
+    if (gradient_.numel() == 0) return add(ScatterPass{0, images_, 0, channels_, {}});  // or not wanted
+    Tensor sums = gradient_;
+    if (!in_place()) sums = empty_image({images_, channels_, size_[2], size_[3]}, sum_type(), gradient_);
+    for (int64_t image = 0; image < size_[0]; image += images_) {
+      for (int64_t channel = 0; channel < size_[1]; channel += channels_) {
+        const ScatterPass pass{image, std::min(images_, size_[0] - image), channel,
+                               std::min(channels_, size_[1] - channel), sums_in(sums)};
+        fill_zero(sums, stream_);
+        add(pass);
+        if (!in_place()) finish(pass);
+      }
     }
-    return gradient_;
   }
 
  private:
+  // A part of the L2 cache, which has 40 MB or more since sm_80.
+  static constexpr int64_t working_bytes = 32 << 20;
+  static constexpr int64_t channel_unit = 16;  // keeps vectors whole and aligned
+
+  ScalarType sum_type() const { return deterministic_ ? ScalarType::Long : motion_type(gradient_); }
+  bool in_place() const { return sum_type() == gradient_.scalar_type(); }
+
+  GradientSums sums_in(const Tensor& tensor) const {
+    GradientSums s{.data = tensor.data_ptr(), .scale = scale()};
+    for (int axis = 0; axis < 4; ++axis) s.stride[axis] = tensor.stride(axis);
+    return s;
+  }
+
+  // What lies side by side is a pixel's channels, or an image's planes.
+  void finish(const ScatterPass& pass) {
+    const int64_t pixels = size_[2] * size_[3];
+    const bool pixel_major = prefers_channels_last(gradient_);
+    const int axis = pixel_major ? 3 : 0;
+    with_storage_type(gradient_.scalar_type(), [&](auto storage) {
+      using T = decltype(storage);
+      check(finish_sums<T>({.sums = pass.sums.data,
+                            .scale = scale(),
+                            .gradient = data<T>(gradient_) + pass.first_image * gradient_.stride(0) +
+                                        pass.first_channel * gradient_.stride(1),
+                            .runs = pass.images * (pixel_major ? pixels : 1),
+                            .length = pass.channels * (pixel_major ? 1 : pixels),
+                            .sums_step = pass.sums.stride[axis],
+                            .gradient_step = gradient_.stride(axis)},
+                           stream_));
+    });
+  }
+
   const double* scale() const { return deterministic_ ? data<const double>(scale_) : nullptr; }
 
-  Tensor gradient_, sums_, scale_;
+  Tensor gradient_, scale_;
+  std::array<int64_t, 4> size_;
+  int64_t images_, channels_;  // of a pass
   bool deterministic_;
   cudaStream_t stream_;
 };

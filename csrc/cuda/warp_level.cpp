@@ -75,8 +75,9 @@ Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, co
   const int steps = motion.steps_to(features);
   check_like("grad_output", grad_output, features);
   const Device device(features);
-  ScatteredGradient grad_features(features, need_features, deterministic, device.stream());
-  if (features.numel() == 0 || !(need_features || gradient.wanted)) return grad_features.finish();
+  ScatteredGradient grad_features(features, need_features, deterministic, LeastPass::some_channels,
+                                  device.stream());
+  if (features.numel() == 0 || !(need_features || gradient.wanted)) return grad_features.result();
   const auto [batch, channels, height, width] = sizes_of(features);
   if (grad_features.deterministic()) {
     Magnitudes largest(features, device.stream());
@@ -84,26 +85,31 @@ Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, co
     if (motion.confidence) largest.measure(1, *motion.confidence);
     grad_features.bound_by(largest, 1, motion.confidence.has_value(), false, height * width);
   }
-  const int64_t maps = motion.confidence ? 3 : 2;
+  const int64_t maps = motion.confidence ? 3 : 2, at_once = grad_features.channels_at_once();
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int count = warp_backward_vector<T>;
     const bool vectors = is_dense(features, {1, 3, 2, 0}) && in_vectors<T>(features, count) &&
                          in_vectors<T>(grad_output, count);
-    const int64_t layers = confidence_warp_backward_layers(channels, vectors);
+    auto layers_of = [&](int64_t channels) { return confidence_warp_backward_layers(channels, vectors); };
+    const int64_t layers = channels / at_once * layers_of(at_once) + layers_of(channels % at_once);
     const Tensor fine =
         empty<5>({gradient.wanted ? layers : 0, maps, batch, height, width}, motion_type(features), features);
-    const ConfidenceWarpBackward<T> p{.motion = sampled<S>(features, motion, steps),
-                                      .channels = channels,
-                                      .features = strided<const T, 4>(features),
-                                      .grad_output = strided<const T, 4>(grad_output),
-                                      .sums = grad_features.sums(),
-                                      .grad_motion = gradient.wanted ? data<S>(fine) : nullptr};
-    check(confidence_warp_backward(p, vectors, device.stream()));
+    ConfidenceWarpBackward<T> p{.motion = sampled<S>(features, motion, steps),
+                                .features = strided<const T, 4>(features),
+                                .grad_output = strided<const T, 4>(grad_output),
+                                .pass = {},
+                                .grad_motion = gradient.wanted ? data<S>(fine) : nullptr,
+                                .first_layer = 0};
+    grad_features.accumulate([&](const ScatterPass& pass) {
+      p.pass = pass;
+      p.first_layer = pass.first_channel / at_once * layers_of(at_once);
+      check(confidence_warp_backward(p, vectors, device.stream()));
+    });
     if (gradient.wanted) fold<S>(fine, layers, steps, gradient, device.stream());
   });
-  return grad_features.finish();
+  return grad_features.result();
 }
 
 }  // namespace internet::cuda

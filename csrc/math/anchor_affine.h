@@ -5,10 +5,20 @@
 
 namespace internet::math {
 
+template <class V>
+struct Point {
+  V x, y;
+};
+
 // T along one row of pixels, where y is fixed: affine in x alone.
 template <class S>
 struct RowMotion {
   S x_slope, x_offset, y_slope, y_offset;
+
+  template <class V>
+  INTERNET_MEMBER Point<V> at(V x) const {
+    return {x_slope * x + x_offset, y_slope * x + y_offset};
+  }
 };
 
 template <class S>

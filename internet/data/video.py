@@ -82,6 +82,63 @@ def read_frames(path: str | os.PathLike[str], numbers: Sequence[int]) -> list[np
     return [found[number] for number in numbers]
 
 
+@dataclass(frozen=True)
+class VideoIndex:
+    """When each frame of a video is shown, found from its packets without decoding any.
+
+    ``stamps`` are presentation times in units of the stream's clock, ascending; None where the file has none.
+    """
+
+    seconds: tuple[float, ...]
+    stamps: tuple[int, ...] | None
+
+
+def index_video(path: str | os.PathLike[str]) -> VideoIndex:
+    """Read the times of all frames. Raises :class:`MediaError` when there is nothing to decode."""
+    with _open(path) as (container, stream):
+        stamps = [packet.pts for packet in container.demux(stream) if packet.size]
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        clock = float(stream.time_base or 0)
+    if not stamps:
+        raise MediaError(f"the video '{path}' has no frames")
+    if None in stamps or len(set(stamps)) < len(stamps):
+        return VideoIndex(tuple(number / rate for number in range(len(stamps))), None)
+    stamps.sort()
+    return VideoIndex(tuple((stamp - stamps[0]) * clock for stamp in stamps), tuple(stamps))
+
+
+def read_indexed(path: str | os.PathLike[str], index: VideoIndex, numbers: Sequence[int]) -> list[np.ndarray]:
+    """Read the frames with these numbers, in the order asked, each decoded from the key frame before it.
+
+    Raises :class:`MediaError` when the video has no such frame or does not decode.
+    """
+    for number in numbers:
+        if not 0 <= number < len(index.seconds):
+            raise MediaError(f"the video '{path}' has {len(index.seconds)} frames; it has no frame {number}")
+    if index.stamps is None:
+        return read_frames(path, numbers)
+    found: dict[int, np.ndarray] = {}
+    wanted = {index.stamps[number] for number in numbers}
+    with _open(path) as (container, stream):
+        for stamp in sorted(wanted, reverse=True):  # on the way to the last, earlier ones mostly come along
+            if stamp not in found:
+                _decode_until(container, stream, stamp, found, wanted)
+    missing = [number for number in numbers if index.stamps[number] not in found]
+    if missing:
+        raise MediaError(f"the frames {missing} of the video '{path}' do not decode")
+    return [found[index.stamps[number]] for number in numbers]
+
+
+def _decode_until(container: Any, stream: Any, last: int, found: dict[int, np.ndarray], wanted: set[int]) -> None:
+    """Seek to the key frame before ``last`` and decode up to it, keeping what is wanted on the way."""
+    container.seek(last, stream=stream, backward=True)
+    for frame in container.decode(stream):
+        if frame.pts in wanted:
+            found[frame.pts] = _upright(frame)
+        if frame.pts is not None and frame.pts >= last:
+            return
+
+
 def read_frame_at(path: str | os.PathLike[str], seconds: float) -> np.ndarray:
     """Read the frame that is on the screen ``seconds`` after the first one.
 

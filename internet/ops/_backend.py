@@ -43,13 +43,17 @@ class Status:
         return "ready"
 
 
-def _compiled_operators(device: str) -> frozenset[str]:
-    """The operators that have a compiled kernel for this kind of device."""
+def devices_with_kernel(operator: str) -> frozenset[str]:
+    """The kinds of device that have a compiled kernel for an operator."""
     if "_C" not in _library.loaded:
         return frozenset()
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    key = _DISPATCH_KEYS[device]
-    return frozenset(name for name in OPERATORS if has_kernel(f"internet::{name}", key))
+    return frozenset(kind for kind, key in _DISPATCH_KEYS.items() if has_kernel(f"internet::{operator}", key))
+
+
+def _compiled_operators(device: str) -> frozenset[str]:
+    """The operators that have a compiled kernel for this kind of device."""
+    return frozenset(name for name in OPERATORS if device in devices_with_kernel(name))
 
 
 _compiled = {device: _compiled_operators(device) for device in _DISPATCH_KEYS}
@@ -150,12 +154,17 @@ class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
         _choice.name, self.name = self.name, _choice.name
 
 
+def kind_of(device: torch.device) -> str:
+    """The kind of device whose kernels serve a tensor; a meta tensor is traced as if for the CPU."""
+    return "cpu" if device.type == "meta" else device.type
+
+
 def namespace_of(operator: str, device: torch.device) -> str | None:
     """Where the dispatcher has the operator that serves this call; None: the reference does.
 
     "internet" if there is a compiled kernel, "internet_triton" for Triton's.
     """
-    asked, kind = _choice.name, "cpu" if device.type == "meta" else device.type
+    asked, kind = _choice.name, kind_of(device)
     if asked != "triton" and operator in _compiled.get(kind, ()):
         return "internet"
     if asked == "triton" or (asked is None and kind == "cuda" and _gpus_by_triton):
@@ -168,7 +177,7 @@ def uses_compiled(operator: str, device: torch.device) -> bool:
     asked = _choice.name
     if asked == "reference":
         return False
-    kind = "cpu" if device.type == "meta" else device.type
+    kind = kind_of(device)
     if asked is not None and kind not in _devices[asked]:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
     if namespace_of(operator, device) is None:

@@ -1,5 +1,6 @@
 """Eqs. 2-4: the temporal loss, a frame warped back by optical flow against the previous one, masked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from internet.ops import _checks, reference
 from internet.ops._autograd import (
+    apply,
     backward_operator,
     dense_like,
     empty,
@@ -15,12 +17,13 @@ from internet.ops._autograd import (
     like_or_empty,
     register_fake,
 )
-from internet.ops._backend import uses_compiled
+from internet.ops._backend import devices_with_kernel, kind_of, namespace_of, uses_compiled
 from internet.ops.reference import motion_dtype
 
 NORMS = ("l1", "l2", "charbonnier")
 REDUCTIONS = ("mean", "sum", "none")
 PADDING_MODES = ("border", "zeros", "valid")
+_ONE_PASS_DEVICES = devices_with_kernel("masked_backwarp_loss_with_gradients")
 
 
 def masked_backwarp_loss(
@@ -54,6 +57,10 @@ def masked_backwarp_loss(
     Returns:
         A scalar, or (B, 1, H, W): float64 if `output` is, float32 otherwise. Differentiable in every tensor.
 
+    Where a gradient may follow, the compiled CPU kernel computes the gradients of a mean or sum along with the loss
+    (float32 and float64), and the graph holds them until the backward pass hands them out: the memory is taken
+    earlier. A second backward pass over a graph that is kept computes them again.
+
     Raises:
         TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
         ValueError: a shape does not fit, the mask's ratio is no power of two, or a word is unknown.
@@ -82,7 +89,16 @@ def masked_backwarp_loss(
         return reference.masked_backwarp_loss(
             output, target, flow, confidence, norm=norm, reduction=reduction, padding_mode=padding_mode
         )
-    loss: Tensor = _MaskedBackwarpLoss.apply(output, target, flow, confidence, norm, reduction, padding_mode)
+    inputs = (output, target, flow, confidence)
+    one_pass = (
+        namespace_of(name, output.device) == "internet"
+        and kind_of(output.device) in _ONE_PASS_DEVICES
+        and reduction != "none"
+        and output.dtype == flow.dtype  # 16 bits are rounded once: when the gradient of the loss is known
+        and torch.is_grad_enabled()
+        and any(tensor.requires_grad for tensor in inputs if tensor is not None)
+    )
+    loss: Tensor = apply(_MaskedBackwarpLoss, *inputs, norm, reduction, padding_mode, one_pass)
     return loss
 
 
@@ -96,26 +112,67 @@ def _mask(name: str, output: Tensor, confidence: Tensor) -> Tensor:
 
 
 class _MaskedBackwarpLoss(torch.autograd.Function):
+    """The loss. Its gradients come with it where they can, or else the backward pass computes the residual again."""
+
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(*arguments[:4])
-        ctx.words = arguments[4:]
-        return forward_operator(ctx, "masked_backwarp_loss", arguments[0])(*arguments)
+        inputs, words, one_pass = arguments[:4], arguments[4:7], arguments[7]
+        ctx.words, ctx.handed_over = words, False
+        operator = forward_operator(ctx, "masked_backwarp_loss", inputs[0])
+        if not one_pass:
+            ctx.save_for_backward(*inputs)
+            return operator(*inputs, *words)
+        loss, *gradients = torch.ops.internet.masked_backwarp_loss_with_gradients.default(
+            *inputs, *words, *ctx.needs_input_grad[:4]
+        )
+        ctx.save_for_backward(*inputs, *gradients)  # not attributes of ctx: checkpoint() could not let go of them
+        return loss
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:4]
-        gradients = backward_operator(ctx, "masked_backwarp_loss")(
-            grad_loss,
-            *inputs,
-            *ctx.words,
-            needed[0],
-            needed[1],
-            any(needed[2:]),
-            torch.are_deterministic_algorithms_enabled(),
-        )
+        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[:4]
+        inputs, of_unit_loss = saved[:4], saved[4:]
+        gradients: Sequence[Tensor]
+        if not of_unit_loss or ctx.handed_over:
+            gradients = backward_operator(ctx, "masked_backwarp_loss")(
+                grad_loss,
+                *inputs,
+                *ctx.words,
+                needed[0],
+                needed[1],
+                any(needed[2:]),
+                torch.are_deterministic_algorithms_enabled(),
+            )
+        elif _has_a_value(grad_loss):
+            ctx.handed_over = True
+            gradients = _hand_over(of_unit_loss, grad_loss.item())
+        else:
+            gradients = [gradient * grad_loss for gradient in of_unit_loss]
         tied = first_order("masked_backwarp_loss", gradients, needed, (grad_loss, *inputs))
-        return (*tied, None, None, None)
+        return (*tied, None, None, None, None)
+
+
+def _has_a_value(tensor: Tensor) -> bool:
+    """Whether a tensor can be read here and now: it does not stand for others, in a graph or a batch."""
+    return not (
+        torch.compiler.is_compiling()
+        or type(tensor) is not Tensor
+        or tensor.is_meta
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._functorch.is_legacy_batchedtensor(tensor)
+    )
+
+
+def _hand_over(of_unit_loss: Sequence[Tensor], grad_loss: float) -> list[Tensor]:
+    """The saved gradients themselves, scaled in place: whoever gets them may write to them.
+
+    `.data` has a version of its own: what they are from then on is no concern of the graph, if it is kept.
+    """
+    gradients = [gradient.data for gradient in of_unit_loss]
+    if grad_loss != 1:
+        for gradient in gradients:
+            gradient.mul_(grad_loss)
+    return gradients
 
 
 @register_fake("masked_backwarp_loss")
@@ -153,4 +210,27 @@ def _fake_backward(
         dense_like(target) if need_target else empty(target),
         like_or_empty(flow, need_motion),
         empty(flow) if confidence is None else like_or_empty(confidence, need_motion),
+    )
+
+
+@register_fake("masked_backwarp_loss_with_gradients")
+def _fake_with_gradients(
+    output: Tensor,
+    target: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    norm: str,
+    reduction: str,
+    padding_mode: str,
+    need_output: bool,
+    need_target: bool,
+    need_flow: bool,
+    need_confidence: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return (
+        flow.new_empty(()),
+        dense_like(output) if need_output else empty(output),
+        dense_like(target) if need_target else empty(target),
+        like_or_empty(flow, need_flow),
+        empty(flow) if confidence is None else like_or_empty(confidence, need_confidence),
     )

@@ -79,7 +79,7 @@ def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) 
     return sampled if padding_mode == "border" else torch.where(finite, sampled, 0.0)
 
 
-def _inverse_2x2(matrix: Tensor) -> Tensor:
+def inverse_2x2(matrix: Tensor) -> Tensor:
     """Inverse of (..., 2, 2) with |det| kept at least 1e-6, sign kept: large for a singular matrix, never NaN."""
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
     det = a * d - b * c
@@ -96,7 +96,7 @@ def anchor_affines(
     if jac_source is None or jac_driving is None:
         matrix = torch.eye(2, dtype=kp_source.dtype, device=kp_source.device).expand(*kp_source.shape, 2)
     else:
-        matrix = jac_source @ _inverse_2x2(jac_driving)
+        matrix = jac_source @ inverse_2x2(jac_driving)
     offset = kp_source - (matrix @ kp_driving[..., None])[..., 0]
     return matrix, offset
 

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import backward_operator, dense_like, empty, first_order, forward_operator, register_fake
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -57,7 +65,7 @@ def soft_argmax(
             raise TypeError(f"{name}: jacobian_map is {jacobian_map.dtype}, but logits is {logits.dtype}")
     if not uses_compiled(name, logits.device):
         return reference.soft_argmax(logits, jacobian_map, temperature=temperature, align_corners=align_corners)
-    kp, jac, _ = _SoftArgmax.apply(logits, jacobian_map, float(temperature), align_corners)
+    kp, jac, _ = apply(_SoftArgmax, logits, jacobian_map, float(temperature), align_corners)
     return kp, None if jacobian_map is None else jac
 
 

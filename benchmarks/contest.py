@@ -1,0 +1,44 @@
+"""Who is compared with whom: an operator's workload, and the eager formulation of it, compiled and not."""
+
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import eager
+from benchmarks.case import Case, Function
+from benchmarks.workloads import Workload
+from internet import ops
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operator's workload, and the eager formulation it is compared with."""
+
+    workload: Workload
+    baseline: Function
+    note: str = ""
+
+    @classmethod
+    def of(cls, workload: Workload) -> "Row":
+        """Beside what the field writes."""
+        return cls(workload, getattr(eager, workload.operator))
+
+
+def is_fused(operator: str, device: torch.device) -> bool:
+    """Whether the device's own kernels serve the operator, or the reference in their place."""
+    status = ops.backends()[device.type]
+    return status.ready and operator not in status.fallbacks
+
+
+def compiled(function: Function, case: Case) -> Function | None:
+    """For the case's shapes alone, which is the best torch.compile can do; None, said aloud, where it cannot."""
+    torch._dynamo.reset()
+    result: Function = torch.compile(function, dynamic=False)
+    try:
+        for run in case.passes(result).values():
+            run()
+    except Exception as error:  # any of a compiler's: the other columns are still worth having
+        print(f"  torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return None
+    return result

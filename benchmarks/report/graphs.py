@@ -1,0 +1,48 @@
+"""Small shapes as CUDA graphs: what is left when no launch costs the host anything."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from benchmarks import timing
+from benchmarks.contest import Row
+from benchmarks.report import speed
+from benchmarks.report.small_shapes import MAKERS
+
+SIZE = 64
+
+
+def rows(shrink: int = 1) -> Iterator[Row]:
+    """Every operator at batch 1 and half the base size."""
+    for make in MAKERS:
+        yield Row.of(make(1, max(4, SIZE // shrink)))
+
+
+def measure(row: Row, device: torch.device, seconds: float) -> dict[str, Any]:
+    """Replays of the forward pass as a graph, ours and eager's; without CUDA the calls themselves."""
+    workload = row.workload
+    ours = {name: speed.on_backend(workload.operator, name) for name in speed.backends(device)}
+    contestants = {**ours, "eager": row.baseline}
+    case = workload.case(device, row.baseline)
+    runs = {name: case.passes(function)["forward"] for name, function in contestants.items()}
+    if device.type == "cuda":
+        runs = {name: _replay(run) for name, run in runs.items()}
+    timings = timing.interleaved(runs, device, seconds=seconds)
+    return {
+        **speed.describe(workload),
+        "replayed": device.type == "cuda",
+        "samples": {name: list(found.samples) for name, found in timings.items()},
+    }
+
+
+def _replay(run: Callable[[], object]) -> Callable[[], object]:
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        run()  # whatever is made once, outside of the graph
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay

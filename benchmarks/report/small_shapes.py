@@ -1,0 +1,44 @@
+"""Every operator once, forward and backward, on small shapes: what compute-sanitizer watches.
+
+`python -m benchmarks.report.small_shapes [cpu|cuda]`.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+
+from benchmarks import workloads as work
+from benchmarks.inputs import LAYOUTS
+from benchmarks.workloads import Workload
+from internet import ops
+
+SIZE = 16
+MAKERS: tuple[Callable[..., Workload], ...] = (
+    work.affine_mixture,
+    work.upsample_motion,
+    work.confidence_warp,
+    work.pyramid_warp,
+    work.masked_backwarp_loss,
+    work.flow_confidence,
+    work.soft_argmax,
+    work.anchor_features,
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    device = torch.device(argv[0] if argv else "cuda")
+    for make in MAKERS:
+        for layout in LAYOUTS:
+            for dtype in (torch.float32, torch.bfloat16):
+                workload = make(2, SIZE, layout=layout, dtype=dtype)
+                function = getattr(ops, workload.operator)
+                for run in workload.case(device, function).passes(function).values():
+                    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,101 @@
+"""The operators against themselves: half precision, and motion fields made to be slow. `python -m benchmarks.variants`.
+
+Prints two Markdown tables, medians over rounds in which everything in a row takes its turn.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from benchmarks import eager, machine, timing
+from benchmarks import workloads as work
+from benchmarks.inputs import LAYOUTS, MOTIONS
+from benchmarks.workloads import Workload
+from internet import ops
+
+HALVES = (torch.bfloat16, torch.float16)
+
+
+def _workloads(shrink: int) -> Iterator[Workload]:
+    for layout in LAYOUTS:
+        yield work.confidence_warp(1, 128 // shrink, 4, layout=layout)
+        yield work.pyramid_warp(1, 128 // shrink, layout=layout)
+        yield work.masked_backwarp_loss(4, 512 // shrink, layout=layout)
+
+
+def _passes(workload: Workload, function: Callable[..., Any], device: torch.device) -> dict[str, Callable[[], Any]]:
+    return workload.case(device, function).passes(function)
+
+
+def _rows(
+    base: Workload, contestants: dict[str, tuple[Workload, Any]], device: torch.device, seconds: float
+) -> Iterator[tuple[str, dict[str, timing.Timing]]]:
+    """Of each pass, the timings of `base` and of the others, all interleaved."""
+    everything = {"base": (base, ops), **contestants}
+    runs = {
+        name: _passes(workload, getattr(module, base.operator), device)
+        for name, (workload, module) in everything.items()
+    }
+    for passed in runs["base"]:
+        print(f"{base} {passed}", file=sys.stderr)
+        functions = {name: passes[passed] for name, passes in runs.items()}
+        yield passed, timing.interleaved(functions, device, seconds=seconds)
+
+
+def _line(workload: Workload, passed: str, cells: Sequence[float]) -> str:
+    ratios = " | ".join(f"{ratio:.2f}×" for ratio in cells)
+    return f"| `{workload.operator}` | {workload.shape}, {workload.layout} | {passed} | {ratios} |"
+
+
+def _header(columns: Sequence[str]) -> str:
+    names = " | ".join(columns)
+    return f"| operator | shape, layout | pass | {names} |\n|---|---|---|{'--:|' * len(columns)}"
+
+
+def half_precision(device: torch.device, seconds: float, shrink: int = 1) -> Iterator[str]:
+    """How many times faster bfloat16 and float16 are than our float32, and than eager's."""
+    names = [str(dtype).removeprefix("torch.") for dtype in HALVES]
+    yield _header([f"{name} over {other}" for name in names for other in ("our float32", f"eager {name}")])
+    for base in _workloads(shrink):
+        others = {}
+        for name, dtype in zip(names, HALVES, strict=True):
+            others[name] = (replace(base, dtype=dtype), ops)
+            others[f"eager {name}"] = (replace(base, dtype=dtype), eager)
+        for passed, timings in _rows(base, others, device, seconds):
+            cells = [timings[of].over(timings[name]) for name in names for of in ("base", f"eager {name}")]
+            yield _line(base, passed, cells)
+
+
+def motions(device: torch.device, seconds: float, shrink: int = 1) -> Iterator[str]:
+    """How many times longer than the smooth field each of the others takes."""
+    others = [motion for motion in MOTIONS if motion != "smooth"]
+    yield _header(others)
+    for base in _workloads(shrink):
+        contestants = {motion: (replace(base, motion=motion), ops) for motion in others}
+        for passed, timings in _rows(base, contestants, device, seconds):
+            yield _line(base, passed, [timings[motion].over(timings["base"]) for motion in others])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description=__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="number of threads (1)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for all that is interleaved (4)")
+    parser.add_argument("--shrink", type=int, default=1, help=argparse.SUPPRESS)  # shapes for tests
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    print(f"{machine.processor(device)}, {args.threads} threads\n")
+    print("Half precision, times faster:\n")
+    print("\n".join(half_precision(device, args.seconds, args.shrink)))
+    print("\nMotion fields, times slower than the smooth one:\n")
+    print("\n".join(motions(device, args.seconds, args.shrink)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+// The exponentials are computed once more, a strip of a row at a time, and stay in L1 while each anchor in
+// turn passes over the strip: its sums then stay in registers.
+#include "affine_mixture_rows.h"
+#include "denormals.h"
+
+namespace internet::cpu::INTERNET_ISA {
+namespace {
+
+template <class S, class V>
+INTERNET_HD void load_pairs(const S* p, int64_t pixel_stride, int64_t pair_stride, int count, V& x, V& y) {
+  constexpr int n = math::Value<V>::lanes;
+  if (pixel_stride == 2 && pair_stride == 1 && count == n) {
+    deinterleave<V>(load<n>(p), load<n>(p + n), x, y);
+  } else {
+    x = y = V{};
+    for (int i = 0; i < count; ++i) x[i] = p[i * pixel_stride], y[i] = p[i * pixel_stride + pair_stride];
+  }
+}
+
+// The gradient by one affine map, lane by lane: sums of w g, times 1, x and y.
+template <class V>
+struct AffineSums {
+  V xx, xy, x, yx, yy, y;
+};
+
+template <class V>
+INTERNET_HD math::Affine<double> total(const AffineSums<V>& s) {
+  constexpr int n = math::Value<V>::lanes;
+  auto sum = [](V v) { return double(sum_of_lanes<n>(v)); };
+  return {sum(s.xx), sum(s.xy), sum(s.yx), sum(s.yy), sum(s.x), sum(s.y)};
+}
+
+template <bool thresholded, class T>
+class BackwardRows {
+ public:
+  using S = opmath<T>;
+  using V = Pixels<T>;
+
+  INTERNET_MEMBER explicit BackwardRows(const AffineMixtureBackward<T>& p)
+      : p_(p),
+        channels_(p.anchors + 1),
+        row_(p.anchors, p.height, p.width, p.align_corners),
+        exponentials_(strip_vectors * channels_),
+        strip_(strip_vectors),
+        by_logits_(channels_, strip_vectors),
+        row_sums_(p.anchors),
+        sums_(p.anchors) {}
+
+  INTERNET_MEMBER void group(int64_t task) {
+    int64_t groups = (p_.height + rows_per_group - 1) / rows_per_group;
+    int64_t image = task / groups, first = task % groups * rows_per_group;
+    for (int64_t k = 0; k < p_.anchors; ++k) sums_[k] = AffineSums<V>{};
+    for (int64_t y = first; y < std::min(first + rows_per_group, p_.height); ++y) one_row(image, y);
+    for (int64_t k = 0; k < p_.anchors; ++k) p_.partials[task * p_.anchors + k] = total(sums_[k]);
+  }
+
+ private:
+  static constexpr int n = vectors_at_once;
+  static constexpr int strip_vectors = 8;
+
+  // What a vector of pixels has for all anchors.
+  struct PixelGradient {
+    math::CompositionGradient<thresholded, V> gradient;
+    V total, x;
+  };
+
+  // Along a row y is constant: only w g and w g x are summed by pixel, w g y once at the row's end.
+  INTERNET_MEMBER void one_row(int64_t image, int64_t y) {
+    row_.begin(p_.affine + image * p_.anchors, y);
+    for (int64_t k = 0; k < p_.anchors; ++k) row_sums_[k] = AffineSums<V>{};
+    for (int64_t x = 0; x < p_.width; x += strip_vectors * lanes<T>) strip(image, y, x);
+    for (int64_t k = 0; k < p_.anchors; ++k) {
+      AffineSums<V>&total = sums_[k], &sum = row_sums_[k];
+      total.xx += sum.xx;
+      total.xy += sum.x * row_.y;
+      total.x += sum.x;
+      total.yx += sum.yx;
+      total.yy += sum.y * row_.y;
+      total.y += sum.y;
+    }
+  }
+
+  INTERNET_MEMBER void strip(int64_t image, int64_t y, int64_t column) {
+    const int64_t left = (p_.width - column + lanes<T> - 1) / lanes<T>;
+    const int vectors = int(std::min<int64_t>(left, strip_vectors));
+    for (int i = 0; i < vectors; i += n) compose(image, y, column, i);
+
+    const auto& by = p_.grad_logits.stride;
+    T* out = p_.grad_logits.data;
+    if (out != nullptr) out += image * by[0] + y * by[2] + column * by[3];
+    const bool dense = by[3] == 1 && column + vectors * lanes<T> <= p_.width;
+    for (int k = 0; k <= int(p_.anchors); ++k) {
+      if (out != nullptr && dense) {
+        anchor(k, vectors, [=](int i, V v) { store<lanes<T>>(out + k * by[1] + i * lanes<T>, v); });
+      } else {
+        anchor(k, vectors, [&](int i, V v) { by_logits_.planes(i)[k] = v; });
+      }
+    }
+    if (out == nullptr || dense) return;
+    for (int i = 0; i < vectors; ++i) {
+      const int64_t first = i * lanes<T>;
+      const int count = pixels_from<T>(column + first, p_.width);
+      const bool last = column + first + 2 * lanes<T> > p_.width;
+      by_logits_.store_to(out + first * by[3], i, by[1], by[3], count, last);
+    }
+  }
+
+  INTERNET_MEMBER auto exponentials(int i) const {
+    return [e = exponentials_.data() + i * channels_](int k) { return e[k]; };
+  }
+
+  // Vectors i.. of the strip: all that does not depend on the anchor.
+  INTERNET_MEMBER void compose(int64_t image, int64_t y, int64_t column, int i) {
+    const auto& stride = p_.logits.stride;
+    const auto& g = p_.grad_field.stride;
+    const T* logits = p_.logits.data + image * stride[0] + y * stride[2];
+    const S* grad = p_.grad_field.data + image * g[0] + y * g[1];
+    math::Composition<V> f[n];
+    auto keep = [e = exponentials_.data() + i * channels_, channels = channels_](int k, int j, V value) {
+      e[j * channels + k] = value;
+    };
+    row_.compose(logits, stride[1], stride[3], column + i * lanes<T>, keep, f);
+    for (int j = 0; j < n; ++j) {
+      const int64_t first = column + (i + j) * lanes<T>;
+      const int anchors = int(p_.anchors);
+      const V x = row_.x_of(first);
+      V gx, gy;  // 0 past the row's end: those lanes add nothing
+      load_pairs(grad + first * g[2], g[2], g[3], pixels_from<T>(first, p_.width), gx, gy);
+      auto e = exponentials(i + j);
+      if constexpr (thresholded) {
+        f[j] = math::compose<true, V>(anchors, e, row_.motion(), x, row_.y, p_.threshold);
+      }
+      auto gradient = math::composition_gradient<thresholded>(f[j], anchors, e, row_.motion(), x, row_.y,
+                                                              p_.threshold, gx, gy);
+      strip_[i + j] = {gradient, f[j].total, x};
+    }
+  }
+
+  // emit(i, v) takes the gradient by logit k of vector i.
+  template <class Emit>
+  INTERNET_MEMBER void anchor(int k, int vectors, Emit emit) {
+    const V* exponentials = exponentials_.data() + k;
+    const math::RowMotion<S> still{1, 0, 0, row_.y};
+    const math::RowMotion<S> motion = k == 0 ? still : row_.motion()(k);
+    AffineSums<V> sum{};
+    for (int i = 0; i < vectors; ++i) {
+      const PixelGradient& at = strip_[i];
+      const V e = exponentials[i * channels_];
+      const V weight = math::kept_weight<thresholded>(e, at.total, p_.threshold);
+      const V by_logit = at.gradient.by_logit(e, weight, motion.at(at.x));
+      const V wx = weight * at.gradient.gx, wy = weight * at.gradient.gy;
+      sum.x += wx;
+      sum.y += wy;
+      sum.xx += wx * at.x;
+      sum.yx += wy * at.x;
+      emit(i, by_logit);  // last: what it writes could be, for all the compiler knows, what was read above
+    }
+    if (k == 0) return;
+    AffineSums<V>& row = row_sums_[k - 1];
+    row.x += sum.x;
+    row.y += sum.y;
+    row.xx += sum.xx;
+    row.yx += sum.yx;
+  }
+
+  const AffineMixtureBackward<T>& p_;
+  int64_t channels_;
+  Row<T> row_;
+  WorkingMemory<V> exponentials_;
+  WorkingMemory<PixelGradient> strip_;
+  Block<T> by_logits_;
+  WorkingMemory<AffineSums<V>> row_sums_, sums_;
+};
+
+}  // namespace
+
+template <class T>
+void affine_mixture_backward(const AffineMixtureBackward<T>& p, int64_t begin, int64_t end) {
+  FlushDenormals flush;
+  auto groups = [&](auto rows) {
+    for (int64_t task = begin; task < end; ++task) rows.group(task);
+  };
+  if (p.threshold > 0) {
+    groups(BackwardRows<true, T>(p));
+  } else {
+    groups(BackwardRows<false, T>(p));
+  }
+}
+
+INTERNET_INSTANTIATE_KERNEL(affine_mixture_backward, AffineMixtureBackward)
+
+}  // namespace internet::cpu::INTERNET_ISA

@@ -1,0 +1,36 @@
+"""`internet import-fomm`: stage I of a first-order-motion checkpoint, as the start of an INTERnet."""
+
+import argparse
+from typing import Any
+
+from internet._files import save_tensors
+from internet.commands.arguments import blame
+from internet.model.first_order import stage_one
+from internet.model.weights import read_weights
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `import-fomm` to the command line."""
+    parser = subparsers.add_parser(
+        "import-fomm",
+        help="take stage I from a first-order-motion checkpoint",
+        description="Check the key-point detector and the dense-motion network of a first-order-motion checkpoint "
+        "and write their weights, for a model with stage1 = 'first-order'. The generator's weights stay behind.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="for instance vox-cpk.pth.tar")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where the weights go")
+    parser.add_argument(
+        "--trust", action="store_true", help="read a file that holds more than tensors, and run what code is in it"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; bad input raises an error that names the argument."""
+    with blame("CHECKPOINT"):
+        state = stage_one(read_weights(args.checkpoint, trust=args.trust))
+    with blame("--out"):
+        save_tensors(args.out, state)
+    parameters = sum(value.numel() for name, value in state.items() if "running" not in name)
+    anchors = state["kp_detector.kp.weight"].shape[0]
+    print(f"{args.out}: {len(state)} tensors, {parameters / 1e6:.1f} M numbers, {anchors} anchors")
+    return 0

@@ -1,0 +1,76 @@
+"""Flips and colour changes that treat all frames of a sample alike, and its flows and anchors accordingly."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PICTURES = ("source", "previous", "current")
+FLOWS = ("flow", "flow_backward", "motion")
+MASKS = ("visible", "motion_visible")
+ANCHORS = ("source_anchors", "current_anchors")
+
+LUMA = (0.299, 0.587, 0.114)
+"""Rec. 601."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A random flip and a random change of colours, one draw for the whole sample.
+
+    The same draw for all frames keeps what moves apart from what changes colour; flow is flipped with its frames and
+    its x component changes sign, so that it still leads each pixel to itself.
+
+    Args:
+        flip: the probability of a horizontal flip.
+        brightness, contrast, saturation: factors are drawn evenly from 1 - a to 1 + a, with 0 <= a < 1.
+    """
+
+    flip: float = 0.5
+    brightness: float = 0.1
+    contrast: float = 0.1
+    saturation: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is {self.flip}, expected a probability, 0 to 1")
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
+
+    def __call__(self, sample: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """A sample as :class:`~internet.data.dataset.ClipDataset` makes it, changed by one draw."""
+        chance, *draws = torch.rand(4, generator=generator).tolist()
+        ranges = (self.brightness, self.contrast, self.saturation)
+        brightness, contrast, saturation = (1 + a * (2 * draw - 1) for a, draw in zip(ranges, draws, strict=True))
+        middle = _grey(sample["source"]).mean()
+        changed = dict(sample)
+        for name in PICTURES:
+            changed[name] = _recolour(sample[name], brightness, contrast, saturation, middle)
+        return flipped(changed) if chance < self.flip else changed
+
+
+def flipped(sample: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The sample seen in a mirror: x becomes -x."""
+    mirrored = dict(sample)
+    for name in (*PICTURES, *FLOWS, *MASKS):
+        if name in sample:
+            mirrored[name] = sample[name].flip(-1)
+    for name in FLOWS:
+        if name in sample:
+            mirrored[name] = mirrored[name] * mirrored[name].new_tensor([-1.0, 1.0])[:, None, None]
+    for name in ANCHORS:
+        if name in sample:
+            mirrored[name] = sample[name] * sample[name].new_tensor([-1.0, 1.0])
+    return mirrored
+
+
+def _recolour(image: Tensor, brightness: float, contrast: float, saturation: float, middle: Tensor) -> Tensor:
+    grey = _grey(image)
+    coloured = grey + saturation * (image - grey)
+    return ((middle + contrast * (coloured - middle)) * brightness).clamp(0, 1)
+
+
+def _grey(image: Tensor) -> Tensor:
+    """(3, H, W) -> (1, H, W)."""
+    return (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)

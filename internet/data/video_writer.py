@@ -1,0 +1,100 @@
+"""Write videos with PyAV, a frame at a time, so that memory does not grow with their length."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from internet._files import OutputError, replacement
+from internet._optional import require
+
+CRF = "17"
+"""H.264's constant rate factor: what the eye cannot tell from the original."""
+
+
+class VideoWriter:
+    """Appends frames to an H.264 video; made by :func:`video_writer`."""
+
+    def __init__(self, path: Path, fps: float, lossless: bool) -> None:
+        self._av = require("av", "writing a video")
+        self._path, self._lossless = path, lossless
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._container: Any = None
+        self._stream: Any = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame, uint8 (H, W, 3) RGB, of the size of the first."""
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"expected a uint8 (H, W, 3) frame, got {frame.dtype} {frame.shape}")
+        if self._container is None:
+            self._open(*frame.shape[:2])
+        expected = (self._stream.height, self._stream.width)
+        if frame.shape[:2] != expected:
+            raise ValueError(f"a frame is {frame.shape[:2]}, those before it are {expected} (height, width)")
+        picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        self._container.mux(self._stream.encode(picture))
+
+    def close(self, *, complete: bool) -> None:
+        """Write what the encoder still holds, if the video is `complete`, and close the file."""
+        if self._container is None:
+            if complete:
+                raise ValueError("a video needs at least one frame; none was written")
+            return
+        if complete:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+    def _open(self, height: int, width: int) -> None:
+        if not self._lossless and (height % 2 or width % 2):
+            raise ValueError(f"a frame is {height}x{width}; a video that every player shows has even sides")
+        codec, pixels, crf = ("libx264rgb", "rgb24", "0") if self._lossless else ("libx264", "yuv420p", CRF)
+        try:
+            self._container = self._av.open(str(self._path), "w")
+        except ValueError as error:
+            raise ValueError(f"no video format has the suffix '{self._path.suffix}' (use .mp4)") from error
+        self._stream = self._container.add_stream(codec, rate=self._rate, options={"crf": crf})
+        self._stream.pix_fmt = pixels
+        self._stream.height, self._stream.width = height, width
+
+
+@contextmanager
+def video_writer(path: str | os.PathLike[str], *, fps: float, lossless: bool = False) -> Iterator[VideoWriter]:
+    """Write a video, ``with video_writer(path, fps=25) as video: video.write(frame)``, frame by frame.
+
+    The video takes its name when the block ends well: one that raises or is killed leaves neither half a video nor a
+    changed old one.
+
+    Args:
+        path: ends in .mp4, .mov, .mkv or what else FFmpeg knows.
+        fps: frames per second.
+        lossless: RGB kept exactly, which few players show; otherwise yuv420p, which all do, with even sides.
+
+    Raises:
+        OutputError: the file cannot be written.
+        MissingExtraError: PyAV is not installed.
+        ValueError: no format has the suffix; there was no frame, or one of a wrong shape, dtype or size.
+    """
+    errors = require("av", "writing a video").error
+    with replacement(path) as part:
+        video = VideoWriter(part, fps, lossless)
+        try:
+            yield video
+            video.close(complete=True)
+        except errors.FFmpegError as error:
+            raise OutputError(f"cannot write the video '{path}': {error.strerror}") from error
+        except BaseException:
+            video.close(complete=False)
+            raise
+
+
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[np.ndarray], *, fps: float, lossless: bool = False
+) -> None:
+    """Write all frames, as :func:`video_writer` does."""
+    with video_writer(path, fps=fps, lossless=lossless) as video:
+        for frame in frames:
+            video.write(frame)

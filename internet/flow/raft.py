@@ -1,0 +1,64 @@
+"""Dense optical flow by torchvision's RAFT (Teed and Deng, "RAFT: Recurrent All-Pairs Field Transforms", 2020)."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from internet._optional import require
+from internet.flow.opencv import check_pair
+
+WEIGHTS = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
+"""What torchvision calls its best weights, in the cache of torch.hub."""
+
+STRIDE, SMALLEST = 8, 128
+"""RAFT wants sides that are multiples of the one and at least the other."""
+
+
+class Raft:
+    """RAFT-large with its weights loaded, called with two images.
+
+    Args:
+        weights: path of torchvision's state dict; None looks in torch.hub's cache, and downloads nothing.
+        device: where it runs.
+        updates: iterations of the recurrent update.
+
+    Raises:
+        MissingExtraError: torchvision is not installed.
+        FileNotFoundError: there are no weights; the message says how to get them.
+    """
+
+    def __init__(
+        self, weights: str | Path | None = None, *, device: str | torch.device = "cpu", updates: int = 12
+    ) -> None:
+        models = require("torchvision.models.optical_flow", "optical flow (RAFT)")
+        path = Path(weights) if weights else Path(torch.hub.get_dir(), "checkpoints", WEIGHTS)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"the weights of RAFT are not at '{path}'; give their path, or fetch them once with: "
+                "python -c \"import torchvision; torchvision.models.get_model('raft_large', weights='DEFAULT')\""
+            )
+        self._network = models.raft_large(weights=None)
+        self._network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self._network.eval().to(device)
+        self._device, self._updates = torch.device(device), updates
+        self.identity = f"raft:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}:{updates}"
+
+    @torch.no_grad()
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """Optical flow from ``first`` to ``second``, images (B, 3, H, W) in [0, 1]: float32 (B, 2, H, W), in pixels."""
+        check_pair(first, second)
+        if first.shape[1] != 3:
+            raise ValueError(f"RAFT takes images (B, 3, H, W); got {tuple(first.shape)}")
+        height, width = first.shape[-2:]
+        flow = self._network(self._prepare(first), self._prepare(second), num_flow_updates=self._updates)[-1]
+        return flow[..., :height, :width].float().contiguous().to(first.device)
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        """To [-1, 1], and the last row and column repeated up to a size that RAFT takes."""
+        height, width = image.shape[-2:]
+        down, right = (max(SMALLEST, -(-side // STRIDE) * STRIDE) - side for side in (height, width))
+        scaled = image.to(self._device, torch.float32) * 2 - 1
+        return functional.pad(scaled, (0, right, 0, down), mode="replicate")

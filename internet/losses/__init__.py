@@ -1,0 +1,28 @@
+"""The losses of the paper (Eqs. 2-4 and 7-11), the equivariance of anchors, and their sum."""
+
+from internet.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
+from internet.losses.equivariance import equivariance_losses
+from internet.losses.features import make_features
+from internet.losses.objective import Batch, Objective, Weights, monitor
+from internet.losses.perceptual import perceptual_loss
+from internet.losses.style import gram, style_loss
+from internet.losses.temporal import REGULARIZATIONS, temporal_loss
+from internet.losses.thin_plate_spline import ThinPlateSpline
+
+__all__ = [
+    "REGULARIZATIONS",
+    "Batch",
+    "Objective",
+    "ThinPlateSpline",
+    "Weights",
+    "discriminator_loss",
+    "equivariance_losses",
+    "feature_matching_loss",
+    "generator_loss",
+    "gram",
+    "make_features",
+    "monitor",
+    "perceptual_loss",
+    "style_loss",
+    "temporal_loss",
+]

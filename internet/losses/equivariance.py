@@ -1,0 +1,39 @@
+"""Equivariance: what happens to the frame happens to its anchors."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from internet.losses.thin_plate_spline import ThinPlateSpline
+from internet.model.anchors import Anchors
+from internet.model.blocks import without_autocast
+from internet.ops.reference import inverse_2x2
+
+
+def equivariance_losses(
+    detector: Callable[[Tensor], Anchors], frame: Tensor, anchors: Anchors, spline: ThinPlateSpline
+) -> tuple[Tensor, Tensor]:
+    r"""How far anchors of a deformed frame are from the deformed anchors, and the same of their Jacobians.
+
+    The deformed frame shows at z what the frame has at T(z). So what it has at its anchors p' the frame has at T(p'):
+
+    .. math:: p = T(p'), \qquad J = T'(p')\, J'
+
+    as in first-order-motion, whose form :math:`|1 - J^{-1} T'(p') J'|` of the second cannot be had by shrinking J.
+
+    Args:
+        detector: frame (B, 3, H, W) -> anchors.
+        frame: (B, 3, H, W).
+        anchors: the detector's, of this frame.
+        spline: T, one for each sample.
+
+    Returns:
+        The two mean absolute differences.
+    """
+    deformed = detector(spline.warp(frame))
+    points = (anchors.kp - spline(deformed.kp)).abs().mean()
+    with without_autocast(frame):
+        ratio = inverse_2x2(anchors.jac) @ (spline.jacobian(deformed.kp) @ deformed.jac)
+    jacobians = (torch.eye(2, dtype=ratio.dtype, device=ratio.device) - ratio).abs().mean()
+    return points, jacobians

@@ -1,0 +1,52 @@
+"""What the feature networks share: ImageNet's normalisation, weights from a file, and that they never learn."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from internet.model.weights import check_weights, read_weights
+
+RANDOM = "random"
+
+
+class MissingWeightsError(FileNotFoundError):
+    """Pretrained weights are not where they should be; the message says how to get them."""
+
+
+class FrozenFeatures(nn.Module):
+    """A network that stays in evaluation mode and whose parameters take no gradient; its input does.
+
+    mean, std: of the images it was trained on, for each channel, in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def normalise(self, frame: Tensor) -> Tensor:
+        """Frame (B, 3, H, W) in [0, 1] -> what the network was trained on."""
+        return (frame - self.mean) / self.std
+
+    def freeze(self) -> None:
+        """Call when the weights are there."""
+        self.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> "FrozenFeatures":
+        """Stay in evaluation mode, whatever the module around does."""
+        return super().train(False)
+
+
+def load_file(module: FrozenFeatures, path: str | os.PathLike[str], how_to_get: str) -> None:
+    """Load what the module needs of a file of weights; if there is none, the error ends with `how_to_get`."""
+    if not Path(path).is_file():
+        raise MissingWeightsError(f"there are no weights at '{path}'. {how_to_get}")
+    weights, expected = read_weights(path), module.state_dict()
+    check_weights(weights, expected, f"'{path}'", spare=True)
+    module.load_state_dict({name: weights[name] for name in expected})

@@ -1,0 +1,146 @@
+"""Eqs. 1 and 7: everything that is minimised, weighted and summed."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from internet.losses.adversarial import FORMS, discriminator_loss, feature_matching_loss, generator_loss
+from internet.losses.equivariance import equivariance_losses
+from internet.losses.perceptual import perceptual_loss
+from internet.losses.style import style_loss
+from internet.losses.temporal import REGULARIZATIONS, temporal_loss
+from internet.losses.thin_plate_spline import ThinPlateSpline
+from internet.model.anchors import Anchors
+from internet.model.discriminator import Judgement
+from internet.model.internet import Result
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The λ of Eqs. 1 and 7, and of the terms that the text names. The paper states none of them: these are ours.
+
+    A term of weight 0 is left out.
+
+    Attributes:
+        adversarial: of Eq. 8, 1 in Eq. 7.
+        perceptual, style: λ_per and λ_sty. Eq. 10 is tiny, hence the large number.
+        temporal: λ_reg of Eq. 1.
+        equivariance, equivariance_jacobian: of the anchors and of their Jacobians, as in first-order-motion.
+        feature_matching: pix2pixHD's term, not among the paper's.
+    """
+
+    adversarial: float = 1.0
+    perceptual: float = 10.0
+    style: float = 1e5
+    temporal: float = 10.0
+    equivariance: float = 10.0
+    equivariance_jacobian: float = 10.0
+    feature_matching: float = 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loss compares with. All frames (B, 3, H, W) in [0, 1], flows (B, 2, H, W) in pixels.
+
+    target: I_t, which drives as well. previous: I_{t-1}. flow: from I_{t-1} to I_t.
+    flow_backward: from I_t to I_{t-1}; only the extrinsic scheme needs it.
+    """
+
+    target: Tensor
+    previous: Tensor
+    flow: Tensor
+    flow_backward: Tensor | None = None
+
+
+class Objective(nn.Module):
+    """What the generator side and the discriminators minimise.
+
+    Args:
+        features: frames -> features of the layers that Eqs. 9-11 sum over (:mod:`internet.losses.features`).
+        regularization: the temporal scheme, of :data:`internet.losses.temporal.REGULARIZATIONS`.
+        adversarial: the form of Eq. 8, of :data:`internet.losses.adversarial.FORMS`.
+        weights: the λ.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[Tensor], list[Tensor]],
+        *,
+        regularization: str = "intrinsic",
+        adversarial: str = "log",
+        weights: Weights | None = None,
+    ) -> None:
+        super().__init__()
+        if regularization not in REGULARIZATIONS:
+            raise ValueError(f"regularization is {regularization!r}, expected one of {', '.join(REGULARIZATIONS)}")
+        if adversarial not in FORMS:
+            raise ValueError(f"adversarial is {adversarial!r}, expected one of {', '.join(FORMS)}")
+        self.features, self.regularization, self.form = features, regularization, adversarial
+        self.weights = weights or Weights()
+
+    def forward(
+        self,
+        result: Result,
+        batch: Batch,
+        detector: Callable[[Tensor], Anchors],
+        discriminator: Callable[[Tensor], Judgement],
+    ) -> dict[str, Tensor]:
+        """Every term of the generator side that has a weight, not yet weighted, by its name in :class:`Weights`.
+
+        The discriminator is only asked; its own parameters should take no gradient here.
+        """
+        weights = dataclasses.asdict(self.weights)
+        terms = self._frame_terms(result.frame, batch.target, discriminator)
+        if self.regularization != "none" and weights["temporal"]:
+            terms["temporal"] = temporal_loss(
+                result.frame,
+                batch.previous,
+                batch.flow,
+                regularization=self.regularization,
+                confidence=result.motion.confidence,
+                flow_backward=batch.flow_backward,
+            )
+        if weights["equivariance"] or weights["equivariance_jacobian"]:
+            spline = ThinPlateSpline.random(len(batch.target), device=batch.target.device)
+            points, jacobians = equivariance_losses(detector, batch.target, result.driving_anchors, spline)
+            terms |= {"equivariance": points, "equivariance_jacobian": jacobians}
+        return {name: term for name, term in terms.items() if weights[name]}
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of terms, a scalar."""
+        weights = dataclasses.asdict(self.weights)
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    def discriminator_total(self, fake: Judgement, real: Judgement) -> Tensor:
+        """What the discriminators minimise (Eq. 8), given their judgement of O_t, detached, and of I_t."""
+        return discriminator_loss(fake, real, self.form)
+
+    def _frame_terms(
+        self, output: Tensor, target: Tensor, discriminator: Callable[[Tensor], Judgement]
+    ) -> dict[str, Tensor]:
+        """L_frame of Eq. 7, and feature matching."""
+        weights, terms = self.weights, {}
+        if weights.adversarial or weights.feature_matching:
+            fake = discriminator(output)
+            terms["adversarial"] = generator_loss(fake, self.form)
+            if weights.feature_matching:
+                with torch.no_grad():
+                    real = discriminator(target)
+                terms["feature_matching"] = feature_matching_loss(fake, real)
+        if weights.perceptual or weights.style:
+            with torch.no_grad():
+                theirs = self.features(target)
+            ours = self.features(output)
+            terms["perceptual"] = perceptual_loss(ours, theirs)
+            terms["style"] = style_loss(ours, theirs)
+        return terms
+
+
+@torch.no_grad()
+def monitor(result: Result, terms: dict[str, Tensor]) -> dict[str, float]:
+    """What to write down at a step: every term, and the mean of M, which Eq. 4 alone would let vanish."""
+    values = terms | {"mean_confidence": result.motion.confidence.mean()}
+    return {name: value.item() for name, value in values.items()}

@@ -1,0 +1,60 @@
+"""Eqs. 2-4: the temporal loss, under each of the regularisation schemes that the paper compares."""
+
+from torch import Tensor
+
+from internet import ops
+
+#: No temporal loss; Eq. 2; Eq. 3; Eq. 4. The last three are the rows a, b, c of the paper's Table 2.
+REGULARIZATIONS = ("none", "flow", "extrinsic", "intrinsic")
+
+
+def temporal_loss(
+    output: Tensor,
+    previous: Tensor,
+    flow: Tensor,
+    *,
+    regularization: str = "intrinsic",
+    confidence: Tensor | None = None,
+    flow_backward: Tensor | None = None,
+    norm: str = "l1",
+    padding_mode: str = "border",
+) -> Tensor:
+    r"""Eq. 2, 3 or 4: a generated frame, back-warped by optical flow, against the real frame before it.
+
+    .. math:: \tfrac{1}{BCHW} \sum \rho\big( (f_t(O_t) - I_{t-1}) \cdot M \big), \qquad
+        M = 1, \quad M_t, \quad M_t(F_t).
+
+    f_t comes from the real frames :math:`I_{t-1}, I_t`, so O_t is the only frame to generate, whatever the scheme.
+    In the intrinsic scheme M is the model's own: through it the loss reaches the motion estimator past the
+    generator. Nothing in Eq. 4 alone keeps M from vanishing; that it also gates the features (Eq. 6) does.
+
+    Args:
+        output: O_t, (B, 3, H, W).
+        previous: I_{t-1}, (B, 3, H, W).
+        flow: (B, 2, H, W) in pixels, from I_{t-1} to I_t: where each pixel of I_{t-1} lies in I_t.
+        regularization: "flow" (Eq. 2), "extrinsic" (Eq. 3), "intrinsic" (Eq. 4), or "none": 0.
+        confidence: the model's M^0, (B, 1, h, w); the intrinsic scheme needs it.
+        flow_backward: from I_t to I_{t-1}; the extrinsic scheme needs it, for the mask is where both flows agree.
+        norm, padding_mode: of :func:`internet.ops.masked_backwarp_loss`.
+
+    Raises:
+        ValueError: an unknown scheme, or one without what it needs.
+    """
+    if regularization == "none":
+        return output.new_zeros(())
+    mask = _mask(regularization, flow, confidence, flow_backward)
+    return ops.masked_backwarp_loss(output, previous, flow, mask, norm=norm, padding_mode=padding_mode)
+
+
+def _mask(regularization: str, flow: Tensor, confidence: Tensor | None, flow_backward: Tensor | None) -> Tensor | None:
+    if regularization == "flow":
+        return None
+    if regularization == "extrinsic":
+        if flow_backward is None:
+            raise ValueError("the extrinsic scheme needs flow_backward, the optical flow from I_t to I_{t-1}")
+        return ops.flow_confidence(flow, flow_backward)
+    if regularization == "intrinsic":
+        if confidence is None:
+            raise ValueError("the intrinsic scheme needs confidence, the model's M")
+        return confidence
+    raise ValueError(f"regularization is {regularization!r}, expected {' or '.join(map(repr, REGULARIZATIONS))}")

@@ -1,0 +1,98 @@
+r"""Random smooth deformations: thin-plate splines (Bookstein 1989) and their exact Jacobians.
+
+.. math:: T(z) = b + A z + \sum_i w_i\, U(|z - c_i|), \qquad U(r) = r^2 \log r^2,
+    \qquad \sum_i w_i = 0, \quad \sum_i w_i c_i^T = 0
+
+is the surface that bends least while it takes every control point :math:`c_i` to where it is told. The weights are
+linear in those targets, by a matrix that depends on the control points alone.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from internet import ops
+from internet.model.blocks import without_autocast
+from internet.ops.reference import identity_grid
+
+#: Squared distances below this are taken for it: U and its slope vanish there.
+NEAREST = 1e-12
+
+
+@dataclass(frozen=True)
+class ThinPlateSpline:
+    """A deformation of the plane for each sample. centres: (N, 2). weights: (B, N+3, 2), of U, of 1, of x and of y."""
+
+    centres: Tensor
+    weights: Tensor
+
+    @classmethod
+    def through(cls, targets: Tensor) -> "ThinPlateSpline":
+        """The spline that takes a square grid of control points over [-1, 1]², row by row, to `targets` (B, P², 2)."""
+        centres, solution = _grid(round(targets.shape[1] ** 0.5))
+        with without_autocast(targets):
+            return cls(centres.to(targets), solution.to(targets) @ targets)
+
+    @classmethod
+    def random(
+        cls,
+        batch: int,
+        *,
+        points: int = 5,
+        affine: float = 0.05,
+        bend: float = 0.05,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> "ThinPlateSpline":
+        """Normally distributed: an affine map near the identity, and then each of points² control points on its own.
+
+        affine, bend: standard deviations, in units where the frame is 2 wide.
+        """
+        centres = _grid(points)[0].to(device, torch.float32)
+        noise = torch.randn(batch, 3 + len(centres), 2, device=device, generator=generator)
+        matrix = torch.eye(2, device=device) + affine * noise[:, :2]
+        shift = affine * noise[:, 2:3] + bend * noise[:, 3:]
+        with without_autocast(centres):
+            return cls.through(centres @ matrix.mT + shift)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Where points (B, M, 2) go: (B, M, 2)."""
+        square = (z[:, :, None] - self.centres).square().sum(-1).clamp(min=NEAREST)
+        basis = torch.cat([square * square.log(), torch.ones_like(z[..., :1]), z], dim=-1)
+        with without_autocast(z):
+            return basis @ self.weights
+
+    def jacobian(self, z: Tensor) -> Tensor:
+        r"""The exact derivative at points (B, M, 2): (B, M, 2, 2), by :math:`\nabla U = 2 (z - c)(1 + \log r^2)`."""
+        offset = z[:, :, None] - self.centres  # (B, M, N, 2)
+        square = offset.square().sum(-1, keepdim=True).clamp(min=NEAREST)
+        slope = 2 * offset * (1 + square.log())
+        bending, linear = self.weights[:, :-3], self.weights[:, -2:]
+        with without_autocast(z):
+            return torch.einsum("bmnj,bni->bmij", slope, bending) + linear.mT[:, None]
+
+    def warp(self, frame: Tensor) -> Tensor:
+        """The frame (B, C, H, W) that shows at z what `frame` has at T(z); the border is repeated."""
+        height, width = frame.shape[-2:]
+        grid = identity_grid(height, width, align_corners=False, like=self.weights)
+        batch = self.weights.shape[0]
+        field = self(grid.flatten(0, 1).expand(batch, -1, 2)).unflatten(1, (height, width))
+        return ops.confidence_warp(frame, field, padding_mode="border")
+
+
+@functools.cache
+def _grid(points: int) -> tuple[Tensor, Tensor]:
+    """Control points (N, 2) and the matrix (N+3, N) from their targets to the weights, in float64.
+
+    The weights solve [[U, P], [Pᵀ, 0]] w = [targets, 0] with rows (1, x, y) in P; the last three columns of the
+    inverse meet zeros.
+    """
+    line = torch.linspace(-1, 1, points, dtype=torch.float64)
+    centres = torch.cartesian_prod(line, line).flip(-1)  # row by row, x first
+    square = (centres[:, None] - centres).square().sum(-1).clamp(min=NEAREST)
+    affine = torch.cat([torch.ones(len(centres), 1, dtype=torch.float64), centres], dim=1)
+    upper = torch.cat([square * square.log(), affine], dim=1)
+    lower = torch.cat([affine.mT, torch.zeros(3, 3, dtype=torch.float64)], dim=1)
+    return centres, torch.cat([upper, lower]).inverse()[:, : len(centres)]

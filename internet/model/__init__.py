@@ -1,0 +1,22 @@
+"""INTERnet (arXiv 2012.06134): anchors, motion, generator, discriminators. The operators do the heavy part."""
+
+from internet.model.anchors import AnchorDetector, Anchors
+from internet.model.config import PRESETS, INTERnetConfig
+from internet.model.discriminator import Discriminator
+from internet.model.generator import Generator
+from internet.model.internet import INTERnet, Result, make_discriminator
+from internet.model.motion import Motion, MotionEstimator
+
+__all__ = [
+    "PRESETS",
+    "AnchorDetector",
+    "Anchors",
+    "Discriminator",
+    "Generator",
+    "INTERnet",
+    "INTERnetConfig",
+    "Motion",
+    "MotionEstimator",
+    "Result",
+    "make_discriminator",
+]

@@ -1,0 +1,77 @@
+"""Stage I, first half: motion anchors of one frame."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from internet import ops
+from internet.model.blocks import GroupNorm, Head
+from internet.model.unet import Normalisation, UNet
+
+#: What a 7x7 convolution without padding does not reach.
+BORDER = 3
+
+
+class Anchors(NamedTuple):
+    """K points of a frame and, around each, the linear map from a reference pose that no one ever sees.
+
+    kp: (B, K, 2), x first, normalised to [-1, 1]. jac: (B, K, 2, 2).
+    """
+
+    kp: Tensor
+    jac: Tensor
+
+
+class AnchorDetector(nn.Module):
+    """A frame, made small -> U-Net -> K heat maps and K Jacobian maps -> their expectations.
+
+    The heads are not padded: padding tells a network where the border is, and then its anchors settle in the corners.
+    The same network sees source and driving frame; what it makes of either is comparable by the equivariance loss.
+    The Jacobian's head starts at the identity. Parameter names are first-order-motion's.
+
+    Args:
+        anchors: K.
+        down: makes the small frame.
+        width, depth, widest: of the U-Net.
+        temperature: of the soft-argmax.
+        normalisation: of the U-Net.
+        border: whether the heat maps keep the border of 3 pixels, empty, that their 7x7 convolution does not reach.
+            First-order-motion has none, and so stretches the rest over the frame.
+        align_corners: the coordinate convention of the heat maps' pixels.
+    """
+
+    def __init__(
+        self,
+        anchors: int,
+        down: nn.Module,
+        width: int,
+        depth: int,
+        widest: int,
+        *,
+        temperature: float = 0.1,
+        normalisation: Normalisation = GroupNorm,
+        border: bool = True,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        self.down = down
+        self.predictor = UNet(3, width, depth, widest, normalisation)
+        self.kp = Head(self.predictor.out_channels, anchors, 7)
+        self.jacobian = Head(self.predictor.out_channels, 4 * anchors, 7)
+        self.border = BORDER if border else 0
+        self.temperature, self.align_corners = temperature, align_corners
+        nn.init.zeros_(self.jacobian.weight)
+        with torch.no_grad():
+            self.jacobian.bias.copy_(torch.eye(2).flatten().repeat(anchors))  # type: ignore[union-attr]
+
+    def forward(self, frame: Tensor) -> Anchors:
+        """Frame (B, 3, H, W) in [0, 1] -> anchors."""
+        features = self.predictor(self.down(frame))
+        sides = (self.border,) * 4
+        heat = functional.pad(self.kp(features), sides, value=-torch.inf)  # (B, K, h, w)
+        jacobian_map = functional.pad(self.jacobian(features), sides).unflatten(1, (-1, 4))  # (B, K, 4, h, w)
+        kp, jac = ops.soft_argmax(heat, jacobian_map, temperature=self.temperature, align_corners=self.align_corners)
+        assert jac is not None  # there is a map
+        return Anchors(kp, jac)

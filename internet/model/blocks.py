@@ -1,0 +1,79 @@
+"""The layers that all networks share."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from internet.ops.reference import motion_dtype
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Turn autocast off for the device of `x`; the meta device has none."""
+    if not torch.amp.is_autocast_available(x.device.type):
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def widened(x: Tensor) -> Tensor:
+    """In float32 at least: sums of many, logarithms and coordinates do not survive bfloat16."""
+    return x.to(motion_dtype(x.dtype))
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation with up to 16 channels a group, in the dtype of its input.
+
+    It does not look at the rest of the batch, so N ranks with one sample each compute what one rank with N does,
+    and a trained network is the same function as the one in training. On CUDA, autocast would widen its input and
+    result to float32 and so double the traffic of a layer that is nothing but traffic; sums are in float32 anyway.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(max(channels // 16, 1), channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape and dtype."""
+        with without_autocast(x):
+            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+            return functional.group_norm(x, self.num_groups, weight, bias, self.eps)
+
+
+class Head(nn.Conv2d):
+    """A convolution in its weights' own precision, also under autocast.
+
+    It makes coordinates, logits and pixels. bfloat16 has steps of 1/256 below 1, wider than a pixel at 512, and
+    soft-argmax multiplies its logits by ten: both would be seen as jitter.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W') in the dtype of the weights."""
+        with without_autocast(x):
+            return super().forward(x.to(self.weight.dtype))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))), act being normalisation and ReLU: the identity path stays untouched."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        first, second = conv3(channels, channels), conv3(channels, channels)
+        self.layers = nn.Sequential(*_act(channels), first, *_act(channels), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return x + self.layers(x)
+
+
+def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size, or halves it with stride 2."""
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
+
+
+def _act(channels: int) -> tuple[nn.Module, nn.Module]:
+    return GroupNorm(channels), nn.ReLU(inplace=True)
+
+
+def conv_act(convolution: nn.Conv2d) -> nn.Sequential:
+    """A convolution with its normalisation and ReLU."""
+    return nn.Sequential(convolution, *_act(convolution.out_channels))

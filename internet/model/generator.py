@@ -1,0 +1,72 @@
+"""Stage II: the frame, from features of the source moved by F and gated by M (Eq. 6)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from internet import ops
+from internet.model.blocks import Head, ResidualBlock, conv3, conv_act
+from internet.model.motion import Motion
+
+
+class Generator(nn.Module):
+    r"""Encoder of the source and, as in pix2pixHD, one residual stage for each size.
+
+    .. code-block:: text
+
+        source ─► φ_2 (H) ─► φ_1 (H/2) ─► φ_0 (H/4)          encode: once for a source
+                   │          │            │
+                  M·F        M·F          M·F                 Eq. 6: once for a frame
+                   ▼          ▼            ▼
+        frame ◄─ stage 2 ◄─ stage 1 ◄─── stage 0              decode
+
+    Each stage takes the stage before it, enlarged, together with its own warped features. With `scales` "single"
+    only the first has any, and the others merely enlarge (the paper's SS4x).
+
+    Args:
+        channels: C_i of each level, from the motion field's size up to the frame's.
+        blocks: residual blocks of each stage.
+        scales: "multi" or "single".
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (256, 128, 64),
+        blocks: Sequence[int] = (9, 3, 3),
+        scales: str = "multi",
+    ) -> None:
+        super().__init__()
+        finest_first = list(reversed(channels))
+        self.first = conv_act(nn.Conv2d(3, finest_first[0], 7, padding=3))
+        self.down = nn.ModuleList(conv_act(conv3(fine, coarse, stride=2)) for fine, coarse in pairwise(finest_first))
+        self.warped_levels = len(channels) if scales == "multi" else 1
+        stages = []
+        for level, (width, count) in enumerate(zip(channels, blocks, strict=True)):
+            inputs = width if level < self.warped_levels else 0
+            inputs += channels[level - 1] if level > 0 else 0
+            stages.append(nn.Sequential(conv3(inputs, width), *(ResidualBlock(width) for _ in range(count))))
+        self.stages = nn.ModuleList(stages)
+        self.last = Head(finest_first[0], 3, 7, padding=3)
+
+    def encode(self, source: Tensor) -> list[Tensor]:
+        """Source (B, 3, H, W) -> the features φ_i that are warped, (B, C_i, h·2^i, w·2^i), base size first."""
+        levels = [self.first(source)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        return levels[::-1][: self.warped_levels]
+
+    def decode(self, warped: Sequence[Tensor]) -> Tensor:
+        """Warped features, in the shapes of :meth:`encode` -> frame (B, 3, H, W) in [0, 1]."""
+        x = self.stages[0](warped[0])
+        for level, stage in enumerate(self.stages[1:], start=1):
+            parts = [functional.interpolate(x, scale_factor=2.0), *warped[level : level + 1]]
+            x = stage(torch.cat(parts, dim=1))
+        frame: Tensor = self.last(functional.relu(x)).sigmoid()
+        return frame
+
+    def forward(self, features: Sequence[Tensor], motion: Motion) -> Tensor:
+        """Features of the source and a motion -> frame (B, 3, H, W) in [0, 1]."""
+        return self.decode(ops.pyramid_warp(features, motion.field, motion.confidence))

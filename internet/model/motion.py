@@ -1,0 +1,77 @@
+"""Stage I, second half: a dense motion field and its confidence (Eq. 5)."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from internet import ops
+from internet.model.anchors import Anchors
+from internet.model.blocks import GroupNorm, Head
+from internet.model.unet import Normalisation, UNet
+
+#: The confidence starts at sigmoid(2) = 0.88: Eq. 4 pulls it down, so it had better not start low.
+CONFIDENCE_BIAS = 2.0
+
+
+class Motion(NamedTuple):
+    """How a driving frame is found in the source, at the base size (h, w).
+
+    field: F^0, (B, h, w, 2): where each pixel of the driving frame lies in the source, in [-1, 1].
+    confidence: M^0, (B, 1, h, w) in (0, 1).
+    logits: (B, K+1, h, w) of the mixture weights, channel 0 the still background: whose motion it is.
+    """
+
+    field: Tensor
+    confidence: Tensor
+    logits: Tensor
+
+
+class MotionEstimator(nn.Module):
+    """Source, moved by each anchor in turn -> U-Net -> mixture logits and confidence -> Eq. 5.
+
+    Mixture and confidence come from the same last feature map, each by one convolution, as in Section 3.2 of the
+    paper. Parameter names are first-order-motion's, whose occlusion map plays the confidence's part.
+
+    Args:
+        anchors: K.
+        down: makes the small source frame.
+        width, depth, widest: of the U-Net.
+        variance: of the anchors' Gaussians.
+        threshold: Eq. 5's soft threshold.
+        normalisation: of the U-Net.
+        grid_align_corners: the convention of the pixels' own coordinates. Sampling is always with False; with
+            True here this is first-order-motion's mix.
+    """
+
+    def __init__(
+        self,
+        anchors: int,
+        down: nn.Module,
+        width: int,
+        depth: int,
+        widest: int,
+        *,
+        variance: float = 0.01,
+        threshold: float = 0.0,
+        normalisation: Normalisation = GroupNorm,
+        grid_align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        self.down = down
+        self.hourglass = UNet((anchors + 1) * 4, width, depth, widest, normalisation)
+        self.mask = Head(self.hourglass.out_channels, anchors + 1, 7, padding=3)
+        self.occlusion = Head(self.hourglass.out_channels, 1, 7, padding=3)
+        nn.init.constant_(self.occlusion.bias, CONFIDENCE_BIAS)  # type: ignore[arg-type]
+        self.variance, self.threshold, self.grid_align_corners = variance, threshold, grid_align_corners
+
+    def forward(self, source: Tensor, source_anchors: Anchors, driving_anchors: Anchors) -> Motion:
+        """Source frame (B, 3, H, W) in [0, 1] and the anchors of both frames -> motion."""
+        anchors = (source_anchors.kp, driving_anchors.kp, source_anchors.jac, driving_anchors.jac)
+        features = self.hourglass(
+            ops.anchor_features(
+                self.down(source), *anchors, variance=self.variance, grid_align_corners=self.grid_align_corners
+            )
+        )
+        logits = self.mask(features)
+        field = ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
+        return Motion(field, self.occlusion(features).sigmoid(), logits)

@@ -1,0 +1,199 @@
+"""Training samples: the right frames, reproducible, augmented as one, and robust to what does not decode."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from internet import ops
+from internet.data.augmentation import Augmentation, flipped
+from internet.data.clips import Clip
+from internet.data.dataset import ClipDataset
+from internet.data.image import MediaError, to_tensor
+from internet.data.synthetic import WalkingClip, numbered_clip
+from internet.data.synthetic_dataset import SyntheticDataset
+from internet.flow import dis_flow
+
+
+class Drawn:
+    """A clip in memory, 10 frames a second."""
+
+    def __init__(self, seed: int = 0, frames: int = 40, broken: bool = False) -> None:
+        self.name, self.broken = f"clip {seed}", broken
+        self.frames = list(WalkingClip(seed, (32, 32), frames=frames))
+        self.times = [number / 10 for number in range(frames)]
+
+    def read(self, numbers: list[int]) -> list[np.ndarray]:
+        if self.broken:
+            raise MediaError(f"'{self.name}' is damaged")
+        return [self.frames[number] for number in numbers]
+
+
+def place(clip: Clip, frame: Tensor) -> int:
+    """The number of a frame of the clip."""
+    (found,) = [number for number, image in enumerate(clip.frames) if torch.equal(to_tensor(image)[0], frame)]
+    return found
+
+
+def test_a_sample_is_the_first_frame_and_two_late_neighbours() -> None:
+    clip = Drawn()
+    samples = ClipDataset([clip], 32, samples_per_clip=50)
+    moments = [(place(clip, s["source"]), place(clip, s["previous"]), place(clip, s["current"])) for s in samples]
+    assert all(source == 0 and previous == current - 1 for source, previous, current in moments)
+    assert min(current for *_, current in moments) >= 20  # 2 seconds
+    assert len({current for *_, current in moments}) > 10
+
+
+def test_samples_are_a_function_of_seed_epoch_and_index() -> None:
+    def drawn(seed: int, epoch: int, order: range) -> list[Tensor]:
+        data = ClipDataset([Drawn(0), Drawn(1)], 32, samples_per_clip=4, augmentation=Augmentation(), seed=seed)
+        data.set_epoch(epoch)
+        found = {index: data[index]["current"] for index in order}
+        return [found[index] for index in sorted(found)]
+
+    first = drawn(0, 3, range(8))
+    assert all(torch.equal(a, b) for a, b in zip(first, drawn(0, 3, range(7, -1, -1)), strict=True))
+    for other in (drawn(1, 3, range(8)), drawn(0, 4, range(8))):
+        assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_workers_change_nothing() -> None:
+    data = SyntheticDataset(32, length=6, seed=1)
+    alone = [batch["current"] for batch in DataLoader(data, batch_size=2)]
+    shared = [batch["current"] for batch in DataLoader(data, batch_size=2, num_workers=2)]
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+def test_flow_is_of_the_frames_before_augmentation_and_flipped_with_them() -> None:
+    seen: list[Tensor] = []
+
+    def flow(first: Tensor, second: Tensor) -> Tensor:
+        seen.extend([first[0], second[0]])
+        return torch.stack([first[:, 0], second[:, 0]], 1)  # x is the first image's red
+
+    plain = ClipDataset([Drawn()], 32, flow=flow)[0]
+    mirrored = ClipDataset([Drawn()], 32, flow=flow, augmentation=Augmentation(1.0, 0, 0, 0))[0]
+    assert torch.equal(seen[0], plain["previous"])
+    assert torch.equal(seen[0], seen[4])
+    torch.testing.assert_close(mirrored["current"], plain["current"].flip(-1))
+    torch.testing.assert_close(mirrored["flow"][0], -plain["flow"][0].flip(-1))
+    torch.testing.assert_close(mirrored["flow"][1], plain["flow"][1].flip(-1))
+
+
+def test_a_clip_that_does_not_decode_is_reported_once_and_replaced() -> None:
+    data = ClipDataset([Drawn(0, broken=True), Drawn(1)], 32, samples_per_clip=2)
+    with pytest.warns(UserWarning, match="'clip 0' is damaged") as warned:
+        samples = [data[index] for index in range(4)]
+    assert len(warned) == 1
+    assert all(torch.equal(sample["source"], samples[1]["source"]) for sample in samples)
+
+
+def test_no_clip_left_is_an_error() -> None:
+    data = ClipDataset([Drawn(0, broken=True)], 32)
+    with pytest.warns(UserWarning, match="skipped"), pytest.raises(MediaError, match="none of the 1 clips decodes"):
+        data[0]
+
+
+@pytest.mark.parametrize("bad", [{"flip": 1.5}, {"contrast": 1.0}, {"brightness": -0.1}])
+def test_nonsense_augmentation_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} is"):
+        Augmentation(**bad)
+
+
+def test_colours_change_alike_in_all_frames() -> None:
+    """A still clip stays still: its frames were equal and are equal."""
+    frame = to_tensor(WalkingClip(0, (16, 16))[0])[0]
+    sample = {"source": frame, "previous": frame, "current": frame}
+    changed = Augmentation(0, 0.3, 0.3, 0.3)(sample, torch.Generator().manual_seed(1))
+    assert torch.equal(changed["source"], changed["current"])
+    assert not torch.equal(changed["source"], frame)
+    unchanged = Augmentation(0, 0, 0, 0)(sample, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(unchanged["source"], frame)
+
+
+def end_point_error(flow: Tensor, truth: Tensor, where: Tensor) -> float:
+    return float((flow - truth).norm(dim=0, keepdim=True)[where > 0].mean())
+
+
+@pytest.mark.parametrize("index", [0, 9, 17])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_truth_of_a_synthetic_sample_leads_each_pixel_to_itself(index: int, mirror: bool) -> None:
+    sample = SyntheticDataset(96, seed=2)[index]
+    sample = flipped(sample) if mirror else sample
+    for flow, visible, start, end in (
+        ("flow", "visible", "previous", "current"),
+        ("motion", "motion_visible", "current", "source"),
+    ):
+        batch = {name: value[None] for name, value in sample.items()}
+        loss = [
+            ops.masked_backwarp_loss(batch[end], batch[start], used, batch[visible], padding_mode="valid")
+            for used in (batch[flow], torch.zeros_like(batch[flow]))
+        ]
+        assert loss[0] < 0.6 * loss[1]
+        assert 0.5 < sample[visible].mean() < 1
+
+
+def test_the_background_moves_in_some_clips_only() -> None:
+    moving = [bool(numbered_clip(0, number, 32).shift(1.0).any()) for number in range(20)]
+    assert 3 < sum(moving) < 17
+    assert not any(numbered_clip(0, number, 32, moving_background=0).shift(1.0).any() for number in range(20))
+
+
+def test_anchors_lie_on_the_figure() -> None:
+    clip = WalkingClip(1, (128, 128))
+    joints = torch.from_numpy(clip.joints(1.0))
+    x, y = (((joints + 1) * 64 - 0.5).round().long().T).unbind(0)
+    inside = (x >= 0) & (x < 128) & (y >= 0) & (y < 128)
+    assert inside.sum() >= 10
+    assert (clip.labels(1.0)[y[inside], x[inside]] > 0).all()
+
+
+def test_dis_and_the_mask_of_the_extrinsic_scheme_against_the_truth() -> None:
+    """DIS is nearer to the true flow than no motion is, and where it is trusted it is nearer still."""
+    errors, trusted, unmoved, hits, kept, visible = [], [], [], 0.0, 0.0, 0.0
+    for index in (3, 12, 20, 28):
+        sample = {name: value[None] for name, value in SyntheticDataset(192, seed=0)[index].items()}
+        forward = dis_flow(sample["previous"], sample["current"], preset="fine")
+        backward = dis_flow(sample["current"], sample["previous"], preset="fine")
+        mask = ops.flow_confidence(forward, backward)[0]
+        flow, truth = forward[0], sample["flow"][0]
+        errors.append(end_point_error(flow, truth, torch.ones_like(mask)))
+        trusted.append(end_point_error(flow, truth, mask))
+        unmoved.append(end_point_error(torch.zeros_like(flow), truth, torch.ones_like(mask)))
+        hits += float((mask * sample["visible"][0]).sum())
+        kept, visible = kept + float(mask.sum()), visible + float(sample["visible"].sum())
+    assert sum(errors) < 0.8 * sum(unmoved)
+    assert sum(trusted) < 0.7 * sum(errors)
+    assert hits / kept > 0.95  # precision
+    assert hits / visible > 0.7  # recall
+
+
+def test_a_data_set_can_be_sent_to_a_worker() -> None:
+    data = SyntheticDataset(16)
+    data[0]
+    assert torch.equal(pickle.loads(pickle.dumps(data))[3]["current"], data[3]["current"])
+
+
+@pytest.mark.parametrize("bad", [{"size": 0}, {"size": 8, "min_seconds": 60}, {"size": 8, "moving_background": 2}])
+def test_nonsense_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"positive|none 60 s after|a fraction"):
+        SyntheticDataset(**bad)[0]
+
+
+def test_synth_writes_what_it_says(tmp_path: Path) -> None:
+    from internet.cli import main
+    from internet.data.clips import find_clips
+
+    arguments = ["synth", "--videos", "3", "--size", "16", "--frames", "4", "--test", "0.34", "--out"]
+    assert main([*arguments, str(tmp_path / "a")]) == 0
+    assert main([*arguments, str(tmp_path / "b")]) == 0
+    assert [clip.name for clip in find_clips(tmp_path / "a")] == ["00000", "00001"]
+    (held_out,) = find_clips(tmp_path / "b", "test")
+    expected = list(numbered_clip(0, 2, 16, frames=4))
+    assert all(np.array_equal(a, b) for a, b in zip(held_out.read(range(4)), expected, strict=True))
+    assert main([*arguments, str(tmp_path / "a")]) == 2  # not empty
+    assert main(["synth", "--size", "15", "--out", str(tmp_path / "c")]) == 2

@@ -1,0 +1,46 @@
+"""The operators against themselves, and the motion fields they are given."""
+
+import pytest
+import torch
+
+from benchmarks import overhead, table, variants
+from benchmarks.inputs import MOTIONS, Maker
+from internet.ops.reference import identity_grid
+
+
+def _maker(motion: str) -> Maker:
+    return Maker(torch.float64, "contiguous", torch.device("cpu"), motion)
+
+
+@pytest.mark.parametrize("motion", [motion for motion in MOTIONS if motion not in ("smooth", "random")])
+def test_optical_flow_leads_where_the_field_looks(motion: str) -> None:
+    field, flow = _maker(motion).motion_field(2, 8), _maker(motion).optical_flow(2, 8)
+    still = identity_grid(8, 8, align_corners=False, like=field)
+    torch.testing.assert_close(still + flow.permute(0, 2, 3, 1) * 2 / 8, field.expand_as(flow.permute(0, 2, 3, 1)))
+
+
+def test_fields_are_what_they_are_called() -> None:
+    still = identity_grid(8, 8, align_corners=False, like=torch.empty(0, dtype=torch.float64)).expand(1, -1, -1, -1)
+    fields = {motion: _maker(motion).motion_field(1, 8) for motion in MOTIONS}
+    torch.testing.assert_close(fields["identity"], still)
+    assert (fields["constant"] - still).std() < 1e-6 < (fields["constant"] - still).abs().min()
+    assert fields["one pixel"].unique().numel() == 1
+    assert fields["random"].abs().max() <= 1
+    assert fields["outside"].min() > 1
+    assert 0 < (fields["smooth"] - still).abs().max() < 1
+
+
+def test_both_tables_have_a_row_for_every_workload_and_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    variants.main(["--device", "cpu", "--shrink", "32", "--seconds", "0"])
+    rows = table.cells(capsys.readouterr().out)
+    halves, motions = rows[:12], rows[12:]
+    assert [row[:3] for row in halves] == [row[:3] for row in motions]
+    assert {len(row) for row in halves} == {3 + 4}
+    assert {len(row) for row in motions} == {3 + len(MOTIONS) - 1}
+
+
+def test_the_overhead_of_every_operator_is_told() -> None:
+    rows = table.cells("\n".join(overhead.lines(seconds=0)))
+    assert rows[0][0] == "`torch.relu`"
+    assert len(rows) == 1 + len(overhead.SMALL)
+    assert all(float(cell.removesuffix(" µs")) > 0 for row in rows for cell in row[1:])
