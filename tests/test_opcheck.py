@@ -21,12 +21,13 @@ CHECKS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
 class Calls(TorchDispatchMode):
     """Remembers every call of an operator of this library, with its arguments."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = "internet") -> None:
         super().__init__()
+        self.namespace = namespace
         self.made: list[tuple[Any, tuple[Any, ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "internet":
+        if func.namespace == self.namespace:
             assert not kwargs
             self.made.append((func, pytree.tree_map_only(Tensor, torch.Tensor.detach, args)))
         return func(*args, **(kwargs or {}))

@@ -1,5 +1,6 @@
 """What is shipped: the sdist and the wheel hold what they should and nothing else, and the binaries are clean."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -115,6 +116,7 @@ def test_the_sdist_is_the_source(sdist: Path) -> None:
 def test_the_wheel_is_the_package(wheel: Path, installed: Path) -> None:
     modules = {name for name in source_files() if name.startswith("internet/")}
     kernels = {f"internet/{name}" for name in source_files() if name.startswith("kernels/")}
+    assert "internet/kernels/affine_mixture.py" in kernels
     libraries = {"internet/_C.abi3.so"}
     if not in_python(installed, "import internet; print(internet._library.build_info()['CUDA'])").startswith("no"):
         libraries.add("internet/_C_cuda.abi3.so")
@@ -221,6 +223,23 @@ print(backends()["cpu"])
     assert computed == "torch.Size([1, 4, 4, 2]) set() None"
     assert {"missing": "was not built", "broken": "does not load"}[damage] in reason
     assert reason in status
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_triton_needs_no_compiled_library(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a wheel of Python alone computes with, here in Triton's interpreter, forward and backward."""
+    shutil.copytree(installed / "internet", tmp_path / "internet", ignore=shutil.ignore_patterns("*.so"))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    code = """
+import torch, internet
+from internet.ops import backend, upsample_motion
+flow = torch.rand(1, 2, 3, 2, requires_grad=True)
+with backend("triton"):
+    fine, _ = upsample_motion(flow)
+fine.sum().backward()
+print(internet._library.loaded, fine.grad_fn.name(), torch.allclose(flow.grad, torch.full_like(flow, 4.0)))
+"""
+    assert in_python(tmp_path, code) == "set() _UpsampleMotionBackward True"
 
 
 @pytest.mark.parametrize(

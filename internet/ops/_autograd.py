@@ -1,7 +1,8 @@
 """What the operators' autograd has in common.
 
-Each operator is a ``torch.autograd.Function`` over the dispatcher's ``internet::<name>`` and
-``internet::<name>_backward``: of the ways to register a gradient, the one with the least overhead per call.
+Each operator is a ``torch.autograd.Function`` over the dispatcher's ``<namespace>::<name>`` and
+``<namespace>::<name>_backward``: of the ways to register a gradient, the one with the least overhead per call. The
+namespace is ``internet`` for compiled kernels and ``internet_triton`` for Triton's.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,13 +13,18 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from internet import _library
+from internet.ops._backend import namespace_of
 from internet.ops.reference import memory_format_of
+
+fakes: dict[str, Callable[..., Any]] = {}
+"""By name, what `register_fake` was given: operators in other namespaces have the same."""
 
 
 def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register an operator's shapes and dtypes for tracing; without the compiled library nothing traces it."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        fakes[operator] = function
         if "_C" in _library.loaded:
             torch.library.register_fake(f"internet::{operator}", function)
         return function
@@ -26,8 +32,21 @@ def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[...,
     return register
 
 
-class _NoContext:
+def forward_operator(ctx: Any, name: str, data: Tensor) -> Any:
+    """The dispatcher's operator for this call, by the backend chosen; `ctx` keeps which, for the backward."""
+    ctx.namespace = namespace_of(name, data.device)
+    return getattr(getattr(torch.ops, ctx.namespace), name).default
+
+
+def backward_operator(ctx: Any, name: str) -> Any:
+    """Its backward, by the same backend."""
+    return getattr(getattr(torch.ops, ctx.namespace), f"{name}_backward").default
+
+
+class NoContext:
     """A ``ctx`` that keeps nothing."""
+
+    namespace: str
 
     def save_for_backward(self, *_: Tensor | None) -> None:
         pass
@@ -44,7 +63,7 @@ def apply(function: type[torch.autograd.Function], *arguments: Any) -> Any:
     recorded = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
     if recorded or torch.compiler.is_compiling() or forward_ad._current_level >= 0:
         return function.apply(*arguments)
-    return function.forward(_NoContext(), *arguments)
+    return function.forward(NoContext(), *arguments)
 
 
 class _RaiseOnSecondOrder(torch.autograd.Function):

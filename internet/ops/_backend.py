@@ -1,10 +1,12 @@
 """Which implementation serves a call: the choice, and why one is not there."""
 
 import functools
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -21,6 +23,8 @@ OPERATORS = (
     "anchor_features",
 )
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
+_devices: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "triton": ("cuda",)}
+"""The kinds of device that each backend but "reference", which takes all, serves. ROCm calls its GPUs "cuda"."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,39 @@ def _compiled_status(device: str, library: str) -> Status:
 
 
 @functools.cache
+def _kernels() -> Any:
+    """The package internet.kernels, which registers the Triton operators; a string, why not, if it does not load."""
+    try:
+        return importlib.import_module("internet.kernels")
+    except ModuleNotFoundError as error:
+        return f"the Python package {error.name!r} is not installed"
+    except ImportError as error:
+        return f"internet.kernels does not load: {error}"
+
+
+def _triton_status() -> Status:
+    if isinstance(_kernels(), str):
+        return Status(False, _kernels())
+    if _kernels().registry.INTERPRETED:
+        _devices["triton"] = ("cpu", "cuda")
+    elif not torch.cuda.is_available():
+        return Status(False, "torch finds no GPU (TRITON_INTERPRET=1 runs the kernels on CPU tensors, for tests)")
+    return Status(True)
+
+
+def _triton_serves_gpus() -> bool:
+    """Whether Triton takes what no compiled kernel serves on a GPU. Where all are served, it is not even loaded."""
+    has_gpus = torch.version.cuda is not None or torch.version.hip is not None
+    return has_gpus and len(_compiled["cuda"]) < len(OPERATORS) and not isinstance(_kernels(), str)
+
+
+@functools.cache
 def _statuses() -> dict[str, Status]:
     return {
         "reference": Status(True),
         "cpu": _compiled_status("cpu", "_C"),
         "cuda": _compiled_status("cuda", "_C_cuda"),
-        "triton": Status(False, "this release has no Triton kernels"),
+        "triton": _triton_status(),
     }
 
 
@@ -128,15 +159,28 @@ def kind_of(device: torch.device) -> str:
     return "cpu" if device.type == "meta" else device.type
 
 
+def namespace_of(operator: str, device: torch.device) -> str | None:
+    """Where the dispatcher has the operator that serves this call; None: the reference does.
+
+    "internet" if there is a compiled kernel, "internet_triton" for Triton's.
+    """
+    asked, kind = _choice.name, kind_of(device)
+    if asked != "triton" and operator in _compiled.get(kind, ()):
+        return "internet"
+    if asked == "triton" or (asked is None and kind == "cuda" and _gpus_by_triton):
+        return "internet_triton"
+    return None
+
+
 def uses_compiled(operator: str, device: torch.device) -> bool:
-    """Whether the compiled operator serves this call; if not, the reference does."""
+    """Whether a compiled operator, or Triton's, serves this call; if not, the reference does."""
     asked = _choice.name
     if asked == "reference":
         return False
     kind = kind_of(device)
-    if asked is not None and asked != kind:
+    if asked is not None and kind not in _devices[asked]:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
-    if operator not in _compiled.get(kind, ()):
+    if namespace_of(operator, device) is None:
         return False
     if torch._C._are_functorch_transforms_active():  # the compiled operators have no rules for torch.func
         if asked is None:
@@ -147,6 +191,8 @@ def uses_compiled(operator: str, device: torch.device) -> bool:
         )
     return True
 
+
+_gpus_by_triton = _triton_serves_gpus()
 
 if os.environ.get("INTERNET_BACKEND"):
     _choice.name = _checked(os.environ["INTERNET_BACKEND"], "INTERNET_BACKEND")

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    like_or_empty,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -77,12 +86,12 @@ class _AffineMixture(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         *tensors, ctx.threshold, ctx.align_corners = arguments
         ctx.save_for_backward(*tensors)
-        return torch.ops.internet.affine_mixture.default(*arguments)
+        return forward_operator(ctx, "affine_mixture", arguments[0])(*arguments)
 
     @staticmethod
     def backward(ctx: Any, grad_field: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
-        gradients = torch.ops.internet.affine_mixture_backward.default(
+        gradients = backward_operator(ctx, "affine_mixture")(
             grad_field, *inputs, ctx.threshold, ctx.align_corners, needed[0], any(needed[1:])
         )
         return (*first_order("affine_mixture", gradients, needed, (grad_field, *inputs)), None, None)

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    like_or_empty,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import memory_format_of
 
@@ -74,12 +83,12 @@ class _AnchorFeatures(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         ctx.save_for_backward(*arguments[:5])
         ctx.options = arguments[5:]
-        return torch.ops.internet.anchor_features.default(*arguments)
+        return forward_operator(ctx, "anchor_features", arguments[0])(*arguments)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
-        gradients = torch.ops.internet.anchor_features_backward.default(
+        gradients = backward_operator(ctx, "anchor_features")(
             grad_output,
             *inputs,
             *ctx.options,

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    like_or_empty,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 
 PADDING_MODES = ("zeros", "border")
@@ -62,12 +71,12 @@ class _ConfidenceWarp(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         *tensors, ctx.padding_mode, ctx.align_corners = arguments
         ctx.save_for_backward(*tensors)
-        return torch.ops.internet.confidence_warp.default(*arguments)
+        return forward_operator(ctx, "confidence_warp", arguments[0])(*arguments)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:3]
-        gradients = torch.ops.internet.confidence_warp_backward.default(
+        gradients = backward_operator(ctx, "confidence_warp")(
             grad_output,
             *inputs,
             ctx.padding_mode,

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import register_fake
+from internet.ops._autograd import NoContext, forward_operator, register_fake
 from internet.ops._backend import uses_compiled
 
 
@@ -49,7 +48,8 @@ def flow_confidence(
         raise TypeError(f"{name}: flow_backward is {flow_backward.dtype}, flow_forward {flow_forward.dtype}")
     if not uses_compiled(name, flow_forward.device):
         return reference.flow_confidence(flow_forward, flow_backward, consistency=consistency, boundary=boundary)
-    mask: Tensor = torch.ops.internet.flow_confidence.default(
+    operator = forward_operator(NoContext(), name, flow_forward)
+    mask: Tensor = operator(
         flow_forward.detach(),
         flow_backward.detach(),
         *map(float, consistency),

@@ -7,8 +7,17 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
-from internet.ops._backend import devices_with_kernel, kind_of, uses_compiled
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    like_or_empty,
+    register_fake,
+)
+from internet.ops._backend import devices_with_kernel, kind_of, namespace_of, uses_compiled
 from internet.ops.reference import motion_dtype
 
 NORMS = ("l1", "l2", "charbonnier")
@@ -82,7 +91,8 @@ def masked_backwarp_loss(
         )
     inputs = (output, target, flow, confidence)
     one_pass = (
-        kind_of(output.device) in _ONE_PASS_DEVICES
+        namespace_of(name, output.device) == "internet"
+        and kind_of(output.device) in _ONE_PASS_DEVICES
         and reduction != "none"
         and output.dtype == flow.dtype  # 16 bits are rounded once: when the gradient of the loss is known
         and torch.is_grad_enabled()
@@ -108,9 +118,10 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         inputs, words, one_pass = arguments[:4], arguments[4:7], arguments[7]
         ctx.words, ctx.handed_over = words, False
+        operator = forward_operator(ctx, "masked_backwarp_loss", inputs[0])
         if not one_pass:
             ctx.save_for_backward(*inputs)
-            return torch.ops.internet.masked_backwarp_loss.default(*inputs, *words)
+            return operator(*inputs, *words)
         loss, *gradients = torch.ops.internet.masked_backwarp_loss_with_gradients.default(
             *inputs, *words, *ctx.needs_input_grad[:4]
         )
@@ -123,7 +134,7 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
         inputs, of_unit_loss = saved[:4], saved[4:]
         gradients: Sequence[Tensor]
         if not of_unit_loss or ctx.handed_over:
-            gradients = torch.ops.internet.masked_backwarp_loss_backward.default(
+            gradients = backward_operator(ctx, "masked_backwarp_loss")(
                 grad_loss,
                 *inputs,
                 *ctx.words,

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, dense_like, empty, first_order, like_or_empty, register_fake
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    like_or_empty,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 from internet.ops.confidence_warp import PADDING_MODES
 
@@ -65,13 +74,13 @@ class _PyramidWarp(torch.autograd.Function):
         # it gets arguments is taken for one without ctx, and with two features it would be so.
         flow, confidence, ctx.padding_mode, ctx.align_corners, *features = arguments
         ctx.save_for_backward(flow, confidence, *features)
-        return tuple(torch.ops.internet.pyramid_warp.default(features, *arguments[:4]))
+        return tuple(forward_operator(ctx, "pyramid_warp", flow)(features, *arguments[:4]))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         flow, confidence, *features = ctx.saved_tensors
         need_motion, need_features = ctx.needs_input_grad[:2], ctx.needs_input_grad[4:]
-        grad_features, grad_flow, grad_confidence = torch.ops.internet.pyramid_warp_backward.default(
+        grad_features, grad_flow, grad_confidence = backward_operator(ctx, "pyramid_warp")(
             grad_outputs,
             features,
             flow,

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, dense_like, empty, first_order, register_fake
+from internet.ops._autograd import (
+    apply,
+    backward_operator,
+    dense_like,
+    empty,
+    first_order,
+    forward_operator,
+    register_fake,
+)
 from internet.ops._backend import uses_compiled
 from internet.ops.reference import motion_dtype
 
@@ -66,7 +74,8 @@ class _SoftArgmax(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, jacobian_map: Tensor | None, temperature: float, align_corners: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        kp, jac, statistics = torch.ops.internet.soft_argmax.default(logits, jacobian_map, temperature, align_corners)
+        operator = forward_operator(ctx, "soft_argmax", logits)
+        kp, jac, statistics = operator(logits, jacobian_map, temperature, align_corners)
         ctx.save_for_backward(logits, jacobian_map, kp, jac, statistics)
         ctx.mark_non_differentiable(statistics)
         ctx.set_materialize_grads(False)
@@ -76,7 +85,7 @@ class _SoftArgmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_kp: Tensor | None, grad_jac: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         saved, needed = ctx.saved_tensors, ctx.needs_input_grad[:2]
-        gradients = torch.ops.internet.soft_argmax_backward.default(grad_kp, grad_jac, *saved, *ctx.options, *needed)
+        gradients = backward_operator(ctx, "soft_argmax")(grad_kp, grad_jac, *saved, *ctx.options, *needed)
         return (*first_order("soft_argmax", gradients, needed, (grad_kp, grad_jac, *saved[:2])), None, None)
 
 

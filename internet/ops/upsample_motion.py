@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, empty, first_order, register_fake
+from internet.ops._autograd import apply, backward_operator, empty, first_order, forward_operator, register_fake
 from internet.ops._backend import uses_compiled
 
 
@@ -50,14 +50,14 @@ class _UpsampleMotion(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, flow: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
         ctx.has_confidence = confidence is not None
-        flow, confidence = torch.ops.internet.upsample_motion.default(flow, confidence)
+        flow, confidence = forward_operator(ctx, "upsample_motion", flow)(flow, confidence)
         return flow, confidence
 
     @staticmethod
     def backward(ctx: Any, grad_flow: Tensor, grad_confidence: Tensor) -> tuple[Tensor | None, ...]:
         # Linear: the gradient does not depend on the inputs, so first_order has only the gradients to tie to.
         incoming = (grad_flow, grad_confidence if ctx.has_confidence else None)
-        gradients = torch.ops.internet.upsample_motion_backward.default(*incoming)
+        gradients = backward_operator(ctx, "upsample_motion")(*incoming)
         return tuple(first_order("upsample_motion", gradients, ctx.needs_input_grad, incoming))
 
 

@@ -1,0 +1,233 @@
+"""Eq. 6 at one level: out_c = M sum_k w_k phi_c(k), k over the four pixels around a sample (x, y).
+
+With g the gradient of out and d_k = sum_c g_c phi_c(k), the gradients of everything but the features are sums over
+the same four numbers (csrc/math/confidence_warp.h). A program does a block of pixels, a tile (pixels, channels) at a
+time: pixels alone in contiguous features, where neighbours in memory are neighbours in the image, and many channels
+in channels_last.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from internet.kernels import bilinear
+from internet.kernels.launch import accumulator, compute_type, grid, index_type, strides, tuned
+from internet.kernels.pixels import image_and_pixels
+from internet.kernels.registry import alert_not_deterministic, operator
+from internet.kernels.upsample_motion import gather, gather_flow
+from internet.kernels.upsampling import upsampled
+from internet.ops._autograd import dense_like, empty, like_or_empty
+
+
+@triton.jit
+def _motion(
+    flow, flow_image, flow_row, flow_column, flow_axis,
+    confidence, confidence_image, confidence_row, confidence_column,
+    coarse_height, coarse_width, height, width, image, row, column, inside,
+    RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+):  # fmt: skip
+    """Both axes of the samples, and their confidence."""
+    flow += image * flow_image
+    x = upsampled(flow, flow_row, flow_column, coarse_height, coarse_width, row, column, inside, RATIO, T)
+    y = upsampled(flow + flow_axis, flow_row, flow_column, coarse_height, coarse_width, row, column, inside, RATIO, T)
+    x_axis = bilinear.axis(bilinear.unnormalize(x, width, ALIGN_CORNERS, T), width, BORDER, T, INDEX)
+    y_axis = bilinear.axis(bilinear.unnormalize(y, height, ALIGN_CORNERS, T), height, BORDER, T, INDEX)
+    if confidence is not None:
+        confidence += image * confidence_image
+        gate = upsampled(
+            confidence, confidence_row, confidence_column, coarse_height, coarse_width, row, column, inside, RATIO, T
+        )
+    else:
+        gate = tl.full(row.shape, 1.0, T)
+    return x_axis, y_axis, gate
+
+
+def _shapes(channels_last: bool) -> list[dict[str, int]]:
+    """Tiles to choose from."""
+    if channels_last:
+        return [
+            {"warps": 4, "BLOCK": 16, "TILE": 64},
+            {"warps": 4, "BLOCK": 32, "TILE": 64},
+            {"warps": 4, "BLOCK": 16, "TILE": 128},
+        ]
+    return [{"warps": 4, "BLOCK": 128, "TILE": 1}, {"warps": 4, "BLOCK": 256, "TILE": 1}]
+
+
+@triton.jit
+def _forward(
+    output, output_image, output_channel, output_row, output_column,
+    features, features_image, features_channel, features_row, features_column,
+    flow, flow_image, flow_row, flow_column, flow_axis,
+    confidence, confidence_image, confidence_row, confidence_column,
+    channels, height, width, coarse_height, coarse_width,
+    RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+    GROUP: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """The grid's second axis goes over groups of channels."""
+    image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
+    x, y, gate = _motion(
+        flow, flow_image, flow_row, flow_column, flow_axis,
+        confidence, confidence_image, confidence_row, confidence_column,
+        coarse_height, coarse_width, height, width, image, row, column, inside,
+        RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
+    )  # fmt: skip
+    places = bilinear.corners(x, y, features_row, features_column, inside)
+    features += image * features_image
+    to = (output + image * output_image + row * output_row + column * output_column)[:, None]
+    first = tl.program_id(1).to(INDEX) * GROUP
+    for start in range(0, GROUP, TILE):
+        channel = (first + start + tl.arange(0, TILE))[None, :]
+        exists = channel < channels
+        pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
+        warped = bilinear.blend(pixels, places) * gate[:, None]
+        tl.store(to + channel * output_channel, warped, mask=inside[:, None] & exists)
+
+
+_forward_planes = tuned(_shapes(False), ["channels", "height", "width", "RATIO"])(_forward)
+_forward_channels_last = tuned(_shapes(True), ["channels", "height", "width", "RATIO"])(_forward)
+
+
+@triton.jit
+def _backward(
+    by_features, by_features_image, by_features_channel, by_features_row, by_features_column,
+    by_flow, by_confidence,
+    grad, grad_image, grad_channel, grad_row, grad_column,
+    features, features_image, features_channel, features_row, features_column,
+    flow, flow_image, flow_row, flow_column, flow_axis,
+    confidence, confidence_image, confidence_row, confidence_column,
+    height, width, coarse_height, coarse_width, CHANNELS: tl.constexpr,
+    RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+    BLOCK: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """Gradients by the features, added up with atomics, and by the upsampled motion, (B, H, W, 2) and (B, H, W)."""
+    image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
+    x, y, gate = _motion(
+        flow, flow_image, flow_row, flow_column, flow_axis,
+        confidence, confidence_image, confidence_row, confidence_column,
+        coarse_height, coarse_width, height, width, image, row, column, inside,
+        RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
+    )  # fmt: skip
+    places = bilinear.corners(x, y, features_row, features_column, inside)
+    scattered = bilinear.corners(x, y, by_features_row, by_features_column, inside)
+    features += image * features_image
+    grad += image * grad_image
+    at = (row * grad_row + column * grad_column)[:, None]
+    nw, ne = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
+    sw, se = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
+    for start in range(0, CHANNELS, TILE):
+        channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
+        exists = channel < CHANNELS
+        gradient = tl.load(grad + at + channel * grad_channel, mask=inside[:, None] & exists, other=0.0).to(T)
+        if by_flow is not None:
+            pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
+            dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
+            nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
+        if by_features is not None:
+            target = by_features + image * by_features_image
+            bilinear.scatter(target, scattered, gradient * gate[:, None], channel * by_features_channel, exists)
+    if by_flow is not None:
+        by_gate, by_x, by_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
+        pixel = (image * height + row) * width + column
+        by_x = gate * by_x * bilinear.pixels_per_unit(width, ALIGN_CORNERS, T)
+        by_y = gate * by_y * bilinear.pixels_per_unit(height, ALIGN_CORNERS, T)
+        tl.store(by_flow + pixel * 2, by_x, mask=inside)
+        tl.store(by_flow + pixel * 2 + 1, by_y, mask=inside)
+        if by_confidence is not None:
+            tl.store(by_confidence + pixel, by_gate, mask=inside)
+
+
+def channels_lie_last(features: Tensor) -> bool:
+    """Whether channels, more than one, are neighbours in memory."""
+    return features.shape[1] > 1 and features.stride(1) == 1
+
+
+def _ratio(features: Tensor, flow: Tensor) -> int:
+    return features.shape[2] // max(flow.shape[1], 1)
+
+
+def warp(features: Tensor, flow: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool) -> Tensor:
+    """`confidence_warp` of one level."""
+    output = dense_like(features)
+    batch, channels, height, width = features.shape
+    if not output.numel():
+        return output
+    plane = None if confidence is None else confidence[:, 0]
+    kernel, group = (_forward_channels_last, 128) if channels_lie_last(features) else (_forward_planes, 16)
+    kernel[lambda chosen: (*grid(batch, height * width, chosen["BLOCK"]), triton.cdiv(channels, group))](
+        output, *output.stride(), features, *features.stride(), flow, *flow.stride(), plane, *strides(plane, 3),
+        channels, height, width, *flow.shape[1:3],
+        RATIO=_ratio(features, flow), BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners,
+        T=compute_type(features), INDEX=index_type(output, features, flow, plane), GROUP=group,
+    )  # fmt: skip
+    return output
+
+
+def warp_backward(
+    operator: str,
+    grad_output: Tensor,
+    features: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    padding_mode: str,
+    align_corners: bool,
+    need_features: bool,
+    need_motion: bool,
+    deterministic: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of one level. Those of the features are summed in float32 at least, in memory of their own."""
+    if deterministic and need_features:
+        alert_not_deterministic(operator)
+    batch, channels, height, width = features.shape
+    by_features = accumulator(features, flow.dtype) if need_features else None
+    by_flow, by_confidence = like_or_empty(flow, need_motion), None
+    if confidence is not None:
+        by_confidence = like_or_empty(confidence, need_motion)
+    ratio = _ratio(features, flow)
+    plane = None if confidence is None else confidence[:, 0]
+    fine_flow, fine_confidence = by_flow if need_motion else None, by_confidence if need_motion else None
+    if ratio > 1 and need_motion:
+        fine_flow = flow.new_empty(batch, height, width, 2)
+        fine_confidence = None if plane is None else plane.new_empty(batch, 1, height, width)
+    if batch * height * width:
+        last = channels_lie_last(features)
+        block, tile = (16, min(64, triton.next_power_of_2(channels))) if last else (128, 1)
+        _backward[grid(batch, height * width, block)](
+            by_features, *strides(by_features, 4), fine_flow, fine_confidence,
+            grad_output, *grad_output.stride(), features, *features.stride(),
+            flow, *flow.stride(), plane, *strides(plane, 3),
+            height, width, *flow.shape[1:3], CHANNELS=channels,
+            RATIO=ratio, BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners, T=compute_type(features),
+            INDEX=index_type(by_features, grad_output, features, flow, plane), BLOCK=block, TILE=tile,
+        )  # fmt: skip
+    if ratio > 1 and need_motion:
+        gather_flow(fine_flow, by_flow)
+        if fine_confidence is not None:
+            gather(fine_confidence, by_confidence)
+    return (
+        empty(features) if by_features is None else by_features.to(features.dtype),
+        by_flow,
+        empty(flow) if by_confidence is None else by_confidence,
+    )
+
+
+@operator
+def confidence_warp(
+    features: Tensor, flow: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
+) -> Tensor:
+    return warp(features, flow, confidence, padding_mode, align_corners)
+
+
+@operator
+def confidence_warp_backward(
+    grad_output: Tensor,
+    features: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    padding_mode: str,
+    align_corners: bool,
+    need_features: bool,
+    need_motion: bool,
+    deterministic: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = (grad_output, features, flow, confidence, padding_mode, align_corners)
+    return warp_backward("confidence_warp", *inputs, need_features, need_motion, deterministic)

@@ -1,0 +1,263 @@
+"""Eqs. 2-4: r = (bilinear(output; x + u, y + v) - target) m, loss = penalty(r), summed or pixel by pixel."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from internet.kernels import bilinear
+from internet.kernels.confidence_warp import channels_lie_last
+from internet.kernels.launch import PIXELS, accumulator, compute_type, grid, index_type, strides
+from internet.kernels.pixels import image_and_pixels
+from internet.kernels.registry import alert_not_deterministic, operator
+from internet.kernels.upsample_motion import gather
+from internet.kernels.upsampling import upsampled
+from internet.ops._autograd import dense_like, empty, like_or_empty
+from internet.ops.reference import CHARBONNIER_EPSILON, motion_dtype
+
+SQUARED_EPSILON = tl.constexpr(CHARBONNIER_EPSILON**2)
+
+
+@triton.jit
+def _smooth(residual):
+    """The Charbonnier penalty, a differentiable |r|."""
+    return tl.sqrt(residual * residual + tl.full(residual.shape, SQUARED_EPSILON, residual.dtype))
+
+
+@triton.jit
+def _penalty(residual, NORM: tl.constexpr):
+    if NORM == "l1":
+        value = tl.abs(residual)
+    elif NORM == "l2":
+        value = residual * residual
+    else:
+        value = _smooth(residual)
+    return value
+
+
+@triton.jit
+def _penalty_slope(residual, NORM: tl.constexpr):
+    """d penalty / d r. The kink of |r| at 0 takes the subgradient 0; a NaN stays a NaN."""
+    if NORM == "l1":
+        slope = tl.where(residual < 0, -1.0, tl.where(residual > 0, 1.0, residual))
+    elif NORM == "l2":
+        slope = 2 * residual
+    else:
+        slope = residual / _smooth(residual)
+    return slope
+
+
+@triton.jit
+def _sample(
+    flow, flow_image, flow_axis, flow_row, flow_column,
+    confidence, confidence_image, confidence_row, confidence_column,
+    height, width, mask_height, mask_width, image, row, column, inside,
+    RATIO: tl.constexpr, PADDING: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+):  # fmt: skip
+    """Both axes of the samples, their mask, and which count."""
+    flow += image * flow_image + row * flow_row + column * flow_column
+    x = column.to(T) + tl.load(flow, mask=inside, other=0.0).to(T)
+    y = row.to(T) + tl.load(flow + flow_axis, mask=inside, other=0.0).to(T)
+    counts = inside
+    if PADDING == "valid":
+        counts = counts & (x >= 0) & (x <= tl.cast(width, T) - 1) & (y >= 0) & (y <= tl.cast(height, T) - 1)
+    x_axis = bilinear.axis(x, width, PADDING == "border", T, INDEX)
+    y_axis = bilinear.axis(y, height, PADDING == "border", T, INDEX)
+    if confidence is not None:
+        confidence += image * confidence_image
+        mask = upsampled(
+            confidence, confidence_row, confidence_column, mask_height, mask_width, row, column, inside, RATIO, T
+        )
+    else:
+        mask = tl.full(row.shape, 1.0, T)
+    return x_axis, y_axis, mask, counts
+
+
+@triton.jit
+def _forward(
+    losses, partials,
+    output, output_image, output_channel, output_row, output_column,
+    target, target_image, target_channel, target_row, target_column,
+    flow, flow_image, flow_axis, flow_row, flow_column,
+    confidence, confidence_image, confidence_row, confidence_column,
+    height, width, mask_height, mask_width, CHANNELS: tl.constexpr, NORM: tl.constexpr,
+    RATIO: tl.constexpr, PADDING: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+    BLOCK: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """Each pixel's loss to `losses` (B, H, W), or each block's to `partials`."""
+    image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
+    x, y, gate, counts = _sample(
+        flow, flow_image, flow_axis, flow_row, flow_column,
+        confidence, confidence_image, confidence_row, confidence_column,
+        height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX,
+    )  # fmt: skip
+    places = bilinear.corners(x, y, output_row, output_column, counts)
+    output += image * output_image
+    at = (target + image * target_image + row * target_row + column * target_column)[:, None]
+    total = tl.zeros([BLOCK], T)
+    for start in range(0, CHANNELS, TILE):
+        channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
+        exists = channel < CHANNELS
+        pixels = bilinear.read_corners(output, places, channel * output_channel, exists, T)
+        wanted = tl.load(at + channel * target_channel, mask=inside[:, None] & exists, other=0.0).to(T)
+        residual = (bilinear.blend(pixels, places) - wanted) * gate[:, None]
+        total += tl.sum(tl.where(counts[:, None] & exists, _penalty(residual, NORM), 0.0), 1)
+    if losses is not None:
+        tl.store(losses + (image * height + row) * width + column, total, mask=inside)
+    else:
+        tl.store(partials + tl.program_id(0), tl.sum(total, 0))
+
+
+@triton.jit
+def _backward(
+    by_output, by_output_image, by_output_channel, by_output_row, by_output_column,
+    by_target, by_target_image, by_target_channel, by_target_row, by_target_column,
+    by_flow, by_mask,
+    grad, grad_image, grad_row, grad_column,
+    output, output_image, output_channel, output_row, output_column,
+    target, target_image, target_channel, target_row, target_column,
+    flow, flow_image, flow_axis, flow_row, flow_column,
+    confidence, confidence_image, confidence_row, confidence_column,
+    height, width, mask_height, mask_width, CHANNELS: tl.constexpr, NORM: tl.constexpr,
+    RATIO: tl.constexpr, PADDING: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+    BLOCK: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """With d = sample - target and r = d m: the sample gets g penalty'(r) m, the target its negative, the mask
+    g penalty'(r) d. `by_mask` is that of the upsampled mask, (B, H, W)."""
+    image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
+    x, y, gate, counts = _sample(
+        flow, flow_image, flow_axis, flow_row, flow_column,
+        confidence, confidence_image, confidence_row, confidence_column,
+        height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX,
+    )  # fmt: skip
+    places = bilinear.corners(x, y, output_row, output_column, counts)
+    scattered = bilinear.corners(x, y, by_output_row, by_output_column, counts)
+    output += image * output_image
+    from_grad = grad + image * grad_image + row * grad_row + column * grad_column
+    incoming = tl.load(from_grad, mask=counts, other=0.0).to(T)[:, None]
+    at = (target + image * target_image + row * target_row + column * target_column)[:, None]
+    nw, ne = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
+    sw, se = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
+    of_mask = tl.zeros([BLOCK], T)
+    for start in range(0, CHANNELS, TILE):
+        channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
+        exists = channel < CHANNELS
+        pixels = bilinear.read_corners(output, places, channel * output_channel, exists, T)
+        wanted = tl.load(at + channel * target_channel, mask=inside[:, None] & exists, other=0.0).to(T)
+        difference = bilinear.blend(pixels, places) - wanted
+        slope = incoming * _penalty_slope(difference * gate[:, None], NORM)
+        slope = tl.where(counts[:, None] & exists, slope, 0.0)
+        gradient = slope * gate[:, None]
+        if by_target is not None:
+            to = by_target + image * by_target_image + row * by_target_row + column * by_target_column
+            tl.store(to[:, None] + channel * by_target_channel, -gradient, mask=inside[:, None] & exists)
+        if by_flow is not None:
+            dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
+            nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
+            of_mask += tl.sum(tl.where(counts[:, None] & exists, slope * difference, 0.0), 1)
+        if by_output is not None:
+            to_output = by_output + image * by_output_image
+            bilinear.scatter(to_output, scattered, gradient, channel * by_output_channel, exists)
+    if by_flow is not None:
+        _value, by_x, by_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
+        plane = image * height * width
+        pixel = row * width + column
+        tl.store(by_flow + 2 * plane + pixel, by_x, mask=inside)
+        tl.store(by_flow + 2 * plane + pixel + tl.cast(height, INDEX) * width, by_y, mask=inside)
+        if by_mask is not None:
+            tl.store(by_mask + plane + pixel, of_mask, mask=inside)
+
+
+def _tile(output: Tensor) -> tuple[int, int]:
+    """Pixels and channels of a tile."""
+    channels = triton.next_power_of_2(max(output.shape[1], 1))
+    if channels_lie_last(output):
+        return max(16, min(PIXELS, 512 // channels)), min(channels, 32)
+    return PIXELS, 1
+
+
+def _arguments(output: Tensor, target: Tensor, flow: Tensor, confidence: Tensor | None) -> tuple[object, ...]:
+    """What both kernels read, and the sizes of the frame and the mask."""
+    plane = None if confidence is None else confidence[:, 0]
+    mask_size = (0, 0) if plane is None else plane.shape[1:3]
+    return (
+        output, *output.stride(), target, *target.stride(), flow, *flow.stride(), plane, *strides(plane, 3),
+        *output.shape[2:], *mask_size,
+    )  # fmt: skip
+
+
+def _ratio(output: Tensor, confidence: Tensor | None) -> int:
+    return 1 if confidence is None else output.shape[2] // max(confidence.shape[2], 1)
+
+
+@operator
+def masked_backwarp_loss(
+    output: Tensor,
+    target: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    norm: str,
+    reduction: str,
+    padding_mode: str,
+) -> Tensor:
+    batch, channels, height, width = output.shape
+    block, tile = _tile(output)
+    dtype = motion_dtype(output.dtype)
+    programs = grid(batch, height * width, block)
+    per_pixel = reduction == "none"
+    losses = output.new_empty((batch, 1, height, width) if per_pixel else programs, dtype=dtype)
+    if batch * height * width:
+        _forward[programs](
+            losses if per_pixel else None, None if per_pixel else losses,
+            *_arguments(output, target, flow, confidence), CHANNELS=channels, NORM=norm,
+            RATIO=_ratio(output, confidence), PADDING=padding_mode, T=compute_type(output),
+            INDEX=index_type(output, target, flow), BLOCK=block, TILE=tile,
+        )  # fmt: skip
+    if per_pixel:
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / output.numel()
+
+
+@operator
+def masked_backwarp_loss_backward(
+    grad_loss: Tensor,
+    output: Tensor,
+    target: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    norm: str,
+    reduction: str,
+    padding_mode: str,
+    need_output: bool,
+    need_target: bool,
+    need_motion: bool,
+    deterministic: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if deterministic and need_output:
+        alert_not_deterministic("masked_backwarp_loss")
+    batch, channels, height, width = output.shape
+    by_output = accumulator(output, flow.dtype) if need_output else None
+    by_target = dense_like(target) if need_target else None
+    by_flow = like_or_empty(flow, need_motion)
+    by_mask = None if confidence is None else like_or_empty(confidence, need_motion)
+    ratio = _ratio(output, confidence)
+    fine_mask = by_mask if need_motion else None
+    if ratio > 1 and fine_mask is not None:
+        fine_mask = flow.new_empty(batch, 1, height, width)
+    per_pixel = (grad_loss / output.numel() if reduction == "mean" else grad_loss).expand(batch, 1, height, width)[:, 0]
+    if batch * height * width:
+        block, tile = _tile(output)
+        _backward[grid(batch, height * width, block)](
+            by_output, *strides(by_output, 4), by_target, *strides(by_target, 4),
+            by_flow if need_motion else None, fine_mask, per_pixel, *per_pixel.stride(),
+            *_arguments(output, target, flow, confidence), CHANNELS=channels, NORM=norm,
+            RATIO=ratio, PADDING=padding_mode, T=compute_type(output),
+            INDEX=index_type(by_output, by_target, output, target, flow), BLOCK=block, TILE=tile,
+        )  # fmt: skip
+    if ratio > 1 and fine_mask is not None and by_mask is not None:
+        gather(fine_mask, by_mask)
+    return (
+        empty(output) if by_output is None else by_output.to(output.dtype),
+        empty(target) if by_target is None else by_target,
+        by_flow,
+        empty(flow) if by_mask is None else by_mask,
+    )

@@ -1,0 +1,46 @@
+"""Eq. 6 at every level of a pyramid: a launch for each."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from internet.kernels.confidence_warp import warp, warp_backward
+from internet.kernels.registry import operator
+from internet.ops._autograd import empty
+
+
+@operator
+def pyramid_warp(
+    features: Sequence[Tensor], flow: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
+) -> list[Tensor]:
+    return [warp(level, flow, confidence, padding_mode, align_corners) for level in features]
+
+
+@operator
+def pyramid_warp_backward(
+    grad_outputs: Sequence[Tensor],
+    features: Sequence[Tensor],
+    flow: Tensor,
+    confidence: Tensor | None,
+    padding_mode: str,
+    align_corners: bool,
+    need_features: Sequence[bool],
+    need_motion: bool,
+    deterministic: bool,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    by_features, by_flows, by_confidences = [], [], []
+    for grad_output, level, need in zip(grad_outputs, features, need_features, strict=True):
+        inputs = (grad_output, level, flow, confidence, padding_mode, align_corners)
+        found = warp_backward("pyramid_warp", *inputs, need, need_motion, deterministic)
+        by_features.append(found[0])
+        by_flows.append(found[1])
+        by_confidences.append(found[2])
+    return by_features, _sum(by_flows, empty(flow)), _sum(by_confidences, empty(flow))
+
+
+def _sum(gradients: list[Tensor], nothing: Tensor) -> Tensor:
+    """Their sum, in the order of the levels."""
+    total = gradients[0] if gradients else nothing
+    for gradient in gradients[1:]:
+        total = total + gradient
+    return total

@@ -1,0 +1,100 @@
+"""One 2x step of a motion field and its confidence; and the adjoint of any number of steps."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from internet.kernels.launch import PIXELS, compute_type, grid, index_type, strides
+from internet.kernels.pixels import image_and_pixels
+from internet.kernels.registry import operator
+from internet.kernels.upsampling import gathered, upsampled
+from internet.ops._autograd import empty
+
+
+@triton.jit
+def _upsample(
+    fine_flow, fine_confidence,
+    flow, flow_image, flow_row, flow_column, flow_axis,
+    confidence, confidence_image, confidence_row, confidence_column,
+    height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """height x width coarse pixels; results are contiguous."""
+    image, _block, row, column, inside = image_and_pixels(height * RATIO, width * RATIO, BLOCK, INDEX)
+    flow += image * flow_image
+    x = upsampled(flow, flow_row, flow_column, height, width, row, column, inside, RATIO, T)
+    y = upsampled(flow + flow_axis, flow_row, flow_column, height, width, row, column, inside, RATIO, T)
+    pixel = (image * (height * RATIO) + row) * (width * RATIO) + column
+    tl.store(fine_flow + pixel * 2, x, mask=inside)
+    tl.store(fine_flow + pixel * 2 + 1, y, mask=inside)
+    if confidence is not None:
+        confidence += image * confidence_image
+        value = upsampled(
+            confidence, confidence_row, confidence_column, height, width, row, column, inside, RATIO, T
+        )  # fmt: skip
+        tl.store(fine_confidence + pixel, value, mask=inside)
+
+
+@triton.jit
+def _gather_rows(
+    coarse, coarse_image, coarse_map, coarse_row, coarse_column,
+    fine, fine_image, fine_map, fine_row, fine_column,
+    maps, height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Images of several maps of height x width coarse pixels, from fine ones of RATIO times as many rows."""
+    plane, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
+    image, map_ = plane // maps, plane % maps
+    fine += image * fine_image + map_ * fine_map + column * fine_column
+    value = gathered(fine, fine_row, height, row, inside, RATIO, T)
+    coarse += image * coarse_image + map_ * coarse_map
+    tl.store(coarse + row * coarse_row + column * coarse_column, value, mask=inside)
+
+
+def gather(fine: Tensor, coarse: Tensor) -> None:
+    """Write into coarse (B, M, h, w) what the gradient by its progressively upsampled maps, fine, gives it.
+
+    The weights of two axes are products: rows are gathered first, then columns, as rows of the transposed maps.
+    """
+    batch, maps, height, _ = coarse.shape
+    if coarse.numel():
+        rows_gathered = fine.new_empty(batch, maps, height, fine.shape[3])
+        _gather(fine, rows_gathered)
+        _gather(rows_gathered.mT, coarse.mT)
+
+
+def _gather(fine: Tensor, coarse: Tensor) -> None:
+    batch, maps, height, width = coarse.shape
+    _gather_rows[grid(batch * maps, height * width, PIXELS)](
+        coarse, *coarse.stride(), fine, *fine.stride(), maps, height, width,
+        RATIO=fine.shape[2] // height, T=compute_type(fine), INDEX=index_type(fine, coarse), BLOCK=PIXELS,
+    )  # fmt: skip
+
+
+def gather_flow(fine: Tensor, coarse: Tensor) -> None:
+    """`gather` of fields (B, H, W, 2) and (B, h, w, 2)."""
+    gather(fine.permute(0, 3, 1, 2), coarse.permute(0, 3, 1, 2))
+
+
+@operator
+def upsample_motion(flow: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, height, width, _ = flow.shape
+    fine_flow = flow.new_empty(batch, 2 * height, 2 * width, 2)
+    fine_confidence = empty(flow) if confidence is None else flow.new_empty(batch, 1, 2 * height, 2 * width)
+    plane = None if confidence is None else confidence[:, 0]
+    if fine_flow.numel():
+        _upsample[grid(batch, 4 * height * width, PIXELS)](
+            fine_flow, fine_confidence, flow, *flow.stride(), plane, *strides(plane, 3), height, width,
+            RATIO=2, T=compute_type(flow), INDEX=index_type(flow, fine_flow), BLOCK=PIXELS,
+        )  # fmt: skip
+    return fine_flow, fine_confidence
+
+
+@operator
+def upsample_motion_backward(grad_flow: Tensor, grad_confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, height, width, _ = grad_flow.shape
+    flow = grad_flow.new_empty(batch, height // 2, width // 2, 2)
+    gather_flow(grad_flow, flow)
+    if grad_confidence is None:
+        return flow, empty(grad_flow)
+    confidence = grad_flow.new_empty(batch, 1, height // 2, width // 2)
+    gather(grad_confidence, confidence)
+    return flow, confidence
