@@ -164,3 +164,16 @@ def test_each_call_takes_what_serves_its_device(monkeypatch: pytest.MonkeyPatch)
         for device in ("cpu", "meta", "cuda", "mps"):
             calls.append((operator, device, _backend.uses_compiled(operator, torch.device(device))))
     assert [call[:2] for call in calls if call[2]] == [("soft_argmax", "cpu"), ("soft_argmax", "meta")]
+
+
+@pytest.mark.parametrize("preferred", [False, True])
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cuda_or_triton(monkeypatch: pytest.MonkeyPatch, compiled: bool, deterministic: bool, preferred: bool) -> None:
+    """Triton takes what has no CUDA kernel, and what it was measured to do faster, but not where bits must repeat."""
+    name, gpu = "confidence_warp", torch.device("cuda")
+    monkeypatch.setitem(_backend._compiled, "cuda", frozenset({name} if compiled else ()))
+    monkeypatch.setattr(_backend, "_triton_on_gpus", frozenset({name} if preferred or not compiled else ()))
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
+    by_triton = not compiled or (preferred and not deterministic)
+    assert _backend.namespace_of(name, gpu) == ("internet_triton" if by_triton else "internet")

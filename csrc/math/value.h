@@ -112,9 +112,8 @@ INTERNET_HD V square_root(V x) {
   if constexpr (Value<V>::lanes == 1) {
     return std::sqrt(x);
   } else {
-    V y;
-    for (int i = 0; i < Value<V>::lanes; ++i) y[i] = std::sqrt(x[i]);
-    return y;
+    for (int i = 0; i < Value<V>::lanes; ++i) x[i] = std::sqrt(x[i]);
+    return x;
   }
 }
 

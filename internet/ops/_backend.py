@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from internet import _library
+from internet.ops._preference import TRITON_BEFORE_CUDA
 
 OPERATORS = (
     "affine_mixture",
@@ -88,10 +89,14 @@ def _triton_status() -> Status:
     return Status(True)
 
 
-def _triton_serves_gpus() -> bool:
-    """Whether Triton takes what no compiled kernel serves on a GPU. Where all are served, it is not even loaded."""
+def _left_to_triton() -> frozenset[str]:
+    """What Triton serves on a GPU when nobody asks for a backend: what has no CUDA kernel, or one measured slower.
+
+    Where that is nothing, Triton is not even loaded.
+    """
     has_gpus = torch.version.cuda is not None or torch.version.hip is not None
-    return has_gpus and len(_compiled["cuda"]) < len(OPERATORS) and not isinstance(_kernels(), str)
+    wanted = (frozenset(OPERATORS) - _compiled["cuda"]) | TRITON_BEFORE_CUDA
+    return wanted if has_gpus and wanted and not isinstance(_kernels(), str) else frozenset()
 
 
 @functools.cache
@@ -165,11 +170,13 @@ def namespace_of(operator: str, device: torch.device) -> str | None:
     "internet" if there is a compiled kernel, "internet_triton" for Triton's.
     """
     asked, kind = _choice.name, kind_of(device)
-    if asked != "triton" and operator in _compiled.get(kind, ()):
-        return "internet"
-    if asked == "triton" or (asked is None and kind == "cuda" and _gpus_by_triton):
+    compiled = operator in _compiled.get(kind, ())
+    if asked is None and kind == "cuda" and operator in _triton_on_gpus:
+        # Triton's scatters have no deterministic form
+        return "internet" if compiled and torch.are_deterministic_algorithms_enabled() else "internet_triton"
+    if asked == "triton":
         return "internet_triton"
-    return None
+    return "internet" if compiled else None
 
 
 def uses_compiled(operator: str, device: torch.device) -> bool:
@@ -192,7 +199,7 @@ def uses_compiled(operator: str, device: torch.device) -> bool:
     return True
 
 
-_gpus_by_triton = _triton_serves_gpus()
+_triton_on_gpus = _left_to_triton()
 
 if os.environ.get("INTERNET_BACKEND"):
     _choice.name = _checked(os.environ["INTERNET_BACKEND"], "INTERNET_BACKEND")
