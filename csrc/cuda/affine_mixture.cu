@@ -15,6 +15,11 @@ namespace {
 
 constexpr int most_threads = 256;
 
+// Blocks on a multiprocessor that the forward's registers must allow. Left to choose, ptxas aims for as many
+// with doubles, which are two registers each, and spills.
+template <class T>
+constexpr int least_blocks = sizeof(opmath<T>) == sizeof(double) ? 4 : 6;
+
 template <class S>
 struct alignas(4 * sizeof(S)) AnchorMap {  // so aligned that two loads fetch it
   math::Affine<S> affine;
@@ -175,7 +180,7 @@ __device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T>& p, cons
 extern __shared__ __align__(4 * sizeof(double)) unsigned char shared_memory[];
 
 template <bool thresholded, class T>
-__global__ void __launch_bounds__(most_threads) forward_kernel(AffineMixtureForward<T> p) {
+__global__ void __launch_bounds__(most_threads, least_blocks<T>) forward_kernel(AffineMixtureForward<T> p) {
   const TileMemory<opmath<T>> memory(shared_memory, p.anchors, p.plan.threads, false);
   const PixelTile tile = pixel_tile_of_block(p.grid, p.plan, blockIdx.x);
   const int thread = threadIdx.x;
