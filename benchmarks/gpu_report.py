@@ -1,10 +1,10 @@
 """Everything this library claims of a GPU, proved or refuted: `python -m benchmarks.gpu_report --out DIR`.
 
 First whether it is right (the tests of the GPU backends, compute-sanitizer over small shapes), then how fast
-(every operator at the paper's sizes against eager and torch.compile, small shapes as CUDA graphs, energy). Under
-nine minutes. Writes `report.json` with every sample, `report.md` with the verdicts, `roofline.png`; what was
-measured is on disk at once, so a run that is killed keeps it. Without a GPU the same steps run on the CPU on tiny
-shapes, which proves the steps and measures nothing.
+(every operator at the paper's sizes against eager and torch.compile, small shapes as CUDA graphs, whole models,
+energy). Under nine minutes. Writes `report.json` with every sample, `report.md` with the verdicts, `roofline.png`;
+what was measured is on disk at once, so a run that is killed keeps it. Without a GPU the same steps run on the CPU on
+tiny shapes, which proves the steps and measures nothing.
 
 Needs the installed library, pytest and numpy; nvidia-ml-py for energy, matplotlib for the picture. In a checkout
 that is not built in place, run it where only `benchmarks` and `tests` are, so that the installed library is found.
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import internet
-from benchmarks import machine, timing
+from benchmarks import machine, throughput, timing
 from benchmarks.contest import Row
 from benchmarks.report import correctness, graphs, page, roofline, speed
 from benchmarks.report.store import Budget, Store
@@ -49,6 +49,9 @@ def run(store: Store, device: torch.device, budget: Budget, options: argparse.Na
         _note(store, "speed", partial(_speed, row, device, compile_until, options))
     for row in graphs.rows(options.shrink):
         _note(store, "small", partial(graphs.measure, row, device, options.seconds))
+    for preset in throughput.PRESETS[: 1 if device.type == "cpu" or options.quick else None]:
+        if budget.left():
+            _note(store, "whole", partial(throughput.measure, preset, device, 5 * options.seconds, options.size))
     for row in _worth_energy(rows):
         if budget.left():
             _note(store, "power", partial(speed.measure_power, row, device))
@@ -77,9 +80,8 @@ def _note(store: Store, section: str, part: Callable[[], dict[str, Any]]) -> Non
         store.add("errors", {"section": section, "error": f"{type(error).__name__}: {error}"})
         return
     store.add(section, entry)
-    print(
-        f"{store.report['seconds']:6.0f} s  {section} {entry.get('operator', '')} {entry.get('shape', '')}", flush=True
-    )
+    what = " ".join(entry[key] for key in ("operator", "preset", "shape") if key in entry)
+    print(f"{store.report['seconds']:6.0f} s  {section} {what}", flush=True)
     (store.folder / "report.md").write_text(page.render(store.report), encoding="utf-8")
 
 
@@ -104,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"{options.out} has a report already: choose another folder")
     device = torch.device(options.device)
     options.shrink, options.seconds = (1, 0.6) if device.type == "cuda" else (32, 0.02)
+    options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
         print("no CUDA device: tiny shapes on the CPU, to see that every step runs; nothing here is a measurement")
         options.tests = options.tests or ["tests/test_values.py", "-k", "upsample_motion and cpu"]

@@ -34,6 +34,7 @@ def test_every_step_runs_on_the_cpu(folder: Path) -> None:
     assert tests["passed"] > 0 == tests["failed"]
     assert {row["operator"] for row in sections["speed"]} == set(OPERATORS) - {"confidence_warp"}  # in pyramid_warp
     assert {row["operator"] for row in sections["small"]} == set(OPERATORS)
+    assert [row["preset"] for row in sections["whole"]] == ["tiny"]
     assert all("no CUDA device" in entry["ended"] for entry in sections["sanitizer"])
     assert all("reason" in entry for entry in sections["power"])
     assert "no figure below means anything" in (folder / "report.md").read_text()

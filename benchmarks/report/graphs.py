@@ -27,7 +27,7 @@ def measure(row: Row, device: torch.device, seconds: float) -> dict[str, Any]:
     case = workload.case(device, row.baseline)
     runs = {name: case.passes(function)["forward"] for name, function in contestants.items()}
     if device.type == "cuda":
-        runs = {name: _replay(run) for name, run in runs.items()}
+        runs = {name: replayed(run) for name, run in runs.items()}
     timings = timing.interleaved(runs, device, seconds=seconds)
     return {
         **speed.describe(workload),
@@ -36,7 +36,8 @@ def measure(row: Row, device: torch.device, seconds: float) -> dict[str, Any]:
     }
 
 
-def _replay(run: Callable[[], object]) -> Callable[[], object]:
+def replayed(run: Callable[[], object]) -> Callable[[], object]:
+    """A call that replays the graph of another, which has no arguments; its result is that call's, overwritten."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks import throughput
 from benchmarks.report.targets import Verdict, verdicts
 
 HEADER = (
@@ -26,6 +27,7 @@ def render(report: Mapping[str, Any]) -> str:
         *table(report),
         "",
         *_small(report),
+        *_whole(report["sections"].get("whole", [])),
         *_power(report["sections"].get("power", [])),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -87,6 +89,14 @@ def _small(report: Mapping[str, Any]) -> Iterator[str]:
         cells = " | ".join("–" if value is None else f"{1e6 * value:.1f}" for value in medians)
         yield f"| `{row['operator']}` {row['shape']} | {cells} |"
     yield ""
+
+
+def _whole(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    if rows:
+        yield "Whole models, batch 1, the same weights on every backend:"
+        yield ""
+        yield from throughput.lines(rows)
+        yield ""
 
 
 def _power(rows: list[Mapping[str, Any]]) -> Iterator[str]:
