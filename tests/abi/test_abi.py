@@ -20,6 +20,14 @@ SUITE = ("tests/test_values.py", "tests/test_gradients.py")  # every operator an
 PYTHON = ENVIRONMENT / "bin/python"
 TORCH = os.environ.get("INTERNET_ABI_TORCH", "torch==2.10.0")
 
+UNREGISTERED = """
+import torch
+from internet.ops._backend import OPERATORS, devices_with_kernel
+kinds = {"cpu"} | ({"cuda"} if torch.version.cuda else set())
+print(*(name for name in OPERATORS if not kinds <= devices_with_kernel(name)))
+"""
+"""Prints the operators without a CPU kernel, or, where torch has CUDA, without a CUDA kernel; no GPU is needed."""
+
 pytestmark = pytest.mark.abi
 
 
@@ -64,6 +72,8 @@ def test_the_wheel_runs_on_another_torch(other_torch: str, tmp_path: Path) -> No
     print(info.stdout)
     assert re.search(rf"^  torch +{re.escape(other_torch)}$", info.stdout, re.MULTILINE), info.stderr
     assert re.search(r"^  cpu +ready", info.stdout, re.MULTILINE), info.stdout
+    unregistered = run(PYTHON, "-c", UNREGISTERED, cwd=tmp_path)
+    assert (unregistered.returncode, unregistered.stdout.strip()) == (0, ""), unregistered.stdout + unregistered.stderr
     tests = run(PYTHON, "-m", "pytest", "-q", "-k", "cpu", *SUITE, cwd=tmp_path)
     assert tests.returncode == 0, tests.stdout + tests.stderr
     print(last_line(tests))
