@@ -4,17 +4,20 @@
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from benchmarks import memory, timing
 from benchmarks.report import graphs, speed
 from internet import ops
 from internet.losses import Batch, Objective, make_features
 from internet.model import INTERnet, INTERnetConfig, make_discriminator
+
+Module = TypeVar("Module", bound=nn.Module)
 
 PRESETS = ("tiny", "internet-256", "internet-512")
 
@@ -27,8 +30,8 @@ class Whole:
         config = INTERnetConfig.preset(preset)
         side = size or config.size
         self._device = device
-        self._model = INTERnet(config).to(device, memory_format=torch.channels_last)
-        self._discriminator = make_discriminator(config).to(device, memory_format=torch.channels_last)
+        self._model = _placed(INTERnet(config), device)
+        self._discriminator = _placed(make_discriminator(config), device)
         self._objective = Objective(make_features("efficientnet-lite0", "random").to(device))
         self._source, target, previous = torch.rand(3, 1, 3, side, side, device=device)
         self._batch = Batch(target, previous, torch.zeros(1, 2, side, side, device=device))
@@ -69,6 +72,12 @@ class Whole:
         return torch.autocast("cuda", torch.bfloat16) if self._device.type == "cuda" else nullcontext()
 
 
+def _placed(module: Module, device: torch.device) -> Module:
+    """On the device, with weights as its convolutions like them."""
+    module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return module
+
+
 def measure(preset: str, device: torch.device, seconds: float, size: int | None = None) -> dict[str, Any]:
     """Samples of both passes by backend; frames are replays of a CUDA graph where there is CUDA."""
     whole = Whole(preset, device, size)
@@ -101,7 +110,7 @@ def _on(backend: str, run: Callable[[], Any]) -> Callable[[], Any]:
     return call
 
 
-def lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The rows as a Markdown table."""
     yield "| preset | pass | backend | a second | over reference | extra memory |\n|---|---|---|--:|--:|--:|"
     for row in rows:
