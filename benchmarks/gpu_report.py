@@ -2,9 +2,10 @@
 
 First whether it is right (the tests of the GPU backends, compute-sanitizer over small shapes), then how fast
 (every operator at the paper's sizes against eager and torch.compile, small shapes as CUDA graphs, whole models,
-energy). Under nine minutes. Writes `report.json` with every sample, `report.md` with the verdicts, `roofline.png`;
-what was measured is on disk at once, so a run that is killed keeps it. Without a GPU the same steps run on the CPU on
-tiny shapes, which proves the steps and measures nothing.
+energy). Made to take nine minutes; what has begun is not cut short, so slow compilations can take it past that.
+Writes `report.json` with every sample, `report.md` with the verdicts, `roofline.png`; what was measured is on disk at
+once, so a run that is killed keeps it. Without a GPU the same steps run on the CPU on tiny shapes, which proves the
+steps and measures nothing.
 
 Needs the installed library, pytest and numpy; nvidia-ml-py for energy, matplotlib for the picture. In a checkout
 that is not built in place, run it where only `benchmarks` and `tests` are, so that the installed library is found.
