@@ -32,7 +32,8 @@ class MotionError:
             visible: (B, 1, H, W), 1 where what the driving frame shows is seen in the source too.
         """
         _check(field, motion, visible)
-        found, motion = full_flow(field.detach().float(), motion.shape[-2:]), motion.float()
+        height, width = motion.shape[-2:]
+        found, motion = full_flow(field.detach().float(), (height, width)), motion.float()
         length = motion.norm(dim=1)
         counted = (visible[:, 0] > 0.5) & (length > MOVING)
         self.means.add(epe=(found - motion).norm(dim=1)[counted], epe_zero=length[counted])
