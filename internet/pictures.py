@@ -13,8 +13,8 @@ from torch import Tensor
 
 from internet import visualize
 from internet.data.image import to_array
+from internet.fields import full_flow
 from internet.model import Result
-from internet.registration.motion import full_flow
 
 Panel = tuple[str, np.ndarray]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from internet._optional import MissingExtraError
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.evaluation import FrameMetrics, Means, MotionError
-from internet.registration.motion import identity_field
+from internet.fields import identity_field
 
 
 def ssim(one: Tensor, other: Tensor) -> float:

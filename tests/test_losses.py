@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from internet import ops
+from internet.fields import identity_field
 from internet.losses import (
     Batch,
     Objective,
@@ -17,6 +18,7 @@ from internet.losses import (
     discriminator_loss,
     equivariance_losses,
     feature_matching_loss,
+    flow_guidance_loss,
     generator_loss,
     gram,
     make_features,
@@ -309,6 +311,29 @@ def test_true_jacobians_have_no_loss():
     assert max(losses) < 1e-4
 
 
+# Flow guidance
+
+
+def test_guidance_is_the_distance_to_the_flow_where_it_holds():
+    field = identity_field(4, 8).repeat(2, 1, 1, 1) + torch.tensor([0.25, -0.5])  # 4 pixels of 32, -4 of 16
+    motion = torch.zeros(2, 2, 16, 32)
+    assert flow_guidance_loss(field, motion).item() == pytest.approx((0.25 + 0.5) / 2)
+    visible = torch.zeros(2, 1, 16, 32)
+    visible[:, :, :, :8] = 1
+    assert flow_guidance_loss(field, motion, visible).item() == pytest.approx((0.25 + 0.5) / 2 / 4)
+    motion[:, 0], motion[:, 1] = 4, -4
+    assert flow_guidance_loss(field, motion).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_guidance_without_a_flow(sample):
+    model, result, batch = sample
+    batch = dataclasses.replace(batch, motion=None)
+    with pytest.raises(ValueError, match="guidance needs motion"):
+        Objective(two_layers, weights=Weights(guidance=1))(
+            result, batch, model.kp_detector, make_discriminator(model.config)
+        )
+
+
 # Eqs. 1 and 7
 
 
@@ -316,7 +341,10 @@ def test_true_jacobians_have_no_loss():
 def sample() -> tuple[INTERnet, Result, Batch]:
     model = INTERnet(INTERnetConfig.preset("tiny"))
     source, target, previous = torch.rand(3, 1, 3, 64, 64)
-    batch = Batch(target, previous, torch.zeros(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
+    visible = (torch.rand(1, 1, 64, 64) > 0.5).float()
+    batch = Batch(
+        target, previous, *torch.zeros(2, 1, 2, 64, 64), motion=torch.randn(1, 2, 64, 64), motion_visible=visible
+    )
     return model, model(source, target), batch
 
 
@@ -326,7 +354,7 @@ def two_layers(frame: Tensor) -> list[Tensor]:
 
 def test_equations_1_and_7(sample):
     model, result, batch = sample
-    weights = Weights(2, 3, 5, 7, 11, 13, 17)
+    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23)
     discriminator = make_discriminator(model.config)
     objective = Objective(two_layers, weights=weights)
     torch.manual_seed(5)
@@ -344,6 +372,8 @@ def test_equations_1_and_7(sample):
         "equivariance": points,
         "equivariance_jacobian": jacobians,
         "feature_matching": feature_matching_loss(fake, real),
+        "pixel": (result.frame - batch.target).abs().mean(),
+        "guidance": flow_guidance_loss(result.motion.field, batch.motion, batch.motion_visible),
     }
     assert set(terms) == set(expected)
     for name, value in expected.items():
@@ -360,7 +390,7 @@ def test_equations_1_and_7(sample):
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Weights)])
 def test_a_term_of_no_weight_is_left_out(sample, name):
     model, result, batch = sample
-    weights = dataclasses.replace(Weights(feature_matching=1), **{name: 0})
+    weights = dataclasses.replace(Weights(feature_matching=1, pixel=1, guidance=1), **{name: 0})
     terms = Objective(two_layers, weights=weights)(result, batch, model.kp_detector, make_discriminator(model.config))
     assert set(terms) == {field.name for field in dataclasses.fields(Weights)} - {name}
 

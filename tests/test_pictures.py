@@ -7,8 +7,8 @@ from torch import Tensor
 
 from internet import pictures, visualize
 from internet.data.image import to_array
+from internet.fields import identity_field
 from internet.model import INTERnet, INTERnetConfig, Result
-from internet.registration.motion import identity_field
 from tests.compare import BACKENDS, DEVICES
 
 SIDE, GAP = 64, 2

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from internet import ops
 from internet.data.image import to_tensor
 from internet.data.synthetic import WalkingClip
+from internet.fields import field_to_flow, full_flow, identity_field
 from internet.ops._backend import Status
 from internet.registration import (
     MixtureMotion,
@@ -21,7 +22,6 @@ from internet.registration import (
     register,
     why_not_fused,
 )
-from internet.registration.motion import field_to_flow, full_flow, identity_field
 from internet.registration.objective import edge_weights, local_contrast, pyramid
 from internet.registration.start import changed_pixels, group, initial_motion, large_pieces, pool_flow
 

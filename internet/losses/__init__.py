@@ -3,6 +3,7 @@
 from internet.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
 from internet.losses.equivariance import equivariance_losses
 from internet.losses.features import make_features
+from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.objective import Batch, Objective, Weights, monitor
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import gram, style_loss
@@ -18,6 +19,7 @@ __all__ = [
     "discriminator_loss",
     "equivariance_losses",
     "feature_matching_loss",
+    "flow_guidance_loss",
     "generator_loss",
     "gram",
     "make_features",

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from internet.losses.adversarial import FORMS, discriminator_loss, feature_matching_loss, generator_loss
 from internet.losses.equivariance import equivariance_losses
+from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import style_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
+from internet.model.blocks import widened
 from internet.model.discriminator import Judgement
 from internet.model.internet import Result
 
@@ -30,6 +33,8 @@ class Weights:
         temporal: λ_reg of Eq. 1.
         equivariance, equivariance_jacobian: of the anchors and of their Jacobians, as in first-order-motion.
         feature_matching: pix2pixHD's term, not among the paper's.
+        pixel: the mean absolute difference of the frames; not among the paper's.
+        guidance: of :func:`~internet.losses.flow_guidance.flow_guidance_loss`; not among the paper's.
     """
 
     adversarial: float = 1.0
@@ -39,6 +44,8 @@ class Weights:
     equivariance: float = 10.0
     equivariance_jacobian: float = 10.0
     feature_matching: float = 0.0
+    pixel: float = 0.0
+    guidance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,10 @@ class Objective(nn.Module):
                 confidence=result.motion.confidence,
                 flow_backward=batch.flow_backward,
             )
+        if used.guidance:
+            if batch.motion is None:
+                raise ValueError("flow guidance needs motion, the optical flow from I_t to the source")
+            terms["guidance"] = flow_guidance_loss(result.motion.field, batch.motion, batch.motion_visible)
         if used.equivariance or used.equivariance_jacobian:
             spline = spline or ThinPlateSpline.random(len(batch.target), device=batch.target.device)
             points, jacobians = equivariance_losses(detector, batch.target, result.driving_anchors, spline)
@@ -136,6 +147,8 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """L_frame of Eq. 7, and feature matching."""
         terms = {}
+        if weights.pixel:
+            terms["pixel"] = functional.l1_loss(widened(output), target)
         if weights.adversarial or weights.feature_matching:
             fake = discriminator(output)
             terms["adversarial"] = generator_loss(fake, self.form)

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from internet import ops
-from internet.registration.motion import MixtureMotion, field_to_flow, full_flow
+from internet.fields import field_to_flow, full_flow
+from internet.registration.motion import MixtureMotion
 from internet.registration.start import pool_flow
 
 #: Below this difference, of 1, the penalty of the features is quadratic: the noise of a camera.
