@@ -111,7 +111,8 @@ def test_the_error_of_a_known_motion():
 
 
 def test_the_true_motion_has_no_error_but_that_of_the_base_size():
-    sample = {name: value[None] for name, value in SyntheticDataset(64, seed=4)[5].items()}
+    drawn = SyntheticDataset(64, seed=4)[5]
+    sample = {name: drawn[name][None] for name in ("motion", "motion_visible")}
     scale = torch.tensor([2 / 64, 2 / 64])[:, None, None]
     motion = sample["motion"]
     errors = []

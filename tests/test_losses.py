@@ -327,11 +327,9 @@ def test_guidance_is_the_distance_to_the_flow_where_it_holds():
 
 def test_guidance_without_a_flow(sample):
     model, result, batch = sample
-    batch = dataclasses.replace(batch, motion=None)
+    objective, batch = Objective(two_layers, weights=Weights(guidance=1)), dataclasses.replace(batch, motion=None)
     with pytest.raises(ValueError, match="guidance needs motion"):
-        Objective(two_layers, weights=Weights(guidance=1))(
-            result, batch, model.kp_detector, make_discriminator(model.config)
-        )
+        objective(result, batch, model.kp_detector, make_discriminator(model.config))
 
 
 # Eqs. 1 and 7
@@ -342,9 +340,8 @@ def sample() -> tuple[INTERnet, Result, Batch]:
     model = INTERnet(INTERnetConfig.preset("tiny"))
     source, target, previous = torch.rand(3, 1, 3, 64, 64)
     visible = (torch.rand(1, 1, 64, 64) > 0.5).float()
-    batch = Batch(
-        target, previous, *torch.zeros(2, 1, 2, 64, 64), motion=torch.randn(1, 2, 64, 64), motion_visible=visible
-    )
+    still, moved = torch.zeros(1, 2, 64, 64), torch.randn(1, 2, 64, 64)
+    batch = Batch(target, previous, still, still, moved, visible)
     return model, model(source, target), batch
 
 

@@ -22,7 +22,6 @@ def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = N
         visible: v, (B, 1, H, W) in [0, 1]; without it, 1.
     """
     height, width = motion.shape[2:]
-    difference = (full_flow(field, (height, width)) - motion) * motion.new_tensor([2 / width, 2 / height])[
-        :, None, None
-    ]
+    pixel = motion.new_tensor([2 / width, 2 / height])[:, None, None]
+    difference = (full_flow(field, (height, width)) - motion) * pixel
     return (difference if visible is None else difference * visible).abs().mean()
