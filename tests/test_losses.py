@@ -317,10 +317,11 @@ def test_true_jacobians_have_no_loss():
 def test_guidance_is_the_distance_to_the_flow_where_it_holds():
     field = identity_field(4, 8).repeat(2, 1, 1, 1) + torch.tensor([0.25, -0.5])  # 4 pixels of 32, -4 of 16
     motion = torch.zeros(2, 2, 16, 32)
-    assert flow_guidance_loss(field, motion).item() == pytest.approx((0.25 + 0.5) / 2)
+    expected = (0.25**2 + 0.5**2) / 2
+    assert flow_guidance_loss(field, motion).item() == pytest.approx(expected)
     visible = torch.zeros(2, 1, 16, 32)
     visible[:, :, :, :8] = 1
-    assert flow_guidance_loss(field, motion, visible).item() == pytest.approx((0.25 + 0.5) / 2 / 4)
+    assert flow_guidance_loss(field, motion, visible).item() == pytest.approx(expected / 4)
     motion[:, 0], motion[:, 1] = 4, -4
     assert flow_guidance_loss(field, motion).item() == pytest.approx(0, abs=1e-6)
 
