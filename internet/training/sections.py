@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from internet.data.augmentation import Augmentation
@@ -120,7 +121,7 @@ class Loss:
         for name, points in self.schedule.items():
             if name not in known:
                 raise ValueError(f"schedule is of '{name}', expected one of {', '.join(known)}")
-            if not points or any(after[0] <= before[0] for before, after in zip(points, points[1:], strict=False)):
+            if not points or any(after[0] <= before[0] for before, after in pairwise(points)):
                 raise ValueError(f"schedule of '{name}' is {points}, expected points [step, weight], steps rising")
 
 
