@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from internet.data.clips import find_clips
@@ -62,14 +63,14 @@ def loader(stream: Stream, share: Share, start: int, stop: int, workers: int, pi
         worker_init_fn=ignore_signals,
         multiprocessing_context="fork" if workers else None,
         pin_memory=pin,
+        generator=torch.Generator(),  # or it would draw from everybody's
     )
 
 
 def _synthetic(config: Config, seed: int) -> SyntheticDataset:
-    options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": config.data.synthetic.frames}
-    return SyntheticDataset(
-        config.model.size, seed=seed, moving_background=config.data.synthetic.moving_background, **options
-    )
+    drawn = config.data.synthetic
+    options: dict[str, Any] = {"min_seconds": drawn.min_seconds, "frames": drawn.frames}
+    return SyntheticDataset(config.model.size, seed=seed, moving_background=drawn.moving_background, **options)
 
 
 def _flow(config: Config) -> FlowFunction | None:
