@@ -66,9 +66,7 @@ def test_a_run_leaves_its_configuration_curves_pictures_and_a_model(whole: Path)
     assert steps == [2, 4, 6, 8, 9]
     tags = events.Tags()
     assert {"training/temporal", "training/discriminator", "training/gradient", "training/rate"} < set(tags["scalars"])
-    assert {"validation/psnr", "validation/repeated_psnr", "validation/epe", "validation/epe_zero"} < set(
-        tags["scalars"]
-    )
+    assert {f"validation/{name}" for name in ("psnr", "repeated_psnr", "epe", "epe_zero")} < set(tags["scalars"])
     assert [event.step for event in events.Scalars("validation/ssim")] == [4, 8, 9]
     assert set(tags["images"]) == {"training", "validation"}
     state = torch.load(whole / "checkpoints" / "last.pt", weights_only=True)
@@ -205,18 +203,18 @@ def test_two_processes_one_of_which_dies_once_train_as_one(whole: Path, tmp_path
     of gradients that are nothing but rounding."""
     program, folder = tmp_path / "program.py", tmp_path / "run"
     program.write_text(DIES_ONCE)
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1", str(program))
+    options = ("--standalone", "--nproc-per-node=2", "--max-restarts=1", "--monitor-interval=0.1")
+    torchrun = ("-m", "torch.distributed.run", *options, str(program))
     words = [f"out={folder}", f"run.steps={STEPS}", "validation.path=synthetic", "validation.samples=3"]
     process = start_training(*words, program=torchrun, PYTHONPATH=str(Path(__file__).parent.parent))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "resumed at 2" in output
-    before = model_weights(tmp_path / "before")
+    before, found = model_weights(tmp_path / "before"), weights(folder)
     for name, expected in weights(whole).items():
         if name.startswith((".model", ".ema", ".discriminator")):
-            found = weights(folder)[name]
             way = (expected - before[name]).norm()
-            assert (found - expected).norm() <= 1e-3 * way + 1e-7, name
+            assert (found[name] - expected).norm() <= 1e-3 * way + 1e-5, name
     ours, theirs = (torch.load(run / "checkpoints" / "last.pt", weights_only=True) for run in (folder, whole))
     for name, value in theirs["metrics"].items():
         assert ours["metrics"][name] == pytest.approx(value, rel=1e-3), name
