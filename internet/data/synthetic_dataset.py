@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from internet.data.moments import Moments
 from internet.data.synthetic import WalkingClip, numbered_clip
 
 SAMPLES_PER_CLIP = 8
@@ -21,7 +22,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     in [0, 1], flows (2, S, S) in pixels, x first:
 
     ================  ===============================================================================
-    source            a clip's first frame, D_1
+    source            a clip's first frame, D_1, or any
     previous          the frame before the current one, D_{t-1}
     current           the driving frame, D_t
     flow              from previous to current, as :func:`internet.losses.temporal.temporal_loss` takes it
@@ -38,6 +39,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         length: how many samples; the default is more than anyone will draw.
         seed: another seed, other clips.
         min_seconds: the least time between source and current.
+        source: "first", the clip's first frame, or "random", any.
         moving_background: the fraction of clips whose background moves.
         frames, fps: of each clip.
 
@@ -52,17 +54,17 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         length: int = 1_000_000,
         seed: int = 0,
         min_seconds: float = 0.4,
+        source: str = "first",
         moving_background: float = 0.5,
         frames: int = 60,
         fps: float = 25.0,
     ) -> None:
         if size < 1 or length < 0:
             raise ValueError(f"size and length must be positive, got {size} and {length}")
-        self._first = max(2, round(min_seconds * fps))  # the earliest current frame; previous is not the source
-        if self._first >= frames:
-            raise ValueError(
-                f"a clip of {frames} frames at {fps:g} per second has none {min_seconds:g} s after its first"
-            )
+        self._moments = Moments(min_seconds, source=source)
+        self._times = [number / fps for number in range(frames)]
+        if not self._moments.driving(self._times):
+            raise ValueError(f"a clip of {frames} frames at {fps:g} per second is too short: {self._moments.need}")
         self.size, self.length, self.seed = size, length, seed
         self._options: dict[str, Any] = {"frames": frames, "fps": fps, "moving_background": moving_background}
         self._clip = lru_cache(maxsize=1)(self._draw)
@@ -74,11 +76,13 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         if not 0 <= index < self.length:
             raise IndexError(f"the data set has {self.length} samples, {index} was asked for")
         clip = self._clip(index // SAMPLES_PER_CLIP)
-        number = int(np.random.default_rng([self.seed, 1, index]).integers(self._first, len(clip)))
-        source, previous, current = 0.0, clip.time(number - 1), clip.time(number)
+        entropy = np.random.SeedSequence([self.seed, 1, index]).generate_state(1)
+        numbers = self._moments.draw(self._times, torch.Generator().manual_seed(int(entropy[0])))
+        source, current = (clip.time(number) for number in numbers)
+        previous = clip.time(numbers[1] - 1)
         flow, motion = clip.flow(previous, current), clip.flow(current, source)
         return {
-            "name": f"synthetic clip {index // SAMPLES_PER_CLIP} of seed {self.seed}, frame {number} by frame 0",
+            "name": f"synthetic clip {index // SAMPLES_PER_CLIP} of seed {self.seed}, frame {numbers[1]} by frame {numbers[0]}",
             "source": _picture(clip.render(source)),
             "previous": _picture(clip.render(previous)),
             "current": _picture(clip.render(current)),

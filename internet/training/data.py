@@ -24,7 +24,7 @@ def training_samples(config: Config) -> tuple[Stream, int]:
     """The row of samples to train on, and how many make an epoch."""
     data = config.data
     if data.path == SYNTHETIC:
-        return Stream(_synthetic(config, config.seed), config.seed, endless=True), data.synthetic.length
+        return Stream(_synthetic(config, config.seed, data.source), config.seed, endless=True), data.synthetic.length
     clips = ClipDataset(
         find_clips(data.path),
         config.model.size,
@@ -46,7 +46,7 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
     if not held_out.path:
         return None
     if held_out.path == SYNTHETIC:
-        return Subset(_synthetic(config, config.seed + OTHER), range(held_out.samples))
+        return Subset(_synthetic(config, config.seed + OTHER, "first"), range(held_out.samples))
     clips = find_clips(held_out.path, held_out.split)
     each = -(-held_out.samples // len(clips))
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
@@ -67,9 +67,9 @@ def loader(stream: Stream, share: Share, start: int, stop: int, workers: int, pi
     )
 
 
-def _synthetic(config: Config, seed: int) -> SyntheticDataset:
+def _synthetic(config: Config, seed: int, source: str) -> SyntheticDataset:
     drawn = config.data.synthetic
-    options: dict[str, Any] = {"min_seconds": drawn.min_seconds, "frames": drawn.frames}
+    options: dict[str, Any] = {"min_seconds": drawn.min_seconds, "frames": drawn.frames, "source": source}
     return SyntheticDataset(config.model.size, seed=seed, moving_background=drawn.moving_background, **options)
 
 
