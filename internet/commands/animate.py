@@ -101,7 +101,7 @@ def _model(args: argparse.Namespace) -> INTERnet:
     if args.size is not None:
         with blame("--size"):
             model.check(torch.empty(1, 3, args.size, args.size, device="meta"))
-    return model
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
 
 def _frames(args: argparse.Namespace) -> int:
