@@ -62,7 +62,7 @@ def animate(files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def run(*more: str, **changes: str) -> int:
         given = files | {f"--{name}": value for name, value in changes.items()}
         try:
-            return cli.main(["animate", *(part for pair in given.items() for part in pair), *more])
+            return cli.main(["animate", "--device", "cpu", *(part for pair in given.items() for part in pair), *more])
         except SystemExit as stop:  # argparse refuses by itself
             return int(stop.code or 0)
 
@@ -129,8 +129,9 @@ def test_a_part_of_the_driving_video_at_another_size(model, animate):
 def test_every_backend_writes_the_same(animate, capsys):
     for name in BACKENDS:
         assert animate("--backend", name, "--device", DEVICES[name], out=f"{name}.mp4") == 0, capsys.readouterr().err
-    for name in BACKENDS[1:]:
-        assert_same(written(f"{name}.mp4"), written(f"{BACKENDS[0]}.mp4"))
+    first = np.stack(written(f"{BACKENDS[0]}.mp4")).astype(int)
+    for name in BACKENDS[1:]:  # a GPU's convolutions round to TF32
+        assert np.abs(np.stack(written(f"{name}.mp4")) - first).mean() < 1, name
 
 
 def test_bfloat16_is_close(animate):
