@@ -9,14 +9,15 @@ from typing import Any
 from internet.model.config import PRESETS
 from internet.training.config import Config
 from internet.training.overrides import SettingError, plain, settings
+from internet.training.recipes import recipes
 
 ABOUT = """\
 Train an INTERnet on videos, or on drawn figures. A run lives in a folder, out=...; the same command goes on with it
-where it was left. Settings come from a YAML file of sections and from words like run.batch=8, which go before it.
+where it was left. Settings come from a YAML file or a recipe, and from words like run.batch=8, which change it.
 
-  internet train out=runs/tiny model.preset=tiny run.minutes=15
+  internet train one-video data.path=me.mp4 out=runs/me
   internet train config.yaml data.path=videos out=runs/first
-  torchrun --nproc-per-node 8 -m internet train config.yaml
+  torchrun --nproc-per-node 8 -m internet train dance-fashion data.path=fashion out=runs/fashion
 """
 
 
@@ -29,7 +30,12 @@ def add_parser(subparsers: Any) -> None:
         epilog="\n".join(_listing()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("settings", nargs="*", metavar="SETTING", help="a YAML file, and words like key=value")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="SETTING",
+        help=f"a YAML file or recipe ({', '.join(recipes())}), and words like key=value",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -77,12 +77,11 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             raise IndexError(f"the data set has {self.length} samples, {index} was asked for")
         clip = self._clip(index // SAMPLES_PER_CLIP)
         entropy = np.random.SeedSequence([self.seed, 1, index]).generate_state(1)
-        numbers = self._moments.draw(self._times, torch.Generator().manual_seed(int(entropy[0])))
-        source, current = (clip.time(number) for number in numbers)
-        previous = clip.time(numbers[1] - 1)
+        first, number = self._moments.draw(self._times, torch.Generator().manual_seed(int(entropy[0])))
+        source, previous, current = clip.time(first), clip.time(number - 1), clip.time(number)
         flow, motion = clip.flow(previous, current), clip.flow(current, source)
         return {
-            "name": f"synthetic clip {index // SAMPLES_PER_CLIP} of seed {self.seed}, frame {numbers[1]} by frame {numbers[0]}",
+            "name": f"synthetic clip {index // SAMPLES_PER_CLIP} of seed {self.seed}, frame {number} by frame {first}",
             "source": _picture(clip.render(source)),
             "previous": _picture(clip.render(previous)),
             "current": _picture(clip.render(current)),

@@ -10,6 +10,7 @@ from typing import Any
 from internet._optional import require
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.training.overrides import SettingError, merged, plain, read, read_words, settings
+from internet.training.recipes import recipe_or_file
 from internet.training.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation, setting
 
 
@@ -43,9 +44,10 @@ class Config:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None, words: Sequence[str] = ()) -> "Config":
-        """A YAML file, if there is one, and changes to it: words like `run.batch=8`."""
+        """A YAML file or recipe, if there is one, and changes to it: words like `run.batch=8`."""
         values: Any = {}
         if path is not None:
+            path = recipe_or_file(path)
             yaml = require("yaml", "reading a configuration")
             try:
                 values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
