@@ -11,6 +11,7 @@ from internet.losses import Weights
 from internet.model import INTERnetConfig
 from internet.training.config import Config
 from internet.training.overrides import SettingError, settings
+from internet.training.recipes import recipes
 from internet.training.schedule import weights_at
 
 
@@ -106,3 +107,13 @@ def test_the_command_without_settings_or_with_a_file_that_is_not_there(capsys: p
     assert "none.yaml" in capsys.readouterr().err
     assert main(["train", "run.batch=4"]) == 2
     assert "out is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_recipe_is_a_configuration(name: str) -> None:
+    assert Config.load(name, ["out=runs/a"]).out == "runs/a"
+
+
+def test_neither_file_nor_recipe() -> None:
+    with pytest.raises(SettingError, match=r"no file 'one-vide', and no recipe .*one-video"):
+        Config.load("one-vide")
