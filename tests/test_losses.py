@@ -349,16 +349,18 @@ def test_true_jacobians_have_no_loss():
 # Flow guidance
 
 
-def test_guidance_is_the_distance_to_the_flow_where_it_holds():
-    field = identity_field(4, 8).repeat(2, 1, 1, 1) + torch.tensor([0.25, -0.5])  # 4 pixels of 32, -4 of 16
+def test_guidance_is_the_part_of_the_flow_that_is_left():
     motion = torch.zeros(2, 2, 16, 32)
-    expected = (0.25**2 + 0.5**2) / 2
-    assert flow_guidance_loss(field, motion).item() == pytest.approx(expected)
+    motion[:, 0], motion[:, 1] = 4, -4  # 0.25 and -0.5 of half a frame
+    whole, epsilon = 0.25**2 + 0.5**2, 0.02**2
+    still = identity_field(4, 8).repeat(2, 1, 1, 1)
+    assert flow_guidance_loss(still, motion).item() == pytest.approx(whole / (whole + epsilon))
+    moved = still + torch.tensor([0.25, -0.5])
+    assert flow_guidance_loss(moved, motion).item() == pytest.approx(0, abs=1e-6)
+    assert flow_guidance_loss(moved, -motion).item() == pytest.approx(4 * whole / (whole + epsilon))
     visible = torch.zeros(2, 1, 16, 32)
-    visible[:, :, :, :8] = 1
-    assert flow_guidance_loss(field, motion, visible).item() == pytest.approx(expected / 4)
-    motion[:, 0], motion[:, 1] = 4, -4
-    assert flow_guidance_loss(field, motion).item() == pytest.approx(0, abs=1e-6)
+    visible[0, :, :, :8] = 1  # and of the second sample nothing
+    assert flow_guidance_loss(still, motion, visible).item() == pytest.approx(whole / (whole + epsilon) / 2)
 
 
 def test_guidance_without_a_flow(sample):

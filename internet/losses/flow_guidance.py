@@ -1,20 +1,26 @@
 """Flow guidance: a motion field that learns from optical flow before it can learn from frames."""
 
+import torch
 from torch import Tensor
 
 from internet.fields import full_flow
 
 
+#: In normalised coordinates: motion of less than a hundredth of the frame counts as much as this does.
+SMALL = 0.02
+
+
 def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = None) -> Tensor:
-    r"""Mean squared difference of a motion field and the flow from the driving frame to the source.
+    r"""How much of the flow from the driving frame to the source a motion field leaves unexplained.
 
-    .. math:: \tfrac{1}{2BHW} \sum_z v(z)\, \big\| F(z) - z - f(z) \big\|_2^2
+    .. math:: \frac{\sum_z v(z)\, \| F(z) - z - f(z) \|^2}{\sum_z v(z)\, (\| f(z) \|^2 + \epsilon^2)}
 
-    in normalised coordinates, F upsampled progressively. Not among the paper's losses. A fresh model's anchors lie
-    together in the middle and its frames are noise: nothing tells an anchor where to go, and still background is the
-    best of its eleven motions. It then takes epochs until motion is found, and short trainings never find it. Flow
-    says it at once. The square lets the few pixels that move far outweigh the many that are still; under an absolute
-    difference those win, and nothing moves.
+    averaged over the batch, in normalised coordinates, F upsampled progressively: 0 for the flow itself, at most 1
+    for no motion at all, whether the sample moves much or little. Not among the paper's losses. A fresh model's
+    anchors lie together in the middle and its frames are noise: nothing tells an anchor where to go, and still
+    background is the best of its eleven motions. It then takes epochs until motion is found, and short trainings never
+    find it. Flow says it at once. The square lets the few pixels that move far outweigh the many that are still;
+    under an absolute difference those win, and nothing moves.
 
     Args:
         field: F^0, (B, h, w, 2), in [-1, 1]; H/h is a power of two.
@@ -23,5 +29,9 @@ def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = N
     """
     height, width = motion.shape[2:]
     pixel = motion.new_tensor([2 / width, 2 / height])[:, None, None]
-    difference = ((full_flow(field, (height, width)) - motion) * pixel).square()
-    return (difference if visible is None else difference * visible).mean()
+    left = ((full_flow(field, (height, width)) - motion) * pixel).square()
+    whole = (motion * pixel).square() + SMALL**2 / 2
+    if visible is not None:
+        left, whole = left * visible, whole * visible
+    nothing = torch.finfo(whole.dtype).tiny  # where nothing is visible, there is nothing to explain
+    return (left.sum((1, 2, 3)) / whole.sum((1, 2, 3)).clamp(min=nothing)).mean()
