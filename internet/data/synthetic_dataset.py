@@ -12,7 +12,10 @@ from internet.data.moments import Moments
 from internet.data.synthetic import WalkingClip, numbered_clip
 
 SAMPLES_PER_CLIP = 8
-"""Drawing a clip's background costs more than a sample: so many samples share it."""
+"""Drawing a clip's background costs more than a sample: so many samples share it ..."""
+
+CLIPS_AT_ONCE = 8
+"""... but samples that follow each other, as a batch takes them, are of so many clips in turn."""
 
 
 class SyntheticDataset(Dataset[dict[str, Any]]):
@@ -67,7 +70,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"a clip of {frames} frames at {fps:g} per second is too short: {self._moments.need}")
         self.size, self.length, self.seed = size, length, seed
         self._options: dict[str, Any] = {"frames": frames, "fps": fps, "moving_background": moving_background}
-        self._clip = lru_cache(maxsize=1)(self._draw)
+        self._clip = lru_cache(maxsize=CLIPS_AT_ONCE)(self._draw)
 
     def __len__(self) -> int:
         return self.length
@@ -75,13 +78,14 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.length:
             raise IndexError(f"the data set has {self.length} samples, {index} was asked for")
-        clip = self._clip(index // SAMPLES_PER_CLIP)
+        drawn = clip_of(index)
+        clip = self._clip(drawn)
         entropy = np.random.SeedSequence([self.seed, 1, index]).generate_state(1)
         first, number = self._moments.draw(self._times, torch.Generator().manual_seed(int(entropy[0])))
         source, previous, current = clip.time(first), clip.time(number - 1), clip.time(number)
         flow, motion = clip.flow(previous, current), clip.flow(current, source)
         return {
-            "name": f"synthetic clip {index // SAMPLES_PER_CLIP} of seed {self.seed}, frame {number} by frame {first}",
+            "name": f"synthetic clip {drawn} of seed {self.seed}, frame {number} by frame {first}",
             "source": _picture(clip.render(source)),
             "previous": _picture(clip.render(previous)),
             "current": _picture(clip.render(current)),
@@ -98,12 +102,17 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return numbered_clip(self.seed, number, self.size, **self._options)
 
     def __getstate__(self) -> dict[str, object]:
-        """Workers are sent the arguments, not the clip that was drawn last."""
+        """Workers are sent the arguments, not the clips that were drawn last."""
         return {**self.__dict__, "_clip": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._clip = lru_cache(maxsize=1)(self._draw)
+        self._clip = lru_cache(maxsize=CLIPS_AT_ONCE)(self._draw)
+
+
+def clip_of(index: int) -> int:
+    """The number of the clip that a sample shows."""
+    return index // (CLIPS_AT_ONCE * SAMPLES_PER_CLIP) * CLIPS_AT_ONCE + index % CLIPS_AT_ONCE
 
 
 def _picture(image: np.ndarray) -> Tensor:
