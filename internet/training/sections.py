@@ -77,11 +77,12 @@ class Data:
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
     workers: int = setting(2, "processes that read samples, for each rank", free=True)
+    memory: int = setting(256, "MiB of frames that each of them remembers: short clips are decoded once", free=True)
 
     def __post_init__(self) -> None:
         _one_of(self, "source", SOURCES)
         _at_least(self, 1, "samples_per_clip")
-        _at_least(self, 0, "workers", "min_seconds")
+        _at_least(self, 0, "workers", "memory", "min_seconds")
 
 
 @dataclass(frozen=True)
