@@ -182,6 +182,9 @@ def test_a_video_is_trained_on_with_its_last_frames_held_out(tmp_path: Path) -> 
     assert {"psnr", "repeated_psnr"} < set(state["metrics"])
     assert not {"epe", "epe_zero"} & set(state["metrics"])  # no truth
     assert list((tmp_path / "run" / "flow").rglob("*.npz"))
+    for steps in (1, 2):
+        assert train(f"out={tmp_path / 'again'}", *words, *options, f"run.steps={steps}", "data.workers=1") == 0
+    assert same(tmp_path / "again", tmp_path / "run")
 
 
 # Two processes

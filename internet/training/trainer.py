@@ -1,6 +1,7 @@
 """A training run, from the configuration to the last checkpoint."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,7 +103,7 @@ class Trainer:
             self.monitor = Monitor(Path(self.config.out), self.step, self.steps, self.config.run.batch)
         self.monitor.say(f"training to step {self.steps}" + (f", resumed at {self.step}" if self.step else ""))
         asked = False
-        with StopRequest(self.config.run.minutes) as request:
+        with closing(self.monitor), StopRequest(self.config.run.minutes) as request:
             for parts in self.batches():
                 outcome = self.train_step(parts)
                 self.report(outcome, request.seconds_left)
@@ -113,7 +114,6 @@ class Trainer:
                     validate=self._due(self.config.validation.every), save=self._due(self.config.checkpoint.every)
                 )
             self.keep(validate=not asked, save=True)
-        self.monitor.close()
         return request.signal
 
     def batches(self) -> Iterator[list[Part]]:
