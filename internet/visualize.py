@@ -1,4 +1,4 @@
-"""Pictures of motion: every function but the last takes numpy arrays and returns uint8 (H, W, 3) RGB.
+"""Pictures of motion: every function but :func:`figure` takes numpy arrays and returns uint8 (H, W, 3) RGB.
 
 Flow is (2, H, W) in pixels, channel 0 is x (to the right), channel 1 is y (down). Key points are (K, 2),
 x first, in normalised coordinates with ``align_corners=False``: pixel j of W sits at (2j + 1) / W - 1.
@@ -129,6 +129,19 @@ def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = np.arange(size[0]) * image.shape[0] // size[0]
     columns = np.arange(size[1]) * image.shape[1] // size[1]
     return image[rows[:, None], columns]
+
+
+def tile(rows: Sequence[Sequence[np.ndarray]], gap: int = 2) -> np.ndarray:
+    """Lay rows of images of one size out in a grid, ``gap`` white pixels apart; short rows are filled with white."""
+    height, width = rows[0][0].shape[:2]
+    columns = max(len(row) for row in rows)
+    shape = (len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            top, left = r * (height + gap), c * (width + gap)
+            sheet[top : top + height, left : left + width] = image
+    return sheet
 
 
 def figure(

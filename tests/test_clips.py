@@ -8,6 +8,7 @@ import pytest
 from internet.data import video
 from internet.data.clips import Excerpt, FrameFolder, VideoClip, find_clips, usable_clips
 from internet.data.image import MediaError, write_image
+from internet.data.moments import Moments
 from internet.data.synthetic import WalkingClip
 from internet.data.video_writer import write_video
 
@@ -129,7 +130,7 @@ def test_short_and_broken_clips_are_reported_once_and_skipped(walk: Path, tmp_pa
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     clips = [VideoClip(walk), VideoClip(tmp_path / "broken.mp4"), Excerpt(VideoClip(walk), 0, 5)]
     with pytest.warns(UserWarning, match="skipped") as warned:
-        assert usable_clips(clips, 2.0) == clips[:1]
+        assert usable_clips(clips, Moments(2.0)) == clips[:1]
     messages = [str(warning.message) for warning in warned]
     assert len(messages) == 2
     assert "broken.mp4" in messages[0]
@@ -138,4 +139,4 @@ def test_short_and_broken_clips_are_reported_once_and_skipped(walk: Path, tmp_pa
 
 def test_no_usable_clip_is_an_error(walk: Path) -> None:
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(MediaError, match="none of the 1 clips"):
-        usable_clips([VideoClip(walk)], 60.0)
+        usable_clips([VideoClip(walk)], Moments(60.0))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from internet import ops
 from internet.data.augmentation import Augmentation, flipped
@@ -46,6 +46,49 @@ def test_a_sample_is_the_first_frame_and_two_late_neighbours() -> None:
     assert all(source == 0 and previous == current - 1 for source, previous, current in moments)
     assert min(current for *_, current in moments) >= 20  # 2 seconds
     assert len({current for *_, current in moments}) > 10
+
+
+def test_driving_frames_come_from_the_range_asked_for_and_the_source_stays_the_first() -> None:
+    clip = Drawn()
+    data = ClipDataset([clip], 32, frames=(25, 31), samples_per_clip=60)
+    moments = {(place(clip, sample["source"]), place(clip, sample["current"])) for sample in data}
+    assert moments == {(0, number) for number in range(25, 31)}
+
+
+def test_a_random_source_is_of_the_same_range_and_far_enough_either_way() -> None:
+    clip = Drawn()
+    data = ClipDataset([clip], 32, frames=(5, 30), min_seconds=1.0, source="random", samples_per_clip=80)
+    moments = [(place(clip, sample["source"]), place(clip, sample["current"])) for sample in data]
+    assert all(5 <= number < 30 for moment in moments for number in moment)
+    assert all(abs(source - current) >= 10 for source, current in moments)
+    assert {source < current for source, current in moments} == {True, False}
+    assert data[3]["name"] == "clip 0, frame {1} by frame {0}".format(*moments[3])
+
+
+def test_a_range_without_a_sample_is_an_error() -> None:
+    for frames, source in (((5, 12), "random"), ((40, 50), "first")):
+        with pytest.warns(UserWarning, match=f"numbered {frames[0]} to"), pytest.raises(MediaError, match="none of"):
+            ClipDataset([Drawn()], 32, frames=frames, source=source)
+    with pytest.raises(ValueError, match="source is 'last'"):
+        ClipDataset([Drawn()], 32, source="last")
+
+
+def test_motion_leads_from_current_to_source_where_both_flows_agree() -> None:
+    def flow(first: Tensor, second: Tensor) -> Tensor:
+        """One pixel to the right and back, but in the upper half there is no way back."""
+        sign = 1.0 if torch.equal(second[0], still["source"]) else -1.0
+        shift = torch.zeros(1, 2, 32, 32)
+        shift[:, 0] = sign
+        shift[:, 0, :16] *= sign
+        return shift
+
+    still = ClipDataset([Drawn()], 32)[0]
+    sample = ClipDataset([Drawn()], 32, flow=flow, motion=True)[0]
+    assert torch.equal(sample["motion"][0], torch.ones(32, 32))
+    assert not sample["motion_visible"][0, :16].any()
+    assert sample["motion_visible"][0, 17:, 1:-1].all()
+    with pytest.raises(ValueError, match="motion needs a flow"):
+        ClipDataset([Drawn()], 32, motion=True)
 
 
 def test_samples_are_a_function_of_seed_epoch_and_index() -> None:
@@ -128,7 +171,7 @@ def test_the_truth_of_a_synthetic_sample_leads_each_pixel_to_itself(index: int, 
         ("flow", "visible", "previous", "current"),
         ("motion", "motion_visible", "current", "source"),
     ):
-        batch = {name: value[None] for name, value in sample.items()}
+        batch = default_collate([sample])
         loss = [
             ops.masked_backwarp_loss(batch[end], batch[start], used, batch[visible], padding_mode="valid")
             for used in (batch[flow], torch.zeros_like(batch[flow]))
@@ -156,7 +199,7 @@ def test_dis_and_the_mask_of_the_extrinsic_scheme_against_the_truth() -> None:
     """DIS is nearer to the true flow than no motion is, and where it is trusted it is nearer still."""
     errors, trusted, unmoved, hits, kept, visible = [], [], [], 0.0, 0.0, 0.0
     for index in (3, 12, 20, 28):
-        sample = {name: value[None] for name, value in SyntheticDataset(192, seed=0)[index].items()}
+        sample = default_collate([SyntheticDataset(192, seed=0)[index]])
         forward = dis_flow(sample["previous"], sample["current"], preset="fine")
         backward = dis_flow(sample["current"], sample["previous"], preset="fine")
         mask = ops.flow_confidence(forward, backward)[0]

@@ -376,6 +376,24 @@ def test_a_term_of_no_weight_is_left_out(sample, name):
     assert set(terms) == {field.name for field in dataclasses.fields(Weights)} - {name}
 
 
+def test_weights_and_deformations_of_one_step_take_the_place_of_the_objectives_own(sample):
+    model, result, batch = sample
+    objective, own = Objective(two_layers), Weights(adversarial=0, perceptual=3, style=0, equivariance_jacobian=0)
+    spline = ThinPlateSpline.random(len(batch.target))
+    anchors = (model.kp_detector, make_discriminator(model.config))
+    terms = objective(result, batch, *anchors, weights=own, spline=spline)
+    assert set(terms) == {"perceptual", "temporal", "equivariance"}
+    expected, _ = equivariance_losses(model.kp_detector, batch.target, result.driving_anchors, spline)
+    torch.testing.assert_close(terms["equivariance"], expected)
+    total = 3 * terms["perceptual"] + 10 * terms["temporal"] + 10 * terms["equivariance"]
+    torch.testing.assert_close(objective.total(terms, own), total)
+
+
+def test_a_part_of_the_deformations_is_that_of_its_samples():
+    spline, z = ThinPlateSpline.random(5), torch.rand(5, 7, 2) * 2 - 1
+    torch.testing.assert_close(spline.part(slice(1, 3))(z[1:3]), spline(z)[1:3])
+
+
 def test_an_unknown_scheme():
     with pytest.raises(ValueError, match="regularization is 'both', expected one of none, flow"):
         Objective(two_layers, regularization="both")

@@ -1,6 +1,7 @@
 """Flips and colour changes that treat all frames of a sample alike, and its flows and anchors accordingly."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Augmentation:
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
 
-    def __call__(self, sample: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(self, sample: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
         """A sample as :class:`~internet.data.dataset.ClipDataset` makes it, changed by one draw."""
         chance, *draws = torch.rand(4, generator=generator).tolist()
         ranges = (self.brightness, self.contrast, self.saturation)
@@ -50,7 +51,7 @@ class Augmentation:
         return flipped(changed) if chance < self.flip else changed
 
 
-def flipped(sample: dict[str, Tensor]) -> dict[str, Tensor]:
+def flipped(sample: dict[str, Any]) -> dict[str, Any]:
     """The sample seen in a mirror: x becomes -x."""
     mirrored = dict(sample)
     for name in (*PICTURES, *FLOWS, *MASKS):

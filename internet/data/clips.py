@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from internet.data.image import MediaError, read_image
+from internet.data.moments import Moments
 from internet.data.video import VideoIndex, index_video, read_indexed
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
@@ -108,8 +109,8 @@ def find_clips(root: str | os.PathLike[str], split: str = "train") -> list[Clip]
     return clips
 
 
-def usable_clips(clips: Sequence[Clip], seconds: float) -> list[Clip]:
-    """The clips with a frame, and one before it that is not the first, ``seconds`` or more after the first.
+def usable_clips(clips: Sequence[Clip], moments: Moments) -> list[Clip]:
+    """The clips that have frames for a sample.
 
     Each other, too short or unreadable, is reported once by a warning.
 
@@ -123,13 +124,12 @@ def usable_clips(clips: Sequence[Clip], seconds: float) -> list[Clip]:
         except MediaError as error:
             warnings.warn(f"skipped: {error}", stacklevel=2)
             continue
-        if len(times) > 2 and times[-1] >= seconds:
+        if moments.driving(times):
             good.append(clip)
         else:
             length = times[-1] if times else 0.0
             warnings.warn(
-                f"skipped: the clip '{clip.name}' has {len(times)} frames in {length:.2f} s; "
-                f"a sample needs three, the last {seconds:g} s after the first",
+                f"skipped: the clip '{clip.name}' has {len(times)} frames in {length:.2f} s; {moments.need}",
                 stacklevel=2,
             )
     if not good:

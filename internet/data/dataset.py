@@ -2,26 +2,30 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from internet import ops
 from internet.data.augmentation import Augmentation
 from internet.data.clips import Clip, usable_clips
 from internet.data.image import MediaError, square, to_tensor
+from internet.data.moments import Moments
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
 """Two images (1, 3, H, W) in [0, 1] -> flow (1, 2, H, W) in pixels: a FlowEstimator or a FlowCache."""
 
 
-class ClipDataset(Dataset[dict[str, Tensor]]):
+class ClipDataset(Dataset[dict[str, Any]]):
     """Random moments of clips, as the paper trains on them.
 
     A sample is a dict of float32 tensors: `source` D_1, the clip's first frame, `current` D_t, `previous` D_{t-1},
     (3, S, S) in [0, 1]; with a `flow` function also `flow` from previous to current and `flow_backward`, (2, S, S) in
-    pixels. Frames are cropped to their central square and resized.
+    pixels; and its `name`, a string that tells the clip and the frames. Frames are cropped to their central square
+    and resized.
 
     Which moment sample i shows depends on the seed, the epoch and i alone, not on the worker that reads it or on
     what was read before: a run that is resumed sees what it would have seen.
@@ -30,8 +34,11 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         clips: from :func:`~internet.data.clips.find_clips`; those too short or unreadable are reported and skipped.
         size: S.
         min_seconds: the least time between source and current; the paper's 2 seconds make for large displacements.
+        frames, source: which frames of a clip (:class:`~internet.data.moments.Moments`).
         samples_per_clip: how often an epoch shows each clip.
         flow: estimates flow between the frames as they are before augmentation, so that it can be cached.
+        motion: estimate `motion` too, the flow from current to source, and `motion_visible`, (1, S, S), 1 where it
+            agrees with the flow back: a teacher for the motion field.
         augmentation: None leaves the samples as they are.
         seed: of the choice of moments and of the augmentation.
 
@@ -45,16 +52,23 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         size: int,
         *,
         min_seconds: float = 2.0,
+        frames: tuple[int | None, int | None] = (None, None),
+        source: str = "first",
         samples_per_clip: int = 1,
         flow: FlowFunction | None = None,
+        motion: bool = False,
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         if size < 1 or samples_per_clip < 1:
             raise ValueError(f"size and samples_per_clip must be positive, got {size} and {samples_per_clip}")
-        self.clips = usable_clips(clips, min_seconds)
-        self.size, self.min_seconds, self.samples_per_clip = size, min_seconds, samples_per_clip
-        self.flow, self.augmentation, self.seed, self.epoch = flow, augmentation, seed, 0
+        if motion and flow is None:
+            raise ValueError("motion needs a flow function to estimate it by")
+        self.moments = Moments(min_seconds, frames, source)
+        self.clips = usable_clips(clips, self.moments)
+        self.size, self.samples_per_clip = size, samples_per_clip
+        self.flow, self.motion = flow, motion
+        self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         self._broken: set[int] = set()
 
     def set_epoch(self, epoch: int) -> None:
@@ -64,7 +78,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips) * self.samples_per_clip
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"the data set has {len(self)} samples, {index} was asked for")
         entropy = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)
@@ -79,17 +93,16 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
                     warnings.warn(f"skipped from now on: {error}", stacklevel=2)
         raise MediaError(f"none of the {len(self.clips)} clips decodes any more; the warnings say why")
 
-    def _sample(self, clip: Clip, generator: torch.Generator) -> dict[str, Tensor]:
-        current = self._moment(clip, generator)
-        frames = [square(to_tensor(frame), self.size) for frame in clip.read([0, current - 1, current])]
-        sample = dict(zip(("source", "previous", "current"), (frame[0] for frame in frames), strict=True))
+    def _sample(self, clip: Clip, generator: torch.Generator) -> dict[str, Any]:
+        source, current = self.moments.draw(clip.times, generator)
+        frames = [square(to_tensor(frame), self.size) for frame in clip.read([source, current - 1, current])]
+        sample: dict[str, Any] = {"name": f"{clip.name}, frame {current} by frame {source}"}
+        sample |= zip(("source", "previous", "current"), (frame[0] for frame in frames), strict=True)
         if self.flow is not None:
-            _, before, after = frames
+            first, before, after = frames
             sample["flow"], sample["flow_backward"] = self.flow(before, after)[0], self.flow(after, before)[0]
+            if self.motion:
+                motion = self.flow(after, first)
+                sample["motion"] = motion[0]
+                sample["motion_visible"] = ops.flow_confidence(motion, self.flow(first, after))[0]
         return sample if self.augmentation is None else self.augmentation(sample, generator)
-
-    def _moment(self, clip: Clip, generator: torch.Generator) -> int:
-        """The number of a current frame: late enough, and the one before it is not the source."""
-        times = clip.times
-        first = max(2, next(number for number, time in enumerate(times) if time >= self.min_seconds))
-        return int(torch.randint(first, len(times), (), generator=generator))

@@ -14,10 +14,11 @@ SAMPLES_PER_CLIP = 8
 """Drawing a clip's background costs more than a sample: so many samples share it."""
 
 
-class SyntheticDataset(Dataset[dict[str, Tensor]]):
+class SyntheticDataset(Dataset[dict[str, Any]]):
     """Samples of drawn clips: a pure function of a seed and an index, on any machine and for any number of workers.
 
-    A sample is a dict of float32 tensors. Pictures are (3, S, S) in [0, 1], flows (2, S, S) in pixels, x first:
+    A sample is a dict of float32 tensors, and `name`, which says in words where it comes from. Pictures are (3, S, S)
+    in [0, 1], flows (2, S, S) in pixels, x first:
 
     ================  ===============================================================================
     source            a clip's first frame, D_1
@@ -69,7 +70,7 @@ class SyntheticDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.length:
             raise IndexError(f"the data set has {self.length} samples, {index} was asked for")
         clip = self._clip(index // SAMPLES_PER_CLIP)
@@ -77,6 +78,7 @@ class SyntheticDataset(Dataset[dict[str, Tensor]]):
         source, previous, current = 0.0, clip.time(number - 1), clip.time(number)
         flow, motion = clip.flow(previous, current), clip.flow(current, source)
         return {
+            "name": f"synthetic clip {index // SAMPLES_PER_CLIP} of seed {self.seed}, frame {number} by frame 0",
             "source": _picture(clip.render(source)),
             "previous": _picture(clip.render(previous)),
             "current": _picture(clip.render(current)),

@@ -47,12 +47,16 @@ class Batch:
 
     target: I_t, which drives as well. previous: I_{t-1}. flow: from I_{t-1} to I_t.
     flow_backward: from I_t to I_{t-1}; only the extrinsic scheme needs it.
+    motion, motion_visible: where known or estimated, the flow from I_t to the source, and (B, 1, H, W), 1 where it
+        holds.
     """
 
     target: Tensor
     previous: Tensor
-    flow: Tensor
+    flow: Tensor | None = None
     flow_backward: Tensor | None = None
+    motion: Tensor | None = None
+    motion_visible: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -87,14 +91,23 @@ class Objective(nn.Module):
         batch: Batch,
         detector: Callable[[Tensor], Anchors],
         discriminator: Callable[[Tensor], Judgement],
+        *,
+        weights: Weights | None = None,
+        spline: ThinPlateSpline | None = None,
     ) -> dict[str, Tensor]:
         """Every term of the generator side that has a weight, not yet weighted, by its name in :class:`Weights`.
 
         The discriminator is only asked; its own parameters should take no gradient here.
+
+        Args:
+            weights: of this step, where they change; they take the place of the objective's own.
+            spline: the deformation of each target, for the equivariance; drawn at random if there is none.
         """
-        weights = dataclasses.asdict(self.weights)
-        terms = self._frame_terms(result.frame, batch.target, discriminator)
-        if self.regularization != "none" and weights["temporal"]:
+        used = weights or self.weights
+        terms = self._frame_terms(result.frame, batch.target, discriminator, used)
+        if self.regularization != "none" and used.temporal:
+            if batch.flow is None:
+                raise ValueError("the temporal loss needs flow, the optical flow from I_{t-1} to I_t")
             terms["temporal"] = temporal_loss(
                 result.frame,
                 batch.previous,
@@ -103,26 +116,26 @@ class Objective(nn.Module):
                 confidence=result.motion.confidence,
                 flow_backward=batch.flow_backward,
             )
-        if weights["equivariance"] or weights["equivariance_jacobian"]:
-            spline = ThinPlateSpline.random(len(batch.target), device=batch.target.device)
+        if used.equivariance or used.equivariance_jacobian:
+            spline = spline or ThinPlateSpline.random(len(batch.target), device=batch.target.device)
             points, jacobians = equivariance_losses(detector, batch.target, result.driving_anchors, spline)
             terms |= {"equivariance": points, "equivariance_jacobian": jacobians}
-        return {name: term for name, term in terms.items() if weights[name]}
+        return {name: term for name, term in terms.items() if getattr(used, name)}
 
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
+    def total(self, terms: dict[str, Tensor], weights: Weights | None = None) -> Tensor:
         """The weighted sum of terms, a scalar."""
-        weights = dataclasses.asdict(self.weights)
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        used = dataclasses.asdict(weights or self.weights)
+        return torch.stack([used[name] * term for name, term in terms.items()]).sum()
 
     def discriminator_total(self, fake: Judgement, real: Judgement) -> Tensor:
         """What the discriminators minimise (Eq. 8), given their judgement of O_t, detached, and of I_t."""
         return discriminator_loss(fake, real, self.form)
 
     def _frame_terms(
-        self, output: Tensor, target: Tensor, discriminator: Callable[[Tensor], Judgement]
+        self, output: Tensor, target: Tensor, discriminator: Callable[[Tensor], Judgement], weights: Weights
     ) -> dict[str, Tensor]:
         """L_frame of Eq. 7, and feature matching."""
-        weights, terms = self.weights, {}
+        terms = {}
         if weights.adversarial or weights.feature_matching:
             fake = discriminator(output)
             terms["adversarial"] = generator_loss(fake, self.form)

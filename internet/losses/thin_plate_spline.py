@@ -57,6 +57,10 @@ class ThinPlateSpline:
         with without_autocast(centres):
             return cls.through(centres @ matrix.mT + shift)
 
+    def part(self, rows: slice, device: torch.device | str | None = None) -> "ThinPlateSpline":
+        """The deformations of some samples, on a device: what one rank takes of a batch that all share."""
+        return ThinPlateSpline(self.centres.to(device), self.weights[rows].to(device))
+
     def __call__(self, z: Tensor) -> Tensor:
         """Where points (B, M, 2), or (M, 2) for all samples, go: (B, M, 2)."""
         square = _square_distance(z, self.centres)

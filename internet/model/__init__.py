@@ -1,6 +1,7 @@
 """INTERnet (arXiv 2012.06134): anchors, motion, generator, discriminators. The operators do the heavy part."""
 
 from internet.model.anchors import AnchorDetector, Anchors
+from internet.model.checkpoint import load_model, save_model
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.model.discriminator import Discriminator
 from internet.model.generator import Generator
@@ -18,5 +19,7 @@ __all__ = [
     "Motion",
     "MotionEstimator",
     "Result",
+    "load_model",
     "make_discriminator",
+    "save_model",
 ]

@@ -1,7 +1,6 @@
 """Weights on disk: read without running code, and checked so that every misfit is named."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,9 @@ def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[s
     """
     try:
         weights = torch.load(path, map_location="cpu", weights_only=not trust)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are taken for a pickle, and are none, raise almost anything
         reason = (str(error) or "it is empty").splitlines()[0]
         raise ValueError(
             f"'{path}' is no complete file of weights, or holds more than tensors and plain types, whose reading runs "

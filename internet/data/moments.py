@@ -1,0 +1,61 @@
+"""Which frames of a clip make a sample."""
+
+from collections.abc import Sequence
+
+import torch
+
+SOURCES = ("first", "random")
+
+
+class Moments:
+    """The choice of a source frame and of a driving frame that is late enough after it, or before.
+
+    Args:
+        min_seconds: the least time between the two.
+        frames: numbers (start, stop), as in ``slice``: driving frames come from there.
+        source: "first", the clip's first frame, as in the paper; "random", any in the same range. A model that has
+            seen only the first frame as a source has nothing to say about another.
+    """
+
+    def __init__(
+        self, min_seconds: float = 2.0, frames: tuple[int | None, int | None] = (None, None), source: str = "first"
+    ) -> None:
+        if source not in SOURCES:
+            raise ValueError(f"source is {source!r}, expected {' or '.join(map(repr, SOURCES))}")
+        self.min_seconds, self.frames, self.source = min_seconds, slice(*frames), source
+
+    def draw(self, times: Sequence[float], generator: torch.Generator) -> tuple[int, int]:
+        """Numbers of a source and of a driving frame, out of a clip shown at these times."""
+        current = _any(self.driving(times), generator)
+        return _any(self.sources(times, current), generator), current
+
+    def driving(self, times: Sequence[float]) -> list[int]:
+        """The numbers that a driving frame can have: there is one before it, which is no source of it."""
+        numbers = self._range(times)
+        ends = self._known(numbers)[:1] + self._known(numbers)[-1:]  # times ascend: no other source is further
+        return [number for number in numbers if number > 0 and self._far(times, number, ends)]
+
+    def sources(self, times: Sequence[float], current: int) -> list[int]:
+        """The numbers that the source of a driving frame can have."""
+        return self._far(times, current, self._known(self._range(times)))
+
+    @property
+    def need(self) -> str:
+        """What a clip must have, for a message."""
+        where = "" if self.frames == slice(None) else f" of those numbered {self.frames.start} to {self.frames.stop}"
+        which = "the first" if self.source == "first" else "its source"
+        return f"a sample needs three{where}, the driving one {self.min_seconds:g} s from {which}"
+
+    def _range(self, times: Sequence[float]) -> list[int]:
+        return list(range(len(times)))[self.frames]
+
+    def _known(self, numbers: list[int]) -> list[int]:
+        return [0] if self.source == "first" else numbers
+
+    def _far(self, times: Sequence[float], current: int, sources: list[int]) -> list[int]:
+        far = [number for number in sources if abs(times[current] - times[number]) >= self.min_seconds]
+        return [number for number in far if number not in (current, current - 1)]
+
+
+def _any(numbers: Sequence[int], generator: torch.Generator) -> int:
+    return numbers[int(torch.randint(len(numbers), (), generator=generator))]

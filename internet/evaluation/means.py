@@ -1,0 +1,35 @@
+"""Running means of a few named quantities."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Means:
+    """The mean of everything that was added under each name, in float64; NaN where nothing was.
+
+    `totals`, (names, 2), holds sums and counts, on the device of what is added. It is of this process alone;
+    ``torch.distributed.all_reduce(means.totals)`` makes it that of all of them.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.totals = torch.zeros(len(self.names), 2, dtype=torch.float64)
+
+    def add(self, **values: Tensor) -> None:
+        """Add all elements of each tensor to the mean of its name. Nothing waits for the device."""
+        for name, value in values.items():
+            self.totals = self.totals.to(value.device)
+            row = self.totals[self.names.index(name)]
+            row[0] += value.sum(dtype=torch.float64)
+            row[1] += value.numel()
+
+    def compute(self) -> dict[str, float]:
+        """The means by name."""
+        sums, counts = self.totals.unbind(1)
+        return dict(zip(self.names, (sums / counts).tolist(), strict=True))

@@ -1,0 +1,108 @@
+"""Checkpoints: written whole or not at all, read without running code, the last few kept."""
+
+import os
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from internet._files import OutputError, save_tensors
+from internet.model.weights import read_weights
+
+FORMAT, VERSION = "internet-checkpoint", 1
+
+#: Points at the newest checkpoint.
+LAST = "last.pt"
+
+_NAME = re.compile(r"step-(\d{8,})\.pt")
+
+
+class Checkpoints:
+    """The checkpoints of a run in a folder, named by their steps; `last.pt` leads to the newest.
+
+    Args:
+        folder: made when the first is saved.
+        keep: how many; older ones are removed once a new one is safely there.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3) -> None:
+        self.folder, self.keep = folder, keep
+
+    def paths(self) -> list[Path]:
+        """All there are, oldest first."""
+        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)] if self.folder.is_dir() else []
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write a checkpoint: tensors and plain types.
+
+        Raises:
+            OutputError: it cannot be written, for lack of space for instance; those before it are still there.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"step-{step:08d}.pt"
+        save_tensors(path, {"format": FORMAT, "version": VERSION, **state})
+        self._point_at(path)
+        _settle(self.folder)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole. A damaged one is reported, and set aside under another name.
+
+        What a killed process had begun to write is removed: call this when no other writes here.
+        """
+        for scrap in self.folder.glob(".step-*"):
+            scrap.unlink()
+        for path in reversed(self.paths()):
+            damage = _damage(path)
+            if damage is None:
+                return path
+            aside = path.with_suffix(".damaged")
+            os.replace(path, aside)
+            warnings.warn(f"'{path}' is damaged ({damage}); it is now '{aside.name}'", stacklevel=2)
+        return None
+
+    def _point_at(self, path: Path) -> None:
+        link = self.folder / f".{LAST}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.name)
+        os.replace(link, self.folder / LAST)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What :meth:`Checkpoints.save` wrote.
+
+    Raises:
+        OSError, ValueError: it cannot be read, is something else, or of a later version.
+    """
+    state = read_weights(path)
+    if state.get("format") != FORMAT:
+        raise ValueError(f"'{path}' is no checkpoint of a training run")
+    if state["version"] != VERSION:
+        raise ValueError(f"'{path}' is of version {state['version']}, this program reads version {VERSION}")
+    return state
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a file: torch writes ZIP archives, whose checksums torch itself does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        return str(error)
+    return None if broken is None else f"the checksum of {broken} is wrong"
+
+
+def _settle(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OutputError(f"cannot write the folder '{folder}': {error.strerror}") from error

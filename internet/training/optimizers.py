@@ -1,0 +1,26 @@
+"""Optimizers by name, and their rates: a function of the epoch, so that there is no scheduler to save."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from internet.training.sections import Optimizer
+
+CLASSES: dict[str, type[torch.optim.Optimizer]] = {
+    "radam": torch.optim.RAdam,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def make_optimizer(section: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """An optimizer for one side; :func:`set_rate` gives it its rate."""
+    return CLASSES[section.name](parameters, lr=section.lr, betas=section.betas)  # type: ignore[call-arg]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, section: Optimizer, epoch: int) -> None:
+    """The rate of an epoch: `rate`, times gamma for each milestone that is behind."""
+    passed = sum(epoch >= milestone for milestone in section.milestones)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * section.gamma**passed

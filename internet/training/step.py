@@ -1,0 +1,200 @@
+"""One optimisation step of both sides: all that training is, but for what surrounds it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from internet.data.augmentation import PICTURES
+from internet.losses import Batch, Objective, ThinPlateSpline, Weights
+from internet.model import Discriminator, INTERnet, Result
+from internet.training.distributed import World
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient is infinite or not a number; the message names the samples."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples that go through the networks at once, where the networks are."""
+
+    source: Tensor
+    batch: Batch
+    spline: ThinPlateSpline | None = None
+    names: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls,
+        samples: dict[str, Any],
+        device: torch.device | str | None = None,
+        spline: ThinPlateSpline | None = None,
+        *,
+        channels_last: bool = False,
+    ) -> "Part":
+        """Collated samples of a data set; `spline` is theirs, or the objective draws one."""
+        tensors = {
+            name: samples[name].to(device, non_blocking=True)
+            for name in (*PICTURES, "flow", "flow_backward", "motion", "motion_visible")
+            if name in samples
+        }
+        if channels_last:
+            tensors |= {name: tensors[name].contiguous(memory_format=torch.channels_last) for name in PICTURES}
+        source, target = tensors.pop("source"), tensors.pop("current")
+        return cls(source, Batch(target, **tensors), spline, samples.get("name", ()))
+
+
+@dataclass
+class Outcome:
+    """What a step found, before it changed the weights.
+
+    terms: the means over this process's samples of every term that has a weight, of the discriminators' loss, and of
+        the confidence M. norms: of both sides' gradients, before clipping. part, result: the last part of the batch.
+    """
+
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    norms: dict[str, Tensor] = field(default_factory=dict)
+    part: Part | None = None
+    result: Result | None = None
+    suspects: list[str] = field(default_factory=list)
+
+    def add(self, terms: dict[str, Tensor], fraction: float) -> None:
+        """Terms of a part that is this fraction of the batch."""
+        for name, term in terms.items():
+            self.terms[name] = self.terms.get(name, 0) + fraction * term.detach()
+
+
+class GeneratorSide(nn.Module):
+    """Model and objective as one module, as the exchange of gradients wants it: its forward pass ends in the loss."""
+
+    def __init__(self, model: INTERnet, precision: str) -> None:
+        super().__init__()
+        self.model, self.precision = model, precision
+
+    def forward(
+        self, part: Part, objective: Objective, discriminator: Discriminator, weights: Weights
+    ) -> tuple[Tensor, dict[str, Tensor], Result]:
+        """The loss; its terms and the result they were found for, which lead no gradient."""
+        with _autocast(part.source, self.precision):
+            result = self.model(part.source, part.batch.target)
+            terms = objective(
+                result, part.batch, self.model.kp_detector, discriminator, weights=weights, spline=part.spline
+            )
+            total = objective.total(terms, weights)
+        return total, {name: term.detach() for name, term in terms.items()}, _detached(result)
+
+
+class DiscriminatorSide(nn.Module):
+    """The discriminators and their loss."""
+
+    def __init__(self, discriminator: Discriminator, precision: str) -> None:
+        super().__init__()
+        self.discriminator, self.precision = discriminator, precision
+
+    def forward(self, fake: Tensor, real: Tensor, objective: Objective) -> Tensor:
+        """The loss, for generated and for real frames."""
+        with _autocast(fake, self.precision):
+            return objective.discriminator_total(self.discriminator(fake), self.discriminator(real))
+
+
+class TrainingStep:
+    """One step: forward and backward of each part, gradients exchanged and clipped, both sides' weights moved.
+
+    The discriminators judge the frames that the model made before its weights moved; so each part takes one pass.
+
+    Args:
+        model, discriminator: on their device, in training mode.
+        objective: with its feature network on the same device.
+        optimizers: of the model's parameters and of the discriminators'.
+        precision: "float32", or "bfloat16" under autocast, which needs no scaling of the loss.
+        clip: largest norm of each side's gradient; 0 does not clip.
+        world: the processes that share the batch.
+    """
+
+    def __init__(
+        self,
+        model: INTERnet,
+        discriminator: Discriminator,
+        objective: Objective,
+        optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+        *,
+        precision: str = "float32",
+        clip: float = 1.0,
+        world: World | None = None,
+    ) -> None:
+        self.discriminator, self.objective, self.optimizers, self.clip = discriminator, objective, optimizers, clip
+        self.world = world or World()
+        self._sides = model, discriminator
+        self._generator = self.world.parallel(GeneratorSide(model, precision))
+        self._judges = self.world.parallel(DiscriminatorSide(discriminator, precision))
+
+    def __call__(self, parts: Sequence[Part], weights: Weights | None = None) -> Outcome:
+        """Make a step by a batch in equal parts; `weights` take the place of the objective's own.
+
+        Raises:
+            NonFiniteError: nothing has been changed then, in any process.
+        """
+        weights = weights or self.objective.weights
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        outcome = Outcome()
+        for number, part in enumerate(parts, start=1):
+            self._accumulate(outcome, part, weights, 1 / len(parts), last=number == len(parts))
+        outcome.norms = {
+            "gradient": self._clipped(self._sides[0]),
+            "discriminator_gradient": self._clipped(self._sides[1]),
+        }
+        self._check(outcome, [name for part in parts for name in part.names])
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return outcome
+
+    def _accumulate(self, outcome: Outcome, part: Part, weights: Weights, fraction: float, *, last: bool) -> None:
+        """Both backward passes of a part. Gradients are exchanged with the last one only."""
+        for side in (self._generator, self._judges):
+            if self.world.size > 1:
+                side.require_backward_grad_sync = last  # type: ignore[assignment]  # what its no_sync() sets
+        self.discriminator.requires_grad_(False)
+        total, terms, result = self._generator(part, self.objective, self.discriminator, weights)
+        (fraction * total).backward()
+        self.discriminator.requires_grad_(True)
+        losses = [total.detach()]
+        if weights.adversarial or weights.feature_matching:
+            loss = self._judges(result.frame, part.batch.target, self.objective)
+            (fraction * loss).backward()
+            losses.append(loss.detach())
+            terms["discriminator"] = losses[-1]
+        outcome.add({"total": losses[0], **terms, "mean_confidence": result.motion.confidence.mean()}, fraction)
+        outcome.part, outcome.result = part, result
+        if not torch.stack(losses).isfinite().all():
+            outcome.suspects += part.names
+
+    def _clipped(self, side: nn.Module) -> Tensor:
+        """The norm of a side's gradient, which is cut down to `clip`."""
+        return nn.utils.clip_grad_norm_(side.parameters(), self.clip or float("inf"))
+
+    def _check(self, outcome: Outcome, names: list[str]) -> None:
+        finite = all(bool(norm.isfinite()) for norm in outcome.norms.values())
+        (failed,) = self.world.any(bool(outcome.suspects) or not finite)
+        if failed:
+            lossy = self.world.collected(outcome.suspects)
+            what = "the loss" if lossy else "the gradient"
+            samples = "\n  ".join(lossy or self.world.collected(names))
+            raise NonFiniteError(f"{what} is infinite or not a number. The samples:\n  {samples}")
+
+
+def _autocast(frame: Tensor, precision: str) -> torch.autocast:
+    return torch.autocast(frame.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _detached(result: Result) -> Result:
+    frame, motion, source, driving = result
+    return Result(
+        frame.detach(),
+        type(motion)(*(value.detach() for value in motion)),
+        type(source)(*(value.detach() for value in source)),
+        type(driving)(*(value.detach() for value in driving)),
+    )
