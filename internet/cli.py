@@ -13,6 +13,7 @@ from internet import __version__
 
 COMMANDS = {
     "info": "internet.info",
+    "train": "internet.commands.train",
     "demo": "internet.commands.demo",
     "register": "internet.commands.register",
     "synth": "internet.commands.synth",

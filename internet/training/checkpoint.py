@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from internet._files import OutputError, save_tensors
-from internet.model.weights import read_weights
-
-FORMAT, VERSION = "internet-checkpoint", 1
 
 #: Points at the newest checkpoint.
 LAST = "last.pt"
@@ -35,14 +32,14 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write a checkpoint: tensors and plain types.
+        """Write a checkpoint: tensors and plain types, among them those of :func:`internet.model.checkpoint_of`.
 
         Raises:
             OutputError: it cannot be written, for lack of space for instance; those before it are still there.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:08d}.pt"
-        save_tensors(path, {"format": FORMAT, "version": VERSION, **state})
+        save_tensors(path, state)
         self._point_at(path)
         _settle(self.folder)
         for old in self.paths()[: -self.keep]:
@@ -70,20 +67,6 @@ class Checkpoints:
         link.unlink(missing_ok=True)
         link.symlink_to(path.name)
         os.replace(link, self.folder / LAST)
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What :meth:`Checkpoints.save` wrote.
-
-    Raises:
-        OSError, ValueError: it cannot be read, is something else, or of a later version.
-    """
-    state = read_weights(path)
-    if state.get("format") != FORMAT:
-        raise ValueError(f"'{path}' is no checkpoint of a training run")
-    if state["version"] != VERSION:
-        raise ValueError(f"'{path}' is of version {state['version']}, this program reads version {VERSION}")
-    return state
 
 
 def _damage(path: Path) -> str | None:

@@ -19,6 +19,7 @@ class Config:
 
     out: str = setting("", "the run's folder: checkpoints, learning curves, this configuration", free=True)
     seed: int = setting(0, "of weights, samples and deformations")
+    start: str = setting("", "weights to start from: a checkpoint of such a model, or what import-fomm wrote")
     model: INTERnetConfig = dataclasses.field(default_factory=INTERnetConfig)
     data: Data = dataclasses.field(default_factory=Data)
     validation: Validation = dataclasses.field(default_factory=Validation)
@@ -64,12 +65,12 @@ class Config:
         return [
             f"{name} was {mine!r}, is {theirs!r}"
             for name, field in settings(Config)
-            if (mine := _at(self, name)) != (theirs := _at(other, name)) and not field.metadata.get("free")
+            if (mine := self.at(name)) != (theirs := other.at(name)) and not field.metadata.get("free")
         ]
 
-
-def _at(config: Config, name: str) -> Any:
-    value: Any = config
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
+    def at(self, name: str) -> Any:
+        """The setting of a dotted name."""
+        value: Any = self
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class World:
     """This process among `size`, and its device. To a lone process all of this is trivial."""
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     size: int = 1
 
@@ -36,8 +36,12 @@ class World:
         if kind == "cuda":
             place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(place)
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
-        return cls(place, distributed.get_rank(), distributed.get_world_size())
+        store, rank, size = next(distributed.rendezvous("env://"))
+        # torchrun keeps the store when it starts everybody again: what they had written must not be found there
+        attempt = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=attempt, rank=rank, world_size=size)
+        return cls(place, rank, size)
 
     def leave(self) -> None:
         """The end of the conversation."""

@@ -3,7 +3,8 @@
 import copy
 
 import torch
-from torch import nn
+
+from internet.model import INTERnet
 
 
 class Ema:
@@ -13,12 +14,12 @@ class Ema:
     Buffers, which are no weights, are copied.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: INTERnet, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, model: INTERnet, step: int) -> None:
         """Follow the model after its step number `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)

@@ -67,7 +67,9 @@ def read(cls: type[T], values: Mapping[str, Any], *, prefix: str = "", known: It
     arguments = {}
     for name, value in values.items():
         if name not in hints:
-            raise SettingError(f"there is no setting '{prefix}{name}'; the nearest is '{_nearest(prefix + name, known)}'")
+            raise SettingError(
+                f"there is no setting '{prefix}{name}'; the nearest is '{_nearest(prefix + name, known)}'"
+            )
         arguments[name] = _converted(value, hints[name], prefix + name, known)
     try:
         return cls(**arguments)

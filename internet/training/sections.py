@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from internet.data.augmentation import Augmentation
@@ -56,16 +57,18 @@ class Flow:
 class Synthetic:
     length: int = setting(1024, "samples of what counts as an epoch; none is ever drawn twice")
     moving_background: float = setting(0.5, "the fraction of clips whose background moves")
-    frames: int = setting(100, "of each clip, at 25 a second")
+    frames: int = setting(60, "of each clip, at 25 a second; the figure walks out of the frame after a while")
+    min_seconds: float = setting(0.4, "least time between source and driving frame, instead of data.min_seconds")
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "length", "frames")
+        _at_least(self, 0, "min_seconds")
 
 
 @dataclass(frozen=True)
 class Data:
     path: str = setting(SYNTHETIC, "'synthetic', or a video, a folder of frames, or a folder of these")
-    min_seconds: float = setting(2.0, "least time between source and driving frame")
+    min_seconds: float = setting(2.0, "least time between source and driving frame; the paper's 2")
     samples_per_clip: int = setting(1, "how often an epoch shows each clip")
     frames: Range = setting((None, None), "which frames of a clip drive: [start, stop]; null: to its end")
     source: str = setting("first", "the source: the clip's 'first' frame, or a 'random' one of `frames`")
@@ -120,7 +123,7 @@ class Loss:
         for name, points in self.schedule.items():
             if name not in known:
                 raise ValueError(f"schedule is of '{name}', expected one of {', '.join(known)}")
-            if not points or any(after[0] <= before[0] for before, after in zip(points, points[1:], strict=False)):
+            if not points or any(after[0] <= before[0] for before, after in pairwise(points)):
                 raise ValueError(f"schedule of '{name}' is {points}, expected points [step, weight], steps rising")
 
 

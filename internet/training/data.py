@@ -1,0 +1,85 @@
+"""The samples that a configuration asks for."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from internet.data.clips import find_clips
+from internet.data.dataset import ClipDataset, FlowFunction
+from internet.data.synthetic_dataset import SyntheticDataset
+from internet.flow import FlowCache, flow_estimator
+from internet.training.config import Config
+from internet.training.overrides import SettingError
+from internet.training.sampler import Share, Steps, Stream
+from internet.training.sections import SYNTHETIC
+from internet.training.stop import ignore_signals
+
+#: Validation draws other clips than training with the same seed.
+OTHER = 1 << 20
+
+
+def training_samples(config: Config) -> tuple[Stream, int]:
+    """The row of samples to train on, and how many make an epoch."""
+    data = config.data
+    if data.path == SYNTHETIC:
+        return Stream(_synthetic(config, config.seed), config.seed, endless=True), data.synthetic.length
+    clips = ClipDataset(
+        find_clips(data.path),
+        config.model.size,
+        min_seconds=data.min_seconds,
+        frames=data.frames,
+        source=data.source,
+        samples_per_clip=data.samples_per_clip,
+        flow=_flow(config),
+        motion=data.motion,
+        augmentation=data.augmentation,
+        seed=config.seed,
+    )
+    return Stream(clips, config.seed), len(clips)
+
+
+def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
+    """The held-out samples, the same every time, without augmentation; None if the configuration names none."""
+    held_out = config.validation
+    if not held_out.path:
+        return None
+    if held_out.path == SYNTHETIC:
+        return Subset(_synthetic(config, config.seed + OTHER), range(held_out.samples))
+    clips = find_clips(held_out.path, held_out.split)
+    each = -(-held_out.samples // len(clips))
+    options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
+    data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
+    return Subset(data, range(min(held_out.samples, len(data))))
+
+
+def loader(stream: Stream, share: Share, start: int, stop: int, workers: int, pin: bool) -> DataLoader[dict[str, Any]]:
+    """Batches of this process's pieces of the steps `start` to before `stop`."""
+    return DataLoader(
+        stream,
+        batch_sampler=Steps(share, start, stop),
+        num_workers=workers,
+        worker_init_fn=ignore_signals,
+        multiprocessing_context="fork" if workers else None,
+        pin_memory=pin,
+        generator=torch.Generator(),  # or it would draw from everybody's
+    )
+
+
+def _synthetic(config: Config, seed: int) -> SyntheticDataset:
+    drawn = config.data.synthetic
+    options: dict[str, Any] = {"min_seconds": drawn.min_seconds, "frames": drawn.frames}
+    return SyntheticDataset(config.model.size, seed=seed, moving_background=drawn.moving_background, **options)
+
+
+def _flow(config: Config) -> FlowFunction | None:
+    """Optical flow for whatever needs it, kept on disk."""
+    if config.loss.regularization == "none" and not config.data.motion:
+        return None
+    flow = config.data.flow
+    try:
+        estimator = flow_estimator(flow.method, **flow.options)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"data.flow.options is {flow.options}: {error}") from error
+    return FlowCache(flow.cache or Path(config.out, "flow"), estimator)

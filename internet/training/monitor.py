@@ -1,0 +1,86 @@
+"""What a run tells while it goes on: learning curves, pictures, a progress bar or lines of text."""
+
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from internet._optional import require
+
+#: Seconds between two lines, where there is no terminal to draw a bar on.
+PAUSE = 10.0
+
+
+class Silence:
+    """What processes other than the first tell."""
+
+    def advance(self, step: int) -> None:
+        """A step is done; now there are `step` of them."""
+
+    def curves(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        """Points of learning curves."""
+
+    def progress(self, step: int, loss: float, seconds_left: float) -> None:
+        """How the run stands. It may end by the clock before it ends by its steps."""
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """An image, uint8 (H, W, 3)."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+
+    def close(self) -> None:
+        """There is no more to tell."""
+
+
+class Monitor(Silence):
+    """What the first process tells.
+
+    Args:
+        folder: where the curves go. Points after step `start`, of a run that was cut off, are dropped from them.
+        start, steps: where the run begins and ends.
+        batch: samples of a step: as many generated frames.
+    """
+
+    def __init__(self, folder: Path, start: int, steps: int, batch: int) -> None:
+        require("tensorboard", "writing learning curves")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=start)
+        tqdm = require("tqdm", "showing progress").tqdm
+        self._bar = tqdm(total=steps, initial=start, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self.steps, self.batch = steps, batch
+        self._mark, self._spoken = (start, time.monotonic()), float("-inf")
+
+    def advance(self, step: int) -> None:
+        self._bar.update(1)
+
+    def curves(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def progress(self, step: int, loss: float, seconds_left: float) -> None:
+        (before, then), now = self._mark, time.monotonic()
+        self._mark = step, now
+        pace = (step - before) / max(now - then, 1e-9)
+        left = timedelta(seconds=round(min((self.steps - step) / pace, seconds_left)))
+        self.curves(step, "speed", {"frames_per_second": pace * self.batch})
+        status = f"loss {loss:.4g}, {pace * self.batch:.3g} frames/s, {left} left"
+        self._bar.set_postfix_str(status)
+        if self._bar.disable and (now - self._spoken >= PAUSE or step == self.steps):
+            self._spoken = now
+            self.say(f"step {step} of {self.steps}: {status}")
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        self._writer.add_image(name, image, step, dataformats="HWC")
+
+    def say(self, text: str) -> None:
+        self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        self._bar.close()
+        self._writer.close()

@@ -1,0 +1,62 @@
+"""How good the model is on samples that it is not trained on."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from internet.evaluation import FrameMetrics, MotionError
+from internet.model import INTERnet
+from internet.pictures import training_sheet
+from internet.training.distributed import World
+from internet.training.step import Part
+
+#: Samples that go through the model at once.
+BATCH = 4
+
+
+class Validated(NamedTuple):
+    """Metrics by name, and a sheet of the first samples, uint8 (H, W, 3)."""
+
+    metrics: dict[str, float]
+    sheet: np.ndarray | None
+
+
+class Validation:
+    """PSNR, SSIM and L1 of generated frames; the same of repeating the source, which any model must surpass; and,
+    where the true motion is known, the end-point error of the motion field and of no motion at all.
+
+    Args:
+        samples: what to measure on; each process takes its share.
+        precision: of :class:`~internet.training.step.TrainingStep`.
+    """
+
+    def __init__(self, samples: Dataset[dict[str, Any]], world: World, precision: str) -> None:
+        mine = Subset(samples, range(world.rank, len(samples), world.size))  # type: ignore[arg-type]
+        self._batches = DataLoader(mine, BATCH, generator=torch.Generator())
+        self.world, self.precision = world, precision
+
+    @torch.no_grad()
+    def __call__(self, model: INTERnet) -> Validated:
+        """The model's metrics over the samples of all processes; it is left in the mode that it was in."""
+        training, sheet = model.training, None
+        model.eval()
+        output, repeated, motion = FrameMetrics(), FrameMetrics("repeated_"), MotionError()
+        for samples in self._batches:
+            part = Part.of(samples, self.world.device)
+            batch = part.batch
+            with torch.autocast(part.source.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                result = model(part.source, batch.target)
+            output.update(result.frame, batch.target)
+            repeated.update(part.source, batch.target)
+            if batch.motion is not None and batch.motion_visible is not None:
+                motion.update(result.motion.field, batch.motion, batch.motion_visible)
+            if sheet is None:
+                sheet = training_sheet(result, part.source, batch.target)
+        model.train(training)
+        metrics: dict[str, float] = {}
+        for measure in (output, repeated, motion):
+            measure.means.totals = self.world.total(measure.means.totals)
+            metrics |= measure.compute()
+        return Validated({name: value for name, value in metrics.items() if value == value}, sheet)
