@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks import throughput
+from benchmarks.report import wholes
 from benchmarks.report.targets import Verdict, verdicts
 
 HEADER = (
@@ -94,9 +94,9 @@ def _small(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _whole(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     if rows:
-        yield "Whole models, batch 1, the same weights on every backend:"
+        yield "Whole models, the same weights on every backend:"
         yield ""
-        yield from throughput.lines(rows)
+        yield from wholes.lines(rows)
         yield ""
 
 

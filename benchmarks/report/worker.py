@@ -104,7 +104,7 @@ def _small(row: Row, device: torch.device, options: argparse.Namespace, _: float
 
 
 def _whole(preset: str, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
-    return throughput.measure(preset, device, 5 * options.seconds, options.size)
+    return throughput.measure(preset, device, 5 * options.seconds, size=options.size)
 
 
 def _power(row: Row, device: torch.device, _: float) -> dict[str, Any]:
