@@ -71,8 +71,8 @@ def _compared(target: Target, measured: Mapping[str, Any], ours: str) -> Iterato
     if target.over_eager is not None:
         over = _over(measured, "eager", ours)
         yield f"{over:.2f}× eager (target {target.over_eager:g}×)", over >= target.over_eager
-    if target.memory is not None:
-        memory = measured["extra_memory"]
+    memory = measured["extra_memory"]
+    if target.memory is not None and memory["eager"]:
         part = memory[ours] / memory["eager"]
         yield f"{part:.2f} of its memory (target {target.memory:g})", part <= target.memory
 
