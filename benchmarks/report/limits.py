@@ -12,6 +12,8 @@ from typing import Any
 
 AGAIN = 5.0
 """Seconds after which an alarm that somebody swallowed goes off once more."""
+UNTIL_DEAD = 2.0
+"""Seconds in which a killed process is gone, if it can go."""
 
 
 class Budget:
@@ -71,7 +73,8 @@ def end(started: subprocess.Popen[bytes], grace: float = 0.0) -> None:
             started.wait(grace)
     with suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    with suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver does not even die
+        started.wait(UNTIL_DEAD)
 
 
 def run(command: Sequence[str], log: Path, seconds: float, environment: Mapping[str, str] | None = None) -> str:

@@ -175,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m benchmarks.gpu_report", add_help=False)
     found.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
     found.add_argument("--quick", action="store_true", help="five rows only, in 150 seconds")
-    found.add_argument("--seconds", type=float, help="for all of it, instead of 530, or 150")
+    found.add_argument("--seconds", type=float, help="for all of it, instead of 500, or 150 with --quick")
     found.add_argument("--no-compile", action="store_true", help="without torch.compile")
     found.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda or cpu")
     found.add_argument(
