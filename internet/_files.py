@@ -55,6 +55,21 @@ def save_tensors(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     atomic_write(path, buffer.getvalue())
 
 
+def output_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Check, before the work for it, that the file ``path`` may be written.
+
+    Raises :class:`OutputError` if it is a folder, has none to be in, or exists while ``overwrite`` is False.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"'{path}' is a folder, not a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"'{path}' exists; choose another name or pass --overwrite")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder '{path.parent}' does not exist")
+    return path
+
+
 def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Create ``path`` (and its parents) and check that files can be written there.
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "internet.commands.demo",
     "register": "internet.commands.register",
     "synth": "internet.commands.synth",
+    "animate": "internet.commands.animate",
     "import-fomm": "internet.commands.import_fomm",
 }
 

@@ -1,4 +1,4 @@
-"""`python -m internet info`: versions, backends and why one is not ready, instruction set, GPU, build; or a preset."""
+"""`python -m internet info`: versions, backends and why one is not ready, instruction set, GPU, build; or a model."""
 
 import argparse
 import importlib.metadata
@@ -10,8 +10,11 @@ import torch
 
 import internet
 from internet import _library
+from internet.model.checkpoint import find_checkpoint, read_checkpoint
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.model.measure import measure
+
+_PLAIN = (bool, int, float, str)
 
 
 def gather() -> dict[str, Any]:
@@ -83,18 +86,37 @@ def render_preset(cost: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     }
 
 
+def describe_checkpoint(path: str) -> dict[str, dict[str, Any]]:
+    """What a checkpoint says of itself: its plain entries, its model, and tables of plain values such as metrics."""
+    checkpoint = read_checkpoint(find_checkpoint(path))
+    count = sum(value.numel() for value in checkpoint["model"].values())
+    plain = {name: value for name, value in checkpoint.items() if isinstance(value, _PLAIN)}
+    tables = {
+        name: value
+        for name, value in checkpoint.items()
+        if isinstance(value, dict) and value and all(isinstance(entry, _PLAIN) for entry in value.values())
+    }
+    weights = {"weights": f"{count / 1e6:.2f} M", "averaged weights": "no" if checkpoint.get("ema") is None else "yes"}
+    return {"checkpoint": plain | weights, "model_config": checkpoint["model_config"]} | tables
+
+
 def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser("info", help="what is installed and what works here")
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="what this preset of the model costs, instead")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--preset", choices=sorted(PRESETS), help="what this preset of the model costs, instead")
+    which.add_argument("--checkpoint", metavar="PATH", help="what a checkpoint or a training folder holds, instead")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what `gather` found, or what a preset costs."""
-    info = measure(INTERnetConfig.preset(args.preset)) if args.preset else gather()
-    if args.json:
-        print(json.dumps(info, indent=2))
+    """Print what `gather` found, what a preset costs, or what a checkpoint holds."""
+    if args.checkpoint:
+        info = words = describe_checkpoint(args.checkpoint)
+    elif args.preset:
+        info = measure(INTERnetConfig.preset(args.preset))
+        words = render_preset(info)
     else:
-        print(render(render_preset(info) if args.preset else info))
+        info = words = gather()
+    print(json.dumps(info, indent=2) if args.json else render(words))
     return 0

@@ -53,10 +53,13 @@ def colour_wheel(size: int) -> np.ndarray:
 
 
 def with_wheel(image: np.ndarray) -> np.ndarray:
-    """A copy of ``image`` with the colour wheel, a fifth of its shorter side, in the lower right corner."""
+    """A copy of flow colours with their key, a fifth of the shorter side, in the corner where it hides least motion."""
     size = max(min(image.shape[:2]) // 5, 1)
+    first, last = slice(size), slice(-size, None)
+    corners = [(last, last), (last, first), (first, last), (first, first)]
+    stillest = max(corners, key=lambda corner: float(image[corner].mean()))  # still is white
     image = image.copy()
-    image[-size:, -size:] = colour_wheel(size)
+    image[stillest] = colour_wheel(size)
     return image
 
 

@@ -42,3 +42,44 @@ def turn_clockwise(path: Path) -> Path:
     content[matrix : matrix + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, unit)
     path.write_bytes(content)
     return path
+
+
+def write_talkie(path: Path, frames: list[np.ndarray], stamps: list[int] | None = None, codec: str = "aac") -> Path:
+    """A video, 25 frames a second or at these stamps in milliseconds, with a rising tone as long as the picture."""
+    clock = Fraction(1, 25 if stamps is None else 1000)
+    stamps = list(range(len(frames))) if stamps is None else stamps
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1", "bf": "2"})
+        stream.pix_fmt = "yuv420p"
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.codec_context.time_base = clock
+        sound = container.add_stream(codec, rate=48000, layout="mono")
+        for image, stamp in zip(frames, stamps, strict=True):
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            picture.pts, picture.time_base = stamp, clock
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+        seconds = np.arange(round(48000 * stamps[-1] * clock) + 1920) / 48000
+        samples = np.sin(2 * np.pi * (200 + 300 * seconds) * seconds)
+        if codec == "aac":
+            wave, form = (0.5 * samples).astype(np.float32), "flt"
+        else:
+            wave, form = (16000 * samples).astype(np.int16), "s16"
+        tone = av.AudioFrame.from_ndarray(wave[None], format=form, layout="mono")
+        tone.sample_rate, tone.pts = 48000, 0
+        container.mux(sound.encode(tone))
+        container.mux(sound.encode())
+    return path
+
+
+def heard(path: Path) -> tuple[float, np.ndarray]:
+    """When the sound of a file begins, in seconds, and its samples."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    return frames[0].time, np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+
+
+def shown(path: Path) -> list[float]:
+    """The seconds at which the frames of a file are shown."""
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]

@@ -51,8 +51,8 @@ def test_a_late_pair_is_read_without_decoding_the_clip(tmp_path: Path, monkeypat
     clip = VideoClip(path)
     assert len(clip.times) == 200
     decoded: list[int] = []
-    upright = video._upright
-    monkeypatch.setattr(video, "_upright", lambda frame: (decoded.append(frame.pts), upright(frame))[1])
+    upright = video.upright
+    monkeypatch.setattr(video, "upright", lambda frame: (decoded.append(frame.pts), upright(frame))[1])
     clip.read([150, 151])
     assert len(decoded) == 2  # only what is wanted is converted
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from internet import ops
+from internet.data.synthetic_dataset import SyntheticDataset
 from internet.losses import (
     Batch,
     Objective,
@@ -27,6 +28,7 @@ from internet.losses import (
 )
 from internet.losses.adversarial import FORMS
 from internet.model import Anchors, INTERnet, INTERnetConfig, Result, make_discriminator
+from internet.registration.motion import identity_field
 
 # Eqs. 2-4
 
@@ -291,6 +293,40 @@ def test_an_equivariant_detector_has_next_to_no_loss():
 
     unmoved, _ = equivariance_losses(fixed, frame, fixed(frame), spline)
     assert unmoved > 10 * points
+
+
+#: The length of a joint's two arms, and the spread of the spots that mark it.
+ARM, SPOT = 0.04, 0.015
+
+
+def marked_joints(joints: Tensor, size: int) -> Tensor:
+    """A frame with three spots for each of the joints (B, K, 2), a channel each: (B, 3K, size, size).
+
+    One at the joint, one to its right and one below: what deforms the frame turns and stretches their triangle.
+    """
+    arms = torch.tensor([[0.0, 0.0], [ARM, 0.0], [0.0, ARM]])
+    spots = (joints[:, :, None] + arms).flatten(1, 2)[:, :, None, None]
+    z = identity_field(size, size)[0]
+    return torch.exp(-(z - spots).square().sum(-1) / (2 * SPOT**2))
+
+
+def read_joints(frame: Tensor) -> Anchors:
+    """What :func:`marked_joints` drew, by the spots' centres of gravity: the joint, and the arms as a matrix."""
+    weight = frame / frame.sum((2, 3), keepdim=True)
+    centres = torch.einsum("bkhw,hwc->bkc", weight, identity_field(*frame.shape[2:])[0]).unflatten(1, (-1, 3))
+    arms = (centres[:, :, 1:] - centres[:, :, :1]) / ARM
+    return Anchors(centres[:, :, 0], arms.mT)
+
+
+def test_the_identities_hold_for_the_true_joints_of_drawn_figures():
+    """p = T(p') and J = T'(p') J', read off deformed frames; what is not 0 is that a triangle has a size."""
+    joints = torch.stack([SyntheticDataset(16, seed=3)[index]["current_anchors"] for index in (0, 9, 18, 27)])
+    frame, spline = marked_joints(joints.clamp(-0.7, 0.7), 256), ThinPlateSpline.random(4)
+    anchors = read_joints(frame)
+    losses = equivariance_losses(read_joints, frame, anchors, spline)
+    unmoved = equivariance_losses(lambda _: anchors, frame, anchors, spline)
+    assert losses[0] < 0.01 * unmoved[0]
+    assert losses[1] < 0.15 * unmoved[1]
 
 
 def test_equivariance_is_first_order_motion_s():

@@ -1,11 +1,13 @@
 """Models on disk: they come back as they went, and what does not fit is named."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from internet import cli
 from internet._files import OutputError, save_tensors
 from internet.model import INTERnet, INTERnetConfig, load_model, save_model
 from internet.model.checkpoint import checkpoint_of, find_checkpoint, read_checkpoint
@@ -138,3 +140,25 @@ def test_damaged_files(model, tmp_path):
             load_model(tmp_path / "broken.pt")
     with pytest.raises(FileNotFoundError, match="absent"):
         load_model(Path("absent.pt"))
+
+
+def test_info_tells_what_a_checkpoint_holds(model, entries, tmp_path, capsys):
+    extra = {"step": 1200, "metrics": {"psnr": 21.5}, "optimizer": {"state": [torch.ones(2)], "lr": 2e-4}}
+    save_tensors(tmp_path / "last.pt", entries | {"ema": model.state_dict()} | extra)
+    assert cli.main(["info", "--checkpoint", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    for name, value in (
+        ("step", "1200"),
+        ("psnr", "21.5"),
+        ("anchors", "4"),
+        ("scales", "single"),
+        ("averaged weights", "yes"),
+    ):
+        assert f"  {name:<20}{value}\n" in said
+    assert "optimizer" not in said
+    assert cli.main(["info", "--checkpoint", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model_config"] == CONFIG.to_dict()
+    assert found["metrics"] == {"psnr": 21.5}
+    assert cli.main(["info", "--checkpoint", str(tmp_path / "none.pt")]) == 2
+    assert "none.pt" in capsys.readouterr().err

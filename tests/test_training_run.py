@@ -114,6 +114,16 @@ def test_the_clock_stops_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["step"] == 1
 
 
+def test_another_run_starts_from_the_weights_of_this_one(whole: Path, tmp_path: Path) -> None:
+    words = [f"out={tmp_path}", f"start={whole}/checkpoints/last.pt", "optimizer.lr=0", "run.steps=1"]
+    assert train(*words) == 0
+    found, given = weights(tmp_path), weights(whole)
+    for name, value in given.items():
+        if name.startswith(".ema"):
+            torch.testing.assert_close(found[name], value)
+            torch.testing.assert_close(found[name.replace("ema", "model")], value)
+
+
 # Refused
 
 

@@ -49,6 +49,16 @@ def test_the_wheel_is_the_key():
     assert not keyed[:40].any()
 
 
+@pytest.mark.parametrize("corner", [np.s_[-10:, -10:], np.s_[-10:, :10], np.s_[:10, -10:], np.s_[:10, :10]])
+def test_the_wheel_hides_no_motion(corner):
+    image = np.full((50, 80, 3), 200, np.uint8)
+    image[corner] = 255
+    keyed = v.with_wheel(image)
+    assert np.array_equal(keyed[corner], v.colour_wheel(10))
+    keyed[corner] = 255
+    assert np.array_equal(keyed, image)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 10, 20])
 def test_a_palette_has_different_colours(count):
     colours = v.palette(count).astype(int)

@@ -2,7 +2,11 @@
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+
+from internet import ops
 
 #: Sizes the frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
 SIZES = (128, 256, 512, 1024)
@@ -36,6 +40,32 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def device(text: str) -> torch.device:
+    """An argparse type: a device that torch can use here."""
+    try:
+        found = torch.device(text)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"the device '{text}' cannot be used ({reason})") from None
+    return found
+
+
+def operator_backend(name: str | None, place: torch.device) -> AbstractContextManager[None]:
+    """The context in which the backend that --backend names serves the operators; None: the fastest does.
+
+    Raises :class:`ArgumentError` for one that is not ready, or does not serve this device.
+    """
+    if name is None:
+        return nullcontext()
+    try:
+        with ops.backend(name):
+            ops.upsample_motion(torch.zeros(1, 1, 1, 2, device=place))
+    except RuntimeError as error:
+        raise ArgumentError(f"--backend: {error}") from error
+    return ops.backend(name)
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,14 +6,13 @@ sideways. Numbers count decoded frames from 0, times are seconds from the first 
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from internet._optional import require
-from internet.data.image import MediaError, check_file
+from internet.data.container import frame_rate, open_video, tells_time, upright
+from internet.data.image import MediaError
 
 #: Two frames this far apart show a walking person's limbs clearly moved but still recognisable.
 DEFAULT_GAP_SECONDS = 0.1
@@ -29,33 +28,18 @@ class VideoInfo:
     frames: int
 
 
-@contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
-    """Open a video and its first picture stream; every failure of the decoder becomes a MediaError."""
-    av = require("av", "reading a video")
-    path = check_file(path, "video")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise MediaError(f"'{path}' has no picture stream")
-            yield container, container.streams.video[0]
-    except av.error.FFmpegError as error:
-        raise MediaError(f"the video '{path}' cannot be decoded: {error.strerror}") from error
-
-
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """Size, rate and number of frames. The file's packets are counted: headers are often wrong or silent."""
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         frames = sum(1 for packet in container.demux(stream) if packet.size)
-        fps = float(stream.average_rate or stream.guessed_rate or 25)
-        return VideoInfo(stream.codec_context.width, stream.codec_context.height, fps, frames)
+        return VideoInfo(stream.codec_context.width, stream.codec_context.height, frame_rate(stream), frames)
 
 
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
     """Yield every frame in order, holding only one at a time."""
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for frame in container.decode(stream):
-            yield _upright(frame)
+            yield upright(frame)
 
 
 def read_frames(path: str | os.PathLike[str], numbers: Sequence[int]) -> list[np.ndarray]:
@@ -69,10 +53,10 @@ def read_frames(path: str | os.PathLike[str], numbers: Sequence[int]) -> list[np
     wanted = set(numbers)
     found: dict[int, np.ndarray] = {}
     decoded = 0
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for frame in container.decode(stream):
             if decoded in wanted:
-                found[decoded] = _upright(frame)
+                found[decoded] = upright(frame)
             decoded += 1
             if len(found) == len(wanted):
                 break
@@ -95,13 +79,13 @@ class VideoIndex:
 
 def index_video(path: str | os.PathLike[str]) -> VideoIndex:
     """Read the times of all frames. Raises :class:`MediaError` when there is nothing to decode."""
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         stamps = [packet.pts for packet in container.demux(stream) if packet.size]
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        rate, timed = frame_rate(stream), tells_time(container)
         clock = float(stream.time_base or 0)
     if not stamps:
         raise MediaError(f"the video '{path}' has no frames")
-    if None in stamps or len(set(stamps)) < len(stamps):
+    if not timed or None in stamps or len(set(stamps)) < len(stamps):
         return VideoIndex(tuple(number / rate for number in range(len(stamps))), None)
     stamps.sort()
     return VideoIndex(tuple((stamp - stamps[0]) * clock for stamp in stamps), tuple(stamps))
@@ -119,7 +103,7 @@ def read_indexed(path: str | os.PathLike[str], index: VideoIndex, numbers: Seque
         return read_frames(path, numbers)
     found: dict[int, np.ndarray] = {}
     wanted = {index.stamps[number] for number in numbers}
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for stamp in sorted(wanted, reverse=True):  # on the way to the last, earlier ones mostly come along
             if stamp not in found:
                 _decode_until(container, stream, stamp, found, wanted)
@@ -134,7 +118,7 @@ def _decode_until(container: Any, stream: Any, last: int, found: dict[int, np.nd
     container.seek(last, stream=stream, backward=True)
     for frame in container.decode(stream):
         if frame.pts in wanted:
-            found[frame.pts] = _upright(frame)
+            found[frame.pts] = upright(frame)
         if frame.pts is not None and frame.pts >= last:
             return
 
@@ -145,7 +129,7 @@ def read_frame_at(path: str | os.PathLike[str], seconds: float) -> np.ndarray:
     Jumps to the key frame before it, so that a late frame of a long video comes quickly.
     Raises :class:`MediaError` for a time before the start or past the end.
     """
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         start = float((stream.start_time or 0) * stream.time_base)
         length = float(stream.duration * stream.time_base) if stream.duration else None
         if seconds < 0 or (length is not None and seconds >= length):
@@ -158,7 +142,7 @@ def read_frame_at(path: str | os.PathLike[str], seconds: float) -> np.ndarray:
             shown = frame
         if shown is None:
             raise MediaError(f"the video '{path}' has no frame at {seconds:.3f} s")
-        return _upright(shown)
+        return upright(shown)
 
 
 def choose_pair(info: VideoInfo, frames: tuple[int, int] | None = None, gap: int | None = None) -> tuple[int, int]:
@@ -182,8 +166,3 @@ def choose_pair(info: VideoInfo, frames: tuple[int, int] | None = None, gap: int
         raise MediaError(f"the video has {info.frames} frames; two of them cannot be {gap} apart")
     first = (info.frames - 1 - gap) // 2
     return first, first + gap
-
-
-def _upright(frame: Any) -> np.ndarray:
-    """uint8 (H, W, 3), rotated by the quarter turns that the file asks for (counter-clockwise)."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))

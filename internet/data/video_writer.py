@@ -11,6 +11,7 @@ import numpy as np
 
 from internet._files import OutputError, replacement
 from internet._optional import require
+from internet.data.sound import Sound
 
 CRF = "17"
 """H.264's constant rate factor: what the eye cannot tell from the original."""
@@ -19,15 +20,21 @@ CRF = "17"
 class VideoWriter:
     """Appends frames to an H.264 video; made by :func:`video_writer`."""
 
-    def __init__(self, path: Path, fps: float, lossless: bool) -> None:
+    def __init__(self, path: Path, fps: float, lossless: bool, clock: Fraction | None, sound: Sound | None) -> None:
         self._av = require("av", "writing a video")
         self._path, self._lossless = path, lossless
         self._rate = Fraction(fps).limit_denominator(1001)
+        self._clock, self._sound = clock or 1 / self._rate, sound
         self._container: Any = None
         self._stream: Any = None
+        self._sound_stream: Any = None
+        self._next = 0
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append a frame, uint8 (H, W, 3) RGB, of the size of the first."""
+    def write(self, frame: np.ndarray, stamp: int | None = None) -> None:
+        """Append a frame, uint8 (H, W, 3) RGB, of the size of the first, shown at `stamp` on the writer's clock.
+
+        Stamps ascend; without one it is shown a unit after the frame before it.
+        """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ValueError(f"expected a uint8 (H, W, 3) frame, got {frame.dtype} {frame.shape}")
         if self._container is None:
@@ -36,6 +43,9 @@ class VideoWriter:
         if frame.shape[:2] != expected:
             raise ValueError(f"a frame is {frame.shape[:2]}, those before it are {expected} (height, width)")
         picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts, picture.time_base = self._next if stamp is None else stamp, self._clock
+        self._next = picture.pts + 1
+        self._copy_sound(picture.pts * self._clock)
         self._container.mux(self._stream.encode(picture))
 
     def close(self, *, complete: bool) -> None:
@@ -45,8 +55,26 @@ class VideoWriter:
                 raise ValueError("a video needs at least one frame; none was written")
             return
         if complete:
+            self._copy_sound((self._next - 1) * self._clock + 1 / self._rate)
             self._container.mux(self._stream.encode())
         self._container.close()
+
+    def _add_sound(self, sound: Sound) -> None:
+        try:
+            self._sound_stream = self._container.add_stream_from_template(sound.stream)
+            self._container.start_encoding()
+        except ValueError as error:
+            codec = sound.stream.codec_context.name
+            raise ValueError(
+                f"a file that ends in '{self._path.suffix}' cannot hold this sound ({codec}); one that ends in .mkv can"
+            ) from error
+
+    def _copy_sound(self, end: Fraction) -> None:
+        """Write the packets of sound before `end` (seconds): picture and sound lie side by side in the file."""
+        if self._sound is not None:
+            for packet in self._sound.before(end):
+                packet.stream = self._sound_stream
+                self._container.mux(packet)
 
     def _open(self, height: int, width: int) -> None:
         if not self._lossless and (height % 2 or width % 2):
@@ -59,10 +87,20 @@ class VideoWriter:
         self._stream = self._container.add_stream(codec, rate=self._rate, options={"crf": crf})
         self._stream.pix_fmt = pixels
         self._stream.height, self._stream.width = height, width
+        self._stream.codec_context.time_base = self._clock
+        if self._sound is not None:
+            self._add_sound(self._sound)
 
 
 @contextmanager
-def video_writer(path: str | os.PathLike[str], *, fps: float, lossless: bool = False) -> Iterator[VideoWriter]:
+def video_writer(
+    path: str | os.PathLike[str],
+    *,
+    fps: float,
+    lossless: bool = False,
+    clock: Fraction | None = None,
+    sound: Sound | None = None,
+) -> Iterator[VideoWriter]:
     """Write a video, ``with video_writer(path, fps=25) as video: video.write(frame)``, frame by frame.
 
     The video takes its name when the block ends well: one that raises or is killed leaves neither half a video nor a
@@ -72,15 +110,18 @@ def video_writer(path: str | os.PathLike[str], *, fps: float, lossless: bool = F
         path: ends in .mp4, .mov, .mkv or what else FFmpeg knows.
         fps: frames per second.
         lossless: RGB kept exactly, which few players show; otherwise yuv420p, which all do, with even sides.
+        clock: seconds between one stamp of a frame and the next, for frames at irregular times; 1 / fps without it.
+        sound: copied into the file, as long as the frames are shown.
 
     Raises:
         OutputError: the file cannot be written.
         MissingExtraError: PyAV is not installed.
-        ValueError: no format has the suffix; there was no frame, or one of a wrong shape, dtype or size.
+        ValueError: no format has the suffix, or not with this sound; there was no frame, or one of a wrong shape,
+            dtype or size.
     """
     errors = require("av", "writing a video").error
     with replacement(path) as part:
-        video = VideoWriter(part, fps, lossless)
+        video = VideoWriter(part, fps, lossless, clock, sound)
         try:
             yield video
             video.close(complete=True)

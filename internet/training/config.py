@@ -10,7 +10,8 @@ from typing import Any
 from internet._optional import require
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.training.overrides import SettingError, merged, plain, read, read_words, settings
-from internet.training.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation, setting
+from internet.training.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation
+from internet.training.setting import setting
 
 
 @dataclass(frozen=True)

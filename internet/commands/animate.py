@@ -1,0 +1,119 @@
+"""`internet animate`: a picture, moving as the person in a video does."""
+
+import argparse
+import functools
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from internet import ops
+from internet._files import output_file
+from internet._optional import require
+from internet.animation import animate_video, read_source
+from internet.commands.arguments import ArgumentError, at_least, blame, device, operator_backend
+from internet.data.sound import open_sound
+from internet.data.video import probe
+from internet.model import INTERnet, load_model
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `animate` to the command line."""
+    parser = subparsers.add_parser(
+        "animate",
+        help="let a picture move as a video does",
+        description="Write a video of the person in the source picture who moves as the one in the driving video. Both "
+        "are cropped to their central squares and resized to the size that the model was trained for.",
+    )
+    files = parser.add_argument_group("files")
+    files.add_argument("--source", required=True, metavar="FILE", help="a picture, or a video for its first frame")
+    files.add_argument("--driving", required=True, metavar="VIDEO", help="the video whose motion is taken")
+    files.add_argument(
+        "--checkpoint", required=True, metavar="PATH", help="a checkpoint, or the folder of a training run"
+    )
+    files.add_argument("--out", required=True, type=Path, metavar="VIDEO", help="the video to write, such as out.mp4")
+    files.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    _add_picture_arguments(parser)
+    _add_machine_arguments(parser)
+
+
+def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start", type=at_least(0), default=0, metavar="N", help="first driving frame (default: 0)")
+    parser.add_argument(
+        "--stop", type=at_least(1), metavar="N", help="stop before this driving frame (default: the end)"
+    )
+    parser.add_argument(
+        "--relative",
+        action="store_true",
+        help="transfer how the person moved since the first driving frame, instead of the pose itself: for people of "
+        "other proportions, who start in about the pose of the source",
+    )
+    parser.add_argument(
+        "--no-adapt-scale", action="store_true", help="with --relative: do not scale the motion to the source's size"
+    )
+    parser.add_argument("--side-by-side", action="store_true", help="show source, driving frame and result in a row")
+    parser.add_argument("--audio", action="store_true", help="copy the sound of the driving video")
+    parser.add_argument("--size", type=at_least(1), metavar="S", help="side of the frames (default: the model's)")
+
+
+def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", type=device, help="such as cpu, cuda or cuda:1 (default: cuda if there is one)")
+    machine.add_argument("--backend", choices=tuple(ops.backends()), help="of the operators (default: the fastest)")
+    machine.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default="float32",
+        help="bfloat16: most layers in bfloat16, faster on GPUs that have it (default: float32)",
+    )
+    machine.add_argument("--no-ema", action="store_true", help="take the last weights, not their running average")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; bad input raises an error that names the argument."""
+    tqdm = require("tqdm", "the progress bar").tqdm
+    if args.no_adapt_scale and not args.relative:
+        raise ArgumentError("--no-adapt-scale changes what --relative does; without it there is nothing to scale")
+    with blame("--out"):
+        output_file(args.out, overwrite=args.overwrite)
+    total = _frames(args)
+    with blame("--source"):
+        source = read_source(args.source)
+    model = _model(args)
+    bar = functools.partial(tqdm, desc="animating", unit="frame", total=total, disable=None)
+    options = {name: getattr(args, name) for name in ("size", "start", "stop", "relative", "side_by_side", "audio")}
+    options |= {"adapt_scale": not args.no_adapt_scale, "precision": PRECISIONS[args.precision], "progress": bar}
+    begin = time.perf_counter()
+    with operator_backend(args.backend, next(model.parameters()).device):
+        frames = animate_video(model, source, args.driving, args.out, **options)
+    print(f"{args.out}: {frames} frames, {frames / (time.perf_counter() - begin):.1f} a second")
+    return 0
+
+
+def _model(args: argparse.Namespace) -> INTERnet:
+    """The model, where it is to run, having checked that it can take frames of the size asked for."""
+    place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with blame("--checkpoint"):
+        model = load_model(args.checkpoint, device=place, ema=not args.no_ema)
+    if args.size is not None:
+        with blame("--size"):
+            model.check(torch.empty(1, 3, args.size, args.size, device="meta"))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+
+
+def _frames(args: argparse.Namespace) -> int:
+    """How many driving frames there are to animate, and that there is sound if it is asked for."""
+    with blame("--driving"):
+        count = probe(args.driving).frames
+    stop = count if args.stop is None else args.stop
+    if stop > count:
+        raise ArgumentError(f"--stop: the video '{args.driving}' has {count} frames, {stop} were asked for")
+    if args.start >= stop:
+        raise ArgumentError(f"--start: is {args.start}, expected less than {stop}, where the frames stop")
+    if args.audio:
+        with blame("--audio"), open_sound(args.driving):
+            pass
+    return int(stop - args.start)

@@ -1,0 +1,56 @@
+"""The sound of a video, copied as it is: packets are moved in time, not decoded."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+from internet._optional import require
+from internet.data.container import decoding
+from internet.data.image import MediaError, check_file
+
+
+class Sound:
+    """The packets of a stream of sound from `origin` on, in seconds; their times are then counted from there.
+
+    The packet that reaches up to or over 0 is kept whole: a player decodes it and drops what lies before 0.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], container: Any, stream: Any, origin: Fraction) -> None:
+        self.stream = stream
+        self._path, self._shift = path, round(origin / stream.time_base)
+        self._packets = self._shifted(container)
+        self._next = next(self._packets, None)
+
+    def before(self, seconds: Fraction) -> Iterator[Any]:
+        """The packets that begin before this time and were not taken yet."""
+        end = seconds / self.stream.time_base
+        while self._next is not None and self._next.pts < end:
+            packet, self._next = self._next, next(self._packets, None)
+            yield packet
+
+    def _shifted(self, container: Any) -> Iterator[Any]:
+        with decoding(self._path):
+            for packet in container.demux(self.stream):
+                if packet.pts is None or packet.pts + (packet.duration or 0) < self._shift:
+                    continue
+                packet.pts -= self._shift
+                packet.dts = packet.pts  # sound has no frames out of order
+                yield packet
+
+
+@contextmanager
+def open_sound(path: str | os.PathLike[str], origin: Fraction = Fraction(0)) -> Iterator[Sound]:
+    """Open the first sound of a video for copying; MediaError if there is none.
+
+    `origin` is the moment of the video that becomes 0, such as :attr:`FrameStream.origin`.
+    """
+    av = require("av", "reading the sound of a video")
+    path = check_file(path, "video")
+    with decoding(path):
+        container = av.open(str(path))
+    with container:
+        if not container.streams.audio:
+            raise MediaError(f"the video '{path}' has no sound")
+        yield Sound(path, container, container.streams.audio[0], origin)

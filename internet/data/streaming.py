@@ -1,0 +1,60 @@
+"""Frames of a video of any length, one at a time, and when each is shown."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+
+from internet.data.container import decoding, frame_rate, open_video, tells_time, upright
+from internet.data.image import MediaError
+
+
+class FrameStream:
+    """Iterates over (stamp, frame): frames are uint8 (H, W, 3), stamps ascend from 0 in units of `clock`.
+
+    Stamps are the file's own, so that frames at irregular times keep them; where it has none they follow its rate.
+
+    Attributes:
+        fps: the average frame rate of the video.
+        clock: seconds between one stamp and the next, exactly.
+        origin: seconds in the file's own time at which the first frame is shown.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], container: Any, stream: Any, start: int, stop: int | None) -> None:
+        self._path = path
+        self._frames = islice(container.decode(stream), start, stop)
+        first = next(self._frames, None)
+        if first is None:
+            raise MediaError(f"the video '{path}' has no frame {start}")
+        self._first: Any = first
+        self._timed = tells_time(container) and self._first.pts is not None
+        self.fps = frame_rate(stream)
+        self.clock: Fraction = stream.time_base if self._timed else 1 / Fraction(self.fps).limit_denominator(1001)
+        self.origin: Fraction = (self._first.pts if self._timed else start) * self.clock
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        last = -1
+        with decoding(self._path):
+            for frame in chain([self._first], self._frames):
+                last = max(self._stamp(frame), last + 1)  # some damaged files go back in time
+                yield last, upright(frame)
+
+    def _stamp(self, frame: Any) -> int:
+        """The frame's own stamp; 0, which any last one exceeds, if it has none."""
+        return frame.pts - self._first.pts if self._timed and frame.pts is not None else 0
+
+
+@contextmanager
+def stream_frames(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> Iterator[FrameStream]:
+    """Open the frames number `start` to before `stop` of a video; the first is decoded here, the others as they come.
+
+    Raises :class:`MediaError` if the video has no such frame or does not decode.
+    """
+    if start < 0 or (stop is not None and stop <= start):
+        raise ValueError(f"frames from {start} to before {stop} were asked for; that is none")
+    with open_video(path) as (container, stream):
+        yield FrameStream(path, container, stream, start, stop)
