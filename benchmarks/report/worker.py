@@ -90,7 +90,7 @@ def _speed(
 ) -> Iterator[Part]:
     def measure(row: Row, _: float) -> dict[str, Any]:
         state = compilations.of(row) if compilations else NOT_ASKED
-        entry = speed.measure(row, device, options.seconds, compile=state == DONE)
+        entry = speed.measure(row, device, options.each, compile=state == DONE)
         if state == DONE and "compile" not in entry["passes"]["forward"]["samples"]:
             state = NOT_IN_TIME
         return entry | {"compile": state}
@@ -100,11 +100,11 @@ def _speed(
 
 
 def _small(row: Row, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
-    return graphs.measure(row, device, options.seconds)
+    return graphs.measure(row, device, options.each)
 
 
 def _whole(preset: str, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
-    return throughput.measure(preset, device, 5 * options.seconds, size=options.size)
+    return throughput.measure(preset, device, 5 * options.each, size=options.size)
 
 
 def _power(row: Row, device: torch.device, _: float) -> dict[str, Any]:
@@ -127,12 +127,14 @@ def _note(store: Store, part: Part, seconds: float) -> None:
     """Add what a part returns, or how it failed."""
     try:
         with limits.alarm(seconds):
-            store.add(part.section, part.measure(seconds))
+            entry = part.measure(seconds)
     except OutOfTime as reason:
         store.leave_out(str(part), f"cut short: {reason}")
     except Exception as error:  # out of memory, a kernel that fails: the report tells it and goes on
         traceback.print_exc()
         store.add("errors", {"section": part.section, "error": f"{type(error).__name__}: {error}"})
+    else:
+        store.add(part.section, entry)
     print(f"{store.report['seconds']:6.0f} s  {part}", flush=True)
 
 
@@ -142,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     limits.leave_when_asked()
     budget = Budget(options.until - time.time())
     device = torch.device(options.device)
-    options.shrink, options.seconds = (1, 0.6) if device.type == "cuda" else (32, 0.02)
+    options.shrink, options.each = (1, 0.6) if device.type == "cuda" else (32, 0.02)
     options.cost = 5.0 if device.type == "cuda" else 1.0
     options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
