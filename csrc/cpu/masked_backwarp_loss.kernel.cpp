@@ -114,7 +114,7 @@ class Walk {
   template <Pass pass>
   void columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own);
   void point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count, bool own);
-  ImageRow<T> point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block, bool own);
+  ImageRow<S> point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block, bool own);
   int64_t plan(int64_t b, int64_t first, int64_t end);
   // Whether neighbouring samples lie far apart. Asked of the whole image: the bands must not make a
   // difference.
@@ -211,7 +211,7 @@ void Walk<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own)
   for (int64_t block = 0; block < blocks_of(in); ++block) {
     const auto target = image_row(in.target, in, b, block, y);
     read_target(c, target, in.target.stride[2], x0, count);
-    ImageRow<T> grad_target = {};
+    ImageRow<S> grad_target = {};
     if (with_gradients) grad_target = point_to_grad_target(b, y, x0, count, block, own);
     source.expect(c, whole, block);
     if (scatters) gradient.expect(c, whole, block);
@@ -245,18 +245,16 @@ void Walk<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count
 // Lets the chunk point to where the target's gradient goes. Returns the row to write it to afterwards; null
 // where it is in place, or not wanted.
 template <class T>
-ImageRow<T> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block,
-                                          bool own) {
+ImageRow<opmath<T>> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count,
+                                                  int64_t block, bool own) {
   const bool wanted = own && p.grad_target.data != nullptr;
   for (int ch = 0; ch < 4; ++ch) c.grad_target[ch] = wanted ? c.grad_target_copy + ch * Chunk<S>::n : nullptr;
   if (!wanted) return {};
   const auto row = image_row(p.grad_target, in, b, block, y);
   if (y + 1 < in.height) prefetch(below(row, p.grad_target.stride[2]), x0, count);
-  if constexpr (std::is_same_v<T, S>) {
-    if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
-      for (int ch = 0; ch < row.channels; ++ch) c.grad_target[ch] = row.data + ch * row.channel_stride + x0;
-      return {};
-    }
+  if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
+    for (int ch = 0; ch < row.channels; ++ch) c.grad_target[ch] = row.data + ch * row.channel_stride + x0;
+    return {};
   }
   return row;
 }

@@ -21,7 +21,7 @@ class GradientRing {
   using S = opmath<T>;
 
  public:
-  GradientRing(const BackwarpInputs<T>& in, const Strided<T, 4>& gradient) : in_(in), gradient_(gradient) {}
+  GradientRing(const BackwarpInputs<T>& in, const Strided<S, 4>& gradient) : in_(in), gradient_(gradient) {}
 
   // Rows first..end-1 of image b. All slots are zero until something is added.
   void start(int64_t b, int64_t first, int64_t end, const RowWindow& window, bool twins) {
@@ -100,7 +100,7 @@ class GradientRing {
     return (slot * pitch + (column & 1) * twin + column) * pixel_units<S>;
   }
   // The sum of a row and its twin, if it has one, which are then zero again.
-  void move_row(S* pixels, const ImageRow<T>& out) {
+  void move_row(S* pixels, const ImageRow<S>& out) {
     with_layout(out, [&](auto layout) {
       for (int64_t x = 0; x < out.width; x += 8, pixels += 8 * pixel_lanes) {
         Pair<S> v[4];  // of each pair, the second is four columns on
@@ -122,7 +122,7 @@ class GradientRing {
     for (int64_t i = 0; i < 8 * pixel_lanes; i += 2 * pixel_lanes) store<8>(pixels + i, Pair<S>{});
   }
   template <Layout layout>
-  static void store_eight(const ImageRow<T>& out, int64_t x, Pair<S> (&v)[4]) {
+  static void store_eight(const ImageRow<S>& out, int64_t x, Pair<S> (&v)[4]) {
     if (layout == Layout::planes && x + 8 <= out.width) {
       transpose_pairs<S>(v);
 #pragma GCC unroll 4
@@ -138,7 +138,7 @@ class GradientRing {
   }
 
   const BackwarpInputs<T>& in_;
-  const Strided<T, 4>& gradient_;
+  const Strided<S, 4>& gradient_;
   int64_t twin_ = 0, pitch_ = 0, b_ = 0, first_ = 0, end_ = 0, slots_ = 1, done_ = 0;
   Scratch<S> ring_;
 };
