@@ -52,6 +52,7 @@ INTERNET_HD void add_to(S* p, Vec<S, N> v) {
 template <class T>
 struct Walk {
   Samples<opmath<T>> samples;
+  const int32_t* pixels;  // of sorted samples, the output pixel of each; null: they are those of a row
   PixelRows<const T> source;
   PixelRows<opmath<T>> target;
   Band band;         // the target rows; exactly one band owns a sample's dot products
@@ -114,26 +115,35 @@ INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int6
   }
 }
 
-// Output pixels begin..end-1 of a row: those that read a row of the band. g is the gradient of pixel `begin`.
+// Samples begin..end-1: those that read a row of the band. Output pixel x has its gradient at
+// g + (x - first) * g_stride and its dot products at dots + 4 * x.
 template <int N, class T, class S = opmath<T>>
 [[gnu::noinline]] void pixels_backward(const Walk<T>& walk, int64_t begin, int64_t end, const T* g,
-                                       int64_t g_stride, S* dots) {
+                                       int64_t first, int64_t g_stride, S* dots) {
   const Samples<S> s = walk.samples;
   const PixelRows<const T> source = walk.source;
   const PixelRows<S> target = walk.target;
   const Band band = walk.band;
   const int64_t channels = walk.channels, ahead = samples_ahead<S>(channels);
   const bool features = walk.features, motion = walk.motion, first_block = walk.first_block;
-  for (int64_t x = begin; x < end; ++x, g += g_stride) {
+  const int32_t* pixels = walk.pixels;
+  for (int64_t x = begin; x < end; ++x) {
     const int64_t y_low = s.y_low[x], y_high = s.y_high[x], soon = std::min(x + ahead, end - 1);
-    if (motion) source.prefetch(s, soon, channels);
-    if (features) target.prefetch(s, soon, channels);
+    const int64_t pixel = pixels != nullptr ? pixels[x] : x;
+    if (pixels != nullptr) {
+      prefetch_pixel(g + (pixels[soon] - first) * g_stride, channels);
+      if (motion) prefetch_pixel(dots + 4 * pixels[soon], 4);
+    } else {
+      if (motion) source.prefetch(s, soon, channels);
+      if (features) target.prefetch(s, soon, channels);
+    }
     const bool own = motion && band.contains(y_low);
     if (!s.reads[x]) {
-      if (own && first_block) store<4>(dots + 4 * x, Vec<S, 4>{});
+      if (own && first_block) store<4>(dots + 4 * pixel, Vec<S, 4>{});
       continue;
     }
     const bool adds = features && y_high >= band.begin && y_low < band.end;
+    const T* g_pixel = g + (pixel - first) * g_stride;
     const math::Corners<S> w = {s.nw[x], s.ne[x], s.sw[x], s.se[x]};
     Four<const T> from{};
     Four<S> to{};
@@ -146,11 +156,11 @@ template <int N, class T, class S = opmath<T>>
                 s.x_high[x] * target.column_stride);
     }
     if (own && adds) {
-      pixel_backward<true, true, N>(g, from, to, channels, w, first_block, dots + 4 * x);
+      pixel_backward<true, true, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
     } else if (adds) {
-      pixel_backward<true, false, N>(g, from, to, channels, w, first_block, dots + 4 * x);
+      pixel_backward<true, false, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
     } else if (own) {
-      pixel_backward<false, true, N>(g, from, to, channels, w, first_block, dots + 4 * x);
+      pixel_backward<false, true, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
     }
   }
 }
@@ -171,20 +181,24 @@ class BandBackward {
         band_(band),
         window_{std::max<int64_t>(band.begin - 1, 0), std::min(band.end + 1, p.motion.height)},
         ranges_(p.row_ranges + 2 * image * p.motion.height),
+        sorted_(p.order.starts != nullptr),
         features_(p.grad_features.data != nullptr),
         motion_(p.dots != nullptr),
-        at_hand_(rows_at_hand(ranges_, {0, p.motion.height}, window_)),
+        at_hand_(sorted_ ? RowsAtHand{window_.begin, 2}
+                         : rows_at_hand(ranges_, {0, p.motion.height}, window_)),
         source_rows_(p.motion.height),
         target_rows_(p.motion.height),
         source_ring_(motion_ && !dense(p.features) ? at_hand_.count * row_size() : 0),
         target_ring_(features_ && !p.in_place ? at_hand_.count * row_size() : 0),
+        gradients_(sorted_ && !whole_image_dense(p.grad_output) ? p.motion.height * row_size() : 0),
         elsewhere_(features_ && p.in_place ? p.motion.width * p.grad_features.stride[3] : 0) {}
 
   // `dots` of the image; of the first block of a group they are new.
   void run(SampleRow<S>& samples, S* dots, bool first_block) {
     const int64_t height = p_.motion.height, width = p_.motion.width;
     const Walk<T> walk = {
-        .samples = samples,
+        .samples = sorted_ ? sorted_samples() : samples,
+        .pixels = sorted_ ? p_.order.pixels + image_ * height * width : nullptr,
         .source = {source_rows_.data(), dense(p_.features) ? p_.features.stride[3] : padded_},
         .target = {target_rows_.data(), p_.in_place ? p_.grad_features.stride[3] : padded_},
         .band = band_,
@@ -192,21 +206,18 @@ class BandBackward {
         .features = features_,
         .motion = motion_,
         .first_block = first_block};
-    int64_t opened = window_.begin, closed = window_.begin;
-    auto open_until = [&](int64_t end, bool read) {
-      for (; opened < end; ++opened) {
-        if (opened - closed == at_hand_.count) close(closed++);
-        open(opened, read);
+    if (sorted_) {
+      walk_sorted(walk, dots);
+    } else {
+      for (int64_t y = 0; y < height; ++y) {
+        if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
+        samples.prepare(image_, y);
+        open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
+        row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
       }
-    };
-    for (int64_t y = 0; y < height; ++y) {
-      if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
-      samples.prepare(image_, y);
-      open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
-      row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
     }
     open_until(window_.end, false);
-    while (closed < opened) close(closed++);
+    while (closed_ < opened_) close(closed_++);
   }
 
  private:
@@ -214,7 +225,17 @@ class BandBackward {
   bool dense(const Strided<const T, 4>& image) const {
     return channels_ == padded_ && (channels_ == 1 || image.stride[1] == 1);
   }
+  bool whole_image_dense(const Strided<const T, 4>& image) const {
+    return dense(image) && image.stride[2] == p_.motion.width * image.stride[3];
+  }
   int64_t row_size() const { return p_.motion.width * padded_; }
+
+  void open_until(int64_t end, bool read) {
+    for (; opened_ < end; ++opened_) {
+      if (opened_ - closed_ == at_hand_.count) close(closed_++);
+      open(opened_, read);
+    }
+  }
 
   template <class U>
   PlaneRow<U> row_of(const Strided<U, 4>& image, int64_t y) const {
@@ -275,13 +296,35 @@ class BandBackward {
   void row_backward(const Walk<T>& walk, int64_t y, S* dots) {
     const PlaneRow<const T> gradient = row_of(p_.grad_output, y);
     if (dense(p_.grad_output)) {
-      return pixels_backward<N, T>(walk, 0, p_.motion.width, gradient.data, gradient.column_stride, dots);
+      return pixels_backward<N, T>(walk, 0, p_.motion.width, gradient.data, 0, gradient.column_stride, dots);
     }
     for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t fresh, int64_t end) {
       if (!reads_band(walk.samples, fresh, end)) return;
       planes_to_pixels<K, T>(gradient.columns_from(x), end - x, piece_, padded_, next_row(p_.grad_output, y));
-      pixels_backward<N, T>(walk, fresh, end, piece_ + (fresh - x) * padded_, padded_, dots);
+      pixels_backward<N, T>(walk, fresh, end, piece_, x, padded_, dots);
     });
+  }
+
+  // Source row by source row, with the gradients of all output pixels at hand.
+  void walk_sorted(const Walk<T>& walk, S* dots) {
+    const int64_t height = p_.motion.height, width = p_.motion.width;
+    const int32_t* starts = p_.order.starts + image_ * (height + 1);
+    const bool in_place = whole_image_dense(p_.grad_output);
+    const T* gradients = in_place ? row_of(p_.grad_output, 0).data : gradients_.data();
+    const int64_t stride = in_place ? p_.grad_output.stride[3] : padded_;
+    for (int64_t y = 0; !in_place && y < height; ++y) {
+      planes_to_pixels<K, T>(row_of(p_.grad_output, y), width, gradients_.data() + y * row_size(), padded_,
+                             next_row(p_.grad_output, y));
+    }
+    for (int64_t y = window_.begin; y < band_.end; ++y) {
+      open_until(std::min(y + 2, window_.end), true);
+      pixels_backward<N, T>(walk, starts[y], starts[y + 1], gradients, 0, stride, dots);
+    }
+  }
+
+  Samples<S> sorted_samples() const {
+    const int64_t count = p_.motion.height * p_.motion.width;
+    return samples_in(p_.order.indices + image_ * 5 * count, p_.order.weights + image_ * 4 * count, count);
   }
 
   bool reads_band(const Samples<S>& s, int64_t begin, int64_t end) const {
@@ -297,12 +340,14 @@ class BandBackward {
   const int64_t image_, first_channel_, channels_, padded_;
   const Band band_, window_;
   const int32_t* ranges_;
-  const bool features_, motion_;
+  int64_t opened_ = window_.begin, closed_ = window_.begin;
+  const bool sorted_, features_, motion_;
   const RowsAtHand at_hand_;
   WorkingMemory<const T*> source_rows_;
   WorkingMemory<S*> target_rows_;
   WorkingMemory<T> source_ring_;
   WorkingMemory<S> target_ring_;
+  WorkingMemory<T> gradients_;
   WorkingMemory<S> elsewhere_;  // in place of rows of other bands
   alignas(64) T piece_[piece * usual_block<T>];
 };
