@@ -8,46 +8,6 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-template <class S>
-void warp_row_ranges(const RowRanges<S>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  SampleRow<S> samples(p.motion);
-  for (int64_t task = begin; task < end; ++task) {
-    int32_t* range = p.row_ranges + 2 * task;
-    samples.row_range(task / p.motion.height, task % p.motion.height, range, range + 1);
-  }
-}
-
-// A counting sort: it keeps the order of what has the same row.
-template <class S>
-void warp_sort_samples(const SortSamples<S>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  const int64_t height = p.motion.height, width = p.motion.width, count = height * width;
-  SampleRow<S> row(p.motion);
-  for (int64_t image = begin; image < end; ++image) {
-    int32_t* starts = p.order.starts + image * (height + 1);
-    int32_t* pixels = p.order.pixels + image * count;
-    const Samples<S> to =
-        samples_in(p.order.indices + image * 5 * count, p.order.weights + image * 4 * count, count);
-    WorkingMemory<int32_t> next(height + 1);
-    std::fill_n(next.data(), height + 1, 0);
-    for (int64_t y = 0; y < height; ++y) {
-      row.prepare(image, y);
-      for (int64_t x = 0; x < width; ++x) ++next[row.y_low[x] + 1];
-    }
-    for (int64_t y = 0; y < height; ++y) next[y + 1] += next[y];
-    std::copy_n(next.data(), height + 1, starts);
-    for (int64_t y = 0; y < height; ++y) {
-      row.prepare(image, y);
-      for (int64_t x = 0; x < width; ++x) {
-        const int32_t i = next[row.y_low[x]]++;
-        pixels[i] = int32_t(y * width + x);
-        to.assign(i, row, x);
-      }
-    }
-  }
-}
-
 namespace {
 
 // Output pixels begin..end-1 of a row, `channels` side by side, the first one at out.
@@ -175,10 +135,6 @@ void warp_planes(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   }
 }
 
-template void warp_row_ranges<float>(const RowRanges<float>&, int64_t, int64_t);
-template void warp_row_ranges<double>(const RowRanges<double>&, int64_t, int64_t);
-template void warp_sort_samples<float>(const SortSamples<float>&, int64_t, int64_t);
-template void warp_sort_samples<double>(const SortSamples<double>&, int64_t, int64_t);
 INTERNET_INSTANTIATE_KERNEL(warp_pixels, ConfidenceWarp)
 INTERNET_INSTANTIATE_KERNEL(warp_planes, ConfidenceWarp)
 

@@ -50,7 +50,7 @@ class SampleRow : public Samples<S> {
     for (int64_t k = 0; k < padded_; ++k) confidence_[k] = 1;
   }
 
-  void prepare(int64_t image, int64_t row) {
+  [[gnu::noinline]] void prepare(int64_t image, int64_t row) {
     upsample_flow(0, image, row, x_);
     upsample_flow(1, image, row, y_);
     upsample_confidence(image, row);
@@ -154,5 +154,9 @@ class SampleRow : public Samples<S> {
   WorkingMemory<S> values_;
   S *x_, *y_, *confidence_, *scratch_;
 };
+
+// Compiled once, in warp_motion.kernel.cpp, for all who use it.
+extern template class SampleRow<float>;
+extern template class SampleRow<double>;
 
 }  // namespace internet::cpu::INTERNET_ISA
