@@ -54,7 +54,8 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool need_motion, bool deterministic) "
       "-> (Tensor output, Tensor target, Tensor flow, Tensor confidence)");
 
-  // The loss, mean or sum, and its gradients for a unit gradient of the loss. A device may lack it.
+  // The loss, mean or sum, and its gradients for a unit gradient of the loss. Of 16 bits these are float32,
+  // to be rounded when they are what they will be. A device may lack it.
   m.def(
       "masked_backwarp_loss_with_gradients(Tensor output, Tensor target, Tensor flow, Tensor? confidence, "
       "str norm, str reduction, str padding_mode, bool need_output, bool need_target, bool need_flow, "

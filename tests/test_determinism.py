@@ -74,3 +74,23 @@ def test_denormal_numbers_are_back_after_a_call(operator: str) -> None:
     require("cpu", operator)
     results_and_gradients(samples.build(operator, torch.float32))
     assert (torch.tensor([1e-40]) * torch.tensor([0.5])).item() > 0
+
+
+@pytest.mark.parametrize("operator", ["confidence_warp", "masked_backwarp_loss"])
+def test_samples_all_over_the_frame_and_any_number_of_threads(operator: str) -> None:
+    """Kernels scatter them in another way than those of a smooth motion; the parts the work is cut in have no say."""
+    require("cpu", operator)
+    generator = torch.Generator().manual_seed(0)
+    image, target, flow = (torch.randn(1, channels, 130, 41, generator=generator) for channels in (3, 3, 2))
+    leaves = [t.requires_grad_() for t in (image, flow)]
+    expected: list[Tensor] = []
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        with internet.ops.backend("cpu"):
+            if operator == "confidence_warp":
+                result = internet.ops.confidence_warp(image, flow.permute(0, 2, 3, 1) / 2)
+            else:
+                result = internet.ops.masked_backwarp_loss(image, target, 50 * flow)
+        found = [result, *torch.autograd.grad(result, leaves, torch.ones_like(result))]
+        expected = expected or found
+        assert_identical(found, expected, f"{operator}, {threads} threads: result or gradient")

@@ -112,6 +112,7 @@ def test_16_bits_are_rounded_once(dtype: torch.dtype) -> None:
     with internet.ops.backend("reference"):
         wanted = torch.autograd.grad(2.0**16 * loss_of(doubles), doubles)
     assert_all_close(got, wanted, [leaf.dtype for leaf in leaves])
+    assert [gradient.dtype for gradient in got] == [leaf.dtype for leaf in leaves]
 
 
 RUNS: dict[str, Callable[[Leaves], object]] = {

@@ -8,6 +8,9 @@
 // The gradient of the features is divided by *bands* of source rows: a task adds up the pixels of its own
 // rows of it, from all output pixels that read them, in their order. So no two tasks write the same pixel,
 // and neither the number of bands nor that of threads changes a bit of the result.
+//
+// Of a field that jumps all over the image the samples are sorted by the source row they read: walked in that
+// order, they need two rows at hand, and each of them once.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +41,16 @@ struct ConfidenceWarp {
   bool streaming;  // the output is too large for a cache, and its pixels or rows are whole cache lines
 };
 
+// The samples of an image, by the first source row they read and then in the order of the output. No data: as
+// they come.
+template <class S>
+struct SampleOrder {
+  int32_t* starts = nullptr;   // (batch, height + 1): where those of each row are
+  int32_t* pixels = nullptr;   // (batch, height * width): the output pixel of each
+  int32_t* indices = nullptr;  // (batch, 5, height * width), and
+  S* weights = nullptr;        // (batch, 4, height * width): the sample, see Samples
+};
+
 template <class T>
 struct ConfidenceWarpBackward {
   SampledMotion<opmath<T>> motion;
@@ -46,6 +59,7 @@ struct ConfidenceWarpBackward {
   bool in_place;                 // float and double: all images have channels of stride 1, block = channels
   Strided<const T, 4> features;  // (batch, channels, height, width)
   const int32_t* row_ranges;
+  SampleOrder<opmath<T>> order;  // where sorted, bands > 1 need a grad_output with channels of stride 1
   Strided<const T, 4> grad_output;
   Strided<T, 4> grad_features;  // no data: not wanted
   opmath<T>* dots;              // (groups, batch, height, width, 4), null: no motion gradient wanted
@@ -57,6 +71,11 @@ template <class S>
 struct RowRanges {
   SampledMotion<S> motion;
   int32_t* row_ranges;
+};
+template <class S>
+struct SortSamples {
+  SampledMotion<S> motion;
+  SampleOrder<S> order;
 };
 template <class S>
 struct MotionBackward {
@@ -80,6 +99,8 @@ constexpr int64_t usual_block = 4 * smallest_block<T>;
 
 // Tasks: batch * height output rows.
 INTERNET_DECLARE_KERNEL(warp_row_ranges, RowRanges)
+// Tasks: batch.
+INTERNET_DECLARE_KERNEL(warp_sort_samples, SortSamples)
 // Tasks: batch * height output rows. Channels of features and output have stride 1.
 INTERNET_DECLARE_KERNEL(warp_pixels, ConfidenceWarp)
 // Tasks: batch * ceil(channels / block) * bands. Any strides of the features; the output's are those of a

@@ -8,16 +8,6 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-template <class S>
-void warp_row_ranges(const RowRanges<S>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  SampleRow<S> samples(p.motion);
-  for (int64_t task = begin; task < end; ++task) {
-    int32_t* range = p.row_ranges + 2 * task;
-    samples.row_range(task / p.motion.height, task % p.motion.height, range, range + 1);
-  }
-}
-
 namespace {
 
 // Output pixels begin..end-1 of a row, `channels` side by side, the first one at out.
@@ -145,8 +135,6 @@ void warp_planes(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   }
 }
 
-template void warp_row_ranges<float>(const RowRanges<float>&, int64_t, int64_t);
-template void warp_row_ranges<double>(const RowRanges<double>&, int64_t, int64_t);
 INTERNET_INSTANTIATE_KERNEL(warp_pixels, ConfidenceWarp)
 INTERNET_INSTANTIATE_KERNEL(warp_planes, ConfidenceWarp)
 

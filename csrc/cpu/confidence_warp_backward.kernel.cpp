@@ -1,159 +1,12 @@
 #include <cstring>
 
-#include "channel_lanes.h"
 #include "confidence_warp.h"
 #include "denormals.h"
 #include "plane_tiles.h"
-#include "sample_row.h"
-#include "warp_rows.h"
+#include "warp_pixel_backward.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
-
-// The sums over the lanes of a, b, c and d, side by side.
-template <class S, int N>
-INTERNET_HD Vec<S, 4> four_sums(Vec<S, N> a, Vec<S, N> b, Vec<S, N> c, Vec<S, N> d) {
-  if constexpr (N > 4) {
-    using Half = Vec<S, N / 2>;
-    Half halves[4][2];
-    std::memcpy(halves[0], &a, sizeof(a));
-    std::memcpy(halves[1], &b, sizeof(b));
-    std::memcpy(halves[2], &c, sizeof(c));
-    std::memcpy(halves[3], &d, sizeof(d));
-    return four_sums<S, N / 2>(halves[0][0] + halves[0][1], halves[1][0] + halves[1][1],
-                               halves[2][0] + halves[2][1], halves[3][0] + halves[3][1]);
-  } else if constexpr (N == 4) {
-    const Vec<S, 4> ab =
-        __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const Vec<S, 4> cd =
-        __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-  } else {
-    return Vec<S, 4>{a[0] + a[1], b[0] + b[1], c[0] + c[1], d[0] + d[1]};
-  }
-}
-
-// The four pixels of a sample: pointers to their first channels.
-template <class S>
-struct Four {
-  S *nw, *ne, *sw, *se;
-};
-template <class S>
-INTERNET_HD Four<S> four(S* north, S* south, int64_t west, int64_t east) {
-  return {north + west, north + east, south + west, south + east};
-}
-
-template <int N, class S>
-INTERNET_HD void add_to(S* p, Vec<S, N> v) {
-  store<N>(p, load<N>(p) + v);
-}
-
-// What is walked: the sources of an output row's samples, and the gradients to be added to.
-template <class T>
-struct Walk {
-  Samples<opmath<T>> samples;
-  PixelRows<const T> source;
-  PixelRows<opmath<T>> target;
-  Band band;         // the target rows; exactly one band owns a sample's dot products
-  int64_t channels;  // side by side
-  bool features, motion, first_block;
-};
-
-// One output pixel; `dots` are added to but for the first block of channels.
-template <bool Features, bool Motion, int N, class T, class S = opmath<T>>
-INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int64_t channels,
-                                math::Corners<S> w, bool first_block, S* dots) {
-  constexpr int step = channels_in<N, T>;
-  math::Corners<Vec<S, N>> sums{};
-  math::Corners<S> rest{};
-  int64_t k = 0;
-  for (; k + step <= channels; k += step) {
-    const auto v = load_channel_lanes<N>(g + k);
-    if constexpr (Motion) {
-      const auto nw = load_channel_lanes<N>(from.nw + k), ne = load_channel_lanes<N>(from.ne + k);
-      const auto sw = load_channel_lanes<N>(from.sw + k), se = load_channel_lanes<N>(from.se + k);
-#pragma GCC unroll 2
-      for (int i = 0; i < v.parts; ++i) {
-        sums.nw += v.part[i] * nw.part[i];
-        sums.ne += v.part[i] * ne.part[i];
-        sums.sw += v.part[i] * sw.part[i];
-        sums.se += v.part[i] * se.part[i];
-      }
-    }
-    if constexpr (Features) {
-      // At the border some of the four are the same pixel, so each is stored before the next is read.
-#pragma GCC unroll 2
-      for (int i = 0; i < v.parts; ++i) {
-        add_to<N, S>(to.nw + k + i * N, v.part[i] * w.nw);
-        add_to<N, S>(to.ne + k + i * N, v.part[i] * w.ne);
-        add_to<N, S>(to.sw + k + i * N, v.part[i] * w.sw);
-        add_to<N, S>(to.se + k + i * N, v.part[i] * w.se);
-      }
-    }
-  }
-  for (; k < channels; ++k) {
-    const S v = widen(g[k]);
-    if constexpr (Motion) {
-      rest.nw += v * widen(from.nw[k]);
-      rest.ne += v * widen(from.ne[k]);
-      rest.sw += v * widen(from.sw[k]);
-      rest.se += v * widen(from.se[k]);
-    }
-    if constexpr (Features) {
-      to.nw[k] += w.nw * v;
-      to.ne[k] += w.ne * v;
-      to.sw[k] += w.sw * v;
-      to.se[k] += w.se * v;
-    }
-  }
-  if constexpr (Motion) {
-    Vec<S, 4> all = four_sums<S, N>(sums.nw, sums.ne, sums.sw, sums.se);
-    all += Vec<S, 4>{rest.nw, rest.ne, rest.sw, rest.se};
-    if (!first_block) all += load<4>(dots);
-    store<4>(dots, all);
-  }
-}
-
-// Output pixels begin..end-1 of a row: those that read a row of the band. g is the gradient of pixel `begin`.
-template <int N, class T, class S = opmath<T>>
-[[gnu::noinline]] void pixels_backward(const Walk<T>& walk, int64_t begin, int64_t end, const T* g,
-                                       int64_t g_stride, S* dots) {
-  const Samples<S> s = walk.samples;
-  const PixelRows<const T> source = walk.source;
-  const PixelRows<S> target = walk.target;
-  const Band band = walk.band;
-  const int64_t channels = walk.channels, ahead = samples_ahead<S>(channels);
-  const bool features = walk.features, motion = walk.motion, first_block = walk.first_block;
-  for (int64_t x = begin; x < end; ++x, g += g_stride) {
-    const int64_t y_low = s.y_low[x], y_high = s.y_high[x], soon = std::min(x + ahead, end - 1);
-    if (motion) source.prefetch(s, soon, channels);
-    if (features) target.prefetch(s, soon, channels);
-    const bool own = motion && band.contains(y_low);
-    if (!s.reads[x]) {
-      if (own && first_block) store<4>(dots + 4 * x, Vec<S, 4>{});
-      continue;
-    }
-    const bool adds = features && y_high >= band.begin && y_low < band.end;
-    const math::Corners<S> w = {s.nw[x], s.ne[x], s.sw[x], s.se[x]};
-    Four<const T> from{};
-    Four<S> to{};
-    if (own) {
-      from = four(source.row[y_low], source.row[y_high], s.x_low[x] * source.column_stride,
-                  s.x_high[x] * source.column_stride);
-    }
-    if (adds) {
-      to = four(target.row[y_low], target.row[y_high], s.x_low[x] * target.column_stride,
-                s.x_high[x] * target.column_stride);
-    }
-    if (own && adds) {
-      pixel_backward<true, true, N>(g, from, to, channels, w, first_block, dots + 4 * x);
-    } else if (adds) {
-      pixel_backward<true, false, N>(g, from, to, channels, w, first_block, dots + 4 * x);
-    } else if (own) {
-      pixel_backward<false, true, N>(g, from, to, channels, w, first_block, dots + 4 * x);
-    }
-  }
-}
 
 // A block of channels of one band: the rows at hand, in place or in rings.
 template <int K, class T>
@@ -171,20 +24,24 @@ class BandBackward {
         band_(band),
         window_{std::max<int64_t>(band.begin - 1, 0), std::min(band.end + 1, p.motion.height)},
         ranges_(p.row_ranges + 2 * image * p.motion.height),
+        sorted_(p.order.starts != nullptr),
         features_(p.grad_features.data != nullptr),
         motion_(p.dots != nullptr),
-        at_hand_(rows_at_hand(ranges_, {0, p.motion.height}, window_)),
+        at_hand_(sorted_ ? RowsAtHand{window_.begin, 2}
+                         : rows_at_hand(ranges_, {0, p.motion.height}, window_)),
         source_rows_(p.motion.height),
         target_rows_(p.motion.height),
         source_ring_(motion_ && !dense(p.features) ? at_hand_.count * row_size() : 0),
         target_ring_(features_ && !p.in_place ? at_hand_.count * row_size() : 0),
+        gradients_(sorted_ && !whole_image_dense(p.grad_output) ? p.motion.height * row_size() : 0),
         elsewhere_(features_ && p.in_place ? p.motion.width * p.grad_features.stride[3] : 0) {}
 
   // `dots` of the image; of the first block of a group they are new.
   void run(SampleRow<S>& samples, S* dots, bool first_block) {
     const int64_t height = p_.motion.height, width = p_.motion.width;
     const Walk<T> walk = {
-        .samples = samples,
+        .samples = sorted_ ? sorted_samples() : samples,
+        .pixels = sorted_ ? p_.order.pixels + image_ * height * width : nullptr,
         .source = {source_rows_.data(), dense(p_.features) ? p_.features.stride[3] : padded_},
         .target = {target_rows_.data(), p_.in_place ? p_.grad_features.stride[3] : padded_},
         .band = band_,
@@ -192,21 +49,18 @@ class BandBackward {
         .features = features_,
         .motion = motion_,
         .first_block = first_block};
-    int64_t opened = window_.begin, closed = window_.begin;
-    auto open_until = [&](int64_t end, bool read) {
-      for (; opened < end; ++opened) {
-        if (opened - closed == at_hand_.count) close(closed++);
-        open(opened, read);
+    if (sorted_) {
+      walk_sorted(walk, dots);
+    } else {
+      for (int64_t y = 0; y < height; ++y) {
+        if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
+        samples.prepare(image_, y);
+        open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
+        row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
       }
-    };
-    for (int64_t y = 0; y < height; ++y) {
-      if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
-      samples.prepare(image_, y);
-      open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
-      row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
     }
     open_until(window_.end, false);
-    while (closed < opened) close(closed++);
+    while (closed_ < opened_) close(closed_++);
   }
 
  private:
@@ -214,7 +68,17 @@ class BandBackward {
   bool dense(const Strided<const T, 4>& image) const {
     return channels_ == padded_ && (channels_ == 1 || image.stride[1] == 1);
   }
+  bool whole_image_dense(const Strided<const T, 4>& image) const {
+    return dense(image) && image.stride[2] == p_.motion.width * image.stride[3];
+  }
   int64_t row_size() const { return p_.motion.width * padded_; }
+
+  void open_until(int64_t end, bool read) {
+    for (; opened_ < end; ++opened_) {
+      if (opened_ - closed_ == at_hand_.count) close(closed_++);
+      open(opened_, read);
+    }
+  }
 
   template <class U>
   PlaneRow<U> row_of(const Strided<U, 4>& image, int64_t y) const {
@@ -275,13 +139,36 @@ class BandBackward {
   void row_backward(const Walk<T>& walk, int64_t y, S* dots) {
     const PlaneRow<const T> gradient = row_of(p_.grad_output, y);
     if (dense(p_.grad_output)) {
-      return pixels_backward<N, T>(walk, 0, p_.motion.width, gradient.data, gradient.column_stride, dots);
+      return pixels_backward<false, N, T>(walk, 0, p_.motion.width, gradient.data, 0, gradient.column_stride,
+                                          dots);
     }
     for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t fresh, int64_t end) {
       if (!reads_band(walk.samples, fresh, end)) return;
       planes_to_pixels<K, T>(gradient.columns_from(x), end - x, piece_, padded_, next_row(p_.grad_output, y));
-      pixels_backward<N, T>(walk, fresh, end, piece_ + (fresh - x) * padded_, padded_, dots);
+      pixels_backward<false, N, T>(walk, fresh, end, piece_, x, padded_, dots);
     });
+  }
+
+  // Source row by source row, with the gradients of all output pixels at hand.
+  void walk_sorted(const Walk<T>& walk, S* dots) {
+    const int64_t height = p_.motion.height, width = p_.motion.width;
+    const int32_t* starts = p_.order.starts + image_ * (height + 1);
+    const bool in_place = whole_image_dense(p_.grad_output);
+    const T* gradients = in_place ? row_of(p_.grad_output, 0).data : gradients_.data();
+    const int64_t stride = in_place ? p_.grad_output.stride[3] : padded_;
+    for (int64_t y = 0; !in_place && y < height; ++y) {
+      planes_to_pixels<K, T>(row_of(p_.grad_output, y), width, gradients_.data() + y * row_size(), padded_,
+                             next_row(p_.grad_output, y));
+    }
+    for (int64_t y = window_.begin; y < band_.end; ++y) {
+      open_until(std::min(y + 2, window_.end), true);
+      pixels_backward<true, N, T>(walk, starts[y], starts[y + 1], gradients, 0, stride, dots);
+    }
+  }
+
+  Samples<S> sorted_samples() const {
+    const int64_t count = p_.motion.height * p_.motion.width;
+    return samples_in(p_.order.indices + image_ * 5 * count, p_.order.weights + image_ * 4 * count, count);
   }
 
   bool reads_band(const Samples<S>& s, int64_t begin, int64_t end) const {
@@ -297,12 +184,14 @@ class BandBackward {
   const int64_t image_, first_channel_, channels_, padded_;
   const Band band_, window_;
   const int32_t* ranges_;
-  const bool features_, motion_;
+  int64_t opened_ = window_.begin, closed_ = window_.begin;
+  const bool sorted_, features_, motion_;
   const RowsAtHand at_hand_;
   WorkingMemory<const T*> source_rows_;
   WorkingMemory<S*> target_rows_;
   WorkingMemory<T> source_ring_;
   WorkingMemory<S> target_ring_;
+  WorkingMemory<T> gradients_;
   WorkingMemory<S> elsewhere_;  // in place of rows of other bands
   alignas(64) T piece_[piece * usual_block<T>];
 };
@@ -337,47 +226,6 @@ void warp_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t en
   }
 }
 
-template <class S>
-void warp_motion_gradient(const MotionBackward<S>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  const int64_t width = p.motion.width;
-  SampleRow<S> samples(p.motion);
-  WorkingMemory<S> dots(4 * width);
-  for (int64_t task = begin; task < end; ++task) {
-    S* row = p.dots + task * 4 * width;
-    std::memcpy(dots.data(), row, size_t(4 * width) * sizeof(S));
-    for (int64_t group = 1; group < p.groups; ++group) {
-      const S* other = row + group * p.batch * p.motion.height * 4 * width;
-      for (int64_t i = 0; i < 4 * width; ++i) dots[i] += other[i];
-    }
-    samples.motion_gradients(task / p.motion.height, task % p.motion.height, dots.data(), row, row + width,
-                             row + 2 * width);
-  }
-}
-
-template <class S>
-void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  const int64_t ratio = p.motion.ratio, height = p.motion.height / ratio, width = p.motion.width / ratio;
-  WorkingMemory<S> scratch(p.motion.width);
-  for (int64_t task = begin; task < end; ++task) {
-    const int64_t image = task / height, row = task % height;
-    const S* planes = p.dots + image * p.motion.height * 4 * p.motion.width;
-    auto fold = [&](int64_t plane, S* coarse, int64_t step) {
-      for (int64_t x = 0; x < width && !p.accumulate; ++x) coarse[x * step] = 0;
-      fold_row(planes + plane * p.motion.width, 4 * p.motion.width, ratio, height, width, row, scratch.data(),
-               coarse, step);
-    };
-    fold(0, p.grad_flow + task * width * 2, 2);
-    fold(1, p.grad_flow + task * width * 2 + 1, 2);
-    if (p.grad_confidence != nullptr) fold(2, p.grad_confidence + task * width, 1);
-  }
-}
-
-template void warp_motion_gradient<float>(const MotionBackward<float>&, int64_t, int64_t);
-template void warp_motion_gradient<double>(const MotionBackward<double>&, int64_t, int64_t);
-template void warp_motion_fold<float>(const MotionBackward<float>&, int64_t, int64_t);
-template void warp_motion_fold<double>(const MotionBackward<double>&, int64_t, int64_t);
 INTERNET_INSTANTIATE_KERNEL(warp_backward, ConfidenceWarpBackward)
 
 }  // namespace internet::cpu::INTERNET_ISA

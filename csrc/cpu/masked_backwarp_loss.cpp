@@ -49,6 +49,7 @@ struct Arguments {
   int64_t channels() const { return output.size(1); }
   int64_t height() const { return output.size(2); }
   int64_t width() const { return output.size(3); }
+  std::array<int64_t, 4> sizes() const { return {batch(), channels(), height(), width()}; }
   bool empty() const { return output.numel() == 0; }
   bool local() const { return reduction == Reduction::none; }
   double scale() const { return reduction == Reduction::mean ? 1.0 / double(output.numel()) : 1.0; }
@@ -136,8 +137,8 @@ void compute(const Arguments& a, const OptionalTensor& grad_loss, Wanted wanted,
                           .local = wanted.loss && a.local() ? static_cast<S*>(loss.data_ptr()) : nullptr,
                           .grad_loss = grad_of_loss<S>(a, grad_loss),
                           .grad_scale = a.scale(),
-                          .grad_output = wanted.output ? strided<T, 4>(output) : Strided<T, 4>{},
-                          .grad_target = wanted.target ? strided<T, 4>(target) : Strided<T, 4>{},
+                          .grad_output = wanted.output ? strided<S, 4>(output) : Strided<S, 4>{},
+                          .grad_target = wanted.target ? strided<S, 4>(target) : Strided<S, 4>{},
                           .grad_flow = wanted.flow ? static_cast<S*>(flow.data_ptr()) : nullptr,
                           .grad_mask = wanted.mask ? static_cast<S*>(mask_rows.data_ptr()) : nullptr};
   if (p.ranges != nullptr) {
@@ -161,14 +162,15 @@ void fill_empty(const Arguments& a, Wanted wanted, Results& results) {
   if (wanted.mask) fill_zero<S>(mask);
 }
 
+// All in the type of the arithmetic.
 Results evaluate(const Arguments& a, const OptionalTensor& grad_loss, Wanted wanted) {
   const ScalarType type = motion_type(a.output);
   const int64_t b = a.batch(), height = a.height(), width = a.width(), r = a.ratio();
   Results results{!wanted.loss ? nothing(a.flow)
                   : a.local()  ? empty<4>({b, 1, height, width}, type, a.output)
                                : empty<0>({}, type, a.output),
-                  wanted.output ? empty_image_like(a.output) : nothing(a.output),
-                  wanted.target ? empty_image_like(a.target) : nothing(a.target),
+                  wanted.output ? empty_image(a.sizes(), type, a.output) : nothing(a.flow),
+                  wanted.target ? empty_image(a.sizes(), type, a.target) : nothing(a.flow),
                   wanted.flow ? empty<4>({b, 2, height, width}, type, a.output) : nothing(a.flow),
                   wanted.mask ? empty<4>({b, 1, height / r, width / r}, type, a.output) : nothing(a.flow)};
   with_storage_type(a.output.scalar_type(), [&](auto storage) {
@@ -188,6 +190,14 @@ Tensor forward(Tensor output, Tensor target, Tensor flow, OptionalTensor confide
   return std::get<0>(evaluate(a, {}, {.loss = true}));
 }
 
+// The gradient of an image in the image's type.
+Tensor rounded(Tensor gradient, const Tensor& image, bool wanted) {
+  if (!wanted) return nothing(image);
+  if (gradient.scalar_type() == image.scalar_type()) return gradient;
+  Tensor result = empty_image_like(image);
+  return torch::stable::copy_(result, gradient);
+}
+
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
 Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, OptionalTensor confidence,
@@ -201,7 +211,8 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
   }
   auto [_, grad_output, grad_target, grad_flow, grad_mask] =
       evaluate(a, grad_loss, {false, need_output, need_target, need_motion, need_motion && confidence});
-  return {grad_output, grad_target, grad_flow, grad_mask};
+  return {rounded(grad_output, output, need_output), rounded(grad_target, target, need_target), grad_flow,
+          grad_mask};
 }
 
 Results forward_with_gradients(Tensor output, Tensor target, Tensor flow, OptionalTensor confidence,

@@ -49,8 +49,8 @@ struct MaskedBackwarpLoss {
   S* local;                       // (B,1,H,W) contiguous, the loss summed over channels
   Strided<const S, 4> grad_loss;  // (B,1,H,W), or one value with strides 0; times grad_scale
   double grad_scale;
-  Strided<T, 4> grad_output;
-  Strided<T, 4> grad_target;
+  Strided<S, 4> grad_output;
+  Strided<S, 4> grad_target;
   S* grad_flow;  // (B,2,H,W) contiguous
   S* grad_mask;  // (B,1,H,W/ratio) contiguous: folded along the rows, not yet down the columns
 

@@ -114,15 +114,21 @@ class Walk {
   template <Pass pass>
   void columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own);
   void point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count, bool own);
-  ImageRow<T> point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block, bool own);
+  ImageRow<S> point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block, bool own);
   int64_t plan(int64_t b, int64_t first, int64_t end);
+  // Whether neighbouring samples lie far apart. Asked of the whole image: the bands must not make a
+  // difference.
+  bool jumps() const {
+    const int64_t rows = (p.ranges != nullptr ? all_rows : read).slots();
+    return rows > 32 && 4 * rows > in.height;
+  }
 
   const MaskedBackwarpLoss<T>& p;
   const BackwarpInputs<T>& in;
   SourceRing<T> source;
   GradientRing<T> gradient;
   MaskRows<T> masks;
-  RowWindow read, added;
+  RowWindow read, added, all_rows;
   Scratch<int32_t> walk;
   Scratch<RowRange> ranges, clipped;
   Chunk<S> c = {};
@@ -148,6 +154,7 @@ int64_t Walk<T>::plan(int64_t b, int64_t first, int64_t end) {
   }
   read.plan(full, count, int32_t(in.height));
   if (scatters) added.plan(clip, count, int32_t(end));
+  if (all) all_rows.plan(p.ranges + b * in.height, in.height, int32_t(in.height));
   return count;
 }
 
@@ -156,7 +163,7 @@ void Walk<T>::band(int64_t b, int64_t first, int64_t end) {
   const bool scatters = p.grad_output.data != nullptr;
   const int64_t count = plan(b, first, end);
   source.start(b, read);
-  if (scatters) gradient.start(b, first, end, added);
+  if (scatters) gradient.start(b, first, end, added, !jumps());
   for (int64_t i = 0; i < count; ++i) {
     const int64_t y = walk.data()[i];
     const RowRange range = ranges.data()[i];
@@ -197,16 +204,21 @@ template <Pass pass>
 void Walk<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
   constexpr bool with_gradients = pass != Pass::loss, with_slopes = pass == Pass::gradients_and_slopes;
   const int64_t whole = whole_vectors<S>(count);
+  const bool scatters = with_gradients && p.grad_output.data != nullptr;
+  source.locate(c, whole);
+  if (scatters) gradient.locate(c, whole);
   if (with_gradients) point_to_gradients(b, y, x0, count, own);
   for (int64_t block = 0; block < blocks_of(in); ++block) {
     const auto target = image_row(in.target, in, b, block, y);
     read_target(c, target, in.target.stride[2], x0, count);
-    ImageRow<T> grad_target = {};
+    ImageRow<S> grad_target = {};
     if (with_gradients) grad_target = point_to_grad_target(b, y, x0, count, block, own);
+    source.expect(c, whole, block);
+    if (scatters) gradient.expect(c, whole, block);
     source.template sample<with_slopes>(c, whole, block);
     residuals_of<pass>(c, in, whole, target.channels, S(p.grad_scale), block == 0);
     if (grad_target.data != nullptr) write_planes(grad_target, x0, count, c.grad_target_copy, Chunk<S>::n);
-    if (with_gradients && p.grad_output.data != nullptr) gradient.add(c, count, block);
+    if (scatters) gradient.add(c, count, block);
   }
   if (with_slopes) {
     store_line(flow_x, c.grad_flow_x, count);
@@ -233,18 +245,16 @@ void Walk<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count
 // Lets the chunk point to where the target's gradient goes. Returns the row to write it to afterwards; null
 // where it is in place, or not wanted.
 template <class T>
-ImageRow<T> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block,
-                                          bool own) {
+ImageRow<opmath<T>> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count,
+                                                  int64_t block, bool own) {
   const bool wanted = own && p.grad_target.data != nullptr;
   for (int ch = 0; ch < 4; ++ch) c.grad_target[ch] = wanted ? c.grad_target_copy + ch * Chunk<S>::n : nullptr;
   if (!wanted) return {};
   const auto row = image_row(p.grad_target, in, b, block, y);
   if (y + 1 < in.height) prefetch(below(row, p.grad_target.stride[2]), x0, count);
-  if constexpr (std::is_same_v<T, S>) {
-    if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
-      for (int ch = 0; ch < row.channels; ++ch) c.grad_target[ch] = row.data + ch * row.channel_stride + x0;
-      return {};
-    }
+  if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
+    for (int ch = 0; ch < row.channels; ++ch) c.grad_target[ch] = row.data + ch * row.channel_stride + x0;
+    return {};
   }
   return row;
 }

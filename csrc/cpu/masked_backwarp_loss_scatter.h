@@ -13,19 +13,24 @@ namespace internet::cpu::INTERNET_ISA::backwarp {
 // them by one pixel, and a load from half of what was just stored would stall; so each row is kept twice:
 // pairs that begin at an even column go to one, the others to its twin, and pairs in one never overlap by
 // half. The twins are added up when the row is done.
+//
+// Where the flow jumps all over the image there are no such stalls, but waits for memory: then there is one
+// copy, half as large.
 template <class T>
 class GradientRing {
   using S = opmath<T>;
 
  public:
-  // Two pixels of margin on the left and an odd twin distance align the pairs of both.
-  GradientRing(const BackwarpInputs<T>& in, const Strided<T, 4>& gradient)
-      : in_(in), gradient_(gradient), twin_((in.width + 7) / 8 * 8 + 5) {}
+  GradientRing(const BackwarpInputs<T>& in, const Strided<S, 4>& gradient) : in_(in), gradient_(gradient) {}
 
   // Rows first..end-1 of image b. All slots are zero until something is added.
-  void start(int64_t b, int64_t first, int64_t end, const RowWindow& window) {
+  void start(int64_t b, int64_t first, int64_t end, const RowWindow& window, bool twins) {
     b_ = b, first_ = first, end_ = end, done_ = first;
     slots_ = window.slots();
+    // Two pixels of margin on the left and an odd twin distance align the pairs of both.
+    const int64_t columns = (in_.width + 7) / 8 * 8;
+    twin_ = twins ? columns + 5 : 0;
+    pitch_ = twins ? 2 * twin_ : columns + 4;
     const int64_t count = (slots_ + 1) * row_size() * blocks_of(in_);
     std::fill_n(ring_.at_least(count), count, S(0));
   }
@@ -41,10 +46,20 @@ class GradientRing {
       }
     }
   }
+  // Finds the pixels of the chunk's samples, for all blocks; expect() and add() use them.
+  void locate(Chunk<S>& c, int64_t count) const {
+    for (int64_t i = 0; i < count; i += native_lanes<S>) {
+      const Indices<S> row = load_indices<S>(c.row + i), column = load_indices<S>(c.column + i);
+      store_indices<S>(c.added.upper + i, offsets(row, column));
+      store_indices<S>(c.added.lower + i, offsets(row + 1, column));
+    }
+  }
+  INTERNET_MEMBER void expect(const Chunk<S>& c, int64_t count, int64_t block) const {
+    prefetch_pairs<true>(pixels(block), (slots_ + 1) * row_size(), c.added, count);
+  }
   // Adds the gradients of four channels of `count` samples.
   void add(Chunk<S>& c, int64_t count, int64_t block) {
-    S* ring = slot(block, 0) + margin;
-    locate(c, whole_vectors<S>(count));
+    S* ring = pixels(block);
     // A pair's weights across are 1 - f and f.
     const Pair<S> at_left = {1, 1, 1, 1, 0, 0, 0, 0}, to_right = {-1, -1, -1, -1, 1, 1, 1, 1};
     for (int64_t i = 0; i < count; i += 4) {
@@ -60,37 +75,32 @@ class GradientRing {
         if (j >= count) break;
         const Pair<S> pair = d[k] * (at_left + to_right * c.fraction_x[j]);
         const auto rows = math::share(pair, c.fraction_y[j]);
-        add_pair(ring, c.upper[j], rows.low);
-        add_pair(ring, c.lower[j], rows.high);
+        add_pair(ring, c.added.upper[j], rows.low);
+        add_pair(ring, c.added.lower[j], rows.high);
       }
     }
   }
 
  private:
   static constexpr int64_t margin = 2 * pixel_lanes;
-  int64_t row_size() const { return 2 * twin_ * pixel_lanes; }
+  int64_t row_size() const { return pitch_ * pixel_lanes; }
   S* slot(int64_t block, int64_t slot) const {
     return ring_.data() + (block * (slots_ + 1) + slot) * row_size();
   }
+  S* pixels(int64_t block) const { return slot(block, 0) + margin; }
   static void add_pair(S* ring, Index<S> offset, Pair<S> value) {
     S* p = at_offset(ring, offset);
     store<8>(p, load<8>(p) + value);
   }
   Indices<S> offsets(Indices<S> row, Indices<S> column) const {
-    const Index<S> first = Index<S>(first_), end = Index<S>(end_), twin = Index<S>(twin_);
+    const Index<S> first = Index<S>(first_), end = Index<S>(end_);
+    const Index<S> pitch = Index<S>(pitch_), twin = Index<S>(twin_);
     const Indices<S> others = Indices<S>{} + Index<S>(slots_);
     const Indices<S> slot = (row >= first) & (row < end) ? row & Index<S>(slots_ - 1) : others;
-    return ((2 * slot + (column & 1)) * twin + column) * pixel_units<S>;
+    return (slot * pitch + (column & 1) * twin + column) * pixel_units<S>;
   }
-  void locate(Chunk<S>& c, int64_t count) const {
-    for (int64_t i = 0; i < count; i += native_lanes<S>) {
-      const Indices<S> row = load_indices<S>(c.row + i), column = load_indices<S>(c.column + i);
-      store_indices<S>(c.upper + i, offsets(row, column));
-      store_indices<S>(c.lower + i, offsets(row + 1, column));
-    }
-  }
-  // The sum of a row and its twin, which are then zero again.
-  void move_row(S* pixels, const ImageRow<T>& out) {
+  // The sum of a row and its twin, if it has one, which are then zero again.
+  void move_row(S* pixels, const ImageRow<S>& out) {
     with_layout(out, [&](auto layout) {
       for (int64_t x = 0; x < out.width; x += 8, pixels += 8 * pixel_lanes) {
         Pair<S> v[4];  // of each pair, the second is four columns on
@@ -105,14 +115,14 @@ class GradientRing {
   Pair<S> sum_of_twins(const S* pixel) const {
     const S* twin = pixel + twin_ * pixel_lanes;
     constexpr int64_t apart = 4 * pixel_lanes;
-    return pair_of<S>(load<4>(pixel), load<4>(pixel + apart)) +
-           pair_of<S>(load<4>(twin), load<4>(twin + apart));
+    const Pair<S> sum = pair_of<S>(load<4>(pixel), load<4>(pixel + apart));
+    return twin_ == 0 ? sum : sum + pair_of<S>(load<4>(twin), load<4>(twin + apart));
   }
   static void clear(S* pixels) {
     for (int64_t i = 0; i < 8 * pixel_lanes; i += 2 * pixel_lanes) store<8>(pixels + i, Pair<S>{});
   }
   template <Layout layout>
-  static void store_eight(const ImageRow<T>& out, int64_t x, Pair<S> (&v)[4]) {
+  static void store_eight(const ImageRow<S>& out, int64_t x, Pair<S> (&v)[4]) {
     if (layout == Layout::planes && x + 8 <= out.width) {
       transpose_pairs<S>(v);
 #pragma GCC unroll 4
@@ -128,8 +138,8 @@ class GradientRing {
   }
 
   const BackwarpInputs<T>& in_;
-  const Strided<T, 4>& gradient_;
-  int64_t twin_, b_ = 0, first_ = 0, end_ = 0, slots_ = 1, done_ = 0;
+  const Strided<S, 4>& gradient_;
+  int64_t twin_ = 0, pitch_ = 0, b_ = 0, first_ = 0, end_ = 0, slots_ = 1, done_ = 0;
   Scratch<S> ring_;
 };
 

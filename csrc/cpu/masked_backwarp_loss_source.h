@@ -9,14 +9,14 @@ namespace internet::cpu::INTERNET_ISA::backwarp {
 // Samples up to four channels of `count` columns, with the derivatives by the coordinate if asked for: down
 // the columns pair by pair, and across once they are planes.
 template <bool with_slopes, class S>
-inline void sample_columns(Chunk<S>& c, int64_t count, int channels, const S* ring) {
+inline void sample_columns(Chunk<S>& c, int64_t count, int channels, S* ring) {
   constexpr int n = Chunk<S>::n;
   for (int64_t i = 0; i < count; i += 4) {
     Pair<S> level[4], step[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const Pair<S> top = load<8>(at_offset(ring, c.upper[i + k]));
-      const Pair<S> bottom = load<8>(at_offset(ring, c.lower[i + k]));
+      const Pair<S> top = load<8>(at_offset(ring, c.read.upper[i + k]));
+      const Pair<S> bottom = load<8>(at_offset(ring, c.read.lower[i + k]));
       const auto column = math::interpolate_down(top, bottom, c.fraction_y[i + k]);
       level[k] = column.level, step[k] = column.step;
     }
@@ -64,12 +64,22 @@ class SourceRing {
       for (int64_t block = 0; block < blocks_of(in_); ++block) fill(block, next_);
     }
   }
+  // Finds the pixels of the chunk's samples, for all blocks; expect() and sample() use them.
+  void locate(Chunk<S>& c, int64_t count) const {
+    const Index<S> slot_mask = Index<S>(slot_mask_), pitch = Index<S>(pitch_);
+    for (int64_t i = 0; i < count; i += native_lanes<S>) {
+      const Indices<S> row = load_indices<S>(c.row + i), column = load_indices<S>(c.column + i);
+      store_indices<S>(c.read.upper + i, ((row & slot_mask) * pitch + column) * pixel_units<S>);
+      store_indices<S>(c.read.lower + i, (((row + 1) & slot_mask) * pitch + column) * pixel_units<S>);
+    }
+  }
+  INTERNET_MEMBER void expect(const Chunk<S>& c, int64_t count, int64_t block) const {
+    prefetch_pairs<false>(pixels(block), slots_ * pitch_ * pixel_lanes, c.read, count);
+  }
   template <bool with_slopes>
   void sample(Chunk<S>& c, int64_t count, int64_t block) const {
     const int channels = image_row(in_.output, in_, b_, block, 0).channels;
-    const S* pixels = row(block, 0) + margin;
-    locate(c, count);
-    sample_columns<with_slopes>(c, count, channels, pixels);
+    sample_columns<with_slopes>(c, count, channels, pixels(block));
   }
 
  private:
@@ -78,14 +88,7 @@ class SourceRing {
     const int64_t first = slot_mask_ < 0 ? 1 : 0;  // row -1 is there as well
     return ring_.data() + (block * slots_ + first + (y & slot_mask_)) * pitch_ * pixel_lanes;
   }
-  void locate(Chunk<S>& c, int64_t count) const {
-    const Index<S> slot_mask = Index<S>(slot_mask_), pitch = Index<S>(pitch_);
-    for (int64_t i = 0; i < count; i += native_lanes<S>) {
-      const Indices<S> row = load_indices<S>(c.row + i), column = load_indices<S>(c.column + i);
-      store_indices<S>(c.upper + i, ((row & slot_mask) * pitch + column) * pixel_units<S>);
-      store_indices<S>(c.lower + i, (((row + 1) & slot_mask) * pitch + column) * pixel_units<S>);
-    }
-  }
+  S* pixels(int64_t block) const { return row(block, 0) + margin; }
   void fill(int64_t block, int64_t y) {
     S* pixels = row(block, y);
     const Pixel<S> zero = {};

@@ -145,8 +145,15 @@ inline void write_pixels(const ImageRow<T>& row, const S* pixels) {
 // `count` columns from x0 on, to and from planes `pitch` apart, a multiple of 4 that has room for them.
 template <class T, class S>
 inline void read_planes(const ImageRow<const T>& row, int64_t x0, int64_t count, S* planes, int64_t pitch) {
+  constexpr int N = native_lanes<S>;
   with_layout(row, [&](auto layout) {
-    for (int64_t x = 0; x < count; x += 4) {
+    int64_t x = 0;
+    for (; layout == Layout::planes && x + N <= count; x += N) {
+      for (int c = 0; c < row.channels; ++c) {
+        store<N>(planes + c * pitch + x, load<N>(row.data + x0 + x + c * row.channel_stride));
+      }
+    }
+    for (; x < count; x += 4) {
       Pixel<S> v[4];
       load_group<layout(), true>(row, x0 + x, count - x, v);
       for (int c = 0; c < 4; ++c) store<4>(planes + c * pitch + x, v[c]);

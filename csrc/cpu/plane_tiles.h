@@ -204,4 +204,20 @@ template <int K, class T>
   });
 }
 
+// They are long: compiled once, in plane_tiles.kernel.cpp, for all who use them.
+#define INTERNET_PLANE_TILES(declare, K, T)                                                       \
+  declare template void planes_to_pixels<K, T>(PlaneRow<const T>, int64_t, T*, int64_t, int64_t); \
+  declare template void pixels_to_planes<K, T>(const T*, int64_t, int64_t, PlaneRow<T>, bool);
+#define INTERNET_ALL_PLANE_TILES(declare)     \
+  INTERNET_PLANE_TILES(declare, 4, float)     \
+  INTERNET_PLANE_TILES(declare, 4, double)    \
+  INTERNET_PLANE_TILES(declare, 4, BFloat16)  \
+  INTERNET_PLANE_TILES(declare, 4, Half)      \
+  INTERNET_PLANE_TILES(declare, 16, float)    \
+  INTERNET_PLANE_TILES(declare, 16, double)   \
+  INTERNET_PLANE_TILES(declare, 16, BFloat16) \
+  INTERNET_PLANE_TILES(declare, 16, Half)
+
+INTERNET_ALL_PLANE_TILES(extern)
+
 }  // namespace internet::cpu::INTERNET_ISA

@@ -16,7 +16,20 @@ template <class S>
 struct Samples {
   int32_t *x_low, *x_high, *y_low, *y_high, *reads;
   S *nw, *ne, *sw, *se;
+
+  INTERNET_MEMBER void assign(int64_t i, const Samples& other, int64_t j) const {
+    x_low[i] = other.x_low[j], x_high[i] = other.x_high[j];
+    y_low[i] = other.y_low[j], y_high[i] = other.y_high[j], reads[i] = other.reads[j];
+    nw[i] = other.nw[j], ne[i] = other.ne[j], sw[i] = other.sw[j], se[i] = other.se[j];
+  }
 };
+
+// Of `count` pixels, in memory of 5 * count indices and 4 * count weights.
+template <class S>
+INTERNET_HD Samples<S> samples_in(int32_t* i, S* w, int64_t count) {
+  return {i, i + count, i + 2 * count, i + 3 * count, i + 4 * count,
+          w, w + count, w + 2 * count, w + 3 * count};
+}
 
 template <class S>
 class SampleRow : public Samples<S> {
@@ -31,14 +44,13 @@ class SampleRow : public Samples<S> {
         padded_((motion.width + lanes - 1) / lanes * lanes),
         integers_(5 * padded_),
         values_(8 * padded_) {
-    int32_t* i = integers_.data();
-    for (int32_t** array : {&x_low, &x_high, &y_low, &y_high, &reads}) *array = i, i += padded_;
-    S* v = values_.data();
-    for (S** array : {&nw, &ne, &sw, &se, &x_, &y_, &confidence_, &scratch_}) *array = v, v += padded_;
+    Samples<S>::operator=(samples_in(integers_.data(), values_.data(), padded_));
+    S* v = values_.data() + 4 * padded_;
+    for (S** array : {&x_, &y_, &confidence_, &scratch_}) *array = v, v += padded_;
     for (int64_t k = 0; k < padded_; ++k) confidence_[k] = 1;
   }
 
-  void prepare(int64_t image, int64_t row) {
+  [[gnu::noinline]] void prepare(int64_t image, int64_t row) {
     upsample_flow(0, image, row, x_);
     upsample_flow(1, image, row, y_);
     upsample_confidence(image, row);
@@ -142,5 +154,9 @@ class SampleRow : public Samples<S> {
   WorkingMemory<S> values_;
   S *x_, *y_, *confidence_, *scratch_;
 };
+
+// Compiled once, in warp_motion.kernel.cpp, for all who use it.
+extern template class SampleRow<float>;
+extern template class SampleRow<double>;
 
 }  // namespace internet::cpu::INTERNET_ISA

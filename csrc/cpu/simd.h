@@ -67,6 +67,7 @@ INTERNET_HD Vec<float, N> widen_lanes(const Half* p) {
 #endif
 #if defined(__F16C__)
   if constexpr (N == 8) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  if constexpr (N == 4) return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 #endif
   Vec<uint16_t, N> bits;
   std::memcpy(&bits, p, sizeof(bits));
@@ -92,6 +93,9 @@ INTERNET_HD void narrow_lanes(Half* p, Vec<float, N> v) {
 #if defined(__F16C__)
   if constexpr (N == 8) {
     return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+  }
+  if constexpr (N == 4) {
+    return _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
 #endif
   auto bits = float_to_half<Vec<float, N>, Vec<uint32_t, N>>(v);

@@ -52,6 +52,25 @@ constexpr int64_t wanted_tasks = 16;
 // Tasks that may need most of an image's rows at hand: so many at a time, and so many there are at least.
 constexpr int64_t most_at_once = 4;
 
+// The samples of a batch in the order of their source rows, see SampleOrder.
+template <class S>
+class SortedSamples {
+ public:
+  SampleOrder<S> sort(const SampledMotion<S>& motion, int64_t batch) {
+    const int64_t rows = batch * motion.height, pixels = rows * motion.width;
+    integers_.reset(new int32_t[rows + batch + 6 * pixels]);
+    weights_.reset(new S[4 * pixels]);
+    int32_t *starts = integers_.get(), *numbers = starts + rows + batch;
+    const SortSamples<S> p{motion, {starts, numbers, numbers + pixels, weights_.get()}};
+    run(warp_sort_samples_kernel<S>(), p, batch, 1);
+    return p.order;
+  }
+
+ private:
+  std::unique_ptr<int32_t[]> integers_;
+  std::unique_ptr<S[]> weights_;
+};
+
 // How far apart the source rows lie that an output row reads.
 class Reach {
  public:
@@ -71,7 +90,9 @@ class Reach {
   int64_t channels_at_hand(int64_t width) const {
     return (12 << 20) / int64_t(sizeof(float)) / (mean_ * width);
   }
-  // Of a field without order every task needs most of an image's rows at hand: then few run at once.
+  // Whether the field has no order.
+  bool jumps() const { return mean_ > 16 && 4 * mean_ > height_; }
+  // Then every task needs most of an image's rows at hand, and few run at once.
   int64_t grain(int64_t tasks, int64_t least) const {
     return 4 * mean_ > height_ ? std::max(least, (tasks + most_at_once - 1) / most_at_once) : least;
   }
@@ -188,11 +209,14 @@ Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, co
     const bool pixels = channels_side_by_side(features) && channels_side_by_side(grad_output) &&
                         (!need_features || channels_side_by_side(grad_features));
     const bool in_place = pixels && std::is_same_v<T, S>;
+    const bool sorted = reach.jumps() && height * features.size(3) < int64_t(1) << 31;
+    SortedSamples<S> sorted_samples;
     int64_t block = block_channels<T>(channels);
     if (in_place) {
       block = channels;
     } else if (pixels && channels % block == 0) {
-      block = std::clamp(reach.channels_at_hand(features.size(3)) / block * block, block, channels);
+      const int64_t at_hand = sorted ? channels : reach.channels_at_hand(features.size(3));
+      block = std::clamp(at_hand / block * block, block, channels);
     }
     const int64_t blocks = (channels + block - 1) / block, bands = reach.bands(batch, pixels);
     const int64_t groups = std::min(blocks, (most_at_once + batch * bands - 1) / (batch * bands));
@@ -208,6 +232,7 @@ Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, co
         .in_place = in_place,
         .features = strided<const T, 4>(features),
         .row_ranges = ranges.data(),
+        .order = sorted ? sorted_samples.sort(samples, batch) : SampleOrder<S>{},
         .grad_output = strided<const T, 4>(grad_output),
         .grad_features = need_features ? strided<T, 4>(grad_features) : Strided<T, 4>{},
         .dots = dots.get(),

@@ -43,6 +43,13 @@ struct RowsAtHand {
   return {needed[0], tallest};
 }
 
+template <class T>
+INTERNET_HD void prefetch_pixel(T* pixel, int64_t channels) {
+  for (int64_t k = 0; k < channels; k += 64 / int64_t(sizeof(T))) {
+    __builtin_prefetch(pixel + k, std::is_const_v<T> ? 0 : 1, 3);
+  }
+}
+
 // Pixel-major rows of an image by their number: in place, or in the slots of a ring.
 template <class T>
 struct PixelRows {
@@ -54,11 +61,7 @@ struct PixelRows {
   void prefetch(const Samples& s, int64_t x, int64_t channels) const {
     T *north = row[s.y_low[x]], *south = row[s.y_high[x]];
     const int64_t west = s.x_low[x] * column_stride, east = s.x_high[x] * column_stride;
-    for (T* pixel : {north + west, north + east, south + west, south + east}) {
-      for (int64_t k = 0; k < channels; k += 64 / int64_t(sizeof(T))) {
-        __builtin_prefetch(pixel + k, std::is_const_v<T> ? 0 : 1, 3);
-      }
-    }
+    for (T* pixel : {north + west, north + east, south + west, south + east}) prefetch_pixel(pixel, channels);
   }
 };
 

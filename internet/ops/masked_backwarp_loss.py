@@ -57,9 +57,9 @@ def masked_backwarp_loss(
     Returns:
         A scalar, or (B, 1, H, W): float64 if `output` is, float32 otherwise. Differentiable in every tensor.
 
-    Where a gradient may follow, the compiled CPU kernel computes the gradients of a mean or sum along with the loss
-    (float32 and float64), and the graph holds them until the backward pass hands them out: the memory is taken
-    earlier. A second backward pass over a graph that is kept computes them again.
+    Where a gradient may follow, the compiled CPU kernel computes the gradients of a mean or sum along with the loss,
+    and the graph holds them until the backward pass hands them out: the memory is taken earlier, and those of 16-bit
+    frames are float32 until then. A second backward pass over a graph that is kept computes them again.
 
     Raises:
         TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
@@ -94,7 +94,6 @@ def masked_backwarp_loss(
         namespace_of(name, output.device) == "internet"
         and kind_of(output.device) in _ONE_PASS_DEVICES
         and reduction != "none"
-        and output.dtype == flow.dtype  # 16 bits are rounded once: when the gradient of the loss is known
         and torch.is_grad_enabled()
         and any(tensor.requires_grad for tensor in inputs if tensor is not None)
     )
@@ -148,6 +147,7 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
             gradients = _hand_over(of_unit_loss, grad_loss.item())
         else:
             gradients = [gradient * grad_loss for gradient in of_unit_loss]
+        gradients = [g if of is None else g.to(of.dtype) for g, of in zip(gradients, inputs, strict=True)]
         tied = first_order("masked_backwarp_loss", gradients, needed, (grad_loss, *inputs))
         return (*tied, None, None, None, None)
 
@@ -229,8 +229,8 @@ def _fake_with_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return (
         flow.new_empty(()),
-        dense_like(output) if need_output else empty(output),
-        dense_like(target) if need_target else empty(target),
+        dense_like(output).to(flow.dtype) if need_output else empty(flow),
+        dense_like(target).to(flow.dtype) if need_target else empty(flow),
         like_or_empty(flow, need_flow),
         empty(flow) if confidence is None else like_or_empty(confidence, need_confidence),
     )
