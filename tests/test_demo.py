@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from internet.cli import main
+from internet.commands import demo, demonstrate
 from internet.comparison import why_not_fused
 from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip
@@ -102,15 +104,19 @@ def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture
     assert "times faster" not in said
 
 
-def test_every_run_is_kept() -> None:
+def test_every_run_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(demonstrate, "draw", lambda *_: b"figure")  # which takes seconds
+    monkeypatch.setattr(demonstrate, "chart", lambda *_: b"chart")
     words = ["--minutes", "0", "--no-compare", *WORDS, "data.synthetic.frames=4"]
     for _ in range(2):
         assert main(["demo", *words]) == 0
     assert sorted(os.listdir("demo")) == ["run-001", "run-002"]
-    before = (Path("demo", "run-001", "training", "checkpoints", "last.pt")).read_bytes()
+    first = Path("demo", "run-001", "training", "checkpoints", "last.pt")
+    before = first.read_bytes()
     assert main(["demo", "--out", "demo/run-001", *words]) == 2
+    assert "--out: the folder 'demo/run-001' is not empty" in capsys.readouterr().err
     assert main(["demo", "--out", "demo/run-001", "--overwrite", *words]) == 0
-    assert (Path("demo", "run-001", "training", "checkpoints", "last.pt")).read_bytes() == before
+    assert first.read_bytes() == before
     assert Path("demo", "run-001", "training-001", "checkpoints", "last.pt").exists()
 
 
@@ -127,6 +133,15 @@ def test_bad_input_is_named_before_any_work(video: str, capsys: pytest.CaptureFi
     }
     for arguments, words in cases.items():
         assert re.search(words, refused(capsys, *arguments)), arguments
+
+
+@pytest.mark.parametrize("missing", demo.PACKAGES)
+def test_a_missing_package_is_named_before_any_work(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert re.search(r"needs the Python package '.*pip install 'internet-ops\[\w+\]'", refused(capsys, *WORDS))
 
 
 def test_a_signal_stops_it_with_a_checkpoint(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -17,6 +17,7 @@ from internet.commands.arguments import (
     result_folder,
 )
 from internet.data.video import probe
+from internet.losses.features import efficientnet
 from internet.training.config import Config
 from internet.training.overrides import plain
 from internet.training.sections import SYNTHETIC
@@ -25,6 +26,18 @@ from internet.training.sections import SYNTHETIC
 RUNS = Path("demo")
 #: The first frames of a video are trained on, by this fraction; so few frames are not worth dividing.
 TRAINED, FEWEST = 0.7, 10
+
+#: What the demo imports on its way.
+PACKAGES = {
+    "yaml": "reading settings",
+    "av": "writing a video",
+    "cv2": "optical flow (DIS)",
+    "matplotlib": "drawing the figure",
+    "tqdm": "the progress bar",
+    "tensorboard": "writing learning curves",
+    "torchmetrics": "measuring frames",
+    efficientnet.PACKAGE: "the perceptual loss",
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -63,13 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _require_packages() -> None:
     """Find out before the work whether the packages for it, and for its end, are there."""
-    require("yaml", "reading settings")
-    require("av", "writing a video")
-    require("cv2", "optical flow (DIS)")
-    require("matplotlib", "drawing the figure")
-    require("tqdm", "the progress bar")
-    require("tensorboard", "writing learning curves")
-    require("torchmetrics", "measuring frames")
+    for module, purpose in PACKAGES.items():
+        require(module, purpose)
 
 
 def _configured(args: argparse.Namespace) -> Config:
