@@ -13,11 +13,8 @@ Curve = Sequence[tuple[float, float]]
 """Points (step, value)."""
 
 
-def line_charts(charts: Mapping[str, Mapping[str, Curve]], *, logarithmic: Sequence[str] = ()) -> "Figure":
-    """Charts beside each other, by their titles: each a few named curves over the steps of training.
-
-    logarithmic: titles of those whose values span orders of magnitude.
-    """
+def line_charts(charts: Mapping[str, Mapping[str, Curve]]) -> "Figure":
+    """Charts beside each other, by their titles: each a few named curves over the steps of training."""
     figure_class: Any = require("matplotlib.figure", "drawing curves").Figure
     sheet = figure_class(figsize=(5 * len(charts), 3.6), layout="constrained")
     for axis, (title, curves) in zip(sheet.subplots(1, len(charts), squeeze=False)[0], charts.items(), strict=True):
@@ -25,8 +22,6 @@ def line_charts(charts: Mapping[str, Mapping[str, Curve]], *, logarithmic: Seque
             axis.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 20 else None)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
-        if title in logarithmic:
-            axis.set_yscale("log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     return sheet

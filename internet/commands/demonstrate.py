@@ -117,12 +117,14 @@ def chart(run: str, before: dict[str, float]) -> bytes:
     def held_out(name: str) -> Curve:
         return [(0.0, before[name]), *told[f"validation/{name}"]]
 
-    loss, psnr, error = "loss", "PSNR (dB), held out", "motion error (pixels), held out"
-    charts: dict[str, dict[str, Curve]] = {loss: {"total": told["training/total"]}}
-    charts[psnr] = {"output": held_out("psnr"), "source, repeated": held_out("repeated_psnr")}
+    charts: dict[str, dict[str, Curve]] = {
+        "loss": {"total": told["training/total"]},
+        "PSNR (dB), held out": {"output": held_out("psnr"), "source, repeated": held_out("repeated_psnr")},
+    }
     if "epe" in before:
-        charts[error] = {"motion field": held_out("epe"), "no motion": held_out("epe_zero")}
-    return png(line_charts(charts, logarithmic=[loss]))
+        motion = {"motion field": held_out("epe"), "no motion": held_out("epe_zero")}
+        charts["motion error (pixels), held out"] = motion
+    return png(line_charts(charts))
 
 
 def metrics_table(learnt: Learnt) -> str:
@@ -138,7 +140,7 @@ def _compared(trainer: Trainer) -> Comparison | None:
         print(not_compared(missing) + "\n")
         return None
     found = compare_training(trainer)
-    print(found.describe("training step") + "\n")
+    print(found.describe("training") + "\n")
     return found
 
 
