@@ -1,75 +1,72 @@
-"""Whole models: streaming inference and training steps, fused and by the reference backend: same weights, same frames.
+"""Whole models: streaming and training steps, with our operators and with the field's; same weights, same frames.
 
-`python -m benchmarks.throughput` prints a Markdown table; `benchmarks.gpu_report` has the same rows.
+`python -m benchmarks.throughput` prints a Markdown table; `benchmarks.gpu_report` has the same rows. "reference" are
+our operators in plain torch, "eager" those of first-order-motion and its descendants (`benchmarks.eager`).
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from benchmarks import memory, timing
+from benchmarks import eager, machine, memory, timing
+from benchmarks.inputs import Maker
 from benchmarks.report import graphs, speed
+from benchmarks.report.wholes import FRAME, STEP, lines
 from internet import ops
-from internet.losses import Batch, Objective, make_features
+from internet.losses import Batch, Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, INTERnetConfig, make_discriminator
+from internet.training.step import Outcome, Part, TrainingStep
 
 Module = TypeVar("Module", bound=nn.Module)
 
 PRESETS = ("tiny", "internet-256", "internet-512")
+FEATURES = {"tiny": "efficientnet-lite0"}
+"""The network of the perceptual loss; the paper's, VGG-19, for the paper's sizes."""
+BATCH = 4
+"""Of a training step."""
+PRECISIONS = {"cpu": "float32", "cuda": "bfloat16"}
 
 
 class Whole:
-    """A preset with random weights, a source and driving frames on a device: a frame, and a training step."""
+    """A preset with random weights, source and driving frames on a device: a frame, and a training step."""
 
-    def __init__(self, preset: str, device: torch.device, size: int | None = None) -> None:
+    def __init__(
+        self, preset: str, device: torch.device, *, size: int | None = None, batch: int = BATCH, precision: str
+    ) -> None:
         torch.manual_seed(0)
         config = INTERnetConfig.preset(preset)
         side = size or config.size
-        self._device = device
-        self._model = _placed(INTERnet(config), device)
-        self._discriminator = _placed(make_discriminator(config), device)
-        self._objective = Objective(make_features("efficientnet-lite0", "random").to(device))
-        self._source, target, previous = torch.rand(3, 1, 3, side, side, device=device)
-        self._batch = Batch(target, previous, torch.zeros(1, 2, side, side, device=device))
+        self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        self._model, discriminator = _placed(INTERnet(config), device), _placed(make_discriminator(config), device)
+        objective = Objective(_placed(make_features(FEATURES.get(preset, "vgg19"), "random"), device))
         # a rate of 0 costs what any other costs, and every step starts from the same weights
-        self._optimizer = torch.optim.RAdam(self._model.parameters(), lr=0.0)
+        sides = (self._model, discriminator)
+        optimizers = tuple(torch.optim.RAdam(side.parameters(), lr=0.0) for side in sides)
+        self._step = TrainingStep(*sides, objective, optimizers, precision=precision)  # type: ignore[arg-type]
+        source, target, previous = (
+            frame.contiguous(memory_format=torch.channels_last)
+            for frame in torch.rand(3, batch, 3, side, side, device=device)
+        )
+        flow = Maker(torch.float32, "contiguous", device).optical_flow(batch, side)
+        self._part = Part(source, Batch(target, previous, flow), ThinPlateSpline.random(batch, device=device))
+        self._source, self._driving = source[:1], target[:1]
+        with torch.no_grad(), self._autocast:
+            self._known = self._model.kp_detector(self._source), self._model.generator.encode(self._source)
 
-    def frame(self) -> Callable[[], Any]:
+    def frame(self) -> Tensor:
         """One more frame of a stream: what is known of the source is computed already."""
-        self._model.eval()
-        with torch.no_grad(), self._precision():
-            anchors, features = self._model.kp_detector(self._source), self._model.generator.encode(self._source)
+        with torch.no_grad(), self._autocast:
+            driving = self._model.kp_detector(self._driving)
+            return self._model.imitate(self._source, *self._known, driving).frame
 
-        def run() -> Any:
-            with torch.no_grad(), self._precision():
-                driving = self._model.kp_detector(self._batch.target)
-                return self._model.imitate(self._source, anchors, features, driving).frame
-
-        return run
-
-    def step(self) -> Callable[[], Any]:
-        """One optimisation step of the generator's side, at batch 1, under the intrinsic scheme."""
-        self._discriminator.requires_grad_(False)
-
-        def run() -> None:
-            self._model.train()
-            self._optimizer.zero_grad()
-            with self._precision():
-                result = self._model(self._source, self._batch.target)
-                terms = self._objective(result, self._batch, self._model.kp_detector, self._discriminator)
-                total = self._objective.total(terms)
-            total.backward()
-            self._optimizer.step()
-
-        return run
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        """bfloat16 where there are units for it."""
-        return torch.autocast("cuda", torch.bfloat16) if self._device.type == "cuda" else nullcontext()
+    def step(self) -> Outcome:
+        """One step of both sides under the intrinsic scheme."""
+        return self._step([self._part])
 
 
 def _placed(module: Module, device: torch.device) -> Module:
@@ -78,52 +75,61 @@ def _placed(module: Module, device: torch.device) -> Module:
     return module
 
 
-def measure(preset: str, device: torch.device, seconds: float, size: int | None = None) -> dict[str, Any]:
-    """Samples of both passes by backend; frames are replays of a CUDA graph where there is CUDA."""
-    whole = Whole(preset, device, size)
-    names = [*speed.backends(device), "reference"]
-    frames = {name: _on(name, whole.frame()) for name in names}
-    if device.type == "cuda":
-        frames = {name: graphs.replayed(run) for name, run in frames.items()}
-    steps = {name: _on(name, whole.step()) for name in names}
+def measure(
+    preset: str,
+    device: torch.device,
+    seconds: float,
+    *,
+    size: int | None = None,
+    batch: int = BATCH,
+    precision: str | None = None,
+) -> dict[str, Any]:
+    """Samples of both passes by backend; frames are replays of a CUDA graph where one can be made."""
+    precision = precision or PRECISIONS[device.type]
+    whole = Whole(preset, device, size=size, batch=batch, precision=precision)
+    names = (*speed.backends(device), "reference")
+    backends: dict[str, Callable[[], AbstractContextManager[None]]] = {
+        name: partial(ops.backend, name) for name in names
+    }
+    backends["eager"] = eager.in_place_of_ours
+    frames = {name: _within(context, whole.frame) for name, context in backends.items()}
+    steps = {name: _without_result(_within(context, whole.step)) for name, context in backends.items()}
+    captured = {name: graphs.replayed(run) for name, run in frames.items()} if device.type == "cuda" else {}
+    replays = {name: replay for name, replay in captured.items() if replay}
     return {
         "preset": preset,
+        "device": device.type,
+        "precision": precision,
         "passes": {
-            name: {
-                "samples": {key: list(found.samples) for key, found in _timed(runs, device, seconds).items()},
-                "extra_memory": {key: memory.extra_peak(run, device) for key, run in runs.items()},
-            }
-            for name, runs in (("frame", frames), ("training step", steps))
+            FRAME: _measure_pass({**frames, **replays}, device, seconds) | {"batch": 1, "replayed": list(replays)},
+            STEP: _measure_pass(steps, device, seconds) | {"batch": batch, "replayed": []},
         },
     }
 
 
-def _timed(runs: dict[str, Callable[[], Any]], device: torch.device, seconds: float) -> dict[str, timing.Timing]:
-    return timing.interleaved(runs, device, seconds=seconds, rounds=15)
+def _measure_pass(runs: dict[str, Callable[[], Any]], device: torch.device, seconds: float) -> dict[str, Any]:
+    timings = timing.interleaved(runs, device, seconds=seconds, rounds=15)
+    return {
+        "samples": {name: list(found.samples) for name, found in timings.items()},
+        "extra_memory": {name: memory.extra_peak(run, device) for name, run in runs.items()},
+    }
 
 
-def _on(backend: str, run: Callable[[], Any]) -> Callable[[], Any]:
+def _within(context: Callable[[], AbstractContextManager[None]], run: Callable[[], Any]) -> Callable[[], Any]:
     def call() -> Any:
-        with ops.backend(backend):
+        with context():
             return run()
 
     return call
 
 
-def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The rows as a Markdown table."""
-    yield "| preset | pass | backend | a second | over reference | extra memory |\n|---|---|---|--:|--:|--:|"
-    for row in rows:
-        for passed, measured in row["passes"].items():
-            slow = timing.Timing(tuple(measured["samples"]["reference"]))
-            for name, samples in measured["samples"].items():
-                found = timing.Timing(tuple(samples))
-                extra = measured["extra_memory"][name]
-                taken = "–" if extra is None else f"{extra / 2**20:.0f} MiB"
-                yield (
-                    f"| `{row['preset']}` | {passed} | {name} | {1 / found.median:.3g} "
-                    f"| {slow.over(found):.2f}× | {taken} |"
-                )
+def _without_result(run: Callable[[], Any]) -> Callable[[], None]:
+    """What a step returns is for its monitor, and would be counted as memory that it does not need."""
+
+    def call() -> None:
+        run()
+
+    return call
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -131,13 +137,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["tiny"], help="which presets (tiny)")
     parser.add_argument("--size", type=int, help="side of the frames, instead of the preset's own")
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"samples of a training step ({BATCH})")
+    parser.add_argument("--precision", choices=sorted({*PRECISIONS.values()}), help="float32 on the CPU, or bfloat16")
     parser.add_argument("--threads", type=int, default=1, help="number of CPU threads (1)")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each pass of each preset (20)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    print("\n".join(lines([measure(preset, device, args.seconds, args.size) for preset in args.preset])))
+    options = {"size": args.size, "batch": args.batch, "precision": args.precision}
+    print(f"{machine.processor(device)}, torch {torch.__version__}, CPU threads: {args.threads}\n")
+    print("\n".join(lines([measure(preset, device, args.seconds, **options) for preset in args.preset])))
 
 
 if __name__ == "__main__":

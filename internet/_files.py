@@ -17,10 +17,11 @@ class OutputError(OSError):
 
 
 @contextmanager
-def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacement(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
     """A temporary file in the folder of ``path``, which takes its name in one step when the block has ended well.
 
     A reader of ``path`` sees the old file or the new one, never a part; a block that raises leaves the old one.
+    So does a machine that crashes, if ``durable``: which waits for the disk.
     Raises :class:`OutputError` for what the system does not allow.
     """
     path = Path(path)
@@ -32,8 +33,9 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if durable:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
@@ -42,9 +44,9 @@ def replacement(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+def atomic_write(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to ``path``, all of it or nothing: see :func:`replacement`."""
-    with replacement(path) as temporary:
+    with replacement(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 

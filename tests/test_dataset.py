@@ -15,7 +15,7 @@ from internet.data.clips import Clip
 from internet.data.dataset import ClipDataset
 from internet.data.image import MediaError, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip
-from internet.data.synthetic_dataset import SyntheticDataset
+from internet.data.synthetic_dataset import CLIPS_AT_ONCE, SAMPLES_PER_CLIP, SyntheticDataset, clip_of
 from internet.flow import dis_flow
 
 
@@ -213,6 +213,20 @@ def test_dis_and_the_mask_of_the_extrinsic_scheme_against_the_truth() -> None:
     assert sum(trusted) < 0.7 * sum(errors)
     assert hits / kept > 0.95  # precision
     assert hits / visible > 0.7  # recall
+
+
+def test_samples_that_follow_each_other_are_of_different_clips() -> None:
+    clips = [clip_of(index) for index in range(2 * CLIPS_AT_ONCE * SAMPLES_PER_CLIP)]
+    assert len(set(clips[:CLIPS_AT_ONCE])) == len(set(clips[5 : 5 + CLIPS_AT_ONCE])) == CLIPS_AT_ONCE
+    assert all(clips.count(clip) == SAMPLES_PER_CLIP for clip in range(2 * CLIPS_AT_ONCE))
+
+
+def test_a_drawn_source_is_the_first_frame_or_any() -> None:
+    first = SyntheticDataset(16, length=8)[3]
+    assert "by frame 0" in first["name"]
+    assert torch.equal(first["source"], to_tensor(numbered_clip(0, clip_of(3), 16, moving_background=0.5)[0])[0])
+    numbers = {SyntheticDataset(16, source="random")[index]["name"].split()[-1] for index in range(8)}
+    assert len(numbers) > 4
 
 
 def test_a_data_set_can_be_sent_to_a_worker() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from internet._optional import MissingExtraError
 from internet.data.synthetic_dataset import SyntheticDataset
@@ -111,8 +112,7 @@ def test_the_error_of_a_known_motion():
 
 
 def test_the_true_motion_has_no_error_but_that_of_the_base_size():
-    drawn = SyntheticDataset(64, seed=4)[5]
-    sample = {name: drawn[name][None] for name in ("motion", "motion_visible")}
+    sample = default_collate([SyntheticDataset(64, seed=4)[5]])
     scale = torch.tensor([2 / 64, 2 / 64])[:, None, None]
     motion = sample["motion"]
     errors = []

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import gpu_report, publish, table
 from benchmarks.report import correctness, page, roofline
-from benchmarks.report.store import Budget, Store
+from benchmarks.report.store import Store
 from benchmarks.report.targets import TARGETS, verdicts
 from internet.ops import _preference
 from internet.ops._backend import OPERATORS
@@ -29,6 +29,7 @@ def test_every_step_runs_on_the_cpu(folder: Path) -> None:
     assert report["finished"]
     assert not report["measurement"]
     assert "errors" not in sections
+    assert report["pending"] == report["left_out"] == []
     (tests,) = sections["tests"]
     assert tests["ended"] == "finished"
     assert tests["passed"] > 0 == tests["failed"]
@@ -69,11 +70,6 @@ def test_a_store_is_whole_at_any_time(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "new" / "report.json").read_text())
     assert report["sections"] == {"speed": [{"operator": "x"}]}
     assert not report["finished"]
-
-
-def test_a_budget_never_runs_below_zero() -> None:
-    assert 9 < Budget(10).left() <= 10
-    assert Budget(-1).left() == 0
 
 
 def made_up(**seconds: float) -> dict[str, Any]:

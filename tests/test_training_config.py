@@ -25,6 +25,8 @@ def test_words_change_a_file_which_changes_the_defaults(tmp_path: Path) -> None:
     assert config.data.frames == (0, 70)
     assert config.loss.weights == Weights(style=0)
     assert config.out == "runs/a"
+    assert Config.load(file, ["out=2026"]).out == "2026"
+    assert Config.load(file, ["validation.path="]).validation.path == ""
 
 
 def test_the_default_is_the_paper() -> None:

@@ -1,6 +1,5 @@
 """The trainer's parts, each by itself."""
 
-import os
 import resource
 import signal
 from pathlib import Path
@@ -10,10 +9,11 @@ import torch
 
 from internet._files import OutputError
 from internet.model import INTERnet, INTERnetConfig
+from internet.training import stop
 from internet.training.checkpoint import Checkpoints
 from internet.training.data import training_samples
 from internet.training.ema import Ema
-from internet.training.optimizers import make_optimizer, set_rate
+from internet.training.optimizers import make_optimizer, set_rates
 from internet.training.sampler import Share, Steps, Stream
 from internet.training.sections import Optimizer
 from internet.training.start import load_start
@@ -81,14 +81,12 @@ def test_a_batch_that_cannot_be_divided() -> None:
 
 
 def test_the_rate_falls_at_the_milestones() -> None:
-    section = Optimizer(milestones=(60, 90))
-    optimizer = make_optimizer(section, [torch.nn.Parameter(torch.zeros(1))])
-    assert isinstance(optimizer, torch.optim.RAdam)
-    rates = []
-    for epoch in (0, 59, 60, 89, 90):
-        set_rate(optimizer, section.lr, section, epoch)
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([2e-4, 2e-4, 2e-5, 2e-5, 2e-6])
+    section = Optimizer(milestones=(60, 90), discriminator_lr=1e-3)
+    sides = tuple(make_optimizer(section, [torch.nn.Parameter(torch.zeros(1))]) for _ in range(2))
+    assert all(isinstance(side, torch.optim.RAdam) for side in sides)
+    for epoch, factor in ((0, 1), (59, 1), (60, 0.1), (89, 0.1), (90, 0.01)):
+        set_rates(sides, section, epoch)
+        assert [side.param_groups[0]["lr"] for side in sides] == pytest.approx([2e-4 * factor, 1e-3 * factor])
 
 
 def test_the_running_mean_follows_the_weights() -> None:
@@ -170,16 +168,19 @@ def test_weights_to_start_from_must_fit(tmp_path: Path) -> None:
 # Being asked to stop
 
 
-def test_a_signal_is_taken_down_and_a_second_one_acts_as_ever() -> None:
+def test_a_signal_is_taken_down_and_a_later_one_acts_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGINT)
     with StopRequest() as request:
-        assert not request.made
-        os.kill(os.getpid(), signal.SIGINT)
-        assert request.made
-        assert request.signal == signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-    with StopRequest(minutes=0) as request:
-        assert request.made
         assert request.signal is None
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # its echo
+        assert request.signal == signal.SIGINT
+        monkeypatch.setattr(stop, "ECHO", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_clock_of_a_run() -> None:
+    assert 50 < StopRequest(minutes=1).seconds_left <= 60
+    assert StopRequest().seconds_left == float("inf")

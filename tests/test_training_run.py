@@ -114,6 +114,16 @@ def test_the_clock_stops_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["step"] == 1
 
 
+def test_another_run_starts_from_the_weights_of_this_one(whole: Path, tmp_path: Path) -> None:
+    words = [f"out={tmp_path}", f"start={whole}/checkpoints/last.pt", "optimizer.lr=0", "run.steps=1"]
+    assert train(*words) == 0
+    found, given = weights(tmp_path), weights(whole)
+    for name, value in given.items():
+        if name.startswith(".ema"):
+            torch.testing.assert_close(found[name], value)
+            torch.testing.assert_close(found[name.replace("ema", "model")], value)
+
+
 # Refused
 
 
@@ -172,6 +182,9 @@ def test_a_video_is_trained_on_with_its_last_frames_held_out(tmp_path: Path) -> 
     assert {"psnr", "repeated_psnr"} < set(state["metrics"])
     assert not {"epe", "epe_zero"} & set(state["metrics"])  # no truth
     assert list((tmp_path / "run" / "flow").rglob("*.npz"))
+    for steps in (1, 2):
+        assert train(f"out={tmp_path / 'again'}", *words, *options, f"run.steps={steps}", "data.workers=1") == 0
+    assert same(tmp_path / "again", tmp_path / "run")
 
 
 # Two processes

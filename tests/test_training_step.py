@@ -39,7 +39,7 @@ def parts(count: int) -> list[Part]:
 
 def moved(step: TrainingStep) -> dict[str, Tensor]:
     """All weights of both sides, but the heat maps' bias, which no softmax sees."""
-    sides = [side.state_dict() for side in step._sides]
+    sides = [side.state_dict() for side in step.sides]
     sides[0].pop("kp_detector.kp.bias")
     return {f"{number}.{name}": value for number, side in enumerate(sides) for name, value in side.items()}
 
@@ -109,7 +109,7 @@ def test_an_infinite_pixel_stops_with_its_sample_named_and_the_weights_as_they_w
 
 def test_a_gradient_that_is_not_finite_stops_too() -> None:
     step = make_step()
-    weight = next(step._sides[0].parameters())
+    weight = next(step.sides[0].parameters())
     weight.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(NonFiniteError, match="the gradient is infinite") as caught:
         step(parts(1))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks import throughput
+from benchmarks.report import wholes
 from benchmarks.report.targets import Verdict, verdicts
 
 HEADER = (
@@ -14,7 +14,7 @@ HEADER = (
 
 def render(report: Mapping[str, Any]) -> str:
     """Everything that fits a screen; `report.json` has every sample."""
-    state = "" if report["finished"] else ", stopped early"
+    state = "" if report["finished"] else f", stopped early: {report.get('ended', 'still running')}"
     lines = [
         f"# {report['device']}",
         "",
@@ -29,6 +29,7 @@ def render(report: Mapping[str, Any]) -> str:
         *_small(report),
         *_whole(report["sections"].get("whole", [])),
         *_power(report["sections"].get("power", [])),
+        *_left_out(report),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -93,9 +94,9 @@ def _small(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _whole(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     if rows:
-        yield "Whole models, batch 1, the same weights on every backend:"
+        yield "Whole models, the same weights on every backend:"
         yield ""
-        yield from throughput.lines(rows)
+        yield from wholes.lines(rows)
         yield ""
 
 
@@ -108,3 +109,29 @@ def _power(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     clocks = sorted({row["sm_clock_mhz"] for row in readings})
     yield f"Clocks {clocks[0]} to {clocks[-1]} MHz; throttled in: {throttled or 'none'}. Millijoules a call:"
     yield ", ".join(f"`{row['operator']}` {row['layout']} {1e3 * row['joules_per_call']:.1f}" for row in readings) + "."
+
+
+def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
+    """What there was no time for, and what failed."""
+    pending = report.get("pending", [])
+    reasons: dict[str, list[str]] = {}
+    for entry in report.get("left_out", []):
+        reasons.setdefault(entry["why"], []).append(entry["what"])
+    for row in report["sections"].get("speed", []):
+        if row.get("compile") in ("not compiled in time", "failed"):
+            reasons.setdefault(f"torch.compile {row['compile']}", []).append(_name(row))
+    if pending:
+        reasons["was running at the end"] = pending[:1]
+    if pending[1:]:
+        reasons["not begun"] = pending[1:]
+    if reasons:
+        yield from ["", "Left out:", ""]
+        yield from (
+            f"- {why} ({len(what)}): {', '.join(f'`{name}`' for name in what)}" for why, what in reasons.items()
+        )
+    for error in report["sections"].get("errors", []):
+        yield f"- FAILED {error['section']}: {error['error'].splitlines()[0]}"
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['operator']} {row['shape']} {row['layout']} {row['dtype']}"

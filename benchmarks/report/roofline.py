@@ -1,6 +1,11 @@
-"""The picture of a report: each operator's share of the bandwidth of a plain copy."""
+"""The picture of a report: each operator's share of the bandwidth of a plain copy.
 
+`python -m benchmarks.report.roofline DIR`, where the report is.
+"""
+
+import json
 import statistics
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,3 +56,8 @@ def draw(report: Mapping[str, Any], path: Path) -> str:
     figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(path, dpi=130)
     return f"wrote {path.name}"
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    print(draw(json.loads((folder / "report.json").read_text(encoding="utf-8")), folder / "roofline.png"))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,16 +14,24 @@ from benchmarks import workloads as work
 from benchmarks.case import Case, Function
 from benchmarks.contest import Row, compiled
 from benchmarks.inputs import LAYOUTS
-from benchmarks.report.store import Budget
+from benchmarks.report.limits import OutOfTime, alarm
 from benchmarks.workloads import Workload
 from internet import ops
 
+AT_ONCE = 20.0
+"""Seconds that torch.compile may take for what it has in its cache. It has the generated code of every graph, but of
+one with `torch.inverse` not the graph, which it works through again."""
 
-def rows(shrink: int = 1) -> Iterator[Row]:
+
+def rows(shrink: int = 1) -> list[Row]:
     """Every operator at the paper's sizes: batch 16 and 1, float32 and bfloat16, both layouts."""
-    for batch, dtype in itertools.product((16, 1), (torch.float32, torch.bfloat16)):
-        for workload in _workloads(batch, shrink, dtype=dtype):
-            yield Row.of(workload)
+    kinds = itertools.product((16, 1), (torch.float32, torch.bfloat16))
+    return [Row.of(workload) for batch, dtype in kinds for workload in _workloads(batch, shrink, dtype=dtype)]
+
+
+def is_compiled(row: Row) -> bool:
+    """Whether torch.compile takes part: the targets over it are about float32."""
+    return row.workload.dtype == torch.float32
 
 
 def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
@@ -56,16 +65,31 @@ def on_backend(operator: str, backend: str) -> Function:
     return call
 
 
-def measure(row: Row, device: torch.device, budget: Budget, seconds: float, *, compile: bool) -> dict[str, Any]:
-    """Every sample of every contestant in each pass of a row, and what the first of them takes beside time."""
+def case_of(row: Row, device: torch.device) -> Case:
+    """The row's tensors; gradients arrive in our outputs' layout."""
+    ours = backends(device)
+    return row.workload.case(device, on_backend(row.workload.operator, ours[0]) if ours else row.baseline)
+
+
+def measure(row: Row, device: torch.device, seconds: float, *, compile: bool) -> dict[str, Any]:
+    """Every sample of every contestant in each pass of a row, and what the first of them takes beside time.
+
+    With `compile` torch.compile takes part, if with its cache on disk it is ready soon enough.
+    """
     workload = row.workload
-    ours = {name: on_backend(workload.operator, name) for name in backends(device)}
-    case = workload.case(device, next(iter(ours.values()), row.baseline))  # gradients arrive in our outputs' layout
-    contestants: dict[str, Function] = {**ours, "eager": row.baseline}
-    if compile and budget.left() and (function := compiled(row.baseline, case)):
+    case = case_of(row, device)
+    contestants: dict[str, Function] = {name: on_backend(workload.operator, name) for name in backends(device)}
+    contestants["eager"] = row.baseline
+    if compile and (function := _from_cache(row, case)):
         contestants["compile"] = function
     passes = {name: _measure_pass(case, name, contestants, device, seconds) for name in case.passes(row.baseline)}
     return {**describe(workload), "passes": passes}
+
+
+def _from_cache(row: Row, case: Case) -> Function | None:
+    with suppress(OutOfTime), alarm(AT_ONCE):
+        return compiled(row.baseline, case)
+    return None
 
 
 def describe(workload: Workload) -> dict[str, Any]:

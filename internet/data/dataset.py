@@ -1,5 +1,6 @@
 """Training samples out of clips: the first frame, a driving frame and the one before it."""
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset
 from internet import ops
 from internet.data.augmentation import Augmentation
 from internet.data.clips import Clip, usable_clips
+from internet.data.frame_memory import FrameMemory
 from internet.data.image import MediaError, square, to_tensor
 from internet.data.moments import Moments
 
@@ -41,6 +43,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             agrees with the flow back: a teacher for the motion field.
         augmentation: None leaves the samples as they are.
         seed: of the choice of moments and of the augmentation.
+        memory: bytes of frames that are remembered, in each process that reads: short clips are decoded once.
 
     Raises:
         MediaError: no clip can be used.
@@ -59,6 +62,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         motion: bool = False,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        memory: int = 256 << 20,
     ) -> None:
         if size < 1 or samples_per_clip < 1:
             raise ValueError(f"size and samples_per_clip must be positive, got {size} and {samples_per_clip}")
@@ -69,6 +73,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.size, self.samples_per_clip = size, samples_per_clip
         self.flow, self.motion = flow, motion
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
+        self._memory = FrameMemory(memory)
         self._broken: set[int] = set()
 
     def set_epoch(self, epoch: int) -> None:
@@ -87,15 +92,19 @@ class ClipDataset(Dataset[dict[str, Any]]):
             number = (index + place) % len(self.clips)
             if number not in self._broken:
                 try:
-                    return self._sample(self.clips[number], generator)
+                    return self._sample(number, generator)
                 except MediaError as error:
                     self._broken.add(number)
                     warnings.warn(f"skipped from now on: {error}", stacklevel=2)
         raise MediaError(f"none of the {len(self.clips)} clips decodes any more; the warnings say why")
 
-    def _sample(self, clip: Clip, generator: torch.Generator) -> dict[str, Any]:
+    def _read(self, clip: Clip, numbers: list[int]) -> list[Tensor]:
+        return [square(to_tensor(frame), self.size) for frame in clip.read(numbers)]
+
+    def _sample(self, number: int, generator: torch.Generator) -> dict[str, Any]:
+        clip = self.clips[number]
         source, current = self.moments.draw(clip.times, generator)
-        frames = [square(to_tensor(frame), self.size) for frame in clip.read([source, current - 1, current])]
+        frames = self._memory.read(number, [source, current - 1, current], functools.partial(self._read, clip))
         sample: dict[str, Any] = {"name": f"{clip.name}, frame {current} by frame {source}"}
         sample |= zip(("source", "previous", "current"), (frame[0] for frame in frames), strict=True)
         if self.flow is not None:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class FlowCache:
         if flow is None:
             flow = self.estimator(first, second).cpu().to(torch.float16)
             path.parent.mkdir(exist_ok=True)
-            atomic_write(path, _packed(flow))
+            atomic_write(path, _packed(flow), durable=False)  # what a crash damages is computed again
         return flow.float()
 
     def path(self, first: Tensor, second: Tensor) -> Path:
@@ -78,5 +79,5 @@ def _read(path: Path) -> Tensor | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return torch.from_numpy(file["flow"])
-    except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+    except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         return None

@@ -1,5 +1,6 @@
 """Eqs. 10-11: the style loss."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,5 +32,26 @@ def style_loss(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
 
 
 def _layer(ours: Tensor, theirs: Tensor) -> Tensor:
-    distance = (gram(ours) - gram(theirs)).square().sum((1, 2))
+    channels, *size = ours.shape[1:]
+    is_deep = 2 * math.prod(size) < channels
+    distance = _through_pixels(ours, theirs) if is_deep else (gram(ours) - gram(theirs)).square().sum((1, 2))
     return distance.mean() / ours[0].numel()
+
+
+def _through_pixels(ours: Tensor, theirs: Tensor) -> Tensor:
+    r""":math:`\|G(F) - G(F')\|_F^2` of each sample, (B,), from matrices of pixels by pixels.
+
+    A deep layer has more channels than pixels, and its Gram matrix costs more than the layer. With
+    :math:`D = F - F'` and :math:`M = (F + F') / 2`, both (C, HW), the difference of the products is
+    :math:`F F^T - F' F'^T = D M^T + M D^T`, and as :math:`\|A\|_F^2 = \mathrm{tr}(A^T A)` and a trace turns round,
+
+    .. math:: \|D M^T + M D^T\|_F^2 = 2\, \mathrm{tr}(D^T D\, M^T M) + 2\, \mathrm{tr}(M^T D\, M^T D),
+
+    in which all products are (HW, HW). Like the plain form it is 0 where F is F', and does not lose digits near it.
+    """
+    with without_autocast(ours):
+        ours, theirs = widened(ours).flatten(2), widened(theirs).flatten(2)
+        difference, mean = ours - theirs, (ours + theirs) / 2
+        crossed = mean.mT @ difference
+        traces = (difference.mT @ difference) * (mean.mT @ mean) + crossed * crossed.mT
+        return 2 * traces.sum((1, 2)) / (ours.shape[1] * ours.shape[2]) ** 2

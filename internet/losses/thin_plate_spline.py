@@ -62,8 +62,8 @@ class ThinPlateSpline:
         return ThinPlateSpline(self.centres.to(device), self.weights[rows].to(device))
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Where points (B, M, 2) go: (B, M, 2)."""
-        square = (z[:, :, None] - self.centres).square().sum(-1).clamp(min=NEAREST)
+        """Where points (B, M, 2), or (M, 2) for all samples, go: (B, M, 2)."""
+        square = _square_distance(z, self.centres)
         basis = torch.cat([square * square.log(), torch.ones_like(z[..., :1]), z], dim=-1)
         with without_autocast(z):
             return basis @ self.weights
@@ -81,9 +81,14 @@ class ThinPlateSpline:
         """The frame (B, C, H, W) that shows at z what `frame` has at T(z); the border is repeated."""
         height, width = frame.shape[-2:]
         grid = identity_grid(height, width, align_corners=False, like=self.weights)
-        batch = self.weights.shape[0]
-        field = self(grid.flatten(0, 1).expand(batch, -1, 2)).unflatten(1, (height, width))
+        field = self(grid.flatten(0, 1)).unflatten(1, (height, width))
         return ops.confidence_warp(frame, field, padding_mode="border")
+
+
+def _square_distance(points: Tensor, centres: Tensor) -> Tensor:
+    """Of points (..., M, 2) and centres (N, 2): (..., M, N). By axes, for loops over a last axis of two are slow."""
+    (x, y), (cx, cy) = points[..., None].unbind(-2), centres.unbind(-1)
+    return ((x - cx).square() + (y - cy).square()).clamp(min=NEAREST)
 
 
 @functools.cache
@@ -95,7 +100,7 @@ def _grid(points: int) -> tuple[Tensor, Tensor]:
     """
     line = torch.linspace(-1, 1, points, dtype=torch.float64)
     centres = torch.cartesian_prod(line, line).flip(-1)  # row by row, x first
-    square = (centres[:, None] - centres).square().sum(-1).clamp(min=NEAREST)
+    square = _square_distance(centres, centres)
     affine = torch.cat([torch.ones(len(centres), 1, dtype=torch.float64), centres], dim=1)
     upper = torch.cat([square * square.log(), affine], dim=1)
     lower = torch.cat([affine.mT, torch.zeros(3, 3, dtype=torch.float64)], dim=1)

@@ -52,6 +52,19 @@ class Head(nn.Conv2d):
             return super().forward(x.to(self.weight.dtype))
 
 
+def at_once(features: Tensor, *heads: Head) -> tuple[Tensor, ...]:
+    """What heads of one shape make of the same features, by one convolution.
+
+    Convolutions compute whole vectors of output channels: one channel costs as much as sixteen.
+    """
+    first = heads[0]
+    with without_autocast(features):
+        weight = torch.cat([head.weight for head in heads])
+        bias = torch.cat([head.bias for head in heads])  # type: ignore[misc]  # each has one
+        made = functional.conv2d(features.to(weight.dtype), weight, bias, padding=first.padding)
+    return made.split([head.out_channels for head in heads], dim=1)
+
+
 class ResidualBlock(nn.Module):
     """x + conv(act(conv(act(x)))), act being normalisation and ReLU: the identity path stays untouched."""
 

@@ -42,8 +42,7 @@ class Discriminator(nn.Module):
 
     def forward(self, frame: Tensor) -> Judgement:
         """Frame (B, 3, H, W) -> one list of features for each scale."""
-        judgement = []
-        for scale in self.scales:
-            judgement.append(scale(frame))
-            frame = functional.avg_pool2d(frame, 3, 2, padding=1, count_include_pad=False)
-        return judgement
+        frames = [frame]
+        for _ in range(len(self.scales) - 1):
+            frames.append(functional.avg_pool2d(frames[-1], 3, 2, padding=1, count_include_pad=False))
+        return [scale(small) for scale, small in zip(self.scales, frames, strict=True)]

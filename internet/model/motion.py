@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from internet import ops
 from internet.model.anchors import Anchors
-from internet.model.blocks import GroupNorm, Head
+from internet.model.blocks import GroupNorm, Head, at_once
 from internet.model.unet import Normalisation, UNet
 
 #: The confidence starts at sigmoid(2) = 0.88: Eq. 4 pulls it down, so it had better not start low.
@@ -29,8 +29,9 @@ class Motion(NamedTuple):
 class MotionEstimator(nn.Module):
     """Source, moved by each anchor in turn -> U-Net -> mixture logits and confidence -> Eq. 5.
 
-    Mixture and confidence come from the same last feature map, each by one convolution, as in Section 3.2 of the
-    paper. Parameter names are first-order-motion's, whose occlusion map plays the confidence's part.
+    Mixture and confidence come from the same last feature map, each by a convolution (the two are computed as one),
+    as in Section 3.2 of the paper. Parameter names are first-order-motion's, whose occlusion map plays the
+    confidence's part.
 
     Args:
         anchors: K.
@@ -72,6 +73,6 @@ class MotionEstimator(nn.Module):
                 self.down(source), *anchors, variance=self.variance, grid_align_corners=self.grid_align_corners
             )
         )
-        logits = self.mask(features)
+        logits, confidence = at_once(features, self.mask, self.occlusion)
         field = ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
-        return Motion(field, self.occlusion(features).sigmoid(), logits)
+        return Motion(field, confidence.sigmoid(), logits)

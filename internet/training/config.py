@@ -11,7 +11,8 @@ from internet._optional import require
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.training.overrides import SettingError, merged, plain, read, read_words, settings
 from internet.training.recipes import recipe_or_file
-from internet.training.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation, setting
+from internet.training.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation
+from internet.training.setting import setting
 
 
 @dataclass(frozen=True)

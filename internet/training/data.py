@@ -35,6 +35,7 @@ def training_samples(config: Config) -> tuple[Stream, int]:
         flow=_flow(config),
         motion=data.motion,
         augmentation=data.augmentation,
+        memory=data.memory << 20,
         seed=config.seed,
     )
     return Stream(clips, config.seed), len(clips)

@@ -24,7 +24,9 @@ def open_run(config: Config, world: World) -> dict[str, Any] | None:
         SettingError: the folder has a run that was set differently in what matters.
         OutputError: it holds something else, or cannot be written.
     """
-    path = world.told(_newest(config) if world.first else None)
+    path, error = world.told(_newest_or_error(config) if world.first else (None, None))
+    if error is not None:  # the same in every process, or the others would wait for the first
+        raise error
     state = None if path is None else read_checkpoint(path)
     if state is not None and (found := Config.from_dict(state["config"]).differences(config)):
         raise SettingError(
@@ -40,6 +42,13 @@ def open_run(config: Config, world: World) -> dict[str, Any] | None:
 def checkpoints(config: Config) -> Checkpoints:
     """Those of a run."""
     return Checkpoints(Path(config.out, "checkpoints"), config.checkpoint.keep)
+
+
+def _newest_or_error(config: Config) -> tuple[Path | None, Exception | None]:
+    try:
+        return _newest(config), None
+    except (OSError, ValueError, ImportError) as error:
+        return None, error
 
 
 def _newest(config: Config) -> Path | None:

@@ -15,12 +15,14 @@ CLASSES: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def make_optimizer(section: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimizer for one side; :func:`set_rate` gives it its rate."""
+    """An optimizer for one side; :func:`set_rates` gives it its rate."""
     return CLASSES[section.name](parameters, lr=section.lr, betas=section.betas)  # type: ignore[call-arg]
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float, section: Optimizer, epoch: int) -> None:
-    """The rate of an epoch: `rate`, times gamma for each milestone that is behind."""
+def set_rates(optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer], section: Optimizer, epoch: int) -> None:
+    """The rates of both sides in an epoch: multiplied by gamma once for each milestone that is behind."""
     passed = sum(epoch >= milestone for milestone in section.milestones)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * section.gamma**passed
+    theirs = section.lr if section.discriminator_lr is None else section.discriminator_lr
+    for optimizer, rate in zip(optimizers, (section.lr, theirs), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * section.gamma**passed

@@ -121,8 +121,8 @@ _CALLED = {bool: "true or false", int: "a whole number", float: "a number", str:
 def _scalar(value: Any, kind: type, name: str) -> Any:
     if type(value) is kind and kind in (bool, int, str):
         return value
-    if kind is str and type(value) is int:  # a folder may be called 2026
-        return str(value)
+    if kind is str and (value is None or type(value) is int):  # nothing after the colon; a folder called 2026
+        return "" if value is None else str(value)
     if kind is float and type(value) in (int, float, str):
         try:
             return float(value)  # also "2e-4", which YAML takes for text

@@ -1,7 +1,6 @@
 """The sections of a training run's configuration: every setting with its default, its limits and what it means."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ from internet.losses.adversarial import FORMS
 from internet.losses.features import NETWORKS
 from internet.losses.objective import Weights
 from internet.losses.temporal import REGULARIZATIONS
+from internet.training.setting import at_least, one_of, setting
 
 SYNTHETIC = "synthetic"
 OPTIMIZERS = ("radam", "adam", "adamw")
@@ -22,51 +22,36 @@ PRECISIONS = ("float32", "bfloat16")
 Range = tuple[int | None, int | None]
 
 
-def setting(default: Any, about: str, *, free: bool = False) -> Any:
-    """A field with its description. `free`: a run may be resumed with another value."""
-    metadata = {"about": about, "free": free}
-    if isinstance(default, (dict, type)):
-        factory = default if isinstance(default, type) else default.copy
-        return dataclasses.field(default_factory=factory, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def _one_of(section: Any, name: str, allowed: Sequence[str]) -> None:
-    if getattr(section, name) not in allowed:
-        raise ValueError(f"{name} is {getattr(section, name)!r}, expected one of {', '.join(allowed)}")
-
-
-def _at_least(section: Any, least: float, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if value is not None and not value >= least:
-            raise ValueError(f"{name} is {value}, expected at least {least:g}")
-
-
 @dataclass(frozen=True)
 class Flow:
+    """Optical flow between the frames of clips; drawn figures bring their true flow."""
+
     method: str = setting("dis", f"the optical flow estimator: {', '.join(ESTIMATORS)}")
     options: dict[str, Any] = setting({}, "its options, such as preset of dis or weights of raft")
     cache: str = setting("", "a folder that keeps the flows (empty: out/flow)", free=True)
 
     def __post_init__(self) -> None:
-        _one_of(self, "method", tuple(ESTIMATORS))
+        one_of(self, "method", tuple(ESTIMATORS))
 
 
 @dataclass(frozen=True)
 class Synthetic:
+    """Drawn figures, where data.path is 'synthetic'."""
+
     length: int = setting(1024, "samples of what counts as an epoch; none is ever drawn twice")
     moving_background: float = setting(0.5, "the fraction of clips whose background moves")
     frames: int = setting(60, "of each clip, at 25 a second; the figure walks out of the frame after a while")
     min_seconds: float = setting(0.4, "least time between source and driving frame, instead of data.min_seconds")
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "length", "frames")
-        _at_least(self, 0, "min_seconds")
+        at_least(self, 1, "length", "frames")
+        at_least(self, 0, "min_seconds")
 
 
 @dataclass(frozen=True)
 class Data:
+    """What to train on."""
+
     path: str = setting(SYNTHETIC, "'synthetic', or a video, a folder of frames, or a folder of these")
     min_seconds: float = setting(2.0, "least time between source and driving frame; the paper's 2")
     samples_per_clip: int = setting(1, "how often an epoch shows each clip")
@@ -77,15 +62,18 @@ class Data:
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
     workers: int = setting(2, "processes that read samples, for each rank", free=True)
+    memory: int = setting(256, "MiB of frames that each of them remembers: short clips are decoded once", free=True)
 
     def __post_init__(self) -> None:
-        _one_of(self, "source", SOURCES)
-        _at_least(self, 1, "samples_per_clip")
-        _at_least(self, 0, "workers", "min_seconds")
+        one_of(self, "source", SOURCES)
+        at_least(self, 1, "samples_per_clip")
+        at_least(self, 0, "workers", "memory", "min_seconds")
 
 
 @dataclass(frozen=True)
 class Validation:
+    """What to measure on."""
+
     path: str = setting("", "held-out clips, as data.path (empty: none)", free=True)
     split: str = setting("test", "of a folder of clips; a lone video is all 'train'", free=True)
     frames: Range = setting((None, None), "as data.frames: frames of the same clip can be held out", free=True)
@@ -93,21 +81,25 @@ class Validation:
     every: int = setting(500, "steps between two validations; there is one at the end in any case", free=True)
 
     def __post_init__(self) -> None:
-        _one_of(self, "split", SPLITS)
-        _at_least(self, 1, "samples", "every")
+        one_of(self, "split", SPLITS)
+        at_least(self, 1, "samples", "every")
 
 
 @dataclass(frozen=True)
 class Features:
+    """The pretrained network whose features are compared."""
+
     network: str = setting("efficientnet-lite0", f"of the perceptual and style losses: {', '.join(NETWORKS)}")
     weights: str | None = setting(None, "a file; null: where they usually are; 'random' is for tests")
 
     def __post_init__(self) -> None:
-        _one_of(self, "network", tuple(NETWORKS))
+        one_of(self, "network", tuple(NETWORKS))
 
 
 @dataclass(frozen=True)
 class Loss:
+    """What is minimised."""
+
     regularization: str = setting("intrinsic", f"the temporal loss: {', '.join(REGULARIZATIONS)}")
     adversarial: str = setting("log", f"its form: {', '.join(FORMS)}")
     weights: Weights = dataclasses.field(default_factory=Weights)
@@ -117,8 +109,8 @@ class Loss:
     features: Features = dataclasses.field(default_factory=Features)
 
     def __post_init__(self) -> None:
-        _one_of(self, "regularization", REGULARIZATIONS)
-        _one_of(self, "adversarial", FORMS)
+        one_of(self, "regularization", REGULARIZATIONS)
+        one_of(self, "adversarial", FORMS)
         known = [field.name for field in dataclasses.fields(Weights)]
         for name, points in self.schedule.items():
             if name not in known:
@@ -129,6 +121,8 @@ class Loss:
 
 @dataclass(frozen=True)
 class Optimizer:
+    """How it is minimised."""
+
     name: str = setting("radam", ", ".join(OPTIMIZERS))
     lr: float = setting(2e-4, "rate of the model")
     discriminator_lr: float | None = setting(None, "rate of the discriminators (null: the same)")
@@ -139,14 +133,16 @@ class Optimizer:
     ema: float = setting(0.0, "decay of the running mean of the weights, such as 0.999 (0: none)")
 
     def __post_init__(self) -> None:
-        _one_of(self, "name", OPTIMIZERS)
-        _at_least(self, 0, "lr", "discriminator_lr", "gamma", "clip")
+        one_of(self, "name", OPTIMIZERS)
+        at_least(self, 0, "lr", "discriminator_lr", "gamma", "clip")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}, expected 0 <= ema < 1")
 
 
 @dataclass(frozen=True)
 class Run:
+    """How long, and on what."""
+
     epochs: int = setting(100, "how long", free=True)
     steps: int | None = setting(None, "stop after so many steps in all", free=True)
     minutes: float | None = setting(None, "stop after so much time, counted from each start", free=True)
@@ -159,25 +155,29 @@ class Run:
     threads: int = setting(0, "CPU threads of each rank (0: torch decides)", free=True)
 
     def __post_init__(self) -> None:
-        _one_of(self, "precision", PRECISIONS)
-        _one_of(self, "device", ("auto", "cpu", "cuda"))
-        _at_least(self, 1, "epochs", "steps", "batch", "accumulate")
-        _at_least(self, 0, "threads", "minutes")
+        one_of(self, "precision", PRECISIONS)
+        one_of(self, "device", ("auto", "cpu", "cuda"))
+        at_least(self, 1, "epochs", "steps", "batch", "accumulate")
+        at_least(self, 0, "threads", "minutes")
 
 
 @dataclass(frozen=True)
 class Log:
+    """What is written down on the way."""
+
     every: int = setting(50, "steps between two lines and points of the curves", free=True)
     pictures: int = setting(500, "steps between two pictures of training samples", free=True)
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "every", "pictures")
+        at_least(self, 1, "every", "pictures")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """What is kept to go on from."""
+
     every: int = setting(500, "steps between two checkpoints; there is one at the end in any case", free=True)
     keep: int = setting(3, "how many are kept", free=True)
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "every", "keep")
+        at_least(self, 1, "every", "keep")

@@ -10,8 +10,6 @@ def load_start(model: INTERnet, path: str) -> None:
     Raises:
         OSError, ValueError: the file cannot be read, or its weights do not fit.
     """
-    if not path:
-        return
     weights = read_weights(path)
     if "model_config" not in weights:
         model.load_stage_one(weights)

@@ -127,7 +127,7 @@ class TrainingStep:
     ) -> None:
         self.discriminator, self.objective, self.optimizers, self.clip = discriminator, objective, optimizers, clip
         self.world = world or World()
-        self._sides = model, discriminator
+        self.sides = model, discriminator
         self._generator = self.world.parallel(GeneratorSide(model, precision))
         self._judges = self.world.parallel(DiscriminatorSide(discriminator, precision))
 
@@ -144,8 +144,8 @@ class TrainingStep:
         for number, part in enumerate(parts, start=1):
             self._accumulate(outcome, part, weights, 1 / len(parts), last=number == len(parts))
         outcome.norms = {
-            "gradient": self._clipped(self._sides[0]),
-            "discriminator_gradient": self._clipped(self._sides[1]),
+            "gradient": self._clipped(self.sides[0]),
+            "discriminator_gradient": self._clipped(self.sides[1]),
         }
         self._check(outcome, [name for part in parts for name in part.names])
         for optimizer in self.optimizers:

@@ -7,6 +7,9 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+#: Seconds in which a signal that comes again is the same wish: torchrun passes on what the terminal has sent already.
+ECHO = 1.0
+
 
 class StopRequest:
     """While it is entered, SIGTERM and SIGINT are taken down as a wish to stop; a second one acts as ever.
@@ -18,21 +21,16 @@ class StopRequest:
     def __init__(self, minutes: float | None = None) -> None:
         self.signal: int | None = None
         self._seconds = float("inf") if minutes is None else 60 * minutes
-        self._begin = time.monotonic()
+        self._begin = self._taken = time.monotonic()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._take_down)
+        self._before = {number: signal.signal(number, self._take_down) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._restore()
-
-    @property
-    def made(self) -> bool:
-        """Whether it is time to stop."""
-        return self.signal is not None or self.seconds_left <= 0
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     @property
     def seconds_left(self) -> float:
@@ -40,13 +38,12 @@ class StopRequest:
         return self._seconds - (time.monotonic() - self._begin)
 
     def _take_down(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._taken = number, now
+        elif now - self._taken > ECHO:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)
 
 
 def ignore_signals(worker: int = 0) -> None:

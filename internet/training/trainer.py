@@ -1,6 +1,7 @@
 """A training run, from the configuration to the last checkpoint."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from internet.training.distributed import World
 from internet.training.ema import Ema
 from internet.training.folder import checkpoints, open_run
 from internet.training.monitor import Monitor, Silence
-from internet.training.optimizers import make_optimizer, set_rate
+from internet.training.optimizers import make_optimizer, set_rates
 from internet.training.sampler import Share, generator
 from internet.training.schedule import weights_at
 from internet.training.start import load_start
@@ -38,6 +39,8 @@ def train(config: Config, world: World) -> int | None:
     trainer = Trainer(config, world)
     if state is not None:
         trainer.load_state_dict(state)
+    elif config.start:
+        trainer.start_from(config.start)
     return trainer.run()
 
 
@@ -54,7 +57,6 @@ class Trainer:
 
         self.model = self._placed(INTERnet(config.model))
         self.discriminator = self._placed(make_discriminator(config.model))
-        load_start(self.model, config.start)
         self.ema = Ema(self.model, config.optimizer.ema) if config.optimizer.ema else None
         self.optimizers = (
             make_optimizer(config.optimizer, self.model.parameters()),
@@ -100,18 +102,18 @@ class Trainer:
         if self.world.first:
             self.monitor = Monitor(Path(self.config.out), self.step, self.steps, self.config.run.batch)
         self.monitor.say(f"training to step {self.steps}" + (f", resumed at {self.step}" if self.step else ""))
-        with StopRequest(self.config.run.minutes) as request:
+        asked = False
+        with closing(self.monitor), StopRequest(self.config.run.minutes) as request:
             for parts in self.batches():
                 outcome = self.train_step(parts)
                 self.report(outcome, request.seconds_left)
-                (stopping,) = self.world.any(request.made)
-                if stopping or self.step == self.steps:
+                asked, late = self.world.any(request.signal is not None, request.seconds_left <= 0)
+                if asked or late or self.step == self.steps:
                     break
                 self.keep(
                     validate=self._due(self.config.validation.every), save=self._due(self.config.checkpoint.every)
                 )
-            self.keep(validate=request.signal is None, save=True)
-        self.monitor.close()
+            self.keep(validate=not asked, save=True)
         return request.signal
 
     def batches(self) -> Iterator[list[Part]]:
@@ -131,10 +133,7 @@ class Trainer:
 
     def train_step(self, parts: list[Part]) -> Outcome:
         """One step of both sides and of the running mean."""
-        section = self.config.optimizer
-        rates = section.lr, section.lr if section.discriminator_lr is None else section.discriminator_lr
-        for optimizer, rate in zip(self.optimizers, rates, strict=True):
-            set_rate(optimizer, rate, section, self.epoch)
+        set_rates(self.optimizers, self.config.optimizer, self.epoch)
         outcome = self.make_step(parts, weights_at(self.config.loss, self.step))
         if self.ema is not None:
             self.ema.update(self.model, self.step)
@@ -187,6 +186,12 @@ class Trainer:
             optimizer.load_state_dict(saved)
         torch.set_rng_state(state["rng"])
         self.step, self.metrics = state["step"], state["metrics"]
+
+    def start_from(self, path: str) -> None:
+        """Take another training's weights, not its state."""
+        load_start(self.model, path)
+        if self.ema is not None:
+            self.ema.model.load_state_dict(self.model.state_dict())
 
     def _placed(self, module: Module) -> Module:
         layout = torch.channels_last if self.config.run.channels_last else torch.contiguous_format

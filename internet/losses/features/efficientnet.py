@@ -4,6 +4,7 @@ import os
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from internet._optional import require
 from internet.losses.features.frozen import RANDOM, FrozenFeatures, load_file
@@ -83,6 +84,8 @@ class EfficientNetLite0(FrozenFeatures):
             path = _file_of_package() if weights is None else weights
             load_file(self, path, "The extra internet-ops[train] brings them.")
         self.freeze()
+        for module in (self, *blocks):
+            _fold(module)
 
     def forward(self, frame: Tensor) -> list[Tensor]:
         """Frame (B, 3, H, W) -> five feature maps, fine to coarse."""
@@ -100,6 +103,15 @@ class EfficientNetLite0(FrozenFeatures):
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=EPSILON)
+
+
+def _fold(module: nn.Module) -> None:
+    """Give each normalisation, which in evaluation is an affine map of a channel, to the convolution before it."""
+    pairs = {"_conv_stem": "_bn0", "_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+    for convolution, norm in pairs.items():
+        if hasattr(module, convolution):
+            setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+            setattr(module, norm, nn.Identity())
 
 
 def _file_of_package() -> str:

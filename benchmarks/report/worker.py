@@ -1,0 +1,191 @@
+"""The process that measures for `python -m benchmarks.gpu_report`, which starts it and ends it.
+
+All parts, the most important first. Each asks the clock before it begins, is cut short when the time is over, and
+if it fails says so in the report; the rest goes on.
+"""
+
+import argparse
+import datetime
+import shlex
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import internet
+from benchmarks import machine, throughput, timing
+from benchmarks.contest import Row
+from benchmarks.report import correctness, graphs, limits, page, speed
+from benchmarks.report.compiling import DONE, NOT_ASKED, NOT_IN_TIME, Compilations
+from benchmarks.report.limits import Budget, OutOfTime
+from benchmarks.report.store import Store
+from benchmarks.report.targets import BATCH
+
+LEAST = 2.0
+"""Seconds: with less than this no part begins."""
+QUICK_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is measured in one go. `share`: of the time that is left, what it may take."""
+
+    section: str
+    name: str
+    measure: Callable[[float], dict[str, Any]]
+    """Takes the seconds that it has, returns an entry of the section."""
+    share: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.section} {self.name}".strip()
+
+
+def checks(folder: Path, device: torch.device, options: argparse.Namespace) -> Iterator[Part]:
+    """Whether it is right."""
+    selection = options.tests or correctness.gpu_selection()
+    yield Part("tests", "", lambda seconds: correctness.run_tests(selection, folder, seconds - 1), 0.3)
+    for tool in correctness.SANITIZER_TOOLS:
+        yield Part("sanitizer", tool, partial(_sanitize, tool, device, folder), 0.12)
+
+
+def timings(
+    device: torch.device, options: argparse.Namespace, compilations: Compilations | None = None
+) -> Iterator[Part]:
+    """How fast it is: what has a target first."""
+    rows = selected(options)
+    with_targets = [row for row in rows if row.workload.shape.split()[0] == BATCH]
+    yield from _speed(with_targets, device, options, compilations)
+    for preset in throughput.PRESETS[: 1 if device.type == "cpu" or options.quick else None]:
+        yield Part("whole", preset, partial(_whole, preset, device, options))
+    for row in graphs.rows(options.shrink):
+        yield Part("small", str(row.workload), partial(_small, row, device, options))
+    for row in _worth_energy(rows):
+        yield Part("power", str(row.workload), partial(_power, row, device))
+    yield from _speed([row for row in rows if row not in with_targets], device, options, compilations)
+
+
+def selected(options: argparse.Namespace) -> list[Row]:
+    """The rows of the speed section."""
+    return speed.rows(options.shrink)[: QUICK_ROWS if options.quick else None]
+
+
+def _worth_energy(rows: Sequence[Row]) -> Iterator[Row]:
+    """One row an operator: the first, which is the largest."""
+    first = {row.workload.operator: row for row in reversed(rows)}
+    yield from (row for row in rows if first[row.workload.operator] is row)
+
+
+def _sanitize(tool: str, device: torch.device, folder: Path, seconds: float) -> dict[str, Any]:
+    return correctness.sanitize(tool, device, folder, seconds - 1)
+
+
+def _speed(
+    rows: Sequence[Row], device: torch.device, options: argparse.Namespace, compilations: Compilations | None
+) -> Iterator[Part]:
+    def measure(row: Row, _: float) -> dict[str, Any]:
+        state = compilations.of(row) if compilations else NOT_ASKED
+        entry = speed.measure(row, device, options.each, compile=state == DONE)
+        if state == DONE and "compile" not in entry["passes"]["forward"]["samples"]:
+            state = NOT_IN_TIME
+        return entry | {"compile": state}
+
+    for row in rows:
+        yield Part("speed", str(row.workload), partial(measure, row))
+
+
+def _small(row: Row, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
+    return graphs.measure(row, device, options.each)
+
+
+def _whole(preset: str, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
+    return throughput.measure(preset, device, 5 * options.each, size=options.size)
+
+
+def _power(row: Row, device: torch.device, _: float) -> dict[str, Any]:
+    return speed.measure_power(row, device)
+
+
+def work(todo: Sequence[Part], store: Store, budget: Budget) -> None:
+    """Do all parts for which there is time."""
+    for part in todo:
+        seconds = part.share * budget.left()
+        if seconds < LEAST:
+            store.leave_out(str(part), "no time was left")
+        else:
+            _note(store, part, seconds)
+        store.done(str(part))
+        (store.folder / "report.md").write_text(page.render(store.report), encoding="utf-8")
+
+
+def _note(store: Store, part: Part, seconds: float) -> None:
+    """Add what a part returns, or how it failed."""
+    try:
+        with limits.alarm(seconds):
+            entry = part.measure(seconds)
+    except OutOfTime as reason:
+        store.leave_out(str(part), f"cut short: {reason}")
+    except Exception as error:  # out of memory, a kernel that fails: the report tells it and goes on
+        traceback.print_exc()
+        store.add("errors", {"section": part.section, "error": f"{type(error).__name__}: {error}"})
+    else:
+        store.add(part.section, entry)
+    print(f"{store.report['seconds']:6.0f} s  {part}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line of `benchmarks.gpu_report`, and when to be done: `--until`, in seconds of `time.time()`."""
+    options = parser().parse_args(argv)
+    limits.leave_when_asked()
+    budget = Budget(options.until - time.time())
+    device = torch.device(options.device)
+    options.shrink, options.each = (1, 0.6) if device.type == "cuda" else (32, 0.02)
+    options.cost = 5.0 if device.type == "cuda" else 1.0
+    options.size = None if device.type == "cuda" else 64
+    if device.type != "cuda":
+        options.tests = options.tests or ["tests/test_values.py", "-k", "upsample_motion and cpu"]
+    options.out.mkdir(parents=True, exist_ok=True)
+    compilations = Compilations(selected(options), device, options.shrink, options.out / "compile.log")
+    store = Store(
+        options.out,
+        device=machine.processor(device),
+        date=datetime.date.today().isoformat(),
+        internet=internet.__version__,
+        torch=torch.__version__,
+        backends=speed.backends(device),
+        quick=options.quick,
+        measurement=device.type == "cuda",
+        copy_bandwidth=timing.peak_copy_bandwidth(device),
+    )
+    with nullcontext() if options.no_compile else compilations as compiling:
+        first, then = list(checks(store.folder, device, options)), list(timings(device, options, compiling))
+        store.plan(str(part) for part in (*first, *then))
+        work(first, store, budget)
+        if compiling:  # nothing is timed before all that compile have ended
+            store.add("compilations", compiling.wait(budget.left() - options.cost * len(then)))
+        work(then, store, budget)
+    store.finish()
+
+
+def parser() -> argparse.ArgumentParser:
+    """What both commands take."""
+    found = argparse.ArgumentParser(prog="python -m benchmarks.gpu_report", add_help=False)
+    found.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
+    found.add_argument("--quick", action="store_true", help="five rows only, in 150 seconds")
+    found.add_argument("--seconds", type=float, help="for all of it, instead of 500, or 150 with --quick")
+    found.add_argument("--no-compile", action="store_true", help="without torch.compile")
+    found.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda or cpu")
+    found.add_argument(
+        "--tests", type=shlex.split, metavar="WORDS", help="what pytest is given, instead of all GPU tests"
+    )
+    found.add_argument("--until", type=float, help=argparse.SUPPRESS)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Frames that were read before: a short clip is decoded once, not once a sample."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+
+from torch import Tensor
+
+
+class FrameMemory:
+    """The frames read last, up to so many bytes; each process that reads has its own.
+
+    Args:
+        limit: bytes; 0 remembers nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+        self._frames: OrderedDict[tuple[Hashable, int], Tensor] = OrderedDict()
+
+    def read(self, clip: Hashable, numbers: Sequence[int], read: Callable[[list[int]], list[Tensor]]) -> list[Tensor]:
+        """The frames of a clip with these numbers; `read` gets those that are not remembered, in one go."""
+        missing = sorted({number for number in numbers if (clip, number) not in self._frames})
+        fresh = dict(zip(missing, read(missing), strict=True)) if missing else {}
+        frames = [fresh[number] if number in fresh else self._frames[clip, number] for number in numbers]
+        for number, frame in zip(numbers, frames, strict=True):
+            self._remember((clip, number), frame)
+        return frames
+
+    def _remember(self, key: tuple[Hashable, int], frame: Tensor) -> None:
+        if key not in self._frames:
+            self.size += frame.nbytes
+        self._frames[key] = frame
+        self._frames.move_to_end(key)
+        while self.size > self.limit:
+            self.size -= self._frames.popitem(last=False)[1].nbytes
+
+    def __getstate__(self) -> dict[str, object]:
+        """Workers begin with nothing."""
+        return {"limit": self.limit, "size": 0, "_frames": OrderedDict()}
