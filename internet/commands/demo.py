@@ -27,6 +27,9 @@ RUNS = Path("demo")
 #: The first frames of a video are trained on, by this fraction; so few frames are not worth dividing.
 TRAINED, FEWEST = 0.7, 10
 
+#: For a run so short, over what the recipe of a video says.
+SHORT = ("log.every=5", "log.pictures=50", "validation.every=50")
+
 #: What the demo imports on its way.
 PACKAGES = {
     "yaml": "reading settings",
@@ -84,7 +87,8 @@ def _configured(args: argparse.Namespace) -> Config:
     """The recipe with what the options and the words say; they must not say different things."""
     own = {"out": "", "seed": args.seed, "run.minutes": args.minutes, **_samples(args.video)}
     words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
-    config = Config.load("one-video" if args.video else "demo", [*words, *args.settings])
+    recipe, short = ("one-video", SHORT) if args.video else ("demo", ())
+    config = Config.load(recipe, [*short, *words, *args.settings])
     for name, value in own.items():
         if (found := plain(config.at(name))) != value:
             raise ArgumentError(f"{name}: got {found!r}, but the command itself sets it, to {value!r}; see --help")

@@ -24,9 +24,8 @@ from internet.training.compare import compare_training
 from internet.training.config import Config
 from internet.training.curves import read_curves
 from internet.training.distributed import World
-from internet.training.folder import open_run
 from internet.training.sections import SYNTHETIC
-from internet.training.trainer import Trainer
+from internet.training.trainer import Trainer, opened
 
 VIDEO, FIGURE, CURVES, METRICS, DRIVING = "side-by-side.mp4", "figure.png", "curves.png", "metrics.json", "driving.mp4"
 
@@ -58,8 +57,7 @@ def demonstrate(config: Config, folder: Path, world: World, *, compare: bool) ->
     Returns:
         The signal that stopped the training, if one did.
     """
-    open_run(config, world)
-    trainer = Trainer(config, world)
+    trainer = opened(config, world)
     learnt, signal = _train(trainer)
     if signal is not None:
         print(f"stopped; go on with: internet train {config.out}/config.yaml")

@@ -1,7 +1,6 @@
 """`internet train`: train a model, or go on with it."""
 
 import argparse
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -50,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("no settings; `internet train --help` lists them. The shortest run: out=runs/first")
     config = Config.load(path, words)
 
-    from internet.training.trainer import train
+    from internet.training.trainer import opened
 
-    return guarded("train", config, functools.partial(train, config))
+    return guarded("train", config, lambda world: opened(config, world).run())
 
 
 def guarded(command: str, config: Config, work: "Callable[[World], int | None]") -> int:
