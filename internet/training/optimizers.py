@@ -16,7 +16,8 @@ CLASSES: dict[str, type[torch.optim.Optimizer]] = {
 
 def make_optimizer(section: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """An optimizer for one side; :func:`set_rates` gives it its rate."""
-    return CLASSES[section.name](parameters, lr=section.lr, betas=section.betas)  # type: ignore[call-arg]
+    options = {"lr": section.lr, "betas": section.betas, "foreach": True}  # all tensors at once, on a CPU as well
+    return CLASSES[section.name](parameters, **options)  # type: ignore[arg-type]
 
 
 def set_rates(optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer], section: Optimizer, epoch: int) -> None:
