@@ -1,7 +1,7 @@
 # Everything from a fresh clone, with Python and a C++ compiler:
 #
-#   make demo               fit the motion between two frames of a synthetic clip
-#   make demo VIDEO=a.mp4   ... or of yours
+#   make demo               train a small model for two minutes on drawn figures, and show what it has learnt
+#   make demo VIDEO=a.mp4   ... on the first 70 % of your video, and show it on the rest
 #   make test               the test suite
 #   make bench              the benchmark suites and the comparison with eager and compiled torch
 #   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)

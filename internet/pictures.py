@@ -62,7 +62,7 @@ class Drawn(NamedTuple):
         return visualize.enlarge(visualize.grey_map(self.confidence), self.size)
 
 
-def training_sheet(result: Result, source: Tensor, target: Tensor, count: int = 4) -> np.ndarray:
+def transfer_panels(result: Result, source: Tensor, target: Tensor, count: int = 4) -> list[list[Panel]]:
     """The first `count` samples of a batch, a row each.
 
     From left to right: the source with its anchors, the driving frame with its, the output, three times its error,
@@ -76,21 +76,29 @@ def training_sheet(result: Result, source: Tensor, target: Tensor, count: int = 
     """
     samples = [Drawn.sample(result, index) for index in range(min(count, len(source)))]
     longest = max(sample.longest for sample in samples)
-    rows = [_row(*pictures, longest) for pictures in zip(samples, source, target, strict=False)]
-    return visualize.tile(rows)
+    return [_row(*pictures, longest) for pictures in zip(samples, source, target, strict=False)]
 
 
-def _row(sample: Drawn, source: Tensor, target: Tensor, longest: float) -> list[np.ndarray]:
+def training_sheet(result: Result, source: Tensor, target: Tensor, count: int = 4) -> np.ndarray:
+    """:func:`transfer_panels` as one image."""
+    return _sheet(transfer_panels(result, source, target, count))
+
+
+def _row(sample: Drawn, source: Tensor, target: Tensor, longest: float) -> list[Panel]:
     driving = to_array(target)
     return [
-        visualize.draw_anchors(to_array(source), sample.source_points),
-        visualize.draw_anchors(driving, sample.driving_points),
-        sample.output,
-        visualize.error_map(sample.output, driving),
-        visualize.with_wheel(visualize.flow_colours(sample.flow, longest)),
-        sample.trust(),
-        sample.regions(),
+        ("source", visualize.draw_anchors(to_array(source), sample.source_points)),
+        ("driving frame", visualize.draw_anchors(driving, sample.driving_points)),
+        ("output", sample.output),
+        ("error (x3)", visualize.error_map(sample.output, driving)),
+        ("motion", visualize.with_wheel(visualize.flow_colours(sample.flow, longest))),
+        ("confidence", sample.trust()),
+        ("motion regions", sample.regions()),
     ]
+
+
+def _sheet(rows: list[list[Panel]]) -> np.ndarray:
+    return visualize.tile([[image for _, image in row] for row in rows])
 
 
 def flow_panels(first: Tensor, second: Tensor, flow: Tensor, reliable: Tensor) -> list[Panel]:
@@ -141,5 +149,4 @@ def compare_panels(results: Mapping[str, Result], source: Tensor, target: Tensor
 
 def compare_sheet(results: Mapping[str, Result], source: Tensor, target: Tensor, index: int = 0) -> np.ndarray:
     """:func:`compare_panels` as one image."""
-    rows = compare_panels(results, source, target, index)
-    return visualize.tile([[image for _, image in row] for row in rows])
+    return _sheet(compare_panels(results, source, target, index))

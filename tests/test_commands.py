@@ -1,4 +1,4 @@
-"""`demo` and `register` from the command line: what they write, and that bad input is named and loses nothing."""
+"""`register` from the command line: what they write, and that bad input is named and loses nothing."""
 
 import os
 import re
@@ -70,26 +70,26 @@ def test_the_same_pictures_give_the_same_state(pictures, tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_demo_reads_a_video(video, tmp_path, capsys):
+def test_register_reads_a_video(video, tmp_path, capsys):
     out = tmp_path / "out"
-    assert cli.main(["demo", "--video", video, "--frames", "9", "3", "--out", str(out), *QUICK]) == 0
+    assert cli.main(["register", "--video", video, "--frames", "9", "3", "--out", str(out), *QUICK]) == 0
     assert "frame 3 explained by frame 9 of 12" in capsys.readouterr().out
-    assert cli.main(["demo", "--video", video, "--gap", "5", "--out", str(out), "--overwrite", *QUICK]) == 0
+    assert cli.main(["register", "--video", video, "--gap", "5", "--out", str(out), "--overwrite", *QUICK]) == 0
     assert "frame 8 explained by frame 3 of 12" in capsys.readouterr().out
 
 
-def test_demo_without_a_video_is_synthetic_and_keeps_every_run(tmp_path, monkeypatch, capsys):
+def test_register_without_pictures_is_synthetic_and_keeps_every_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        assert cli.main(["demo", *QUICK]) == 0
+        assert cli.main(["register", *QUICK]) == 0
     assert "synthetic clip 1, frame 30 explained by frame 28 of 60" in capsys.readouterr().out
     for run in ("run-001", "run-002"):
-        assert sorted(os.listdir(tmp_path / "demo" / run)) == ["figure.png", "state.pt"]
+        assert sorted(os.listdir(tmp_path / "register" / run)) == ["figure.png", "state.pt"]
 
 
 def test_the_comparison_says_what_was_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["demo", "--size", "128", "--steps", "1"]) == 0
+    assert cli.main(["register", "--size", "128", "--steps", "1"]) == 0
     said = capsys.readouterr().out
     assert "times faster" in said or "not timed, the fused operators are missing" in said
 
@@ -111,7 +111,7 @@ def test_bad_videos_are_named(video, tmp_path, capsys):
         ("--gap", "60"): "--gap: the video has 60 frames",
     }
     for arguments, words in cases.items():
-        assert_words(words, refused(capsys, "demo", *arguments, *out))
+        assert_words(words, refused(capsys, "register", *arguments, *out))
     assert not (tmp_path / "out").exists()
 
 
@@ -129,7 +129,10 @@ def test_bad_pictures_are_named(pictures, tmp_path, capsys):
             "--driving",
             str(tmp_path / "small.png"),
         ): "160 x 128 and --driving is 160 x 100",
-        ("--source", source): "required: --driving",
+        ("--source", source): "--driving: is missing; it goes with --source",
+        ("--driving", driving, "--video", "a.mp4"): "--source: is missing",
+        ("--source", source, "--driving", driving, "--gap", "2"): "--gap: has no meaning beside --source",
+        ("--video", "a.mp4", "--seed", "2"): "--seed: has no meaning beside --video",
     }
     for arguments, words in cases.items():
         assert_words(words, refused(capsys, "register", *arguments, *out))
@@ -149,7 +152,7 @@ def test_bad_pictures_are_named(pictures, tmp_path, capsys):
     ],
 )
 def test_bad_numbers_are_named(arguments, words, capsys):
-    assert_words(words, refused(capsys, "demo", *arguments))
+    assert_words(words, refused(capsys, "register", *arguments))
 
 
 def test_outputs_are_never_replaced_unasked(pictures, tmp_path, capsys):
@@ -172,8 +175,8 @@ def test_folders_that_cannot_be_written(pictures, tmp_path, monkeypatch, capsys)
     assert_words("--out: cannot write in the folder", refused(capsys, *command, str(tmp_path / "file" / "sub")))
     assert (tmp_path / "file").read_text() == "in the way"
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo").write_text("in the way, too")
-    assert_words("--out: 'demo' is a file", refused(capsys, "demo", *QUICK))
+    (tmp_path / "register").write_text("in the way, too")
+    assert_words("--out: 'register' is a file", refused(capsys, "register", *QUICK))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -190,7 +193,7 @@ def test_a_missing_package_is_named_before_any_work(missing, video, tmp_path, mo
     for name in [name for name in sys.modules if name.split(".")[0] == missing]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, missing, None)
-    said = refused(capsys, "demo", "--video", video, "--out", str(tmp_path / "out"), *QUICK)
+    said = refused(capsys, "register", "--video", video, "--out", str(tmp_path / "out"), *QUICK)
     assert_words(r"needs the Python package '.*pip install 'internet-ops\[(flow|figures|video)\]'", said)
     assert not (tmp_path / "out").exists()
 

@@ -3,10 +3,12 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 import torch
 
 from internet import ops
+from internet._files import numbered_folder, output_folder
 
 #: Sizes the frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
 SIZES = (128, 256, 512, 1024)
@@ -69,7 +71,7 @@ def operator_backend(name: str | None, place: torch.device) -> AbstractContextMa
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the fit and of its output, common to `register` and `demo`."""
+    """Options of `register` that set how it fits, and what it prints."""
     parser.add_argument(
         "--size",
         type=int,
@@ -80,7 +82,22 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anchors", type=at_least(1), default=10, help="how many local motions (default: 10)")
     parser.add_argument("--steps", type=at_least(0), default=150, help="steps of gradient descent (default: 150)")
     parser.add_argument("--no-compare", action="store_true", help="do not time the fit against eager torch")
+
+
+def add_folder_arguments(parser: argparse.ArgumentParser, runs: Path) -> None:
+    """--out and --overwrite, for :func:`result_folder`."""
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help=f"where the results go: a new or empty folder (default: the next free {runs}/run-001, run-002, ...)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+
+
+def result_folder(args: argparse.Namespace, runs: Path) -> Path:
+    """The folder that --out names, or else a new numbered one in `runs`: every run keeps its own."""
+    with blame("--out"):
+        return output_folder(args.out, overwrite=args.overwrite) if args.out else numbered_folder(runs, "run")
 
 
 def working_size(asked: int | None, height: int, width: int) -> int:

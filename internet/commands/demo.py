@@ -1,80 +1,112 @@
-"""`internet demo`: explain one frame of a video by another, or of an embedded synthetic clip."""
+"""`internet demo`: train a small model for two minutes, and show what it has learnt on what it has not seen."""
 
 import argparse
+import dataclasses
+import functools
+import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from internet._files import numbered_folder, output_folder
+from internet._files import numbered_folder
 from internet._optional import require
-from internet.commands.arguments import add_fit_arguments, at_least, blame
-from internet.commands.explain import explain, require_packages
-from internet.data.synthetic import WalkingClip
-from internet.data.video import DEFAULT_GAP_SECONDS, VideoInfo, choose_pair, probe, read_frames
+from internet.commands.arguments import (
+    ArgumentError,
+    add_folder_arguments,
+    at_least,
+    blame,
+    result_folder,
+)
+from internet.data.video import probe
+from internet.losses.features import efficientnet
+from internet.training.config import Config
+from internet.training.overrides import plain
+from internet.training.sections import SYNTHETIC
 
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("demo")
+#: The first frames of a video are trained on, by this fraction; so few frames are not worth dividing.
+TRAINED, FEWEST = 0.7, 10
+
+#: For a run so short, over what the recipe of a video says.
+SHORT = ("log.every=5", "log.pictures=50", "validation.every=50")
+
+#: What the demo imports on its way.
+PACKAGES = {
+    "yaml": "reading settings",
+    "av": "writing a video",
+    "cv2": "optical flow (DIS)",
+    "matplotlib": "drawing the figure",
+    "tqdm": "the progress bar",
+    "tensorboard": "writing learning curves",
+    "torchmetrics": "measuring frames",
+    efficientnet.PACKAGE: "the perceptual loss",
+}
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `demo` to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="fit the motion between two frames of a video",
-        description="Take two frames of a video (or of a synthetic clip), fit local affine motions that explain "
-        "the second by the first, compare the time with eager torch, and write figure.png and state.pt.",
+        help="train a small model for two minutes and show what it does",
+        description="Train a small model on drawn figures, or on the first frames of a video, animate a clip that it "
+        "has not seen, measure it before and after, and time the same training step with fused operators and with "
+        "eager torch. Everything goes into a new folder.",
     )
-    parser.add_argument("--video", metavar="FILE", help="any video (default: a synthetic walking figure)")
+    parser.add_argument("--video", metavar="FILE", help="train on this video and hold its end out")
+    parser.add_argument("--minutes", type=float, default=2.0, metavar="M", help="of training (default: 2)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of weights and samples (default: 0)")
+    parser.add_argument("--no-compare", action="store_true", help="do not time the training step against eager torch")
+    add_folder_arguments(parser, RUNS)
     parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help=f"where the results go: a new or empty folder (default: the next free {RUNS}/run-001, run-002, ...)",
+        "settings", nargs="*", metavar="KEY=VALUE", help="changes to the recipe, as `internet train --help` lists them"
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--frames", nargs=2, type=at_least(0), metavar=("SOURCE", "DRIVING"), help="the two frames, counted from 0"
-    )
-    which.add_argument(
-        "--gap",
-        type=at_least(1),
-        metavar="N",
-        help=f"take two frames N apart around the middle (default: {DEFAULT_GAP_SECONDS} s)",
-    )
-    parser.add_argument("--seed", type=at_least(0), default=1, help="of the synthetic clip (default: 1)")
-    add_fit_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
-    require_packages()
-    source, driving, title = _synthetic_pair(args) if args.video is None else _video_pair(args)
-    with blame("--out"):
-        folder = output_folder(args.out, overwrite=args.overwrite) if args.out else numbered_folder(RUNS, "run")
-    explain(source, driving, title, folder, args)
-    return 0
+    _require_packages()
+    config = _configured(args)
+    folder = result_folder(args, RUNS)
+    training = numbered_folder(folder, "training") if args.overwrite else folder / "training"
+    config = dataclasses.replace(config, out=str(training))
+
+    from internet.commands.demonstrate import demonstrate
+    from internet.commands.train import guarded
+
+    show = functools.partial(demonstrate, config, folder, compare=not args.no_compare)
+    return guarded("demo", config, show)
 
 
-def _video_pair(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
-    require("av", "reading a video")
+def _require_packages() -> None:
+    """Find out before the work whether the packages for it, and for its end, are there."""
+    for module, purpose in PACKAGES.items():
+        require(module, purpose)
+
+
+def _configured(args: argparse.Namespace) -> Config:
+    """The recipe with what the options and the words say; they must not say different things."""
+    own = {"out": "", "seed": args.seed, "run.minutes": args.minutes, **_samples(args.video)}
+    words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
+    recipe, short = ("one-video", SHORT) if args.video else ("demo", ())
+    config = Config.load(recipe, [*short, *words, *args.settings])
+    for name, value in own.items():
+        if (found := plain(config.at(name))) != value:
+            raise ArgumentError(f"{name}: got {found!r}, but the command itself sets it, to {value!r}; see --help")
+    return config
+
+
+def _samples(video: str | None) -> dict[str, Any]:
+    """The settings that say what to train on, and what to hold out."""
+    if video is None:
+        return {"data.path": SYNTHETIC, "validation.path": SYNTHETIC}
     with blame("--video"):
-        info = probe(args.video)
-    first, second = _choose(info, args)
-    with blame("--video"):
-        source, driving = read_frames(args.video, (first, second))
-    return source, driving, f"{Path(args.video).name}, frame {second} explained by frame {first} of {info.frames}"
-
-
-def _synthetic_pair(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, str]:
-    side = args.size or 512
-    clip = WalkingClip(args.seed, (side, side))
-    first, second = _choose(VideoInfo(side, side, clip.fps, len(clip)), args)
-    title = f"synthetic clip {args.seed}, frame {second} explained by frame {first} of {len(clip)}"
-    return clip[first], clip[second], title
-
-
-def _choose(info: VideoInfo, args: argparse.Namespace) -> tuple[int, int]:
-    """The two frames asked for; an error names the argument that asks for what the video does not have."""
-    asked = "--frames" if args.frames else "--gap" if args.gap else "--video"
-    with blame(asked):
-        return choose_pair(info, tuple(args.frames) if args.frames else None, args.gap)
+        frames = probe(video).frames
+        if frames < FEWEST:
+            raise ValueError(f"the video has {frames} frames, expected at least {FEWEST}: some to train on, some not")
+    cut = round(TRAINED * frames)
+    return {
+        "data.path": video,
+        "data.frames": [0, cut],
+        "validation.path": video,
+        "validation.frames": [cut, None],
+    }

@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-import io
 import time
 from pathlib import Path
 
@@ -11,7 +10,10 @@ import numpy as np
 from internet import visualize
 from internet._files import atomic_write, save_tensors
 from internet._optional import require
+from internet.charts import png
 from internet.commands.arguments import working_size
+from internet.commands.table import table
+from internet.comparison import not_compared
 from internet.data.image import square, to_array, to_tensor
 from internet.registration import Problem, Registration, compare, fit, why_not_fused
 
@@ -51,26 +53,16 @@ def errors_table(found: Registration) -> str:
         ("  where something moves", "moving"),
         ("distance to DIS flow (pixels)", "endpoint"),
     )
-    lines = [f"{'':30}" + "".join(f"{name:>13}" for name in stages.values())]
-    for label, attribute in rows:
-        values = [getattr(found.errors[stage], attribute) for stage in stages]
-        lines.append(f"{label:30}" + "".join(f"{value:13.2f}" for value in values))
-    return "\n".join(lines)
+    values = {label: [getattr(found.errors[stage], attribute) for stage in stages] for label, attribute in rows}
+    return table(list(stages.values()), values)
 
 
 def comparison_text(problem: Problem, found: Registration) -> str:
     """Time the identical fit with the fused operators and with plain torch; say which and how much."""
     missing = why_not_fused(problem.source.device.type)
     if missing:
-        return f"fused against eager: not timed, the fused operators are missing ({missing})\n"
-    timing = compare(problem, found)
-    return (
-        f"one step of the identical fit: {1000 * timing.fused_seconds:.1f} ms fused (backend {timing.backend}), "
-        f"{1000 * timing.eager_seconds:.1f} ms eager (backend reference: plain torch and grid_sample): "
-        f"{timing.ratio:.1f} times faster\n"
-        f"  (medians of {timing.rounds} interleaved steps; "
-        f"both give one state the same energy to {max(timing.disagreement, 6e-8):.0e})\n"
-    )
+        return not_compared(missing) + "\n"
+    return compare(problem, found).describe("fit", "energy") + "\n"
 
 
 def panels(problem: Problem, found: Registration) -> list[tuple[str, np.ndarray]]:
@@ -98,6 +90,4 @@ def panels(problem: Problem, found: Registration) -> list[tuple[str, np.ndarray]
 
 def draw(problem: Problem, found: Registration, title: str) -> bytes:
     """The figure as the bytes of a PNG file."""
-    stream = io.BytesIO()
-    visualize.figure(panels(problem, found), title=title).savefig(stream, format="png", dpi=120)
-    return stream.getvalue()
+    return png(visualize.figure(panels(problem, found), title=title))

@@ -1,31 +1,89 @@
-"""`internet register`: explain one picture by another."""
+"""`internet register`: explain one picture by another: two files, two frames of a video, or of a drawn clip."""
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from internet._files import output_folder
-from internet.commands.arguments import ArgumentError, add_fit_arguments, blame
+import numpy as np
+
+from internet._optional import require
+from internet.commands.arguments import (
+    ArgumentError,
+    add_fit_arguments,
+    add_folder_arguments,
+    at_least,
+    blame,
+    result_folder,
+)
 from internet.commands.explain import explain, require_packages
 from internet.data.image import read_image
+from internet.data.synthetic import WalkingClip
+from internet.data.video import DEFAULT_GAP_SECONDS, VideoInfo, choose_pair, probe, read_frames
+
+#: Where runs go when no --out is given: each makes its own folder in here.
+RUNS = Path("register")
+
+
+class Pair(NamedTuple):
+    """Two pictures of one size, uint8 (H, W, 3), and what they are."""
+
+    source: np.ndarray
+    driving: np.ndarray
+    title: str
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `register` to the command line."""
     parser = subparsers.add_parser(
         "register",
-        help="fit the motion between two pictures",
-        description="Fit local affine motions that explain the driving picture by the source picture; "
-        "write figure.png and state.pt.",
+        help="fit the motion between two pictures, or two frames of a video",
+        description="Fit local affine motions that explain the driving picture by the source picture, compare the time "
+        "with eager torch, and write figure.png and state.pt. The pictures are two files, two frames of a video, or, "
+        "with neither, of a drawn clip.",
     )
-    parser.add_argument("--source", required=True, metavar="PICTURE", help="the picture that is moved")
-    parser.add_argument("--driving", required=True, metavar="PICTURE", help="the picture that is explained")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go: a new or empty folder")
+    parser.add_argument("--source", metavar="PICTURE", help="the picture that is moved")
+    parser.add_argument("--driving", metavar="PICTURE", help="the picture that is explained")
+    parser.add_argument("--video", metavar="FILE", help="take both from this video")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--frames", nargs=2, type=at_least(0), metavar=("SOURCE", "DRIVING"), help="the two frames, counted from 0"
+    )
+    which.add_argument(
+        "--gap",
+        type=at_least(1),
+        metavar="N",
+        help=f"take two frames N apart around the middle (default: {DEFAULT_GAP_SECONDS} s)",
+    )
+    parser.add_argument("--seed", type=at_least(0), metavar="N", help="of the drawn clip (default: 1)")
+    add_folder_arguments(parser, RUNS)
     add_fit_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
+    _check(args)
     require_packages()
+    pair = _pictures(args) if args.source else _video_pair(args) if args.video else _drawn_pair(args)
+    explain(*pair, result_folder(args, RUNS), args)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse arguments that have nothing to do with each other."""
+    given = [
+        name for name in ("source", "driving", "video", "frames", "gap", "seed") if getattr(args, name) is not None
+    ]
+    for name, needed in (("source", "driving"), ("driving", "source")):
+        if name in given and needed not in given:
+            raise ArgumentError(f"--{needed}: is missing; it goes with --{name}")
+    beside = {"source": ("video", "frames", "gap", "seed"), "video": ("seed",)}
+    for name, excluded in beside.items():
+        for other in excluded:
+            if name in given and other in given:
+                raise ArgumentError(f"--{other}: has no meaning beside --{name}")
+
+
+def _pictures(args: argparse.Namespace) -> Pair:
     with blame("--source"):
         source = read_image(args.source)
     with blame("--driving"):
@@ -33,7 +91,29 @@ def run(args: argparse.Namespace) -> int:
     if source.shape != driving.shape:
         sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (source, driving)]
         raise ArgumentError(f"--source is {sizes[0]} and --driving is {sizes[1]}; they must have the same size")
-    with blame("--out"):
-        folder = output_folder(args.out, overwrite=args.overwrite)
-    explain(source, driving, f"{args.driving} explained by {args.source}", folder, args)
-    return 0
+    return Pair(source, driving, f"{args.driving} explained by {args.source}")
+
+
+def _video_pair(args: argparse.Namespace) -> Pair:
+    require("av", "reading a video")
+    with blame("--video"):
+        info = probe(args.video)
+    first, second = _choose(info, args)
+    with blame("--video"):
+        source, driving = read_frames(args.video, (first, second))
+    return Pair(source, driving, f"{Path(args.video).name}, frame {second} explained by frame {first} of {info.frames}")
+
+
+def _drawn_pair(args: argparse.Namespace) -> Pair:
+    side, seed = args.size or 512, 1 if args.seed is None else args.seed
+    clip = WalkingClip(seed, (side, side))
+    first, second = _choose(VideoInfo(side, side, clip.fps, len(clip)), args)
+    title = f"synthetic clip {seed}, frame {second} explained by frame {first} of {len(clip)}"
+    return Pair(clip[first], clip[second], title)
+
+
+def _choose(info: VideoInfo, args: argparse.Namespace) -> tuple[int, int]:
+    """The two frames asked for; an error names the argument that asks for what the video does not have."""
+    asked = "--frames" if args.frames else "--gap" if args.gap else "--video"
+    with blame(asked):
+        return choose_pair(info, tuple(args.frames) if args.frames else None, args.gap)

@@ -3,13 +3,16 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from internet.model.config import PRESETS
 from internet.training.config import Config
 from internet.training.overrides import SettingError, plain, settings
 from internet.training.recipes import recipes
+
+if TYPE_CHECKING:
+    from internet.training.distributed import World
 
 ABOUT = """\
 Train an INTERnet on videos, or on drawn figures. A run lives in a folder, out=...; the same command goes on with it
@@ -46,20 +49,29 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("no settings; `internet train --help` lists them. The shortest run: out=runs/first")
     config = Config.load(path, words)
 
+    from internet.training.trainer import opened
+
+    return guarded("train", config, lambda world: opened(config, world).run())
+
+
+def guarded(command: str, config: Config, work: "Callable[[World], int | None]") -> int:
+    """Train on the machine that the configuration describes; the command's exit status.
+
+    `work` returns the signal that stopped it, or None.
+    """
     import torch
 
     from internet.training.distributed import World
     from internet.training.step import NonFiniteError
-    from internet.training.trainer import train
 
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     world = World.join(config.run.device)
     try:
-        signal = train(config, world)
+        signal = work(world)
     except NonFiniteError as error:
         if world.first:
-            print(f"internet train: {error}\nthe last checkpoint is of before", file=sys.stderr)
+            print(f"internet {command}: {error}\nthe last checkpoint is of before", file=sys.stderr)
         return 1
     finally:
         world.leave()

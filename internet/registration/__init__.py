@@ -1,7 +1,8 @@
 """Explain one frame by another: fit a mixture of local affine motions to two images, with `internet.ops`."""
 
+from internet.comparison import Comparison
 from internet.registration.fitting import Errors, Problem, Registration, fit, register
-from internet.registration.measure import Comparison, compare, why_not_fused
+from internet.registration.measure import compare, why_not_fused
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights
 

@@ -29,19 +29,15 @@ from internet.training.validation import Validation
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def train(config: Config, world: World) -> int | None:
-    """Begin the run in the folder `config.out`, or go on with it, and train to its end.
-
-    Returns:
-        The signal that asked to stop before; None if the end was reached, or the time was up.
-    """
+def opened(config: Config, world: World) -> "Trainer":
+    """The run in the folder `config.out`: a new one, or as it was left. Its `run` trains to the end."""
     state = open_run(config, world)
     trainer = Trainer(config, world)
     if state is not None:
         trainer.load_state_dict(state)
     elif config.start:
         trainer.start_from(config.start)
-    return trainer.run()
+    return trainer
 
 
 class Trainer:

@@ -1,0 +1,34 @@
+"""Time the identical training step with the fused operators and with plain eager torch."""
+
+import copy
+import dataclasses
+
+from internet.comparison import Comparison, compare_steps
+from internet.training.step import Part
+from internet.training.trainer import Trainer
+
+
+def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
+    """Take the same steps from the trainer's state, by the same batch, with both implementations.
+
+    All that a step is takes part: both sides' forward and backward passes and updates. The trainer stays as it is.
+    "Fused" is the backend named after its device; see :func:`internet.comparison.compare_steps`.
+    """
+    fused, eager = _twin(trainer), _twin(trainer)
+    parts = next(fused.batches())
+    return compare_steps(trainer.world.device.type, lambda: _step(fused, parts), lambda: _step(eager, parts), rounds)
+
+
+def _twin(trainer: Trainer) -> Trainer:
+    """A trainer in the same state, before its last step at most, which reads its samples itself."""
+    config = trainer.config
+    twin = Trainer(dataclasses.replace(config, data=dataclasses.replace(config.data, workers=0)), trainer.world)
+    twin.load_state_dict(copy.deepcopy(trainer.state_dict()))  # optimizers would share what they load
+    twin.step = min(twin.step, twin.steps - 1)
+    return twin
+
+
+def _step(trainer: Trainer, parts: list[Part]) -> float:
+    """A step; the loss before it, read when the step is done."""
+    outcome = trainer.train_step(parts)
+    return float(outcome.terms["total"])
