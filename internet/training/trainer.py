@@ -97,7 +97,12 @@ class Trainer:
         """Train until the last step, or until asked to stop; returns the signal that asked."""
         if self.world.first:
             self.monitor = Monitor(Path(self.config.out), self.step, self.steps, self.config.run.batch)
-        self.monitor.say(f"training to step {self.steps}" + (f", resumed at {self.step}" if self.step else ""))
+        minutes = self.config.run.minutes
+        self.monitor.say(
+            f"training to step {self.steps}"
+            + (f", or for {minutes:g} minutes" if minutes is not None else "")
+            + (f", resumed at {self.step}" if self.step else "")
+        )
         asked = False
         with closing(self.monitor), StopRequest(self.config.run.minutes) as request:
             for parts in self.batches():
