@@ -102,6 +102,14 @@ def test_weights_follow_their_schedule() -> None:
         assert weights_at(config.loss, step) == dataclasses.replace(Weights(style=3), temporal=weight)
 
 
+def test_stage_one_comes_first() -> None:
+    config = Config.load(None, ["loss.stage_one=5", "loss.weights.guidance=3", "loss.weights.pixel=7"])
+    equivariance = {"equivariance": 10.0, "equivariance_jacobian": 10.0}
+    first = {name: weight for name, weight in dataclasses.asdict(weights_at(config.loss, 4)).items() if weight}
+    assert first == {"guidance": 3.0, **equivariance}
+    assert weights_at(config.loss, 5) == Weights(guidance=3, pixel=7)
+
+
 def test_the_command_without_settings_or_with_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 2
     assert "internet train --help" in capsys.readouterr().err

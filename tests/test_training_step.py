@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from internet import ops
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.losses import Objective, ThinPlateSpline, Weights
 from internet.model import INTERnet, make_discriminator
@@ -49,11 +50,8 @@ def test_a_batch_in_parts_is_the_same_step(count: int) -> None:
     """Up to the order of float32 sums: to 1e-4 of how far the weights move."""
     whole, split, before = make_step(), make_step(), moved(make_step())
     first, second = whole(parts(1)), split(parts(count))
-    assert set(first.terms) == {field.name for field in dataclasses.fields(Weights)} - {"feature_matching"} | {
-        "total",
-        "discriminator",
-        "mean_confidence",
-    }
+    weighted = {name for name, weight in dataclasses.asdict(Weights()).items() if weight}
+    assert set(first.terms) == weighted | {"total", "discriminator", "mean_confidence"}
     for name, term in first.terms.items():
         torch.testing.assert_close(second.terms[name], term, rtol=1e-4, atol=1e-6)
     after = moved(split)
@@ -69,6 +67,18 @@ def test_the_gradient_is_clipped_on_each_side() -> None:
     assert outcome.norms["gradient"] > 0.5  # before
     way = sum((value - before[name]).square().sum() for name, value in moved(step).items() if name.startswith("0."))
     assert way.sqrt().item() == pytest.approx(0.5e-3, rel=1e-3)
+
+
+def test_without_a_term_of_the_frame_only_stage_one_learns() -> None:
+    before, step = moved(make_step()), make_step()
+    outcome = step(parts(1), Weights(guidance=1).of_motion)
+    assert set(outcome.terms) == {"guidance", "equivariance", "equivariance_jacobian", "total", "mean_confidence"}
+    learnt = {name for name, value in moved(step).items() if (value != before[name]).any()}
+    assert all(name.startswith(("0.kp_detector", "0.dense_motion_network")) for name in learnt)
+    assert {"0.kp_detector.kp.weight", "0.dense_motion_network.mask.weight"} <= learnt
+    result, sample = outcome.result, default_collate(SAMPLES)
+    expected = ops.confidence_warp(sample["source"], result.motion.field, result.motion.confidence)
+    torch.testing.assert_close(result.frame, expected)
 
 
 def test_bfloat16_is_near() -> None:

@@ -20,6 +20,9 @@ from internet.model.blocks import widened
 from internet.model.discriminator import Judgement
 from internet.model.internet import Result
 
+#: The terms that look at the generated frame.
+FRAME_TERMS = ("adversarial", "perceptual", "style", "temporal", "feature_matching", "pixel")
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -46,6 +49,11 @@ class Weights:
     feature_matching: float = 0.0
     pixel: float = 0.0
     guidance: float = 0.0
+
+    @property
+    def of_motion(self) -> "Weights":
+        """Those of the terms that do not look at the generated frame, and so teach stage I alone."""
+        return dataclasses.replace(self, **dict.fromkeys(FRAME_TERMS, 0.0))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from internet import ops
 from internet.model import first_order
 from internet.model.anchors import AnchorDetector, Anchors
 from internet.model.config import INTERnetConfig
@@ -42,6 +43,14 @@ class INTERnet(nn.Module):
         self.check(source)
         anchors = self.kp_detector(source)
         return self.imitate(source, anchors, self.generator.encode(source), self.kp_detector(driving))
+
+    def move(self, source: Tensor, driving: Tensor) -> Result:
+        """Stage I alone, a fraction of the work: as the frame, the source itself, moved by F and gated by M."""
+        self.check(source)
+        anchors, driving_anchors = self.kp_detector(source), self.kp_detector(driving)
+        motion = self.dense_motion_network(source, anchors, driving_anchors)
+        moved = ops.confidence_warp(source, motion.field, motion.confidence)
+        return Result(moved, motion, anchors, driving_anchors)
 
     def imitate(self, source: Tensor, anchors: Anchors, features: list[Tensor], driving_anchors: Anchors) -> Result:
         """One frame, from what is computed once for a source: its anchors and its features."""

@@ -9,9 +9,13 @@ from internet.training.sections import Loss
 
 
 def weights_at(section: Loss, step: int) -> Weights:
-    """The weights of a step: those that have a schedule lie on the lines between its points, level beyond its ends."""
+    """The weights of a step: those that have a schedule lie on the lines between its points, level beyond its ends.
+
+    In the first steps those of the frame's terms may be 0, and then stage II has no work.
+    """
     changes = {}
     for name, points in section.schedule.items():
         steps, values = zip(*points, strict=True)
         changes[name] = float(np.interp(step, steps, values))
-    return dataclasses.replace(section.weights, **changes)
+    weights = dataclasses.replace(section.weights, **changes)
+    return weights.of_motion if step < section.stage_one else weights

@@ -106,11 +106,13 @@ class Loss:
     schedule: dict[str, tuple[tuple[float, float], ...]] = setting(
         {}, "weights that change: for a name of `weights`, points [step, weight], joined by lines"
     )
+    stage_one: int = setting(0, "so many steps train stage I alone, by guidance and equivariance: cheap, many a second")
     features: Features = dataclasses.field(default_factory=Features)
 
     def __post_init__(self) -> None:
         one_of(self, "regularization", REGULARIZATIONS)
         one_of(self, "adversarial", FORMS)
+        at_least(self, 0, "stage_one")
         known = [field.name for field in dataclasses.fields(Weights)]
         for name, points in self.schedule.items():
             if name not in known:

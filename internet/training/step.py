@@ -79,7 +79,8 @@ class GeneratorSide(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], Result]:
         """The loss; its terms and the result they were found for, which lead no gradient."""
         with _autocast(part.source, self.precision):
-            result = self.model(part.source, part.batch.target)
+            imitate = self.model.move if weights == weights.of_motion else self.model
+            result = imitate(part.source, part.batch.target)
             terms = objective(
                 result, part.batch, self.model.kp_detector, discriminator, weights=weights, spline=part.spline
             )
