@@ -2,6 +2,7 @@
 // They are the compiler's own vector extension: one source serves SSE2, AVX2, AVX-512 and NEON.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -31,9 +32,10 @@ constexpr int vector_bytes = 32;
 constexpr int vector_bytes = 16;
 #endif
 
-// Lanes of a full register of T's arithmetic.
+// Lanes of a full register of T's arithmetic; of two, where a register has fewer than four, for pixels go in
+// fours, and loops over vectors then end where loops over pixels do.
 template <class T>
-constexpr int native_lanes = vector_bytes / int(sizeof(opmath<T>));
+constexpr int native_lanes = std::max(4, vector_bytes / int(sizeof(opmath<T>)));
 
 INTERNET_HD float widen(float x) { return x; }
 INTERNET_HD double widen(double x) { return x; }
