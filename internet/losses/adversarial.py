@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from internet.losses.distance import mean_absolute_difference
 from internet.model.blocks import widened
 from internet.model.discriminator import Judgement
 
@@ -35,7 +36,7 @@ def generator_loss(fake: Judgement, form: str = "log") -> Tensor:
 def feature_matching_loss(fake: Judgement, real: Judgement) -> Tensor:
     """pix2pixHD's: the mean absolute difference of the discriminators' features, a mean over layers and scales."""
     pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
-    return torch.stack([functional.l1_loss(widened(ours), widened(theirs.detach())) for ours, theirs in pairs]).mean()
+    return torch.stack([mean_absolute_difference(ours, theirs.detach()) for ours, theirs in pairs]).mean()
 
 
 def _logits(judgement: Judgement) -> list[Tensor]:

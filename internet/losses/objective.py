@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from internet.losses.adversarial import FORMS, discriminator_loss, feature_matching_loss, generator_loss
+from internet.losses.distance import mean_absolute_difference
 from internet.losses.equivariance import equivariance_losses
 from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.perceptual import perceptual_loss
@@ -16,7 +16,6 @@ from internet.losses.style import style_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
-from internet.model.blocks import widened
 from internet.model.discriminator import Judgement
 from internet.model.internet import Result
 
@@ -156,7 +155,7 @@ class Objective(nn.Module):
         """L_frame of Eq. 7, and feature matching."""
         terms = {}
         if weights.pixel:
-            terms["pixel"] = functional.l1_loss(widened(output), target)
+            terms["pixel"] = mean_absolute_difference(output, target)
         if weights.adversarial or weights.feature_matching:
             fake = discriminator(output)
             terms["adversarial"] = generator_loss(fake, self.form)

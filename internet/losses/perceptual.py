@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from internet.model.blocks import widened
+from internet.losses.distance import mean_absolute_difference
 
 
 def perceptual_loss(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
@@ -16,4 +15,4 @@ def perceptual_loss(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tenso
         output, target: features (B, C_l, H_l, W_l) of the generated and of the real frame, one for each layer.
     """
     pairs = zip(output, target, strict=True)
-    return torch.stack([functional.l1_loss(widened(ours), widened(theirs)) for ours, theirs in pairs]).sum()
+    return torch.stack([mean_absolute_difference(ours, theirs) for ours, theirs in pairs]).sum()

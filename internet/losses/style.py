@@ -15,8 +15,8 @@ def gram(features: Tensor) -> Tensor:
     .. math:: G_{ij} = \tfrac{1}{CHW} \sum_{h,w} F_{ihw} F_{jhw}
     """
     with without_autocast(features):
-        flat = widened(features).flatten(2)
-        return flat @ flat.mT / (flat.shape[1] * flat.shape[2])
+        pixels = _pixels(features)
+        return pixels.mT @ pixels / pixels[0].numel()
 
 
 def style_loss(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
@@ -41,17 +41,22 @@ def _layer(ours: Tensor, theirs: Tensor) -> Tensor:
 def _through_pixels(ours: Tensor, theirs: Tensor) -> Tensor:
     r""":math:`\|G(F) - G(F')\|_F^2` of each sample, (B,), from matrices of pixels by pixels.
 
-    A deep layer has more channels than pixels, and its Gram matrix costs more than the layer. With
-    :math:`D = F - F'` and :math:`M = (F + F') / 2`, both (C, HW), the difference of the products is
-    :math:`F F^T - F' F'^T = D M^T + M D^T`, and as :math:`\|A\|_F^2 = \mathrm{tr}(A^T A)` and a trace turns round,
+    A deep layer has more channels than pixels, and its Gram matrix costs more than the layer. With the pixels' channels
+    as rows, :math:`D = F - F'` and :math:`M = (F + F') / 2`, both (HW, C), the difference of the products is
+    :math:`F^T F - F'^T F' = D^T M + M^T D`, and as :math:`\|A\|_F^2 = \mathrm{tr}(A^T A)` and a trace turns round,
 
-    .. math:: \|D M^T + M D^T\|_F^2 = 2\, \mathrm{tr}(D^T D\, M^T M) + 2\, \mathrm{tr}(M^T D\, M^T D),
+    .. math:: \|D^T M + M^T D\|_F^2 = 2\, \mathrm{tr}(D D^T\, M M^T) + 2\, \mathrm{tr}(M D^T\, M D^T),
 
     in which all products are (HW, HW). Like the plain form it is 0 where F is F', and does not lose digits near it.
     """
     with without_autocast(ours):
-        ours, theirs = widened(ours).flatten(2), widened(theirs).flatten(2)
+        ours, theirs = _pixels(ours), _pixels(theirs)
         difference, mean = ours - theirs, (ours + theirs) / 2
-        crossed = mean.mT @ difference
-        traces = (difference.mT @ difference) * (mean.mT @ mean) + crossed * crossed.mT
-        return 2 * traces.sum((1, 2)) / (ours.shape[1] * ours.shape[2]) ** 2
+        crossed = mean @ difference.mT
+        traces = (difference @ difference.mT) * (mean @ mean.mT) + crossed * crossed.mT
+        return 2 * traces.sum((1, 2)) / ours[0].numel() ** 2
+
+
+def _pixels(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, HW, C), in float32 at least: of channels_last features a view, and so is its gradient."""
+    return widened(features).permute(0, 2, 3, 1).flatten(1, 2)

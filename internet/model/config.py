@@ -113,7 +113,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "channels": (64, 32, 16),
         "blocks": (3, 1, 1),
         "discriminators": 1,
-        "discriminator_width": 32,
+        "discriminator_width": 16,
     },
 }
 
