@@ -6,8 +6,12 @@ of the command that is asked for is imported: a command does not fail for what a
 
 import argparse
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from internet import __version__
 
@@ -22,9 +26,28 @@ COMMANDS = {
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come, which ends a command as Ctrl-C does."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: the command's own, or 2 with the reason on standard error for bad input."""
+    """Run one command; the exit status: the command's own, or 2 with the reason on standard error for bad input.
+
+    Ctrl-C and SIGTERM end a command with status 130 and 143, and without its half-written files: both unwind the stack.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with _sigterm_unwinds():
+        try:
+            return _run(arguments)
+        except Terminated:
+            how, number = "terminated", signal.SIGTERM
+        except KeyboardInterrupt:
+            how, number = "interrupted", signal.SIGINT
+        print(f"{' '.join(['internet', *arguments[:1]])}: {how}", file=sys.stderr)
+    return 128 + number
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="internet", description="Operators for motion-transfer networks.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -38,7 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, ImportError) as error:  # what bad input raises; anything else is our mistake
         print(f"internet {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"internet {args.command}: interrupted", file=sys.stderr)
-        return 130
     return status
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Meanwhile SIGTERM raises Terminated, unless somebody has decided otherwise already. Only a main thread can."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice: the second must not stop the cleaning up
+        raise Terminated
+
+    if ours:
+        signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
