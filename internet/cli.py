@@ -14,16 +14,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 from internet import __version__
+from internet.commands.arguments import in_words
 
 COMMANDS = {
-    "info": "internet.info",
     "train": "internet.commands.train",
-    "demo": "internet.commands.demo",
-    "register": "internet.commands.register",
-    "synth": "internet.commands.synth",
     "animate": "internet.commands.animate",
+    "synth": "internet.commands.synth",
+    "register": "internet.commands.register",
+    "demo": "internet.commands.demo",
     "import-fomm": "internet.commands.import_fomm",
+    "info": "internet.info",
 }
+
+ABOUT = """\
+Human motion transfer: train an INTERnet, let pictures move, and see what the fused operators do on this machine.
+`internet COMMAND --help` describes a command; the operators themselves are in Python, `internet.ops`.
+"""
 
 
 class Terminated(KeyboardInterrupt):
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="internet", description="Operators for motion-transfer networks.")
+    parser = argparse.ArgumentParser(prog="internet", description=ABOUT)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = [name for name in arguments[:1] if name in COMMANDS]
@@ -59,7 +65,7 @@ def _run(arguments: list[str]) -> int:
     try:
         status: int = modules[args.command].run(args)
     except (OSError, ValueError, ImportError) as error:  # what bad input raises; anything else is our mistake
-        print(f"internet {args.command}: {error}", file=sys.stderr)
+        print(f"internet {args.command}: {in_words(error)}", file=sys.stderr)
         return 2
     return status
 
