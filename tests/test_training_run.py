@@ -1,5 +1,6 @@
 """Whole runs by the command line: resumed to the bit, stopped, refused, and over two processes."""
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -185,6 +186,25 @@ def test_a_video_is_trained_on_with_its_last_frames_held_out(tmp_path: Path) -> 
     for steps in (1, 2):
         assert train(f"out={tmp_path / 'again'}", *words, *options, f"run.steps={steps}", "data.workers=1") == 0
     assert same(tmp_path / "again", tmp_path / "run")
+
+
+def test_a_path_without_clips_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("no video")
+    cases = {
+        ("data.path=",): "data.path is empty, expected 'synthetic', a video",
+        (f"data.path={tmp_path}/none",): "data.path: '.*none' does not exist",
+        (f"data.path={tmp_path}/notes.txt",): "data.path: '.*notes.txt' is no video",
+        (f"data.path={tmp_path}",): "data.path: '.*' holds no clip for the split 'train'",
+        (f"validation.path={tmp_path}",): "validation.path: '.*' holds no clip for the split 'test'",
+    }
+    for words, message in cases.items():
+        assert train(f"out={tmp_path / 'run'}", *words) == 2
+        assert re.search(f"internet train: {message}", capsys.readouterr().err)
+
+
+def test_a_recipe_for_videos_does_not_draw_figures_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "one-video", f"out={tmp_path}"]) == 2
+    assert "data.path is empty" in capsys.readouterr().err
 
 
 # Two processes
