@@ -61,6 +61,9 @@ def _run(arguments: list[str]) -> int:
     modules = {name: importlib.import_module(COMMANDS[name]) for name in wanted or COMMANDS}
     for module in modules.values():
         module.add_parser(subparsers)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     args = parser.parse_args(arguments)
     try:
         status: int = modules[args.command].run(args)
