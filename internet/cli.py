@@ -6,6 +6,7 @@ of the command that is asked for is imported: a command does not fail for what a
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -75,8 +76,12 @@ def _run(arguments: list[str]) -> int:
 
 @contextmanager
 def _sigterm_unwinds() -> Iterator[None]:
-    """Meanwhile SIGTERM raises Terminated, unless somebody has decided otherwise already. Only a main thread can."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    """Meanwhile SIGTERM raises Terminated, unless somebody has decided otherwise already. Only a main thread can.
+
+    A process among torchrun's may wait for the others in native code, where no handler runs: it ends as ever.
+    """
+    lone = "RANK" not in os.environ and threading.current_thread() is threading.main_thread()
+    ours = lone and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
     def unwind(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice: the second must not stop the cleaning up
