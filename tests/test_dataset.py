@@ -1,6 +1,7 @@
 """Training samples: the right frames, reproducible, augmented as one, and robust to what does not decode."""
 
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,17 @@ def test_synth_writes_what_it_says(tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(held_out.read(range(4)), expected, strict=True))
     assert main([*arguments, str(tmp_path / "a")]) == 2  # not empty
     assert main(["synth", "--size", "15", "--out", str(tmp_path / "c")]) == 2
+
+
+@pytest.mark.parametrize("missing", ["av", "tqdm"])
+def test_synth_names_a_missing_package_before_any_work(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["synth", "--out", str(tmp_path / "drawn")]) == 2
+    assert f"needs the Python package '{missing}'" in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()
 
 
 @pytest.mark.parametrize(

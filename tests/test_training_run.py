@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from internet.data.synthetic_dataset import SyntheticDataset
 from internet.data.video_writer import write_video
 from internet.model import load_model
 from internet.training.config import Config
+from internet.training.trainer import Trainer
 from tests.training import SETTINGS, start_training, weights
 
 STEPS = 9
@@ -200,6 +202,17 @@ def test_a_path_without_clips_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     for words, message in cases.items():
         assert train(f"out={tmp_path / 'run'}", *words) == 2
         assert re.search(f"internet train: {message}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("missing", ["yaml", "tensorboard", "torchmetrics", "tqdm"])
+def test_a_missing_package_is_named_before_the_first_step(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(Trainer, "train_step", None)
+    assert train(f"out={tmp_path}", "validation.path=synthetic") == 2
+    assert re.search(r"needs the Python package '.*pip install 'internet-ops\[\w+\]'", capsys.readouterr().err)
 
 
 def test_a_recipe_for_videos_does_not_draw_figures_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
     if args.size % 2:
         raise ArgumentError(f"--size: expected an even number, as videos have no odd sizes, got {args.size}")
+    require("av", "writing a video")
     tqdm = require("tqdm", "showing progress").tqdm
     with blame("--out"):
         folder = output_folder(args.out, overwrite=args.overwrite)
