@@ -4,12 +4,13 @@
 #   make demo VIDEO=a.mp4   ... on the first 70 % of your video, and show it on the rest
 #   make test               the test suite
 #   make bench              the benchmark suites and the comparison with eager and compiled torch
+#   make bench-smoke        each benchmark once, untimed
 #   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)
 #   make lint               ruff, mypy, clang-format
 #   make clean              remove what was built; `make distclean` the environments as well
 #
-# The first of them makes the environment .venv. An environment of your own is served by
-#   pip install ninja setuptools && pip install --no-build-isolation .
+# The first of them makes the environment .venv. In an environment of your own, which has torch:
+#   pip install ninja 'setuptools>=77' && pip install --no-build-isolation .
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0

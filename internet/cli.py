@@ -6,39 +6,91 @@ of the command that is asked for is imported: a command does not fail for what a
 
 import argparse
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from internet import __version__
+from internet.commands.arguments import in_words
 
 COMMANDS = {
-    "info": "internet.info",
     "train": "internet.commands.train",
-    "demo": "internet.commands.demo",
-    "register": "internet.commands.register",
-    "synth": "internet.commands.synth",
     "animate": "internet.commands.animate",
+    "synth": "internet.commands.synth",
+    "register": "internet.commands.register",
+    "demo": "internet.commands.demo",
     "import-fomm": "internet.commands.import_fomm",
+    "info": "internet.info",
 }
+
+ABOUT = """\
+Human motion transfer: train an INTERnet, let pictures move, and see what the fused operators do on this machine.
+`internet COMMAND --help` describes a command; the operators themselves are in Python, `internet.ops`.
+"""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come, which ends a command as Ctrl-C does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: the command's own, or 2 with the reason on standard error for bad input."""
+    """Run one command; the exit status: the command's own, or 2 with the reason on standard error for bad input.
+
+    Ctrl-C and SIGTERM end a command with status 130 and 143, and without its half-written files: both unwind the stack.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="internet", description="Operators for motion-transfer networks.")
+    with _sigterm_unwinds():
+        try:
+            return _run(arguments)
+        except Terminated:
+            how, number = "terminated", signal.SIGTERM
+        except KeyboardInterrupt:
+            how, number = "interrupted", signal.SIGINT
+        print(f"{' '.join(['internet', *arguments[:1]])}: {how}", file=sys.stderr)
+    return 128 + number
+
+
+def _run(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="internet", description=ABOUT)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = [name for name in arguments[:1] if name in COMMANDS]
     modules = {name: importlib.import_module(COMMANDS[name]) for name in wanted or COMMANDS}
     for module in modules.values():
         module.add_parser(subparsers)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     args = parser.parse_args(arguments)
     try:
         status: int = modules[args.command].run(args)
     except (OSError, ValueError, ImportError) as error:  # what bad input raises; anything else is our mistake
-        print(f"internet {args.command}: {error}", file=sys.stderr)
+        print(f"internet {args.command}: {in_words(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"internet {args.command}: interrupted", file=sys.stderr)
-        return 130
     return status
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Meanwhile SIGTERM raises Terminated, unless somebody has decided otherwise already. Only a main thread can.
+
+    A process among torchrun's may wait for the others in native code, where no handler runs: it ends as ever.
+    """
+    lone = "RANK" not in os.environ and threading.current_thread() is threading.main_thread()
+    ours = lone and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice: the second must not stop the cleaning up
+        raise Terminated
+
+    if ours:
+        signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

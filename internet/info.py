@@ -10,6 +10,7 @@ import torch
 
 import internet
 from internet import _library
+from internet.commands.arguments import blame
 from internet.model.checkpoint import find_checkpoint, read_checkpoint
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.model.measure import measure
@@ -102,17 +103,23 @@ def describe_checkpoint(path: str) -> dict[str, dict[str, Any]]:
 
 def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser("info", help="what is installed and what works here")
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "info",
+        help="tell what is installed and what works here",
+        description="Show versions, which backends of the operators are ready and why the others are not, the "
+        "instruction set, GPUs and how the library was built; or what a preset costs; or what a checkpoint holds.",
+    )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", choices=sorted(PRESETS), help="what this preset of the model costs, instead")
-    which.add_argument("--checkpoint", metavar="PATH", help="what a checkpoint or a training folder holds, instead")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    which.add_argument("--preset", choices=sorted(PRESETS), help="parameters, multiply-adds and memory of a preset")
+    which.add_argument("--checkpoint", metavar="PATH", help="a checkpoint, or the folder of a training run")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what `gather` found, what a preset costs, or what a checkpoint holds."""
     if args.checkpoint:
-        info = words = describe_checkpoint(args.checkpoint)
+        with blame("--checkpoint"):
+            info = words = describe_checkpoint(args.checkpoint)
     elif args.preset:
         info = measure(INTERnetConfig.preset(args.preset))
         words = render_preset(info)

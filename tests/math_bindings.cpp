@@ -1,5 +1,5 @@
-// The scalar arithmetic of csrc/math for Python, in double: test_math.py compiles this and compares values
-// with the equations and vector-Jacobian products with finite differences.
+// The scalar arithmetic of csrc/math for Python, in double: scalar_math.py compiles this, and the tests
+// compare values with the equations and vector-Jacobian products with finite differences.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

@@ -262,7 +262,9 @@ def test_a_backend_that_is_not_there(animate, tmp_path, capsys):
     assert ops.backends()["cuda"].reason
 
 
-def test_a_suffix_that_is_no_video(animate, tmp_path, capsys):
-    assert animate(out="out.xyz") == 2
-    assert "no video format has the suffix '.xyz' (use .mp4)" in capsys.readouterr().err
-    assert not list(tmp_path.glob("*.xyz"))
+@pytest.mark.parametrize("name", ["out.xyz", "out.gif", "out"])
+def test_a_suffix_that_is_no_video(animate, tmp_path, capsys, name):
+    assert animate(out=name) == 2
+    suffix = Path(name).suffix
+    assert f"--out: '{name}': no format for H.264 video has the suffix '{suffix}' (use .mp4)" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out*"))

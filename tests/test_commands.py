@@ -1,4 +1,4 @@
-"""`register` from the command line: what they write, and that bad input is named and loses nothing."""
+"""`register` from the command line: what it writes, and that bad input is named and loses nothing."""
 
 import os
 import re
@@ -46,6 +46,12 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def assert_words(pattern: str, said: str) -> None:
     assert re.search(pattern, said), said
+
+
+def test_without_a_command_all_are_listed(capsys):
+    said = refused(capsys)
+    assert all(f"    {name}" in said for name in cli.COMMANDS)
+    assert "--help" in said
 
 
 def test_register_writes_a_figure_and_the_state(pictures, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Training samples: the right frames, reproducible, augmented as one, and robust to what does not decode."""
 
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from internet import ops
+from internet.cli import main
 from internet.data.augmentation import Augmentation, flipped
-from internet.data.clips import Clip
+from internet.data.clips import Clip, find_clips
 from internet.data.dataset import ClipDataset
 from internet.data.image import MediaError, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip
@@ -242,9 +244,6 @@ def test_nonsense_is_refused(bad: dict[str, float]) -> None:
 
 
 def test_synth_writes_what_it_says(tmp_path: Path) -> None:
-    from internet.cli import main
-    from internet.data.clips import find_clips
-
     arguments = ["synth", "--videos", "3", "--size", "16", "--frames", "4", "--test", "0.34", "--out"]
     assert main([*arguments, str(tmp_path / "a")]) == 0
     assert main([*arguments, str(tmp_path / "b")]) == 0
@@ -254,3 +253,35 @@ def test_synth_writes_what_it_says(tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(held_out.read(range(4)), expected, strict=True))
     assert main([*arguments, str(tmp_path / "a")]) == 2  # not empty
     assert main(["synth", "--size", "15", "--out", str(tmp_path / "c")]) == 2
+
+
+@pytest.mark.parametrize("missing", ["av", "tqdm"])
+def test_synth_names_a_missing_package_before_any_work(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["synth", "--out", str(tmp_path / "drawn")]) == 2
+    assert f"needs the Python package '{missing}'" in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--videos=0", "expected at least 1, got 0"),
+        ("--frames=-5", "expected at least 1, got -5"),
+        ("--fps=0", "expected a number above 0, got '0'"),
+        ("--fps=nan", "expected a number above 0, got 'nan'"),
+        ("--test=2", "expected a fraction, 0 to 1, got '2'"),
+        ("--moving-background=x", "expected a fraction, 0 to 1, got 'x'"),
+        ("--seed=-1", "expected at least 0, got -1"),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(
+    argument: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["synth", argument, "--out", str(tmp_path / "drawn")])
+    assert f"{argument.partition('=')[0]}: {words}" in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()

@@ -142,6 +142,20 @@ def test_damaged_files(model, tmp_path):
         load_model(Path("absent.pt"))
 
 
+def test_a_changed_byte_is_found(model, tmp_path):
+    """In the weights, which torch reads unchecked, and in the archive's directory, where it asks for a password."""
+    save_model(tmp_path / "model.pt", model)
+    whole = (tmp_path / "model.pt").read_bytes()
+    weight = whole.index(model.state_dict()["generator.last.weight"].numpy().tobytes())
+    encrypted = whole.index(b"PK\x01\x02") + 8
+    for place, reason in ((weight, r"the checksum of .*data/\d+ is wrong"), (encrypted, "is encrypted")):
+        content = bytearray(whole)
+        content[place] ^= 1
+        (tmp_path / "broken.pt").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"broken\.pt' is damaged: .*{reason}"):
+            load_model(tmp_path / "broken.pt")
+
+
 def test_info_tells_what_a_checkpoint_holds(model, entries, tmp_path, capsys):
     extra = {"step": 1200, "metrics": {"psnr": 21.5}, "optimizer": {"state": [torch.ones(2)], "lr": 2e-4}}
     save_tensors(tmp_path / "last.pt", entries | {"ema": model.state_dict()} | extra)

@@ -190,6 +190,9 @@ def test_the_command_writes_what_a_model_loads(checkpoint, tmp_path, capsys):
     out = tmp_path / "stage1.pth"
     assert cli.main(["import-fomm", str(tmp_path / "vox.pth.tar"), "--out", str(out)]) == 0
     assert f"{len(DETECTOR) + len(DENSE_MOTION)} tensors" in capsys.readouterr().out
+    assert cli.main(["import-fomm", str(tmp_path / "vox.pth.tar"), "--out", str(out)]) == 2
+    assert "--out: " in (said := capsys.readouterr().err)
+    assert "exists; choose another name or pass --overwrite" in said
     state = torch.load(out, weights_only=True)
     assert set(state) == {f"kp_detector.{name}" for name in DETECTOR} | {
         f"dense_motion_network.{name}" for name in DENSE_MOTION

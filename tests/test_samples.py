@@ -6,6 +6,8 @@ import torch
 from tests import samples
 from tests.compare import assert_identical
 from tests.samples import DTYPES, LAYOUTS, OPERATORS
+from tests.samples.source import MARGIN, Source, distance_to_pixels
+from tests.samples.warping import warp_positions
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -47,10 +49,10 @@ def test_layouts_keep_the_numbers_and_differ_in_memory() -> None:
 def test_positions_keep_clear_of_pixels(ratio: int, align_corners: bool) -> None:
     sample = samples.build("confidence_warp", torch.float32, ratio=ratio, align_corners=align_corners)
     field = sample.args[1].double()
-    assert samples.distance_to_pixels(samples.warp_positions(field, (ratio,), align_corners)) > samples.MARGIN / 2
+    assert distance_to_pixels(warp_positions(field, (ratio,), align_corners)) > MARGIN / 2
 
 
 def test_impossible_margins_are_refused() -> None:
-    source = samples.Source(torch.float32, "contiguous", seed=0)
+    source = Source(torch.float32, "contiguous", seed=0)
     with pytest.raises(ValueError, match="too many sample positions"):
         source.clear_of_pixels(lambda: torch.zeros(3), lambda values: values)

@@ -10,7 +10,7 @@ from internet.cli import main
 from internet.losses import Weights
 from internet.model import INTERnetConfig
 from internet.training.config import Config
-from internet.training.overrides import SettingError, settings
+from internet.training.overrides import SettingError, meanings, settings
 from internet.training.recipes import recipes
 from internet.training.schedule import weights_at
 
@@ -46,6 +46,8 @@ def test_what_is_written_is_read_again() -> None:
     ("word", "message"),
     [
         ("run.bach=3", "there is no setting 'run.bach'; the nearest is 'run.batch'"),
+        ("rum.steps=1", "there is no setting 'rum'; the nearest is 'run'"),
+        ("loss.weigths.style=1", "'loss.weigths'; the nearest is 'loss.weights'"),
         ("lr=1", "there is no setting 'lr'; the nearest is 'optimizer.lr'"),
         ("loss.weights.stile=1", "'loss.weights.stile'; the nearest is 'loss.weights.style'"),
         ("model.prest=tiny", "the nearest is 'model.preset'"),
@@ -60,6 +62,8 @@ def test_what_is_written_is_read_again() -> None:
         ("optimizer.milestones=60", "optimizer.milestones is 60, expected a list"),
         ("optimizer=3", "optimizer is 3, expected a section of settings"),
         ("optimizer.ema=1", "optimizer.ema is 1.0, expected 0 <= ema < 1"),
+        ("model.anchors=0", "model.anchors is 0, expected at least 1"),
+        ("loss.weights.style=-1", "loss.weights.style is -1.0, expected at least 0"),
         ("model.threshold=0.5", "model.threshold is 0.5, expected"),
         ("data.augmentation.flip=2", "data.augmentation.flip is 2.0, expected a probability"),
         ("data.source=last", "data.source is 'last', expected one of first, random"),
@@ -83,10 +87,14 @@ def test_every_setting_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     assert all(f"  {name} = " in shown for name in names)
 
 
-def test_our_own_settings_are_described() -> None:
-    elsewhere = ("model.", "data.augmentation.", "loss.weights.")  # classes of other modules
-    ours = [(name, field) for name, field in settings(Config) if not name.startswith(elsewhere)]
-    assert all(field.metadata["about"] for _, field in ours)
+def test_every_setting_is_described() -> None:
+    """By its field, or by the docstring of a class of another module."""
+    about = meanings(Config)
+    assert list(about) == [name for name, _ in settings(Config)]
+    assert all(about.values()), [name for name, text in about.items() if not text]
+    assert about["model.size"].endswith("It runs on any whose sides are multiples of `multiple`")
+    assert about["loss.weights.style"] == about["loss.weights.perceptual"]
+    assert about["data.augmentation.flip"] == "the probability of a horizontal flip"
 
 
 def test_a_run_can_be_resumed_with_other_limits_but_not_with_another_loss() -> None:

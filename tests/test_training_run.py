@@ -1,6 +1,8 @@
 """Whole runs by the command line: resumed to the bit, stopped, refused, and over two processes."""
 
+import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from internet.data.synthetic_dataset import SyntheticDataset
 from internet.data.video_writer import write_video
 from internet.model import load_model
 from internet.training.config import Config
+from internet.training.trainer import Trainer
 from tests.training import SETTINGS, start_training, weights
 
 STEPS = 9
@@ -185,6 +188,36 @@ def test_a_video_is_trained_on_with_its_last_frames_held_out(tmp_path: Path) -> 
     for steps in (1, 2):
         assert train(f"out={tmp_path / 'again'}", *words, *options, f"run.steps={steps}", "data.workers=1") == 0
     assert same(tmp_path / "again", tmp_path / "run")
+
+
+def test_a_path_without_clips_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("no video")
+    cases = {
+        ("data.path=",): "data.path is empty, expected 'synthetic', a video",
+        (f"data.path={tmp_path}/none",): "data.path: '.*none' does not exist",
+        (f"data.path={tmp_path}/notes.txt",): "data.path: '.*notes.txt' is no video",
+        (f"data.path={tmp_path}",): "data.path: '.*' holds no clip for the split 'train'",
+        (f"validation.path={tmp_path}",): "validation.path: '.*' holds no clip for the split 'test'",
+    }
+    for words, message in cases.items():
+        assert train(f"out={tmp_path / 'run'}", *words) == 2
+        assert re.search(f"internet train: {message}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("missing", ["yaml", "tensorboard", "torchmetrics", "tqdm"])
+def test_a_missing_package_is_named_before_the_first_step(
+    missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(Trainer, "train_step", None)
+    assert train(f"out={tmp_path}", "validation.path=synthetic") == 2
+    assert re.search(r"needs the Python package '.*pip install 'internet-ops\[\w+\]'", capsys.readouterr().err)
+
+
+def test_a_recipe_for_videos_does_not_draw_figures_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "one-video", f"out={tmp_path}"]) == 2
+    assert "data.path is empty" in capsys.readouterr().err
 
 
 # Two processes

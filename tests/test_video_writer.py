@@ -59,7 +59,7 @@ def test_wrong_frames_are_refused(tmp_path: Path, frames: list[np.ndarray], mess
 
 
 def test_a_suffix_that_is_no_video_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no video format has the suffix '\.xyz'"):
+    with pytest.raises(ValueError, match=r"no format for H.264 video has the suffix '\.xyz'"):
         write_video(tmp_path / "a.xyz", FRAMES, fps=25)
     with pytest.raises(OutputError, match="cannot write in the folder"):
         write_video(tmp_path / "none" / "a.mp4", FRAMES, fps=25)

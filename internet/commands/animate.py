@@ -15,6 +15,7 @@ from internet.animation import animate_video, read_source
 from internet.commands.arguments import ArgumentError, at_least, blame, device, operator_backend
 from internet.data.sound import open_sound
 from internet.data.video import probe
+from internet.data.video_writer import check_suffix
 from internet.model import INTERnet, load_model
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError("--no-adapt-scale changes what --relative does; without it there is nothing to scale")
     with blame("--out"):
         output_file(args.out, overwrite=args.overwrite)
+        check_suffix(args.out)
     total = _frames(args)
     with blame("--source"):
         source = read_source(args.source)

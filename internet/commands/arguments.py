@@ -1,6 +1,7 @@
 """What the commands' parsers share: numbers with limits, and errors that name the argument at fault."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -26,7 +27,14 @@ def blame(argument: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        raise ArgumentError(f"{argument}: {error}") from error
+        raise ArgumentError(f"{argument}: {in_words(error)}") from error
+
+
+def in_words(error: Exception) -> str:
+    """What an error says, without the number that the system has for it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: '{error.filename}'"
+    return str(error)
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -42,6 +50,26 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def positive(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    return _number(text, "a number above 0", lambda value: 0 < value < math.inf)
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    return _number(text, "a fraction, 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def _number(text: str, expected: str, allowed: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not allowed(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
+    return value
 
 
 def device(text: str) -> torch.device:

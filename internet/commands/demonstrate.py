@@ -115,10 +115,10 @@ def chart(run: str, before: dict[str, float]) -> bytes:
     def held_out(name: str) -> Curve:
         return [(0.0, before[name]), *told[f"validation/{name}"]]
 
-    charts: dict[str, dict[str, Curve]] = {
-        "loss": {"total": told["training/total"]},
-        "PSNR (dB), held out": {"output": held_out("psnr"), "source, repeated": held_out("repeated_psnr")},
-    }
+    charts: dict[str, dict[str, Curve]] = {}
+    if "training/total" in told:  # a run of a few steps tells no loss
+        charts["loss"] = {"total": told["training/total"]}
+    charts["PSNR (dB), held out"] = {"output": held_out("psnr"), "source, repeated": held_out("repeated_psnr")}
     if "epe" in before:
         motion = {"motion field": held_out("epe"), "no motion": held_out("epe_zero")}
         charts["motion error (pixels), held out"] = motion

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from internet._files import save_tensors
+from internet._files import output_file, save_tensors
 from internet.commands.arguments import blame
 from internet.model.first_order import stage_one
 from internet.model.weights import read_weights
@@ -15,10 +15,12 @@ def add_parser(subparsers: Any) -> None:
         "import-fomm",
         help="take stage I from a first-order-motion checkpoint",
         description="Check the key-point detector and the dense-motion network of a first-order-motion checkpoint "
-        "and write their weights, for a model with stage1 = 'first-order'. The generator's weights stay behind.",
+        "and write their weights, for a model with stage1 = 'first-order': `internet train start=FILE "
+        "model.stage1=first-order ...`, or `model.load_stage_one`. The generator's weights stay behind.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="for instance vox-cpk.pth.tar")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where the weights go")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write, such as stage1.pth")
+    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument(
         "--trust", action="store_true", help="read a file that holds more than tensors, and run what code is in it"
     )
@@ -26,6 +28,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
+    with blame("--out"):
+        output_file(args.out, overwrite=args.overwrite)
     with blame("CHECKPOINT"):
         state = stage_one(read_weights(args.checkpoint, trust=args.trust))
     with blame("--out"):

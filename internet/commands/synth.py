@@ -6,6 +6,7 @@ from typing import Any
 
 from internet._files import atomic_write, output_folder
 from internet._optional import require
+from internet.commands.arguments import ArgumentError, at_least, blame, fraction, positive
 from internet.data.synthetic import numbered_clip
 from internet.data.video_writer import write_video
 
@@ -18,29 +19,36 @@ def add_parser(subparsers: Any) -> None:
         description="Write lossless videos of drawn walking figures, and the lists train.txt and test.txt. The same "
         "seed writes the same videos. Training can also draw them on the fly, with their true motion.",
     )
-    parser.add_argument("--videos", type=int, default=10, metavar="N", help="how many (10)")
-    parser.add_argument("--size", type=int, default=256, metavar="S", help="height and width in pixels (256)")
-    parser.add_argument("--frames", type=int, default=100, help="of each video (100)")
-    parser.add_argument("--fps", type=float, default=25.0, help="frames per second (25)")
-    parser.add_argument("--test", type=float, default=0.2, help="the fraction listed for testing (0.2)")
+    count, number = at_least(1), at_least(0)
+    parser.add_argument("--videos", type=count, default=10, metavar="N", help="how many (default: 10)")
     parser.add_argument(
-        "--moving-background", type=float, default=0.5, help="the fraction whose background moves (0.5)"
+        "--size", type=at_least(2), default=256, metavar="S", help="height and width in pixels, even (default: 256)"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--frames", type=count, default=100, metavar="N", help="of each video (default: 100)")
+    parser.add_argument("--fps", type=positive, default=25.0, metavar="F", help="frames per second (default: 25)")
+    parser.add_argument(
+        "--test", type=fraction, default=0.2, metavar="FRACTION", help="how many are listed for testing (default: 0.2)"
+    )
+    parser.add_argument(
+        "--moving-background",
+        type=fraction,
+        default=0.5,
+        metavar="FRACTION",
+        help="in how many the background moves (default: 0.5)",
+    )
+    parser.add_argument("--seed", type=number, default=0, metavar="N", help="of what is drawn (default: 0)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
-    if args.videos < 1:
-        raise ValueError(f"--videos is {args.videos}, expected at least 1")
-    if args.size < 2 or args.size % 2:
-        raise ValueError(f"--size is {args.size}, expected an even number: videos have no odd sizes")
-    if not 0 <= args.test <= 1:
-        raise ValueError(f"--test is {args.test}, expected a fraction, 0 to 1")
+    """Run the command; bad input raises an error that names the argument."""
+    if args.size % 2:
+        raise ArgumentError(f"--size: expected an even number, as videos have no odd sizes, got {args.size}")
+    require("av", "writing a video")
     tqdm = require("tqdm", "showing progress").tqdm
-    folder = output_folder(args.out, overwrite=args.overwrite)
+    with blame("--out"):
+        folder = output_folder(args.out, overwrite=args.overwrite)
     names = [f"{number:05d}.mp4" for number in range(args.videos)]
     for number, name in enumerate(tqdm(names, unit="video")):
         options = {"frames": args.frames, "fps": args.fps, "moving_background": args.moving_background}

@@ -3,12 +3,13 @@
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from internet.model.config import PRESETS
 from internet.training.config import Config
-from internet.training.overrides import SettingError, plain, settings
+from internet.training.overrides import SettingError, meanings, plain
 from internet.training.recipes import recipes
 
 if TYPE_CHECKING:
@@ -79,12 +80,11 @@ def guarded(command: str, config: Config, work: "Callable[[World], int | None]")
 
 
 def _listing() -> Iterator[str]:
-    """Every setting with its default and what it means; what the fields of other modules mean is said there."""
+    """Every setting with its default and what it means."""
     yield "settings, with their defaults:"
     yield "  model.preset = internet-512"
     yield f"      the sizes that the other settings of the model change: {', '.join(PRESETS)}"
     default = Config()
-    for name, field in settings(Config):
+    for name, about in meanings(Config).items():
         yield f"  {name} = {json.dumps(plain(default.at(name)))}"
-        if about := field.metadata.get("about"):
-            yield f"      {about}"
+        yield from textwrap.wrap(about, 118, initial_indent=6 * " ", subsequent_indent=6 * " ")

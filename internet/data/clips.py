@@ -103,6 +103,8 @@ def find_clips(root: str | os.PathLike[str], split: str = "train") -> list[Clip]
     root = Path(root)
     if not root.exists():
         raise MediaError(f"'{root}' does not exist: expected a video, a folder of frames or a folder of clips")
+    if root.is_file() and _clip(root) is None:
+        raise MediaError(f"'{root}' is no video: its name ends in none of {', '.join(sorted(VIDEO_SUFFIXES))}")
     clips = [clip for path in _paths(root, split) if (clip := _clip(path)) is not None]
     if not clips:
         raise MediaError(f"'{root}' holds no clip for the split '{split}': no video and no folder of pictures")

@@ -1,6 +1,7 @@
 """Write videos with PyAV, a frame at a time, so that memory does not grow with their length."""
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -80,16 +81,24 @@ class VideoWriter:
         if not self._lossless and (height % 2 or width % 2):
             raise ValueError(f"a frame is {height}x{width}; a video that every player shows has even sides")
         codec, pixels, crf = ("libx264rgb", "rgb24", "0") if self._lossless else ("libx264", "yuv420p", CRF)
-        try:
-            self._container = self._av.open(str(self._path), "w")
-        except ValueError as error:
-            raise ValueError(f"no video format has the suffix '{self._path.suffix}' (use .mp4)") from error
+        self._container = self._av.open(str(self._path), "w")
         self._stream = self._container.add_stream(codec, rate=self._rate, options={"crf": crf})
         self._stream.pix_fmt = pixels
         self._stream.height, self._stream.width = height, width
         self._stream.codec_context.time_base = self._clock
         if self._sound is not None:
             self._add_sound(self._sound)
+
+
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """Raise a ValueError if no format for H.264 video has the suffix of ``path``."""
+    av, suffix = require("av", "writing a video"), Path(path).suffix
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with av.open(str(Path(folder, f"video{suffix}")), "w") as container:
+                container.add_stream("libx264")
+        except ValueError as error:
+            raise ValueError(f"'{path}': no format for H.264 video has the suffix '{suffix}' (use .mp4)") from error
 
 
 @contextmanager
@@ -120,6 +129,7 @@ def video_writer(
             dtype or size.
     """
     errors = require("av", "writing a video").error
+    check_suffix(path)
     with replacement(path) as part:
         video = VideoWriter(part, fps, lossless, clock, sound)
         try:

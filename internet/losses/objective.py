@@ -49,6 +49,11 @@ class Weights:
     pixel: float = 0.0
     guidance: float = 0.0
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) >= 0:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected at least 0")
+
     @property
     def of_motion(self) -> "Weights":
         """Those of the terms that do not look at the generated frame, and so teach stage I alone."""

@@ -7,6 +7,16 @@ from typing import Any
 
 STAGES_ONE = ("internet", "first-order")
 SCALES = ("multi", "single")
+_COUNTS = (
+    "size",
+    "anchors",
+    "anchor_width",
+    "motion_width",
+    "widest",
+    "depth",
+    "discriminators",
+    "discriminator_width",
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +31,9 @@ class INTERnetConfig:
         anchors: K, how many local motions beside the still background.
         stage1: "internet", or "first-order": the networks of first-order-motion, whose weights then fit. Their sizes
             are fixed: the fields from anchor_width to threshold do not touch them.
-        anchor_width, motion_width: channels of the U-Nets' input level; each coarser level has twice as many ...
-        widest: ... but no more than this.
+        anchor_width, motion_width: channels of the U-Nets' input level; each coarser level has twice as many, up to
+            `widest`.
+        widest: the most channels that a level of the U-Nets has.
         depth: levels of the U-Nets, each of half the size.
         temperature: of the soft-argmax that makes anchors of heat maps.
         variance: of the Gaussians that stand for anchors in the motion network's input.
@@ -32,7 +43,7 @@ class INTERnetConfig:
         blocks: residual blocks of each of the generator's stages, in the same order.
         scales: "multi": every stage receives warped features. "single": the first alone does (the paper's SS4x).
         discriminators: N_D of Eq. 8; each sees the frame at half the size of the one before.
-        discriminator_width: channels of their first layer.
+        discriminator_width: channels of the discriminators' first layer.
     """
 
     size: int = 512
@@ -54,6 +65,9 @@ class INTERnetConfig:
     def __post_init__(self) -> None:
         _one_of("stage1", self.stage1, STAGES_ONE)
         _one_of("scales", self.scales, SCALES)
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must be of one length, at least 1")
         if not 0 <= self.threshold < 1 / (self.anchors + 1):

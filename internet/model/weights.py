@@ -1,6 +1,7 @@
 """Weights on disk: read without running code, and checked so that every misfit is named."""
 
 import os
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[s
     """What ``torch.save`` wrote: a dictionary of tensors, plain types and such dictionaries.
 
     With `trust` a file that holds more is unpickled too, which runs what code it contains. Raises OSError for a file
-    that cannot be read, ValueError for one that holds something else.
+    that cannot be read, ValueError for one that is damaged or holds something else.
     """
+    if zipfile.is_zipfile(path) and (reason := damage(path)):  # before torch 1.6 it was no ZIP archive
+        raise ValueError(f"'{path}' is damaged: {reason}")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=not trust)
     except OSError:
@@ -27,6 +30,21 @@ def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[s
     if not isinstance(weights, dict):
         raise ValueError(f"'{path}' holds a {type(weights).__name__}, expected weights by their names")
     return weights
+
+
+def damage(path: str | os.PathLike[str]) -> str | None:
+    """What is wrong with a file of weights, or None. It is a ZIP archive, whose checksums torch does not look at.
+
+    Raises OSError for a file that cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # a changed byte may ask for any compression, or for a password
+        return str(error)
+    return None if broken is None else f"the checksum of {broken} is wrong"
 
 
 def check_weights(

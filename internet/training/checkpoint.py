@@ -3,11 +3,11 @@
 import os
 import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from internet._files import OutputError, save_tensors
+from internet.model.weights import damage
 
 #: Points at the newest checkpoint.
 LAST = "last.pt"
@@ -54,12 +54,12 @@ class Checkpoints:
         for scrap in self.folder.glob(".step-*"):
             scrap.unlink()
         for path in reversed(self.paths()):
-            damage = _damage(path)
-            if damage is None:
+            reason = damage(path)
+            if reason is None:
                 return path
             aside = path.with_suffix(".damaged")
             os.replace(path, aside)
-            warnings.warn(f"'{path}' is damaged ({damage}); it is now '{aside.name}'", stacklevel=2)
+            warnings.warn(f"'{path}' is damaged ({reason}); it is now '{aside.name}'", stacklevel=2)
         return None
 
     def _point_at(self, path: Path) -> None:
@@ -67,16 +67,6 @@ class Checkpoints:
         link.unlink(missing_ok=True)
         link.symlink_to(path.name)
         os.replace(link, self.folder / LAST)
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with a file: torch writes ZIP archives, whose checksums torch itself does not look at."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        return str(error)
-    return None if broken is None else f"the checksum of {broken} is wrong"
 
 
 def _settle(folder: Path) -> None:

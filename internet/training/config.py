@@ -21,7 +21,7 @@ class Config:
 
     out: str = setting("", "the run's folder: checkpoints, learning curves, this configuration", free=True)
     seed: int = setting(0, "of weights, samples and deformations")
-    start: str = setting("", "weights to start from: a checkpoint of such a model, or what import-fomm wrote")
+    start: str = setting("", "weights to start from: a checkpoint or training folder, or what import-fomm wrote")
     model: INTERnetConfig = dataclasses.field(default_factory=INTERnetConfig)
     data: Data = dataclasses.field(default_factory=Data)
     validation: Validation = dataclasses.field(default_factory=Validation)

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from internet.data.clips import find_clips
+from internet.data.clips import Clip, find_clips
 from internet.data.dataset import ClipDataset, FlowFunction
+from internet.data.image import MediaError
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.flow import FlowCache, flow_estimator
 from internet.training.config import Config
@@ -26,7 +27,7 @@ def training_samples(config: Config) -> tuple[Stream, int]:
     if data.path == SYNTHETIC:
         return Stream(_synthetic(config, config.seed, data.source), config.seed, endless=True), data.synthetic.length
     clips = ClipDataset(
-        find_clips(data.path),
+        _clips("data.path", data.path),
         config.model.size,
         min_seconds=data.min_seconds,
         frames=data.frames,
@@ -48,7 +49,7 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
         return None
     if held_out.path == SYNTHETIC:
         return Subset(_synthetic(config, config.seed + OTHER, "first"), range(held_out.samples))
-    clips = find_clips(held_out.path, held_out.split)
+    clips = _clips("validation.path", held_out.path, held_out.split)
     each = -(-held_out.samples // len(clips))
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
     data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
@@ -84,3 +85,13 @@ def _flow(config: Config) -> FlowFunction | None:
     except (TypeError, ValueError) as error:
         raise SettingError(f"data.flow.options is {flow.options}: {error}") from error
     return FlowCache(flow.cache or Path(config.out, "flow"), estimator)
+
+
+def _clips(name: str, path: str, split: str = "train") -> list[Clip]:
+    """The clips that a setting leads to."""
+    if not path:
+        raise SettingError(f"{name} is empty, expected '{SYNTHETIC}', a video, a folder of frames or a folder of these")
+    try:
+        return find_clips(path, split)
+    except MediaError as error:
+        raise SettingError(f"{name}: {error}") from error

@@ -1,6 +1,8 @@
 """Nested dataclasses out of nested mappings, and out of words like `section.key=value`; every mistake is named."""
 
 import dataclasses
+import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
-            raise SettingError(f"'{word}' is no setting, expected key=value")
+            raise SettingError(f"'{word}' is no setting, expected key=value; a file or a recipe comes before them")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -52,6 +54,25 @@ def settings(cls: type, prefix: str = "") -> Iterator[tuple[str, "dataclasses.Fi
             yield from settings(hints[field.name], f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, field
+
+
+def meanings(cls: type, prefix: str = "") -> dict[str, str]:
+    """What each setting below a dataclass means: as the field says, or else the docstring of its class."""
+    hints = typing.get_type_hints(cls)
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            found |= meanings(hints[field.name], f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = field.metadata.get("about") or _documented(cls).get(field.name, "")
+    return found
+
+
+def _documented(cls: type) -> dict[str, str]:
+    """The entries `name: text` and `one, other: text` of a docstring, by name, each in one line without markup."""
+    text = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"`\1`", inspect.getdoc(cls) or "")
+    entries = re.findall(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", text, re.MULTILINE)
+    return {name: " ".join(about.split()).rstrip(".") for names, about in entries for name in names.split(", ")}
 
 
 def read(cls: type[T], values: Mapping[str, Any], *, prefix: str = "", known: Iterable[str] = ()) -> T:
@@ -89,11 +110,14 @@ def plain(value: Any) -> Any:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
+    """The most similar of the known names, sections included, by the whole or by its last part."""
+    sections = {name.rpartition(".")[0]: None for name in known if "." in name}
+
     def likeness(other: str) -> float:
         pairs = ((name, other), (name.rpartition(".")[2], other.rpartition(".")[2]))
         return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
-    return max(known, key=likeness)
+    return max([*known, *sections], key=likeness)
 
 
 def _converted(value: Any, kind: Any, name: str, known: Iterable[str]) -> Any:

@@ -101,7 +101,7 @@ class Loss:
     """What is minimised."""
 
     regularization: str = setting("intrinsic", f"the temporal loss: {', '.join(REGULARIZATIONS)}")
-    adversarial: str = setting("log", f"its form: {', '.join(FORMS)}")
+    adversarial: str = setting("log", f"the form of the adversarial loss: {', '.join(FORMS)}")
     weights: Weights = dataclasses.field(default_factory=Weights)
     schedule: dict[str, tuple[tuple[float, float], ...]] = setting(
         {}, "weights that change: for a name of `weights`, points [step, weight], joined by lines"

@@ -30,33 +30,39 @@ class Validation:
     Args:
         samples: what to measure on; each process takes its share.
         precision: of :class:`~internet.training.step.TrainingStep`.
+
+    Raises:
+        MissingExtraError: torchmetrics is not installed.
     """
 
     def __init__(self, samples: Dataset[dict[str, Any]], world: World, precision: str) -> None:
         mine = Subset(samples, range(world.rank, len(samples), world.size))  # type: ignore[arg-type]
         self._batches = DataLoader(mine, BATCH, generator=torch.Generator())
         self.world, self.precision = world, precision
+        self._output, self._repeated, self._motion = FrameMetrics(), FrameMetrics("repeated_"), MotionError()
 
     @torch.no_grad()
     def __call__(self, model: INTERnet) -> Validated:
         """The model's metrics over the samples of all processes; it is left in the mode that it was in."""
         training, sheet = model.training, None
         model.eval()
-        output, repeated, motion = FrameMetrics(), FrameMetrics("repeated_"), MotionError()
+        measures = (self._output, self._repeated, self._motion)
+        for measure in measures:
+            measure.reset()
         for samples in self._batches:
             part = Part.of(samples, self.world.device)
             batch = part.batch
             with torch.autocast(part.source.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 result = model(part.source, batch.target)
-            output.update(result.frame, batch.target)
-            repeated.update(part.source, batch.target)
+            self._output.update(result.frame, batch.target)
+            self._repeated.update(part.source, batch.target)
             if batch.motion is not None and batch.motion_visible is not None:
-                motion.update(result.motion.field, batch.motion, batch.motion_visible)
+                self._motion.update(result.motion.field, batch.motion, batch.motion_visible)
             if sheet is None:
                 sheet = training_sheet(result, part.source, batch.target)
         model.train(training)
         metrics: dict[str, float] = {}
-        for measure in (output, repeated, motion):
+        for measure in measures:
             measure.means.totals = self.world.total(measure.means.totals)
             metrics |= measure.compute()
         return Validated({name: value for name, value in metrics.items() if value == value}, sheet)

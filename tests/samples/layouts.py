@@ -1,0 +1,64 @@
+"""How a tensor can lie in memory. What is not the tensor's is NaN, so that a test sees who reads it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def _strided(tensor: Tensor) -> Tensor:
+    """Every second element of a larger tensor, off its start; what lies between is NaN and must not be read."""
+    shape = [2 * size + 1 for size in tensor.shape]
+    larger = torch.full(shape, math.nan, dtype=tensor.dtype)
+    view = larger[tuple(slice(1, None, 2) for _ in shape)]
+    return view.copy_(tensor)
+
+
+def _transposed(tensor: Tensor) -> Tensor:
+    """The last two axes change places in memory."""
+    return tensor.mT.contiguous().mT
+
+
+def _expanded(tensor: Tensor) -> Tensor:
+    """One batch entry in memory, repeated with stride 0."""
+    return tensor[:1].expand_as(tensor)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    if tensor.dim() == 5:  # Jacobian maps: a view of a convolution's output
+        return _channels_last(tensor.flatten(1, 2)).unflatten(1, tensor.shape[1:3])
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def _offset(tensor: Tensor) -> Tensor:
+    """Contiguous, but one element off the alignment of its memory."""
+    memory = torch.full((tensor.numel() + 1,), math.nan, dtype=tensor.dtype)
+    return memory[1:].view(tensor.shape).copy_(tensor)
+
+
+def _sliced(tensor: Tensor) -> Tensor:
+    """The first channels of a tensor with more; the others are NaN."""
+    return torch.cat([tensor, torch.full_like(tensor, math.nan)], 1)[:, : tensor.shape[1]]
+
+
+def _sliced_channels_last(tensor: Tensor) -> Tensor:
+    return _channels_last(torch.cat([tensor, torch.full_like(tensor, math.nan)], 1))[:, : tensor.shape[1]]
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": torch.Tensor.contiguous,
+    "channels_last": _channels_last,
+    "strided": _strided,
+    "transposed": _transposed,
+    "expanded": _expanded,
+    "offset": _offset,
+    "sliced": _sliced,
+    "sliced channels_last": _sliced_channels_last,
+}
+
+LAID_OUT: dict[str, dict[str, Any]] = {
+    f"{layout} tensors": {"layout": layout} for layout in (*LAYOUTS, "mixed") if layout != "contiguous"
+}
+"""The parameters of a sample in each layout but the usual one, by name."""
