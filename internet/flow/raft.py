@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from internet._optional import require
 from internet.flow.opencv import check_pair
+from internet.model.weights import read_weights
 
 WEIGHTS = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
 """What torchvision calls its best weights, in the cache of torch.hub."""
@@ -28,6 +29,7 @@ class Raft:
     Raises:
         MissingExtraError: torchvision is not installed.
         FileNotFoundError: there are no weights; the message says how to get them.
+        ValueError: the file is damaged, or holds no weights.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Raft:
                 "python -c \"import torchvision; torchvision.models.get_model('raft_large', weights='DEFAULT')\""
             )
         self._network = models.raft_large(weights=None)
-        self._network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self._network.load_state_dict(read_weights(path))
         self._network.eval().to(device)
         self._device, self._updates = torch.device(device), updates
         self.identity = f"raft:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}:{updates}"
