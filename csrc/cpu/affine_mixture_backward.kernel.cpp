@@ -43,7 +43,6 @@ class BackwardRows {
         exponentials_(strip_vectors * channels_),
         strip_(strip_vectors),
         by_logits_(channels_, strip_vectors),
-        row_sums_(p.anchors),
         sums_(p.anchors) {}
 
   INTERNET_MEMBER void group(int64_t task) {
@@ -61,23 +60,12 @@ class BackwardRows {
   // What a vector of pixels has for all anchors.
   struct PixelGradient {
     math::CompositionGradient<thresholded, V> gradient;
-    V total, x;
+    V total;
   };
 
-  // Along a row y is constant: only w g and w g x are summed by pixel, w g y once at the row's end.
   INTERNET_MEMBER void one_row(int64_t image, int64_t y) {
     row_.begin(p_.affine + image * p_.anchors, y);
-    for (int64_t k = 0; k < p_.anchors; ++k) row_sums_[k] = AffineSums<V>{};
     for (int64_t x = 0; x < p_.width; x += strip_vectors * lanes<T>) strip(image, y, x);
-    for (int64_t k = 0; k < p_.anchors; ++k) {
-      AffineSums<V>&total = sums_[k], &sum = row_sums_[k];
-      total.xx += sum.xx;
-      total.xy += sum.x * row_.y;
-      total.x += sum.x;
-      total.yx += sum.yx;
-      total.yy += sum.y * row_.y;
-      total.y += sum.y;
-    }
   }
 
   INTERNET_MEMBER void strip(int64_t image, int64_t y, int64_t column) {
@@ -91,9 +79,9 @@ class BackwardRows {
     const bool dense = by[3] == 1 && column + vectors * lanes<T> <= p_.width;
     for (int k = 0; k <= int(p_.anchors); ++k) {
       if (out != nullptr && dense) {
-        anchor(k, vectors, [=](int i, V v) { store<lanes<T>>(out + k * by[1] + i * lanes<T>, v); });
+        anchor(k, column, vectors, [=](int i, V v) { store<lanes<T>>(out + k * by[1] + i * lanes<T>, v); });
       } else {
-        anchor(k, vectors, [&](int i, V v) { by_logits_.planes(i)[k] = v; });
+        anchor(k, column, vectors, [&](int i, V v) { by_logits_.planes(i)[k] = v; });
       }
     }
     if (out == nullptr || dense) return;
@@ -132,35 +120,39 @@ class BackwardRows {
       }
       auto gradient = math::composition_gradient<thresholded>(f[j], anchors, e, row_.motion(), x, row_.y,
                                                               p_.threshold, gx, gy);
-      strip_[i + j] = {gradient, f[j].total, x};
+      strip_[i + j] = {gradient, f[j].total};
     }
   }
 
   // emit(i, v) takes the gradient by logit k of vector i.
+  //
+  // Along a row y is constant, and x = x_i + its lane's offset grows by a step from vector to vector. So sums
+  // of w g x need no multiplications: summing the sums of w g after every vector counts that of vector i n - i
+  // times, and n - i is how many steps x_i is short of the strip's end.
   template <class Emit>
-  INTERNET_MEMBER void anchor(int k, int vectors, Emit emit) {
+  INTERNET_MEMBER void anchor(int k, int64_t column, int vectors, Emit emit) {
     const V* exponentials = exponentials_.data() + k;
-    const math::RowMotion<S> still{1, 0, 0, row_.y};
-    const math::RowMotion<S> motion = k == 0 ? still : row_.motion()(k);
-    AffineSums<V> sum{};
+    const math::SteppedMotion<S> motion = row_.stepped_motion(k);
+    math::Point<V> to = motion.row.at(row_.x_of(column)), sum{}, sum_of_sums{};
     for (int i = 0; i < vectors; ++i) {
-      const PixelGradient& at = strip_[i];
+      const auto& [gradient, total] = strip_[i];
       const V e = exponentials[i * channels_];
-      const V weight = math::kept_weight<thresholded>(e, at.total, p_.threshold);
-      const V by_logit = at.gradient.by_logit(e, weight, motion.at(at.x));
-      const V wx = weight * at.gradient.gx, wy = weight * at.gradient.gy;
-      sum.x += wx;
-      sum.y += wy;
-      sum.xx += wx * at.x;
-      sum.yx += wy * at.x;
+      const V weight = math::kept_weight<thresholded>(e, total, p_.threshold);
+      const V by_logit = gradient.by_logit(e, weight, to);
+      sum = {sum.x + weight * gradient.gx, sum.y + weight * gradient.gy};
+      sum_of_sums = {sum_of_sums.x + sum.x, sum_of_sums.y + sum.y};
+      to = motion.next(to);
       emit(i, by_logit);  // last: what it writes could be, for all the compiler knows, what was read above
     }
     if (k == 0) return;
-    AffineSums<V>& row = row_sums_[k - 1];
-    row.x += sum.x;
-    row.y += sum.y;
-    row.xx += sum.xx;
-    row.yx += sum.yx;
+    const V end = row_.x_of(column + vectors * lanes<T>);
+    AffineSums<V>& total = sums_[k - 1];
+    total.xx += end * sum.x - row_.x_step() * sum_of_sums.x;
+    total.xy += row_.y * sum.x;
+    total.x += sum.x;
+    total.yx += end * sum.y - row_.x_step() * sum_of_sums.y;
+    total.yy += row_.y * sum.y;
+    total.y += sum.y;
   }
 
   const AffineMixtureBackward<T>& p_;
@@ -169,7 +161,7 @@ class BackwardRows {
   WorkingMemory<V> exponentials_;
   WorkingMemory<PixelGradient> strip_;
   Block<T> by_logits_;
-  WorkingMemory<AffineSums<V>> row_sums_, sums_;
+  WorkingMemory<AffineSums<V>> sums_;
 };
 
 }  // namespace

@@ -109,17 +109,23 @@ class Row {
 
   INTERNET_MEMBER void begin(const math::Affine<S>* affine, int64_t row) {
     y = y_start_ + y_step_ * S(row);
-    const S step = x_step_ * S(lanes<T>);
     for (int64_t k = 0; k < anchors_; ++k) {
       auto m = affine[k].row(y);
-      motion_[k] = {m, m.x_slope * step, m.y_slope * step};
+      motion_[k] = {m, m.x_slope * x_step(), m.y_slope * x_step()};
     }
   }
+
+  // From one vector of pixels to the next.
+  INTERNET_MEMBER S x_step() const { return x_step_ * S(lanes<T>); }
 
   INTERNET_MEMBER V x_of(int64_t column) const { return (iota<V>() + S(column)) * x_step_ + x_start_; }
 
   INTERNET_MEMBER auto motion() const {
     return [m = motion_.data()](int k) { return m[k - 1].row; };
+  }
+  // That of motion 0 too.
+  INTERNET_MEMBER math::SteppedMotion<S> stepped_motion(int k) const {
+    return k == 0 ? math::SteppedMotion<S>{{1, 0, 0, y}, x_step(), 0} : motion_[k - 1];
   }
 
   // The n vectors of pixels from `column` on, of which the row may hold fewer; `logits` is the row's first.
