@@ -29,8 +29,8 @@ INTERNET_HD Vec<opmath<T>, N> load_fours(const T* p, int64_t stride) {
   }
 }
 
-// Pixel 4 q + i has the lanes from 4 q on of rows[i]. In the order of the pixels, of which each may write into
-// the next.
+// Pixel 4 q + i has the lanes from 4 q on of rows[i]. In the order of the pixels, of which each may write
+// into the next.
 template <int first, class T, class V>
 INTERNET_HD void store_fours(T* p, int64_t stride, const V (&rows)[4]) {
   if constexpr (first < math::Value<V>::lanes) {
@@ -44,15 +44,15 @@ INTERNET_HD void store_fours(T* p, int64_t stride, const V (&rows)[4]) {
 }  // namespace detail
 
 // Channel k of pixel i, of N dense pixels of `channels` values each, into lane i of planes[k]. The last block
-// of channels reads up to 3 values past each pixel: 3 values past the last one must be readable.
+// of channels reads up to 3 values past each pixel and fills its planes with them: 3 values past the last one
+// must be readable, and planes up to a multiple of 4 writable.
 template <class T, int N = native_lanes<T>>
 INTERNET_HD void load_channels(const T* pixels, int64_t channels, Vec<opmath<T>, N>* planes) {
   for (int64_t first = 0; first < channels; first += 4) {
     Vec<opmath<T>, N> rows[4];
     for (int i = 0; i < 4; ++i) rows[i] = detail::load_fours<N>(pixels + i * channels + first, 4 * channels);
     detail::transpose_from<1>(rows);
-    const int64_t count = std::min<int64_t>(4, channels - first);
-    for (int64_t k = 0; k < count; ++k) planes[first + k] = rows[k];
+    for (int k = 0; k < 4; ++k) planes[first + k] = rows[k];
   }
 }
 

@@ -18,8 +18,8 @@ constexpr bool fused_multiply_add = true;
 constexpr bool fused_multiply_add = false;
 #endif
 
-// Into how many parts an octave is divided: 2^table_bits. A register of eight floats is a table of eight, where
-// an instruction looks up every lane's entry; that saves two terms of the polynomial.
+// Into how many parts an octave is divided: 2^table_bits. Where an instruction looks up every lane's entry of
+// a table in a register, eight parts save two terms of the polynomial.
 #if defined(__AVX2__) && defined(__FMA__)
 template <class S>
 constexpr int table_bits = std::is_same_v<S, float> ? 3 : 0;
@@ -28,8 +28,9 @@ template <class S>
 constexpr int table_bits = 0;
 #endif
 
-// The coefficients of r^2, r^3, ... in e^r, |r| <= ln2 / 2 / 2^bits, after 1 + r: those of the polynomial whose
-// largest relative error is the least (by Remez' exchange), 1.0e-7 (2.6e-8) in float and 3.6e-18 in double.
+// The coefficients of r^2, r^3, ... in e^r, |r| <= ln2 / 2 / 2^bits, after 1 + r: those of the polynomial
+// whose largest relative error is the least (by Remez' exchange): in float 1.0e-7, with a table 2.6e-8, and
+// 3.6e-18 in double.
 template <class S, int bits>
 struct ExpCoefficients;
 template <>
@@ -80,8 +81,11 @@ INTERNET_HD I looked_up(const int32_t (&table)[8], I index) {
 // e^x for x up to 88 in float, 709 in double, beyond which it would have to overflow: relative error of a few
 // ulp, zero where e^x is below the normal numbers by a factor 2, NaN for NaN.
 //
-// Cody and Waite: x = n ln2 / 2^b + r with |r| <= ln2 / 2 / 2^b, e^x = 2^(n / 2^b) e^r. n >> b and the bias of
-// the exponent, shifted into place, are the bits of a power of two; the least n makes them those of 0.
+// Cody and Waite: x = n ln2 / 2^b + r with |r| <= ln2 / 2 / 2^b, e^x = 2^(n / 2^b) e^r. n >> b and the bias
+// of the exponent, shifted into place, are the bits of a power of two, to which the table adds the fraction;
+// the least n makes them those of 0.
+//
+// The end is written as p + p (e^r - 1), where the products do not wait for each other as in Horner's scheme.
 template <class V>
 INTERNET_HD V exp_below_88(V x) {
   using S = ScalarOf<V>;
