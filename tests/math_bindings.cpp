@@ -38,9 +38,9 @@ auto on_eight(Function function) {
 }
 
 void bind_value(py::module_& m) {
-  m.def("exp_of_nonpositive", py::vectorize([](double x) { return exp_of_nonpositive(x); }));
-  m.def("exp_of_nonpositive_float", py::vectorize([](float x) { return exp_of_nonpositive(x); }));
-  m.def("exp_of_nonpositive_eight", on_eight([](Vector x) { return exp_of_nonpositive(x); }));
+  m.def("exp_below_88", py::vectorize([](double x) { return exp_below_88(x); }));
+  m.def("exp_below_88_float", py::vectorize([](float x) { return exp_below_88(x); }));
+  m.def("exp_below_88_eight", on_eight([](Vector x) { return exp_below_88(x); }));
   m.def("floor_eight", on_eight([](Vector x) { return floor_of(x); }));
   m.def("square_root_eight", on_eight([](Vector x) { return square_root(x); }));
   m.def("absolute_eight", on_eight([](Vector x) { return absolute(x); }));
@@ -129,7 +129,7 @@ auto motion_of(const Motions& motions) {
 auto exponential_of(const std::vector<double>& logits) {
   double largest = logits[0];
   for (double logit : logits) largest = larger(largest, logit);
-  return [&logits, largest](int k) { return exp_of_nonpositive(logits[k] - largest); };
+  return [&logits, largest](int k) { return exp_below_88(logits[k] - largest); };
 }
 
 template <bool thresholded>

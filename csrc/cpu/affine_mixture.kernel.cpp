@@ -5,20 +5,6 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// Pairs (x, y) side by side in memory.
-template <class S, class V>
-INTERNET_HD void store_pairs(S* p, int count, V x, V y) {
-  constexpr int n = math::Value<V>::lanes;
-  V low, high;
-  interleave(x, y, low, high);
-  if (count == n) {
-    store<n>(p, low);
-    store<n>(p + n, high);
-  } else {
-    for (int i = 0; i < count; ++i) p[2 * i] = x[i], p[2 * i + 1] = y[i];
-  }
-}
-
 template <bool thresholded, class T>
 INTERNET_HD void forward_rows(const AffineMixtureForward<T>& p, int64_t begin, int64_t end) {
   using V = Pixels<T>;

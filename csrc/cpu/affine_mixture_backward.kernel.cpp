@@ -6,17 +6,6 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-template <class S, class V>
-INTERNET_HD void load_pairs(const S* p, int64_t pixel_stride, int64_t pair_stride, int count, V& x, V& y) {
-  constexpr int n = math::Value<V>::lanes;
-  if (pixel_stride == 2 && pair_stride == 1 && count == n) {
-    deinterleave<V>(load<n>(p), load<n>(p + n), x, y);
-  } else {
-    x = y = V{};
-    for (int i = 0; i < count; ++i) x[i] = p[i * pixel_stride], y[i] = p[i * pixel_stride + pair_stride];
-  }
-}
-
 // The gradient by one affine map, lane by lane: sums of w g, times 1, x and y.
 template <class V>
 struct AffineSums {
@@ -43,7 +32,6 @@ class BackwardRows {
         exponentials_(strip_vectors * channels_),
         strip_(strip_vectors),
         by_logits_(channels_, strip_vectors),
-        row_sums_(p.anchors),
         sums_(p.anchors) {}
 
   INTERNET_MEMBER void group(int64_t task) {
@@ -61,23 +49,12 @@ class BackwardRows {
   // What a vector of pixels has for all anchors.
   struct PixelGradient {
     math::CompositionGradient<thresholded, V> gradient;
-    V total, x;
+    V total;
   };
 
-  // Along a row y is constant: only w g and w g x are summed by pixel, w g y once at the row's end.
   INTERNET_MEMBER void one_row(int64_t image, int64_t y) {
     row_.begin(p_.affine + image * p_.anchors, y);
-    for (int64_t k = 0; k < p_.anchors; ++k) row_sums_[k] = AffineSums<V>{};
     for (int64_t x = 0; x < p_.width; x += strip_vectors * lanes<T>) strip(image, y, x);
-    for (int64_t k = 0; k < p_.anchors; ++k) {
-      AffineSums<V>&total = sums_[k], &sum = row_sums_[k];
-      total.xx += sum.xx;
-      total.xy += sum.x * row_.y;
-      total.x += sum.x;
-      total.yx += sum.yx;
-      total.yy += sum.y * row_.y;
-      total.y += sum.y;
-    }
   }
 
   INTERNET_MEMBER void strip(int64_t image, int64_t y, int64_t column) {
@@ -89,13 +66,13 @@ class BackwardRows {
     T* out = p_.grad_logits.data;
     if (out != nullptr) out += image * by[0] + y * by[2] + column * by[3];
     const bool dense = by[3] == 1 && column + vectors * lanes<T> <= p_.width;
-    for (int k = 0; k <= int(p_.anchors); ++k) {
-      if (out != nullptr && dense) {
-        anchor(k, vectors, [=](int i, V v) { store<lanes<T>>(out + k * by[1] + i * lanes<T>, v); });
-      } else {
-        anchor(k, vectors, [&](int i, V v) { by_logits_.planes(i)[k] = v; });
-      }
-    }
+    auto to_memory = [=](int k, int i, V v) {
+      T* at = out + k * by[1] + i * lanes<T>;
+      __builtin_prefetch(at + by[2], 0, 2);  // the next row: a store then waits for the L2 cache at most
+      store<lanes<T>>(at, v);
+    };
+    auto to_planes = [&](int k, int i, V v) { by_logits_.planes(i)[k] = v; };
+    out != nullptr&& dense ? anchors(column, vectors, to_memory) : anchors(column, vectors, to_planes);
     if (out == nullptr || dense) return;
     for (int i = 0; i < vectors; ++i) {
       const int64_t first = i * lanes<T>;
@@ -132,35 +109,59 @@ class BackwardRows {
       }
       auto gradient = math::composition_gradient<thresholded>(f[j], anchors, e, row_.motion(), x, row_.y,
                                                               p_.threshold, gx, gy);
-      strip_[i + j] = {gradient, f[j].total, x};
+      strip_[i + j] = {gradient, f[j].total};
     }
   }
 
-  // emit(i, v) takes the gradient by logit k of vector i.
+  // Two at a time share what a pixel has, and one computes while the other waits.
   template <class Emit>
-  INTERNET_MEMBER void anchor(int k, int vectors, Emit emit) {
+  INTERNET_MEMBER void anchors(int64_t column, int vectors, Emit emit) {
+    anchors_from<1>(0, column, vectors, emit);
+    int k = 1;
+    for (; k < p_.anchors; k += 2) anchors_from<2>(k, column, vectors, emit);
+    if (k == p_.anchors) anchors_from<1>(k, column, vectors, emit);
+  }
+
+  // emit(k, i, v) takes the gradient by logit k of vector i.
+  //
+  // Along a row y is constant, and x grows by the same step from vector to vector. So sums of w g x need no
+  // multiplications: the sum of w g, added up after every one of n vectors, has vector i in it n - i times,
+  // and n - i is how many steps its x is short of the strip's end.
+  template <int count, class Emit>
+  INTERNET_MEMBER void anchors_from(int k, int64_t column, int vectors, Emit emit) {
+    using Pair = math::Point<V>;
     const V* exponentials = exponentials_.data() + k;
-    const math::RowMotion<S> still{1, 0, 0, row_.y};
-    const math::RowMotion<S> motion = k == 0 ? still : row_.motion()(k);
-    AffineSums<V> sum{};
+    math::SteppedMotion<S> motion[count];
+    Pair to[count], sum[count]{}, sum_of_sums[count]{};
+    for (int j = 0; j < count; ++j) {
+      motion[j] = row_.stepped_motion(k + j);
+      to[j] = motion[j].row.at(row_.x_of(column));
+    }
     for (int i = 0; i < vectors; ++i) {
-      const PixelGradient& at = strip_[i];
-      const V e = exponentials[i * channels_];
-      const V weight = math::kept_weight<thresholded>(e, at.total, p_.threshold);
-      const V by_logit = at.gradient.by_logit(e, weight, motion.at(at.x));
-      const V wx = weight * at.gradient.gx, wy = weight * at.gradient.gy;
-      sum.x += wx;
-      sum.y += wy;
-      sum.xx += wx * at.x;
-      sum.yx += wy * at.x;
-      emit(i, by_logit);  // last: what it writes could be, for all the compiler knows, what was read above
+      const auto& [gradient, total] = strip_[i];
+      V by_logit[count];
+      for (int j = 0; j < count; ++j) {
+        const V e = exponentials[i * channels_ + j];
+        const V weight = math::kept_weight<thresholded>(e, total, p_.threshold);
+        by_logit[j] = gradient.by_logit(e, weight, to[j]);
+        sum[j] = Pair{sum[j].x + weight * gradient.gx, sum[j].y + weight * gradient.gy};
+        sum_of_sums[j] = Pair{sum_of_sums[j].x + sum[j].x, sum_of_sums[j].y + sum[j].y};
+        to[j] = motion[j].next(to[j]);
+      }
+      // last: what it writes could be, for all the compiler knows, what was read above
+      for (int j = 0; j < count; ++j) emit(k + j, i, by_logit[j]);
     }
     if (k == 0) return;
-    AffineSums<V>& row = row_sums_[k - 1];
-    row.x += sum.x;
-    row.y += sum.y;
-    row.xx += sum.xx;
-    row.yx += sum.yx;
+    const V end = row_.x_of(column + vectors * lanes<T>);
+    for (int j = 0; j < count; ++j) {
+      AffineSums<V>& total = sums_[k - 1 + j];
+      total.xx += end * sum[j].x - row_.x_step() * sum_of_sums[j].x;
+      total.xy += row_.y * sum[j].x;
+      total.x += sum[j].x;
+      total.yx += end * sum[j].y - row_.x_step() * sum_of_sums[j].y;
+      total.yy += row_.y * sum[j].y;
+      total.y += sum[j].y;
+    }
   }
 
   const AffineMixtureBackward<T>& p_;
@@ -169,7 +170,7 @@ class BackwardRows {
   WorkingMemory<V> exponentials_;
   WorkingMemory<PixelGradient> strip_;
   Block<T> by_logits_;
-  WorkingMemory<AffineSums<V>> row_sums_, sums_;
+  WorkingMemory<AffineSums<V>> sums_;
 };
 
 }  // namespace

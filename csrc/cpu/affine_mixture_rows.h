@@ -41,6 +41,31 @@ INTERNET_HD void store_pixels(T* p, int64_t stride, int count, Pixels<T> v) {
   for (int i = 0; i < count; ++i) p[i * stride] = narrow<T>(v[i]);
 }
 
+// Pairs (x, y) side by side in memory.
+template <class S, class V>
+INTERNET_HD void store_pairs(S* p, int count, V x, V y) {
+  constexpr int n = math::Value<V>::lanes;
+  V low, high;
+  interleave(x, y, low, high);
+  if (count == n) {
+    store<n>(p, low);
+    store<n>(p + n, high);
+  } else {
+    for (int i = 0; i < count; ++i) p[2 * i] = x[i], p[2 * i + 1] = y[i];
+  }
+}
+
+template <class S, class V>
+INTERNET_HD void load_pairs(const S* p, int64_t pixel_stride, int64_t pair_stride, int count, V& x, V& y) {
+  constexpr int n = math::Value<V>::lanes;
+  if (pixel_stride == 2 && pair_stride == 1 && count == n) {
+    deinterleave<V>(load<n>(p), load<n>(p + n), x, y);
+  } else {
+    x = y = V{};
+    for (int i = 0; i < count; ++i) x[i] = p[i * pixel_stride], y[i] = p[i * pixel_stride + pair_stride];
+  }
+}
+
 // The logits, or their gradients, of vectors of neighbouring pixels of a row: planes(i)[k] holds anchor
 // k of vector i.
 template <class T>
@@ -49,9 +74,12 @@ class Block {
   using V = Pixels<T>;
 
   INTERNET_MEMBER Block(int64_t channels, int64_t vectors)
-      : channels_(channels), planes_(channels * vectors), pixels_(packed()) {}
+      : channels_(channels),
+        planes_per_vector_((channels + 3) / 4 * 4),
+        planes_(planes_per_vector_ * vectors),
+        pixels_(packed()) {}
 
-  INTERNET_MEMBER V* planes(int64_t vector) const { return planes_.data() + vector * channels_; }
+  INTERNET_MEMBER V* planes(int64_t vector) const { return planes_.data() + vector * planes_per_vector_; }
 
   // `last`: nothing may be read past these pixels.
   INTERNET_MEMBER void load_from(const T* p, int64_t vector, int64_t channel_stride, int64_t pixel_stride,
@@ -84,7 +112,7 @@ class Block {
     return channel_stride == 1 && pixel_stride == channels_ && count == lanes<T>;
   }
 
-  int64_t channels_;
+  int64_t channels_, planes_per_vector_;
   WorkingMemory<V> planes_;
   WorkingMemory<T> pixels_;
 };
@@ -109,17 +137,23 @@ class Row {
 
   INTERNET_MEMBER void begin(const math::Affine<S>* affine, int64_t row) {
     y = y_start_ + y_step_ * S(row);
-    const S step = x_step_ * S(lanes<T>);
     for (int64_t k = 0; k < anchors_; ++k) {
       auto m = affine[k].row(y);
-      motion_[k] = {m, m.x_slope * step, m.y_slope * step};
+      motion_[k] = {m, m.x_slope * x_step(), m.y_slope * x_step()};
     }
   }
+
+  // From one vector of pixels to the next.
+  INTERNET_MEMBER S x_step() const { return x_step_ * S(lanes<T>); }
 
   INTERNET_MEMBER V x_of(int64_t column) const { return (iota<V>() + S(column)) * x_step_ + x_start_; }
 
   INTERNET_MEMBER auto motion() const {
     return [m = motion_.data()](int k) { return m[k - 1].row; };
+  }
+  // That of motion 0 too.
+  INTERNET_MEMBER math::SteppedMotion<S> stepped_motion(int k) const {
+    return k == 0 ? math::SteppedMotion<S>{{1, 0, 0, y}, x_step(), 0} : motion_[k - 1];
   }
 
   // The n vectors of pixels from `column` on, of which the row may hold fewer; `logits` is the row's first.
@@ -133,7 +167,9 @@ class Row {
     if (pixel_stride == 1 && column + n * lanes<T> <= width_) {
       auto logit = [=, width = width_](int k, int i) {
         const T* at = p + k * anchor_stride + i * lanes<T>;
-        __builtin_prefetch(at + width);  // the next row, of as many streams as the hardware follows badly
+        // The next row, of as many streams as the hardware follows badly. Into the L2 cache: in L1 the rows
+        // of planes of 2^n pixels would push each other out.
+        __builtin_prefetch(at + width, 0, 2);
         return load<lanes<T>>(at);
       };
       return math::compose_logits<n>(int(anchors_), logit, motion, x, y, keep, f);

@@ -30,7 +30,7 @@ INTERNET_HD V butterfly(V a, V b, std::integer_sequence<int, I...>) {
 template <int D, class V, size_t N>
 INTERNET_HD void transpose_from(V (&rows)[N]) {
   if constexpr (D < int(N)) {
-    constexpr auto lanes = std::make_integer_sequence<int, int(N)>();
+    constexpr auto lanes = std::make_integer_sequence<int, math::Value<V>::lanes>();
 #pragma GCC unroll 16
     for (int i = 0; i < int(N); ++i) {
       if (i & D) continue;

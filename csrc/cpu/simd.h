@@ -160,16 +160,23 @@ INTERNET_HD void deinterleave(V low, V high, V& a, V& b) {
   detail::deinterleave(low, high, a, b, std::make_integer_sequence<int, math::Value<V>::lanes>{});
 }
 
+namespace detail {
+template <class V, int... i>
+INTERNET_HD auto sum_of_halves(V v, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(v, v, i...) + __builtin_shufflevector(v, v, (int(sizeof...(i)) + i)...);
+}
+}  // namespace detail
+
 // The sum of the lanes, halves first: the order is part of the result, and the same on every run.
 template <int N, class V>
 INTERNET_HD math::ScalarOf<V> sum_of_lanes(V v) {
-  math::ScalarOf<V> lanes[N];
-  std::memcpy(lanes, &v, sizeof(v));
-#pragma GCC unroll 8
-  for (int half = N / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  if constexpr (N == 1) {
+    return v[0];
+  } else if constexpr (N == 2) {
+    return v[0] + v[1];
+  } else {
+    return sum_of_lanes<N / 2>(detail::sum_of_halves(v, std::make_integer_sequence<int, N / 2>{}));
   }
-  return lanes[0];
 }
 
 }  // namespace internet::cpu

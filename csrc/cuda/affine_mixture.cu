@@ -100,7 +100,7 @@ INTERNET_HD void forward_pixel(const AffineMixtureForward<T>& p, const PixelTile
   const int pitch = memory.pitch;
   const S largest = largest_of(logits, pitch, p.anchors + 1);
   const Position<S> z = position(p.grid, tile.first + thread);
-  auto exponential = [=](int k) { return math::exp_of_nonpositive(logits[k * pitch] - largest); };
+  auto exponential = [=](int k) { return math::exp_below_88(logits[k * pitch] - largest); };
   auto motion = [=](int k) { return maps[k - 1].affine.row(z.y); };
   const auto f = math::compose<thresholded, S>(p.anchors, exponential, motion, z.x, z.y, p.threshold);
   auto* field = reinterpret_cast<Two<S>*>(p.field);
@@ -118,7 +118,7 @@ INTERNET_HD void backward_pixel(const AffineMixtureBackward<T>& p, const PixelTi
   const int pitch = memory.pitch;
   const S largest = largest_of(values, pitch, p.anchors + 1);
   for (int k = 0; k <= p.anchors; ++k) {
-    values[k * pitch] = math::exp_of_nonpositive(values[k * pitch] - largest);
+    values[k * pitch] = math::exp_below_88(values[k * pitch] - largest);
   }
   const Position<S> z = position(p.grid, tile.first + thread);
   const auto& by = p.grad_field.stride;

@@ -157,7 +157,7 @@ INTERNET_HD MapLine<run, U> line(const Strided<U, 5>& map, int64_t image, int64_
 // What multiplies sums relative to one logit when they become relative to another, larger one.
 template <class S>
 INTERNET_HD S rescaling(S from, S to, S per_temperature) {
-  return from == to ? S(1) : math::exp_of_nonpositive((from - to) * per_temperature);
+  return from == to ? S(1) : math::exp_below_88((from - to) * per_temperature);
 }
 
 template <class S>

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "anchor_affine.h"
+#include "exponential.h"
 
 namespace internet::math {
 
@@ -66,6 +67,11 @@ template <class S>
 struct SteppedMotion {
   RowMotion<S> row;
   S x_step, y_step;
+
+  template <class V>
+  INTERNET_MEMBER Point<V> next(Point<V> to) const {
+    return {to.x + x_step, to.y + y_step};
+  }
 };
 
 // One pass over the logits of n neighbouring vectors of pixels: the sums for `compose` without threshold, and
@@ -74,7 +80,7 @@ template <int n, class V, class Logit, class Motion, class Shifted, class Keep>
 INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const V (&x)[n], ScalarOf<V> y,
                              Shifted shifted, Keep keep, WeightedMotions<V> (&sum)[n], V (&largest)[n]) {
   auto weight = [&](int k, int i, V l) {
-    V e = exp_of_nonpositive(shifted(l, i));
+    V e = exp_below_88(shifted(l, i));
     keep(k, i, e);
     return e;
   };
@@ -89,7 +95,7 @@ INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const V (&
       V l = logit(k, i);
       largest[i] = larger(largest[i], l);
       sum[i].add(weight(k, i, l), to);
-      to = {to.x + t.x_step, to.y + t.y_step};
+      to = t.next(to);
     }
   }
 }

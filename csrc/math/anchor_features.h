@@ -12,21 +12,21 @@
 #include "anchor_affine.h"
 #include "bilinear.h"
 #include "confidence_warp.h"
-#include "value.h"
+#include "exponential.h"
 
 namespace internet::math {
 
 template <class V>
 INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_variance) {
   V d = z - key_point;
-  return exp_of_nonpositive(V(-d * d * per_twice_variance));
+  return exp_below_88(V(-d * d * per_twice_variance));
 }
 
 // Both factors at once, for who has the time to take an exponential for each pixel.
 template <class S>
 INTERNET_HD S gaussian(S x, S y, const S* key_point, S per_twice_variance) {
   const S dx = x - key_point[0], dy = y - key_point[1];
-  return exp_of_nonpositive(-(dx * dx + dy * dy) * per_twice_variance);
+  return exp_below_88(-(dx * dx + dy * dy) * per_twice_variance);
 }
 template <class S>
 INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S>& p, S per_twice_variance) {

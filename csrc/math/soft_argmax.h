@@ -10,7 +10,7 @@
 //   dl(z) = h (<g_kp, z - kp> + <g_jac, map(z) - jac>)/t,   dmap(z) = h g_jac.
 #pragma once
 
-#include "value.h"
+#include "exponential.h"
 
 namespace internet::math {
 
@@ -22,7 +22,7 @@ INTERNET_HD S heat_reference(S largest) {
 
 template <class V>
 INTERNET_HD V heat_weight(V logit, ScalarOf<V> reference, ScalarOf<V> per_temperature) {
-  return exp_of_nonpositive(V((logit - reference) * per_temperature));
+  return exp_below_88(V((logit - reference) * per_temperature));
 }
 
 // The sums of e, e x, e y and e map over some pixels.
