@@ -29,8 +29,7 @@ using Index = typename math::Value<S>::Integer;
 template <class S>
 using Indices = Vec<Index<S>, native_lanes<S>>;
 
-// The upper and the lower pair of pixels of each sample, as offsets in the ring they are read from or added
-// to.
+// The upper and the lower pair of pixels of each sample, as offsets in the ring they are added to.
 template <class S>
 struct alignas(64) Pairs {
   Index<S> upper[chunk_columns<S>], lower[chunk_columns<S>];
@@ -44,9 +43,10 @@ struct alignas(64) Chunk {
   // Where to sample, see math::Position.
   Index<S> column[n], row[n];
   S fraction_x[n], fraction_y[n];
-  S moves_x[n], moves_y[n];  // 1 or 0
-  S reads[n];                // 1, or 0 where the sample is out of the frame
-  Pairs<S> read, added;
+  S moves_x[n], moves_y[n];      // 1 or 0
+  S reads[n];                    // 1, or 0 where the sample is out of the frame
+  alignas(64) Index<S> read[n];  // offsets in the ring they are read from, of the upper pairs
+  Pairs<S> added;
   // Four channels, in planes.
   S value[4 * n], slope_x[4 * n], slope_y[4 * n];
   // Gradients by the samples, in planes; by the others where they are wanted in memory, if they can be there.
@@ -259,16 +259,12 @@ INTERNET_HD S* at_offset(S* ring, Index<S> offset) {
   return ring + int64_t(offset) * int64_t(8 / sizeof(S));
 }
 
-// Asks for the pairs of `count` samples, all at once, well before they are used one by one: of a flow that
-// jumps all over the image, each is a wait for a far cache. A ring that fits in a near one is left alone.
-template <bool to_write, class S>
-INTERNET_HD void prefetch_pairs(S* ring, int64_t ring_size, const Pairs<S>& pairs, int64_t count) {
-  constexpr int64_t near_bytes = 1 << 19;
-  if (ring_size * int64_t(sizeof(S)) <= near_bytes) return;
-  for (int64_t i = 0; i < count; ++i) {
-    __builtin_prefetch(at_offset(ring, pairs.upper[i]), to_write, 2);
-    __builtin_prefetch(at_offset(ring, pairs.lower[i]), to_write, 2);
-  }
+// Whether the pairs of a ring of this size are asked for, those of all samples at once, well before they are
+// used one by one: of a flow that jumps all over the image, each is a wait for a far cache. A ring that fits
+// in a near one is left alone.
+template <class S>
+INTERNET_HD bool is_far(int64_t ring_size) {
+  return ring_size * int64_t(sizeof(S)) > 1 << 19;
 }
 
 }  // namespace internet::cpu::INTERNET_ISA::backwarp

@@ -55,7 +55,11 @@ class GradientRing {
     }
   }
   INTERNET_MEMBER void expect(const Chunk<S>& c, int64_t count, int64_t block) const {
-    prefetch_pairs<true>(pixels(block), (slots_ + 1) * row_size(), c.added, count);
+    if (!is_far<S>((slots_ + 1) * row_size())) return;
+    for (int64_t i = 0; i < count; ++i) {
+      __builtin_prefetch(at_offset(pixels(block), c.added.upper[i]), 1, 2);
+      __builtin_prefetch(at_offset(pixels(block), c.added.lower[i]), 1, 2);
+    }
   }
   // Adds the gradients of four channels of `count` samples.
   void add(Chunk<S>& c, int64_t count, int64_t block) {
