@@ -127,8 +127,9 @@ Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor k
   Options options{variance, align_corners, grid_align_corners};
   auto shape = shape_of(source, anchors, options);
   int64_t batch = source.size(0);
-  auto [b, c, h, w] = output_size(shape, batch);
-  check_shape("grad_output", grad_output, {b, c, h, w});
+  auto [b, c, height, width] = output_size(shape, batch);
+  check_shape("grad_output", grad_output, {b, c, height, width});
+  int64_t h = height, w = width;  // lambdas capture variables, and not every compiler's structured bindings
   STD_TORCH_CHECK(grad_output.scalar_type() == source.scalar_type(), "grad_output: unexpected dtype");
   Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
   std::array<Tensor, 4> grad_anchors = anchors.no_gradients();

@@ -9,10 +9,32 @@ namespace {
 
 constexpr const char* names[] = {"baseline", "avx2", "avx512"};
 
+#if defined(__x86_64__)
+// x86-64-v3 and -v4, by name or, for a clang that does not know these names, by the features that it can ask
+// for.
+bool offers_level_3() {
+#if defined(__clang__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+#else
+  return __builtin_cpu_supports("x86-64-v3");
+#endif
+}
+
+bool offers_level_4() {
+#if defined(__clang__)
+  return offers_level_3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+#else
+  return __builtin_cpu_supports("x86-64-v4");
+#endif
+}
+#endif
+
 Isa best_isa() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return Isa::avx512;
-  if (__builtin_cpu_supports("x86-64-v3")) return Isa::avx2;
+  if (offers_level_4()) return Isa::avx512;
+  if (offers_level_3()) return Isa::avx2;
 #endif
   return Isa::baseline;
 }

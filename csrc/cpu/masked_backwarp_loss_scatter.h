@@ -100,7 +100,8 @@ class GradientRing {
     const Index<S> first = Index<S>(first_), end = Index<S>(end_);
     const Index<S> pitch = Index<S>(pitch_), twin = Index<S>(twin_);
     const Indices<S> others = Indices<S>{} + Index<S>(slots_);
-    const Indices<S> slot = (row >= first) & (row < end) ? row & Index<S>(slots_ - 1) : others;
+    const auto here = (row >= first) & (row < end);
+    const Indices<S> slot = here ? row & Index<S>(slots_ - 1) : others;
     return (slot * pitch + (column & 1) * twin + column) * pixel_units<S>;
   }
   // The sum of a row and its twin, if it has one, which are then zero again.
