@@ -10,15 +10,16 @@ namespace internet::cpu::INTERNET_ISA {
 
 namespace {
 
-// Output pixels begin..end-1 of a row, `channels` side by side, the first one at out.
+// Output pixels begin..end-1 of a row, `channels` side by side, the first one at out. The source is asked for
+// `ahead` samples early, or not at all.
 template <int N, class T>
 INTERNET_HD void blend_pixels(const Samples<opmath<T>>& s, PixelRows<const T> source, int64_t begin,
-                              int64_t end, int64_t channels, T* out, int64_t out_stride, bool streaming) {
+                              int64_t end, int64_t channels, int64_t ahead, T* out, int64_t out_stride,
+                              bool streaming) {
   using S = opmath<T>;
   constexpr int step = channels_in<N, T>;
-  const int64_t ahead = samples_ahead<T>(channels);
   for (int64_t x = begin; x < end; ++x, out += out_stride) {
-    source.prefetch(s, std::min(x + ahead, end - 1), channels);
+    if (ahead > 0) source.prefetch(s, std::min(x + ahead, end - 1), channels);
     if (!s.reads[x]) {
       for (int64_t k = 0; k < channels; ++k) out[k] = T{};
       continue;
@@ -58,6 +59,7 @@ void warp_pixel_rows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
     }
     samples.prepare(image, y);
     blend_pixels<N, T>(samples, {rows.data(), p.features.stride[3]}, 0, p.motion.width, p.channels,
+                       2 * samples_ahead<T>(p.channels),
                        p.output.data + image * p.output.stride[0] + y * p.output.stride[2],
                        p.output.stride[3], p.streaming);
   }
@@ -87,6 +89,8 @@ void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& samples, int64
   const int64_t height = p.motion.height, width = p.motion.width;
   const int64_t channels = std::min(p.block, p.channels - first_channel);
   constexpr int64_t padded = Tile::channels;
+  // As measured: to ask for pixels of a ring costs more than it gains, but for those of 16 bits.
+  const int64_t ahead = sizeof(T) == 2 ? samples_ahead<T>(padded) : 0;
   const T* in = p.features.data + image * p.features.stride[0] + first_channel * p.features.stride[1];
   T* out = p.output.data + image * p.output.stride[0] + first_channel * p.output.stride[1];
   const int32_t* ranges = p.row_ranges + 2 * image * height;
@@ -106,7 +110,7 @@ void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& samples, int64
     }
     const PlaneRow<T> target = {out + y * p.output.stride[2], p.output.stride[1], 1, channels};
     for_each_piece<Tile::pixels>(width, [&](int64_t x, int64_t, int64_t end) {
-      blend_pixels<Tile::side, T>(samples, {rows.data(), padded}, x, end, padded, tile, padded, false);
+      blend_pixels<Tile::side, T>(samples, {rows.data(), padded}, x, end, padded, ahead, tile, padded, false);
       pixels_to_planes<K, T>(tile, padded, end - x, target.columns_from(x), p.streaming);
     });
   }

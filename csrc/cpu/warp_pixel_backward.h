@@ -127,14 +127,13 @@ template <bool Sorted, int N, class T, class S = opmath<T>>
   const bool features = walk.features, motion = walk.motion, first_block = walk.first_block;
   const int32_t* pixels = walk.pixels;
   for (int64_t x = begin; x < end; ++x) {
-    const int64_t y_low = s.y_low[x], y_high = s.y_high[x], soon = std::min(x + ahead, end - 1);
+    const int64_t y_low = s.y_low[x], y_high = s.y_high[x];
     const int64_t pixel = Sorted ? pixels[x] : x;
+    // In the order of the output the pixels of the sample are not asked for: it costs more than it gains.
     if constexpr (Sorted) {
-      prefetch_pixel(g + (pixels[soon] - first) * g_stride, channels);
-      if (motion) prefetch_pixel(dots + 4 * pixels[soon], 4);
-    } else {
-      if (motion) source.prefetch(s, soon, channels);
-      if (features) target.prefetch(s, soon, channels);
+      const int64_t soon = pixels[std::min(x + ahead, end - 1)];
+      prefetch_pixel(g + (soon - first) * g_stride, channels);
+      if (motion) prefetch_pixel(dots + 4 * soon, 4);
     }
     const bool own = motion && band.contains(y_low);
     if (!s.reads[x]) {

@@ -56,9 +56,10 @@ struct PixelRows {
   T* const* row;
   int64_t column_stride;
 
-  // Asks for the four pixels of a sample. A field leads along a curve that no processor foresees.
+  // Asks for the four pixels of a sample. A field leads along a curve that no processor foresees. It has to
+  // be inlined: gcc takes a function that only prefetches for one without effect, and drops calls of it.
   template <class Samples>
-  void prefetch(const Samples& s, int64_t x, int64_t channels) const {
+  INTERNET_MEMBER void prefetch(const Samples& s, int64_t x, int64_t channels) const {
     T *north = row[s.y_low[x]], *south = row[s.y_high[x]];
     const int64_t west = s.x_low[x] * column_stride, east = s.x_high[x] * column_stride;
     for (T* pixel : {north + west, north + east, south + west, south + east}) prefetch_pixel(pixel, channels);
