@@ -62,7 +62,7 @@ INTERNET_HD void store_channel_lanes(T* p, const ChannelLanes<N, T>& c, bool str
     const U even = detail::float_to_bfloat16<Vec<float, N>, U>(c.part[0]);
     const U odd = detail::float_to_bfloat16<Vec<float, N>, U>(c.part[1]);
     store_line(p, U(even | (odd << 16)), streaming);
-  } else if constexpr (c.parts == 2) {
+  } else if constexpr (ChannelLanes<N, T>::parts == 2) {
     struct {
       Half half[2 * N];
     } line;
