@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_animate_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.fixture
+def default_handler() -> Iterator[None]:
+    """SIGTERM as a fresh process has it, whatever was run in this one before."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("default_handler")
 def test_the_signals_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("internet.cli._run", lambda _: seen.append(signal.getsignal(signal.SIGTERM)) or 0)
@@ -72,10 +82,8 @@ def test_the_signals_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> N
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert callable(seen[0])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as somebody else wants it
-    try:
-        assert cli.main(["info"]) == 0
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert cli.main(["info"]) == 0
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     thread = threading.Thread(target=cli.main, args=(["info"],))  # where Python sets no handlers
     thread.start()
     thread.join()
