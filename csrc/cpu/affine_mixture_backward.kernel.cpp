@@ -65,15 +65,16 @@ class BackwardRows {
     const auto& by = p_.grad_logits.stride;
     T* out = p_.grad_logits.data;
     if (out != nullptr) out += image * by[0] + y * by[2] + column * by[3];
-    const bool dense = by[3] == 1 && column + vectors * lanes<T> <= p_.width;
+    const bool dense = out != nullptr && by[3] == 1 && column + vectors * lanes<T> <= p_.width;
     auto to_memory = [=](int k, int i, V v) {
       T* at = out + k * by[1] + i * lanes<T>;
       __builtin_prefetch(at + by[2], 0, 2);  // the next row: a store then waits for the L2 cache at most
       store<lanes<T>>(at, v);
     };
     auto to_planes = [&](int k, int i, V v) { by_logits_.planes(i)[k] = v; };
-    out != nullptr&& dense ? anchors(column, vectors, to_memory) : anchors(column, vectors, to_planes);
-    if (out == nullptr || dense) return;
+    if (dense) return anchors(column, vectors, to_memory);
+    anchors(column, vectors, to_planes);
+    if (out == nullptr) return;
     for (int i = 0; i < vectors; ++i) {
       const int64_t first = i * lanes<T>;
       const int count = pixels_from<T>(column + first, p_.width);
