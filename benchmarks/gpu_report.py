@@ -66,6 +66,7 @@ def _draw(folder: Path) -> str:
     return log.read_text(encoding="utf-8").strip() if ended == "finished" else f"roofline.png was not drawn: {ended}"
 
 
+@limits.leaving_when_asked()
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     began = time.monotonic()
@@ -82,7 +83,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.device == "cpu":
         print("no CUDA device: tiny shapes on the CPU, to see that every step runs; nothing here is a measurement")
     budget = Budget((options.seconds or (QUICK_SECONDS if options.quick else SECONDS)) - PAGES)
-    limits.leave_when_asked()
     ended = "interrupted"
     try:
         ended = supervise([sys.executable, "-m", "benchmarks.report.worker", *arguments], budget)

@@ -87,6 +87,11 @@ def run(command: Sequence[str], log: Path, seconds: float, environment: Mapping[
     return "finished" if status == 0 else f"exit status {status}"
 
 
-def leave_when_asked() -> None:
-    """Let SIGTERM unwind the stack, so that every `process` block ends what it started."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
+@contextmanager
+def leaving_when_asked() -> Iterator[None]:
+    """Meanwhile SIGTERM unwinds the stack, so that every `process` block ends what it started."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -138,10 +138,10 @@ def _note(store: Store, part: Part, seconds: float) -> None:
     print(f"{store.report['seconds']:6.0f} s  {part}", flush=True)
 
 
+@limits.leaving_when_asked()
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line of `benchmarks.gpu_report`, and when to be done: `--until`, in seconds of `time.time()`."""
     options = parser().parse_args(argv)
-    limits.leave_when_asked()
     budget = Budget(options.until - time.time())
     device = torch.device(options.device)
     options.shrink, options.each = (1, 0.6) if device.type == "cuda" else (32, 0.02)
