@@ -33,7 +33,7 @@ test: ready
 	$(BIN)/python -m pytest tests
 
 test-abi: ready
-	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/abi -s
+	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/packaging/abi -s
 
 bench: ready
 	$(BIN)/python -m pytest benchmarks

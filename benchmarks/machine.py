@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import internet
-from internet import info
+from internet.commands import info
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,6 @@
 
 __version__ = "0.1.0"
 
-from internet import _library, ops  # in this order: the operators are registered by _library
+from internet import ops
 
-__all__ = ["__version__", "_library", "ops"]
+__all__ = ["__version__", "ops"]

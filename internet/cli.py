@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from internet import __version__
-from internet.commands.arguments import in_words
+from internet.commands._shared.arguments import in_words
 
 COMMANDS = {
     "train": "internet.commands.train",
@@ -24,7 +24,7 @@ COMMANDS = {
     "register": "internet.commands.register",
     "demo": "internet.commands.demo",
     "import-fomm": "internet.commands.import_fomm",
-    "info": "internet.info",
+    "info": "internet.commands.info",
 }
 
 ABOUT = """\

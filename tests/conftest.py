@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import internet
-from tests.scalar_math import compiled
+from tests.support.scalar_math import compiled
 
 
 def pytest_report_header() -> list[str]:

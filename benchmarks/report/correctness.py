@@ -17,7 +17,7 @@ import torch
 from benchmarks.report import limits
 from benchmarks.report.outcomes import VARIABLE
 
-GPU_TESTS = ("tests/test_cuda.py", "tests/test_triton.py", "tests/test_values.py", "tests/test_gradients.py")
+GPU_TESTS = tuple(f"tests/ops/test_{name}.py" for name in ("cuda", "triton", "values", "gradients"))
 SANITIZER_TOOLS = ("memcheck", "racecheck")
 
 

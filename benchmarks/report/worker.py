@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.cost = 5.0 if device.type == "cuda" else 1.0
     options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
-        options.tests = options.tests or ["tests/test_values.py", "-k", "upsample_motion and cpu"]
+        options.tests = options.tests or ["tests/ops/test_values.py", "-k", "upsample_motion and cpu"]
     options.out.mkdir(parents=True, exist_ok=True)
     compilations = Compilations(selected(options), device, options.shrink, options.out / "compile.log")
     store = Store(

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from internet import ops
-from internet._files import output_file
-from internet._optional import require
-from internet.animation import animate_video, read_source
-from internet.commands.arguments import ArgumentError, at_least, blame, device, operator_backend
+from internet.commands._shared.arguments import ArgumentError, at_least, blame, device, operator_backend
 from internet.data.sound import open_sound
 from internet.data.video import probe
 from internet.data.video_writer import check_suffix
+from internet.inference import animate_video, read_source
 from internet.model import INTERnet, load_model
+from internet.utils.files import output_file
+from internet.utils.optional import require
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from internet._files import numbered_folder
-from internet._optional import require
-from internet.commands.arguments import (
+from internet.commands._shared.arguments import (
     ArgumentError,
     add_folder_arguments,
     at_least,
@@ -21,6 +19,8 @@ from internet.losses.features import efficientnet
 from internet.training.config import Config
 from internet.training.overrides import plain
 from internet.training.sections import SYNTHETIC
+from internet.utils.files import numbered_folder
+from internet.utils.optional import require
 
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("demo")
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     training = numbered_folder(folder, "training") if args.overwrite else folder / "training"
     config = dataclasses.replace(config, out=str(training))
 
-    from internet.commands.demonstrate import demonstrate
+    from internet.commands._shared.demonstrate import demonstrate
     from internet.commands.train import guarded
 
     show = functools.partial(demonstrate, config, folder, compare=not args.no_compare)

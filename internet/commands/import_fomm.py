@@ -3,10 +3,10 @@
 import argparse
 from typing import Any
 
-from internet._files import output_file, save_tensors
-from internet.commands.arguments import blame
+from internet.commands._shared.arguments import blame
 from internet.model.first_order import stage_one
 from internet.model.weights import read_weights
+from internet.utils.files import output_file, save_tensors
 
 
 def add_parser(subparsers: Any) -> None:

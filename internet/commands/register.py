@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from internet._optional import require
-from internet.commands.arguments import (
+from internet.commands._shared.arguments import (
     ArgumentError,
     add_fit_arguments,
     add_folder_arguments,
@@ -15,10 +14,11 @@ from internet.commands.arguments import (
     blame,
     result_folder,
 )
-from internet.commands.explain import explain, require_packages
+from internet.commands._shared.explain import explain, require_packages
 from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip
 from internet.data.video import DEFAULT_GAP_SECONDS, VideoInfo, choose_pair, probe, read_frames
+from internet.utils.optional import require
 
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("register")

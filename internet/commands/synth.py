@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from internet._files import atomic_write, output_folder
-from internet._optional import require
-from internet.commands.arguments import ArgumentError, at_least, blame, fraction, positive
+from internet.commands._shared.arguments import ArgumentError, at_least, blame, fraction, positive
 from internet.data.synthetic import numbered_clip
 from internet.data.video_writer import write_video
+from internet.utils.files import atomic_write, output_folder
+from internet.utils.optional import require
 
 
 def add_parser(subparsers: Any) -> None:

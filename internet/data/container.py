@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from internet._optional import require
 from internet.data.image import MediaError, check_file
+from internet.utils.optional import require
 
 
 @contextmanager

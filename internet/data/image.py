@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from internet._files import atomic_write
-from internet._optional import require
+from internet.utils.files import atomic_write
+from internet.utils.optional import require
 
 
 class MediaError(ValueError):

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
-from internet._optional import require
 from internet.data.container import decoding
 from internet.data.image import MediaError, check_file
+from internet.utils.optional import require
 
 
 class Sound:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from internet._files import OutputError, replacement
-from internet._optional import require
 from internet.data.sound import Sound
+from internet.utils.files import OutputError, replacement
+from internet.utils.optional import require
 
 CRF = "17"
 """H.264's constant rate factor: what the eye cannot tell from the original."""

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from internet._optional import require
 from internet.evaluation.means import Means
+from internet.utils.optional import require
 
 
 class FrameMetrics:

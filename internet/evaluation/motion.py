@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from internet.evaluation.means import Means
-from internet.fields import full_flow
+from internet.geometry import full_flow
 
 #: Pixels that move less are not counted: anything does well on a still background.
 MOVING = 1.0

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from internet._files import atomic_write, output_folder
 from internet.flow.estimators import FlowEstimator
+from internet.utils.files import atomic_write, output_folder
 
 
 class FlowCache:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from internet._optional import MissingExtraError, require
 from internet.flow.opencv import run_opencv
+from internet.utils.optional import MissingExtraError, require
 
 
 def deepflow(first: Tensor, second: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from internet._optional import require
 from internet.flow.opencv import run_opencv
+from internet.utils.optional import require
 
 #: name -> (OpenCV's preset, the finest pyramid level: 0 is full resolution, or None for the preset's own)
 PRESETS: dict[str, tuple[str, int | None]] = {

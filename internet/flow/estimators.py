@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from internet._optional import require
 from internet.flow.deepflow import deepflow
 from internet.flow.dis import PRESETS, dis_flow
 from internet.flow.raft import Raft
+from internet.utils.optional import require
 
 
 @dataclass(frozen=True)

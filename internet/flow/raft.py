@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from internet._optional import require
 from internet.flow.opencv import check_pair
 from internet.model.weights import read_weights
+from internet.utils.optional import require
 
 WEIGHTS = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
 """What torchvision calls its best weights, in the cache of torch.hub."""

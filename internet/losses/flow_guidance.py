@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from internet.fields import full_flow
+from internet.geometry import full_flow
 
 #: In normalised coordinates: motion of less than a hundredth of the frame counts as much as this does.
 SMALL = 0.02

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from internet._files import save_tensors
 from internet.model.config import INTERnetConfig
 from internet.model.internet import INTERnet
 from internet.model.weights import check_weights, read_weights
+from internet.utils.files import save_tensors
 
 FORMAT, VERSION = "internet-checkpoint", 1
 
@@ -46,7 +46,7 @@ def checkpoint_of(model: INTERnet, ema: Mapping[str, Tensor] | None = None) -> d
 def save_model(path: str | os.PathLike[str], model: INTERnet) -> None:
     """Write a model for :func:`load_model`, in one step: `path` is never half written.
 
-    Raises :class:`~internet._files.OutputError` if it cannot be written.
+    Raises :class:`~internet.utils.files.OutputError` if it cannot be written.
     """
     save_tensors(path, checkpoint_of(model))
 

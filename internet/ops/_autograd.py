@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from internet import _library
 from internet.ops._backend import namespace_of
 from internet.ops.reference import memory_format_of
+from internet.utils import library
 
 fakes: dict[str, Callable[..., Any]] = {}
 """By name, what `register_fake` was given: operators in other namespaces have the same."""
@@ -25,7 +25,7 @@ def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[...,
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         fakes[operator] = function
-        if "_C" in _library.loaded:
+        if "_C" in library.loaded:
             torch.library.register_fake(f"internet::{operator}", function)
         return function
 

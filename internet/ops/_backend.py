@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from internet import _library
 from internet.ops._preference import TRITON_BEFORE_CUDA
+from internet.utils import library
 
 OPERATORS = (
     "affine_mixture",
@@ -46,7 +46,7 @@ class Status:
 
 def devices_with_kernel(operator: str) -> frozenset[str]:
     """The kinds of device that have a compiled kernel for an operator."""
-    if "_C" not in _library.loaded:
+    if "_C" not in library.loaded:
         return frozenset()
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     return frozenset(kind for kind, key in _DISPATCH_KEYS.items() if has_kernel(f"internet::{operator}", key))
@@ -60,9 +60,9 @@ def _compiled_operators(device: str) -> frozenset[str]:
 _compiled = {device: _compiled_operators(device) for device in _DISPATCH_KEYS}
 
 
-def _compiled_status(device: str, library: str) -> Status:
-    if library not in _library.loaded:
-        return Status(False, _library.reasons[library])
+def _compiled_status(device: str, name: str) -> Status:
+    if name not in library.loaded:
+        return Status(False, library.reasons[name])
     if device == "cuda" and not torch.cuda.is_available():
         return Status(False, "torch finds no CUDA device")
     return Status(True, fallbacks=tuple(name for name in OPERATORS if name not in _compiled[device]))

@@ -2,7 +2,7 @@
 
 import torch
 
-from internet import _library
+from internet.utils import library
 
 
 def clear_output_pool() -> int:
@@ -15,4 +15,4 @@ def clear_output_pool() -> int:
     Returns:
         How many bytes were given back.
     """
-    return torch.ops.internet.clear_output_pool() if "_C" in _library.loaded else 0
+    return torch.ops.internet.clear_output_pool() if "_C" in library.loaded else 0

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from internet import ops
-from internet.fields import full_flow, identity_field
 from internet.flow.dis import dis_flow_pair
+from internet.geometry import full_flow, identity_field
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights
 from internet.registration.start import changed_pixels, initial_motion

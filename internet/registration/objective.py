@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from internet import ops
-from internet.fields import field_to_flow, full_flow
+from internet.geometry import field_to_flow, full_flow
 from internet.registration.motion import MixtureMotion
 from internet.registration.start import pool_flow
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from internet.fields import identity_field
+from internet.geometry import identity_field
 from internet.registration.motion import MixtureMotion
 
 #: A pixel moves if it travels further than this part of the frame's side (0.75 pixels at 512).

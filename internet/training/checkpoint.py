@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from internet._files import OutputError, save_tensors
 from internet.model.weights import damage
+from internet.utils.files import OutputError, save_tensors
 
 #: Points at the newest checkpoint.
 LAST = "last.pt"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from internet._optional import require
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.training.overrides import SettingError, merged, plain, read, read_words, settings
 from internet.training.recipes import recipe_or_file
 from internet.training.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation
 from internet.training.setting import setting
+from internet.utils.optional import require
 
 
 @dataclass(frozen=True)

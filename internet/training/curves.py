@@ -2,7 +2,7 @@
 
 import os
 
-from internet._optional import require
+from internet.utils.optional import require
 
 
 def read_curves(folder: str | os.PathLike[str]) -> dict[str, list[tuple[float, float]]]:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from internet._files import OutputError, atomic_write, output_folder
-from internet._optional import require
 from internet.model.checkpoint import read_checkpoint
 from internet.training.checkpoint import Checkpoints
 from internet.training.config import Config
 from internet.training.distributed import World
 from internet.training.overrides import SettingError
+from internet.utils.files import OutputError, atomic_write, output_folder
+from internet.utils.optional import require
 
 #: The resolved configuration, by which a folder is known as a run's.
 CONFIG = "config.yaml"

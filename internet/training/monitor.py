@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from internet._optional import require
+from internet.utils.optional import require
 
 #: Seconds between two lines, where there is no terminal to draw a bar on.
 PAUSE = 10.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
-from internet._optional import require
+from internet.utils.optional import require
 
 T = TypeVar("T")
 

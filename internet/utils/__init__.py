@@ -1,0 +1,1 @@
+"""What the whole library shares: files, optional packages, the loader of the compiled parts."""

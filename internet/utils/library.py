@@ -1,0 +1,74 @@
+"""Loads the compiled libraries, which register `torch.ops.internet.*`, and remembers why one is missing.
+
+There are two, so that one wheel serves every torch: `_C` holds the operators' schemas and the CPU kernels and
+loads wherever torch does; `_C_cuda` holds the CUDA kernels and loads where torch was built with CUDA. The
+package works without either: the operators then run on another backend.
+"""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import torch
+
+MINIMUM_TORCH = (2, 10)
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+
+loaded: set[str] = set()
+"""The libraries that are loaded, of "_C" and "_C_cuda"."""
+
+reasons: dict[str, str] = {}
+"""For each library that is not, why, in words for the user."""
+
+
+def check_torch(version: str) -> None:
+    """Raise ImportError if torch is older than the stable ABI that the libraries are built for."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match and (int(match[1]), int(match[2])) < MINIMUM_TORCH:
+        wanted = ".".join(map(str, MINIMUM_TORCH))
+        raise ImportError(f"internet needs torch >= {wanted}, but torch {version} is installed")
+
+
+def _load(name: str) -> None:
+    try:
+        importlib.import_module(f"internet.{name}")
+    except ModuleNotFoundError:
+        reasons[name] = f"internet.{name} was not built: it is not in {Path(__file__).parents[1]}"
+    except ImportError as error:
+        reasons[name] = f"internet.{name} does not load: {error}"
+    else:
+        loaded.add(name)
+
+
+def _load_all() -> None:
+    check_torch(torch.__version__)
+    _load("_C")
+    if "_C" not in loaded:
+        reasons["_C_cuda"] = "internet._C_cuda needs internet._C, which is not loaded"
+    elif torch.version.cuda is None:
+        reasons["_C_cuda"] = f"torch {torch.__version__} was built without CUDA"
+    else:
+        _load("_C_cuda")
+
+
+def build_info() -> dict[str, str]:
+    """How the libraries were built: compiler, instruction sets, CUDA. Empty without `_C`."""
+    if "_C" not in loaded:
+        return {}
+    info: dict[str, str] = json.loads(importlib.import_module("internet._C").build_info)
+    return info
+
+
+def cpu_isa() -> str | None:
+    """The instruction set that the CPU kernels run with: "baseline", "avx2" or "avx512"; None without `_C`.
+
+    The environment variable INTERNET_CPU_ISA asks for a lesser one than the best.
+
+    Raises:
+        RuntimeError: INTERNET_CPU_ISA is none of the three, or more than the machine offers.
+    """
+    return INSTRUCTION_SETS[torch.ops.internet.cpu_isa()] if "_C" in loaded else None
+
+
+_load_all()

@@ -1,0 +1,1 @@
+"""Pictures of motion: drawing, the paper's figures, charts."""

@@ -1,0 +1,163 @@
+"""The GPU report: its steps run here on the CPU, and its arithmetic is right on figures made up for the purpose."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gpu_report, publish, table
+from benchmarks.report import correctness, page, roofline
+from benchmarks.report.store import Store
+from benchmarks.report.targets import TARGETS, verdicts
+from internet.ops import _preference
+from internet.ops._backend import OPERATORS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command leaves behind here, without the compiler."""
+    out = tmp_path_factory.mktemp("gpu") / "report"
+    gpu_report.main(
+        ["--out", str(out), "--device", "cpu", "--no-compile", "--tests", "tests/support/test_samples.py -x"]
+    )
+    return out
+
+
+def test_every_step_runs_on_the_cpu(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    sections = report["sections"]
+    assert report["finished"]
+    assert not report["measurement"]
+    assert "errors" not in sections
+    assert report["pending"] == report["left_out"] == []
+    (tests,) = sections["tests"]
+    assert tests["ended"] == "finished"
+    assert tests["passed"] > 0 == tests["failed"]
+    assert {row["operator"] for row in sections["speed"]} == set(OPERATORS) - {"confidence_warp"}  # in pyramid_warp
+    assert {row["operator"] for row in sections["small"]} == set(OPERATORS)
+    assert [row["preset"] for row in sections["whole"]] == ["tiny"]
+    assert all("no CUDA device" in entry["ended"] for entry in sections["sanitizer"])
+    assert all("reason" in entry for entry in sections["power"])
+    assert "no figure below means anything" in (folder / "report.md").read_text()
+    assert (folder / "roofline.png").stat().st_size > 10_000
+
+
+def test_a_report_is_not_overwritten(folder: Path) -> None:
+    with pytest.raises(SystemExit, match="has a report already"):
+        gpu_report.main(["--out", str(folder)])
+
+
+def test_failed_tests_and_crashes_are_told(tmp_path: Path) -> None:
+    broken = tmp_path / "test_broken.py"
+    broken.write_text("import os\ndef test_a(): pass\ndef test_b(): assert 1 == 2\ndef test_c(): os.abort()\n")
+    found = correctness.run_tests(["-c", "/dev/null", "--rootdir", str(tmp_path), str(broken)], tmp_path, 60)
+    assert (found["passed"], found["failed"]) == (1, 1)
+    assert "1 == 2" in found["failures"][0]["error"]
+    assert found["ended"] == "exit status -6"
+
+
+def test_tests_that_take_too_long_are_ended(tmp_path: Path) -> None:
+    slow = tmp_path / "test_slow.py"
+    slow.write_text("import time\ndef test_slow(): time.sleep(60)\n")
+    start = time.perf_counter()
+    assert correctness.run_tests(["-c", "/dev/null", str(slow)], tmp_path, 1)["ended"] == "out of time"
+    assert time.perf_counter() - start < 30
+
+
+def test_a_store_is_whole_at_any_time(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new", device="none")
+    store.add("speed", {"operator": "x"})
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert report["sections"] == {"speed": [{"operator": "x"}]}
+    assert not report["finished"]
+
+
+def made_up(**seconds: float) -> dict[str, Any]:
+    """A report of one row whose fewest bytes take a second at the speed of a copy."""
+    samples = {name: [value, value] for name, value in seconds.items()}
+    passes = {"forward": {"bytes": 1e9, "samples": samples}}
+    row = {
+        "operator": "affine_mixture",
+        "shape": "B=16 K=10",
+        "layout": "contiguous",
+        "dtype": "float32",
+        "passes": passes,
+    }
+    return {
+        "device": "A GPU (80 GB)",
+        "date": "2026-01-02",
+        "measurement": True,
+        "internet": "1",
+        "torch": "2",
+        "seconds": 1.0,
+        "finished": True,
+        "backends": ["cuda", "triton"],
+        "copy_bandwidth": 1e9,
+        "sections": {"speed": [row]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "met"),
+    [
+        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 3.0}, True),
+        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0}, True),  # what was not measured is not held against it
+        ({"cuda": 1.3, "triton": 2.0, "eager": 20.0, "compile": 4.0}, False),  # 0.77 of the bandwidth, of 0.85
+        ({"cuda": 1.1, "triton": 2.0, "eager": 10.0, "compile": 3.0}, False),  # 9.1 times eager, of 10
+        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 2.0}, False),  # 1.8 times compiled, of 2
+        ({"cuda": 9.0, "triton": 1.0, "eager": 12.0, "compile": 3.0}, True),  # the faster of the two counts
+    ],
+)
+def test_verdicts(seconds: dict[str, float], met: bool) -> None:
+    (verdict,) = verdicts(made_up(**seconds))
+    assert verdict.met is met
+    assert ("**missed**" in page.render(made_up(**seconds))) is not met
+
+
+def test_every_operator_has_a_target() -> None:
+    assert {target.operator for target in TARGETS} == set(OPERATORS) - {"confidence_warp"}
+
+
+def test_bars_are_fractions_of_the_copy() -> None:
+    (row,) = roofline.bars(made_up(cuda=2.0, eager=10.0, copy=1.0)).values()
+    assert row == {"cuda": 0.5, "eager": 0.1}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for path in (*publish.PAGES, publish.PREFERENCE):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"a\n<!-- {table.GPU}: start -->\nold\n<!-- {table.GPU}: end -->\nz\n")
+    return tmp_path
+
+
+def test_without_a_report_the_pages_say_so(root: Path) -> None:
+    assert publish.publish(root) == "no report"
+    assert all("Not measured yet" in (root / path).read_text() for path in publish.PAGES)
+    assert "frozenset()" in (root / publish.PREFERENCE).read_text()
+
+
+def test_the_newest_report_fills_the_pages(root: Path) -> None:
+    reports = {"old": made_up(cuda=1.0, triton=2.0), "new": made_up(cuda=2.0, triton=1.0, eager=12.0)}
+    reports["old"]["date"] = "2025-12-31"
+    reports["cpu"] = made_up(cpu=1.0) | {"measurement": False, "date": "2027-01-01"}
+    for name, report in reports.items():
+        folder = root / publish.RESULTS / name
+        folder.mkdir(parents=True)
+        (folder / "report.json").write_text(json.dumps(report))
+    assert publish.publish(root) == "the report of 2026-01-02 on A GPU (80 GB)"
+    assert all("| `affine_mixture` | contiguous, float32" in (root / path).read_text() for path in publish.PAGES)
+    assert 'frozenset({"affine_mixture"})' in (root / publish.PREFERENCE).read_text()
+
+
+def test_folders_are_named_after_gpus() -> None:
+    assert publish.folder_of("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
+
+
+def test_the_preference_is_what_the_reports_say(root: Path) -> None:
+    """The one in the package is the one that `publish` writes now."""
+    report = publish.newest(publish.ROOT / publish.RESULTS)
+    expected = [] if report is None else publish.prefers_triton(report)
+    assert frozenset(expected) == _preference.TRITON_BEFORE_CUDA

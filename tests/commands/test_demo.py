@@ -1,0 +1,160 @@
+"""`internet demo`: all of it in a few seconds, with the smallest networks there can be."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from internet.cli import main
+from internet.commands import demo
+from internet.commands._shared import demonstrate
+from internet.data.image import read_image
+from internet.data.synthetic import WalkingClip
+from internet.data.video import probe, read_frames
+from internet.data.video_writer import write_video
+from internet.model import load_model
+from internet.ops._backend import OPERATORS
+from internet.training.config import Config
+from internet.utils.comparison import why_not_fused
+from tests.support.training import SETTINGS
+
+WORDS = [*SETTINGS, "validation.samples=2", "validation.every=2", "log.every=1"]
+WRITTEN = ["curves.png", "figure.png", "metrics.json", "side-by-side.mp4", "training"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> str:
+    write_video(tmp_path / "a walk: 1.mp4", WalkingClip(0, (40, 40), frames=20), fps=10, lossless=True)
+    return "a walk: 1.mp4"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["demo", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert not Path("demo").exists()
+    return said.err
+
+
+def test_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    frames = "data.synthetic.frames=8"
+    assert main(["demo", *WORDS, "run.steps=4", frames]) == 0
+    folder = Path("demo", "run-001")
+    assert sorted(os.listdir(folder)) == sorted([*WRITTEN, "driving.mp4"])
+    shown, driving = probe(folder / "side-by-side.mp4"), probe(folder / "driving.mp4")
+    assert (shown.width, shown.height, shown.frames) == (96, 32, 8)
+    assert (driving.width, driving.height, driving.frames) == (32, 32, 8)
+    source, last = read_frames(folder / "driving.mp4", [0, 7])
+    beside = read_frames(folder / "side-by-side.mp4", [7])[0]
+    for place, image in ((0, source), (32, last)):  # lossy, with half the colours
+        assert abs(beside[:, place : place + 32].astype(int) - image).mean() < 8
+    for picture in ("figure.png", "curves.png"):
+        assert read_image(folder / picture).std() > 10
+
+    numbers = json.loads((folder / "metrics.json").read_text())
+    assert numbers["steps"] == 4
+    before, after = numbers["before"], numbers["after"]
+    assert {"psnr", "ssim", "epe"} < before.keys() == after.keys()
+    for idle in ("repeated_psnr", "epe_zero"):
+        assert before[idle] == after[idle]
+    assert before["psnr"] != after["psnr"]
+    state = torch.load(folder / "training" / "checkpoints" / "last.pt", weights_only=True)
+    assert (state["step"], state["metrics"]) == (4, after)
+    assert not load_model(folder / "training").training
+
+    said = capsys.readouterr().out
+    assert re.search(rf"PSNR \(dB\) +{before['repeated_psnr']:.3f} +{before['psnr']:.3f} +{after['psnr']:.3f}\n", said)
+    assert re.search(rf"motion error \(pixels\) +{before['epe_zero']:.3f} ", said)
+    assert all(name in said for name in WRITTEN)
+    timed = numbers["fused_against_eager"]
+    if why_not_fused("cpu", OPERATORS):
+        assert timed is None
+        assert "not timed, the fused operators are missing" in said
+    else:
+        assert timed["disagreement"] < 1e-4
+        assert timed["ratio"] == pytest.approx(timed["eager_seconds"] / timed["fused_seconds"])
+        assert f"{timed['ratio']:.1f} times faster" in said
+
+
+def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run.batch=2", "run.epochs=1", "data.samples_per_clip=4"]
+    assert main(["demo", "--video", video, "--no-compare", "--seed", "3", *WORDS, *words]) == 0
+    folder = Path("demo", "run-001")
+    assert sorted(os.listdir(folder)) == WRITTEN
+    assert probe(folder / "side-by-side.mp4").frames == 6
+    config = Config.load(folder / "training" / "config.yaml")
+    assert (config.data.frames, config.validation.frames, config.seed) == ((0, 14), (14, None), 3)
+    numbers = json.loads((folder / "metrics.json").read_text())
+    assert numbers["fused_against_eager"] is None
+    assert "epe" not in numbers["after"]  # no truth
+    said = capsys.readouterr().out
+    assert "motion error" not in said
+    assert "times faster" not in said
+
+
+def test_every_run_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(demonstrate, "draw_figure", lambda *_: b"figure")  # which takes seconds
+    words = ["--minutes", "0", "--no-compare", *WORDS, "log.every=5", "data.synthetic.frames=4"]  # no loss is told
+    for _ in range(2):
+        assert main(["demo", *words]) == 0
+    assert sorted(os.listdir("demo")) == ["run-001", "run-002"]
+    first = Path("demo", "run-001", "training", "checkpoints", "last.pt")
+    before = first.read_bytes()
+    assert main(["demo", "--out", "demo/run-001", *words]) == 2
+    assert "--out: the folder 'demo/run-001' is not empty" in capsys.readouterr().err
+    assert main(["demo", "--out", "demo/run-001", "--overwrite", *words]) == 0
+    assert first.read_bytes() == before
+    assert Path("demo", "run-001", "training-001", "checkpoints", "last.pt").exists()
+
+
+def test_bad_input_is_named_before_any_work(video: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video("short.mp4", WalkingClip(0, (40, 40), frames=9), fps=10)
+    cases = {
+        ("--video", "none.mp4"): "--video: the video 'none.mp4' does not exist",
+        ("--video", "short.mp4"): "--video: the video has 9 frames, expected at least 10",
+        ("--minutes", "-1"): "run.minutes is -1.0, expected at least 0",
+        ("run.bach=3",): "the nearest is 'run.batch'",
+        ("out=here",): "out: got 'here', but the command itself sets it",
+        ("--video", video, "data.frames=[0,3]"): r"data.frames: got \[0, 3\], but",
+        ("batch",): "'batch' is no setting, expected key=value",
+    }
+    for arguments, words in cases.items():
+        assert re.search(words, refused(capsys, *arguments)), arguments
+
+
+@pytest.mark.parametrize("missing", demo.PACKAGES)
+def test_a_missing_package_is_named_before_any_work(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert re.search(r"needs the Python package '.*pip install 'internet-ops\[\w+\]'", refused(capsys, *WORDS))
+
+
+def test_a_signal_stops_it_with_a_checkpoint(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    from internet.training.trainer import Trainer
+
+    step = Trainer.train_step
+
+    def interrupted(self: Trainer, *arguments: Any) -> Any:
+        os.kill(os.getpid(), 15)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    assert main(["demo", *WORDS]) == 128 + 15
+    assert capsys.readouterr().out == "stopped; go on with: internet train demo/run-001/training/config.yaml\n"
+    assert os.listdir("demo/run-001") == ["training"]
+    assert Path("demo/run-001/training/checkpoints/last.pt").exists()

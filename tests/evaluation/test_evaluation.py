@@ -1,0 +1,145 @@
+"""Metrics against direct computations of what they say they are."""
+
+import math
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from internet.data.synthetic_dataset import SyntheticDataset
+from internet.evaluation import FrameMetrics, Means, MotionError
+from internet.geometry import identity_field
+from internet.utils.optional import MissingExtraError
+
+
+def ssim(one: Tensor, other: Tensor) -> float:
+    """Wang's structural similarity of two planes in float64: 11 x 11 Gaussian windows, the border reflected."""
+    line = torch.exp(-(torch.arange(-5.0, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    window = (torch.outer(line, line) / line.sum() ** 2)[None, None]
+
+    def blur(plane: Tensor) -> Tensor:
+        return F.conv2d(F.pad(plane[None, None], (5, 5, 5, 5), mode="reflect"), window)
+
+    a, b = one.double(), other.double()
+    mean_a, mean_b = blur(a), blur(b)
+    variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    index = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return float((index / (mean_a**2 + mean_b**2 + c1) / (variance_a + variance_b + c2)).mean())
+
+
+def pairs(count: int) -> tuple[Tensor, Tensor]:
+    """Frames and noisy copies, each with more noise than the one before."""
+    target = torch.rand(count, 3, 24, 20)
+    noise = torch.randn_like(target) * torch.linspace(0.02, 0.3, count)[:, None, None, None]
+    return (target + noise).clamp(0, 1), target
+
+
+def test_frame_metrics_are_means_over_frames():
+    output, target = pairs(5)
+    squared = (output - target).double().square().mean((1, 2, 3))
+    planes = zip(output.flatten(0, 1), target.flatten(0, 1), strict=True)
+    expected = {
+        "psnr": float((-10 * squared.log10()).mean()),
+        "ssim": sum(ssim(one, other) for one, other in planes) / 15,
+        "l1": float((output - target).abs().mean()),
+    }
+    metrics = FrameMetrics()
+    metrics.update(output[:3], target[:3])
+    metrics.update(output[3:], target[3:])
+    assert metrics.compute() == pytest.approx(expected, rel=1e-4)
+    assert expected["psnr"] > -10 * math.log10(squared.mean()) + 1  # not the PSNR of the mean error
+
+
+def test_a_prefix_and_a_reset():
+    output, target = pairs(2)
+    metrics = FrameMetrics(prefix="held out/")
+    metrics.update(output, target)
+    first = metrics.compute()
+    assert list(first) == ["held out/psnr", "held out/ssim", "held out/l1"]
+    metrics.update(target, target)
+    assert metrics.compute()["held out/psnr"] == math.inf
+    metrics.reset()
+    assert all(math.isnan(value) for value in metrics.compute().values())
+    metrics.update(output, target)
+    assert metrics.compute() == first
+
+
+def test_half_precision_frames_are_measured_in_float32():
+    output, target = pairs(2)
+    metrics, expected = FrameMetrics(), FrameMetrics()
+    metrics.update(output.bfloat16(), target)
+    expected.update(output.bfloat16().float(), target)
+    assert metrics.compute() == expected.compute()
+
+
+def test_frames_that_do_not_fit():
+    output, target = pairs(2)
+    for bad, words in (((output[0], target[0]), "output has shape"), ((output, target[:1]), "target has shape")):
+        with pytest.raises(ValueError, match=words):
+            FrameMetrics().update(*bad)
+    with pytest.raises(ValueError, match="H and W at least 11"):
+        FrameMetrics().update(output[..., :10], target[..., :10])
+
+
+def test_without_torchmetrics_the_extra_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchmetrics"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    with pytest.raises(MissingExtraError, match=r"'torchmetrics'.*pip install 'internet-ops\[eval\]'"):
+        FrameMetrics()
+
+
+def test_the_error_of_a_known_motion():
+    """A field 3 pixels off in x and 4 in y, true motion of 2 pixels on the left and of 1 pixel, still, on the right."""
+    motion = torch.zeros(2, 2, 16, 32)
+    motion[:, 0, :, :16], motion[:, 0, :, 16:] = 2.0, 1.0
+    visible = torch.ones(2, 1, 16, 32)
+    visible[1] = 0
+    field = identity_field(4, 8).repeat(2, 1, 1, 1) + torch.tensor([(2 + 3) * 2 / 32, 4 * 2 / 16])
+    field[1] = 7.0  # what is not visible does not count
+    error = MotionError()
+    error.update(field, motion, visible)
+    assert error.compute() == pytest.approx({"epe": 5.0, "epe_zero": 2.0}, rel=1e-5)
+    error.update(identity_field(4, 8), 3 * motion[:1], visible[:1])  # 256 pixels of 6, 256 of 3
+    assert error.compute() == pytest.approx({"epe": (5 + 6 + 3) / 3, "epe_zero": (2 + 6 + 3) / 3}, rel=1e-5)
+    error.reset()
+    assert all(math.isnan(value) for value in error.compute().values())
+
+
+def test_the_true_motion_has_no_error_but_that_of_the_base_size():
+    sample = default_collate([SyntheticDataset(64, seed=4)[5]])
+    scale = torch.tensor([2 / 64, 2 / 64])[:, None, None]
+    motion = sample["motion"]
+    errors = []
+    for size in (64, 16):
+        small = F.interpolate(motion, size=(size, size), mode="area")
+        error = MotionError()
+        error.update(identity_field(size, size) + (small * scale).permute(0, 2, 3, 1), motion, sample["motion_visible"])
+        errors.append(error.compute())
+    assert errors[0]["epe"] < 1e-4
+    assert 0.02 < errors[1]["epe"] < 0.7 * errors[1]["epe_zero"]
+
+
+def test_fields_that_do_not_fit():
+    field, motion, visible = torch.zeros(1, 4, 4, 2), torch.zeros(1, 2, 16, 16), torch.ones(1, 1, 16, 16)
+    for bad, words in (
+        ((field, motion[0], visible), "motion has shape"),
+        ((field, motion, visible[..., :8]), r"visible has shape .*expected \(1, 1, 16, 16\)"),
+        ((field[:, :3], motion, visible), "field has shape .*power of two"),
+        ((field.repeat(2, 1, 1, 1), motion, visible), r"field .*expected \(1, h, w, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            MotionError().update(*bad)
+
+
+def test_totals_of_several_processes_add_up():
+    parts = [Means(("a", "b")) for _ in range(2)]
+    parts[0].add(a=torch.tensor([1.0, 2.0]))
+    parts[1].add(a=torch.tensor([6.0]), b=torch.tensor([[5.0]]))
+    parts[0].totals += parts[1].totals
+    assert parts[0].compute() == {"a": 3.0, "b": 5.0}

@@ -1,0 +1,373 @@
+"""The CUDA kernels on a GPU: `pytest -m gpu`.
+
+The tests of values, gradients and the rest run on the backend "cuda" too wherever it is ready; here is what only a
+GPU has: its streams and graphs, its many blocks, its memory.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import internet
+from internet.ops import reference
+from tests.ops.test_values import check
+from tests.support import samples
+from tests.support.compare import assert_all_close, assert_identical, cotangents, differentiate, evaluate, tensors_of
+from tests.support.evaluate import compiled_operators
+from tests.support.samples import DIFFERENTIABLE, DTYPES, Sample
+
+STATUS = internet.ops.backends()["cuda"]
+OPERATORS = compiled_operators("cuda")
+LAYOUTS = ("contiguous", "channels_last", "strided")
+SUMMATIONS = pytest.mark.parametrize("deterministic", [False, True], ids=["any order", "deterministic"])
+
+# Many tiles, the last one not full, and, for the logits, several blocks that share an image. The channels that are
+# warped make several vectors, of any type, and several layers of planes.
+SIZES: dict[str, dict[str, Any]] = {
+    "affine_mixture": {"batch": 3, "anchors": 10, "size": (61, 83), "threshold": 0.02},
+    "upsample_motion": {"batch": 3, "size": (61, 83)},
+    "confidence_warp": {"batch": 3, "channels": 72, "size": (17, 23), "ratio": 2},
+    "pyramid_warp": {"levels": ((72, 1), (40, 2), (13, 4)), "size": (9, 13), "padding_mode": "border"},
+    "masked_backwarp_loss": {"channels": 5, "size": (36, 52), "ratio": 4, "norm": "l2", "reduction": "sum"},
+    "flow_confidence": {"batch": 3, "size": (61, 148)},
+    "soft_argmax": {"anchors": 10, "size": (61, 84), "jacobian_maps": 10},
+    "anchor_features": {"batch": 3, "anchors": 10, "size": (23, 27), "margin": 1e-5},
+}
+
+# Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
+SCATTERED = {"confidence_warp": 1, "pyramid_warp": 3, "masked_backwarp_loss": 1, "anchor_features": 1}
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not STATUS.ready, reason=f"backend cuda: {STATUS.reason}"),
+]
+
+
+@contextmanager
+def summation(deterministic: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def large(operator: str, dtype: torch.dtype, layout: str) -> Sample:
+    return samples.build(operator, dtype, layout=layout, **SIZES.get(operator, {}))
+
+
+def shrinking(sample: Sample) -> Sample:
+    """The same call with a motion by which neighbours sample neighbours, or now and then the same pixels.
+
+    What neighbouring threads give to the same pixels they add up before the atomics, which a random motion hardly
+    ever lets them do.
+    """
+    tensors = sample.tensors()
+    place = {"confidence_warp": 1, "pyramid_warp": len(tensors) - 2, "masked_backwarp_loss": 2}[sample.operator]
+    motion = tensors[place]
+    if sample.operator == "masked_backwarp_loss":
+        rows, columns = (torch.arange(size, dtype=torch.float64) for size in motion.shape[2:])
+        values = torch.stack(torch.broadcast_tensors(3.3 - 0.17 * columns, (2.2 - 0.13 * rows)[:, None]))
+    else:
+        grid = reference.identity_grid(motion.shape[1], motion.shape[2], False, torch.zeros(0).double())
+        values = 0.83 * grid + 0.0517
+    tensors[place] = motion.clone().copy_(values.expand_as(motion))
+    return sample.with_tensors(tensors)
+
+
+def assert_same(found: list[Tensor], expected: list[Tensor], operator: str, same_bits: bool) -> None:
+    """Bit for bit, or, where the order of sums is free, up to rounding."""
+    if same_bits:
+        assert_identical(found, expected, operator)
+    else:
+        assert_all_close(found, expected, [tensor.dtype for tensor in found], operator)
+
+
+def results_and_gradients(sample: Sample) -> list[Tensor]:
+    gradients = differentiate(sample, "cuda") if sample.operator in DIFFERENTIABLE else []
+    return [*evaluate(sample, "cuda"), *gradients]
+
+
+def step(sample: Sample) -> tuple[list[Tensor], Callable[[], list[Tensor]]]:
+    """Leaves on the GPU, and a forward and backward pass over them."""
+    leaves = [tensor.detach().cuda().requires_grad_(sample.operator in DIFFERENTIABLE) for tensor in sample.tensors()]
+    incoming = [gradient.cuda() for gradient in cotangents(evaluate(sample, "cuda"))]
+
+    def run() -> list[Tensor]:
+        results = tensors_of(sample.with_tensors(leaves)())
+        if sample.operator not in DIFFERENTIABLE:
+            return results
+        return [*(r.detach() for r in results), *torch.autograd.grad(results, leaves, incoming)]
+
+    return leaves, run
+
+
+@pytest.mark.parametrize("wild", [False, True], ids=["tame", "wild"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_sample_is_the_reference(operator: str, dtype: torch.dtype, wild: bool) -> None:
+    for sample in samples.samples(operator, dtype, wild=wild):
+        check(sample, dtype, "cuda")
+
+
+@SUMMATIONS
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout: str, deterministic: bool) -> None:
+    if operator not in DIFFERENTIABLE:
+        pytest.skip(f"{operator} has no gradient")
+    tested = [*samples.samples(operator, dtype), large(operator, dtype, layout)]
+    if operator in SCATTERED and operator != "anchor_features":
+        tested.append(shrinking(tested[-1]))
+    for sample in tested:
+        incoming = cotangents(evaluate(sample, "reference"))
+        with summation(deterministic):
+            got = differentiate(sample, "cuda", incoming=incoming)
+        expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
+        assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str) -> None:
+    """With deterministic algorithms; without them too, but for the gradients that are scattered."""
+    sample = large(operator, dtype, layout)
+    results = len(evaluate(sample, "cuda"))
+    scattered = range(results, results + SCATTERED.get(operator, 0))
+    for deterministic in (True, False):
+        with summation(deterministic):
+            first, *others = (results_and_gradients(sample) for _ in range(6))
+        kept = [place for place in range(len(first)) if deterministic or place not in scattered]
+        for other in others:
+            what = f"{sample}, {layout}: result or gradient"
+            assert_identical([other[place] for place in kept], [first[place] for place in kept], what)
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if name in SCATTERED])
+def test_deterministic_sums_do_not_hide_what_is_not_finite(operator: str, value: float) -> None:
+    """Fixed point has no infinity: a scaler of the loss must still find one."""
+    sample = large(operator, torch.float16, "contiguous")
+    incoming = [torch.full_like(result, value) for result in evaluate(sample, "cuda")]
+    with summation(deterministic=True):
+        for gradient in differentiate(sample, "cuda", incoming=incoming)[: SCATTERED[operator]]:
+            assert not gradient.isfinite().any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_work_goes_to_the_current_stream(operator: str, layout: str) -> None:
+    """The inputs come into being late on a side stream; work on any other stream would not wait for them."""
+    leaves, run = step(large(operator, torch.float32, layout))
+    expected = run()
+    values = [leaf.detach().clone() for leaf in leaves]
+    with torch.no_grad():
+        for leaf in leaves:
+            leaf.fill_(torch.nan)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(50_000_000)
+        with torch.no_grad():
+            for leaf, value in zip(leaves, values, strict=True):
+                leaf.copy_(value)
+        found = run()
+    side.synchronize()
+    assert_same(found, expected, operator, same_bits=operator not in SCATTERED)
+
+
+@SUMMATIONS
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_a_graph_captures_forward_and_backward(operator: str, deterministic: bool) -> None:
+    """No call waits for the device, or memory is allocated past torch: either would break the capture."""
+    with summation(deterministic):
+        captured, expected = capture_and_replay(operator)
+    assert_same(captured, expected, operator, same_bits=deterministic or operator not in SCATTERED)
+
+
+def capture_and_replay(operator: str) -> tuple[list[Tensor], list[Tensor]]:
+    """What a captured step gives on inputs that came after the capture, and what one without a graph gives."""
+    first = large(operator, torch.float32, "contiguous")
+    second = first.map(lambda tensor: tensor.flip(0))
+    leaves, run = step(first)
+    warm_up = torch.cuda.Stream()
+    warm_up.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(warm_up):
+        run()
+    torch.cuda.current_stream().wait_stream(warm_up)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = run()
+    with torch.no_grad():
+        for leaf, value in zip(leaves, second.tensors(), strict=True):
+            leaf.copy_(value)
+    graph.replay()
+    torch.cuda.synchronize()
+    return captured, run()
+
+
+@SUMMATIONS
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_call_waits_for_the_device(operator: str, deterministic: bool) -> None:
+    _, run = step(large(operator, torch.float32, "contiguous"))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with summation(deterministic):
+            run()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@SUMMATIONS
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
+    """`fullgraph=True`: whether sums are to be deterministic is asked in the traced backward, without a break."""
+    sample = large(operator, torch.float32, "contiguous")
+    leaves, run = step(sample)
+    incoming = [gradient.cuda() for gradient in cotangents(evaluate(sample, "cuda"))]
+    sample = sample.with_tensors(leaves)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda: tensors_of(sample()), fullgraph=True, backend="aot_eager")
+    with summation(deterministic):
+        results = compiled()
+        found = [result.detach() for result in results]
+        if operator in DIFFERENTIABLE:
+            found += torch.autograd.grad(results, leaves, incoming)
+        assert_same(found, run(), operator, same_bits=deterministic or operator not in SCATTERED)
+
+
+def test_many_anchors_and_too_many() -> None:
+    """The tiles get smaller with K; past what shared memory holds there is an error."""
+    for dtype, most in ((torch.float32, 280), (torch.float64, 140)):
+        for anchors in (33, 64, 100, most):
+            for layout in ("contiguous", "channels_last"):
+                size = {"batch": 2, "anchors": anchors, "size": (9, 15)}
+                sample = samples.build("affine_mixture", dtype, layout=layout, **size)
+                check(sample, dtype, "cuda")
+                got, expected = differentiate(sample, "cuda"), differentiate(sample.upcast(), "reference")
+                assert_all_close(got, expected, [dtype] * len(got), f"{anchors} anchors: gradient")
+        points = torch.zeros(1, most + 1, 2, dtype=dtype, device="cuda")
+        with pytest.raises(RuntimeError, match=f"{most + 1} anchors, at most {most}"):
+            internet.ops.affine_mixture(torch.zeros(1, most + 2, 3, 3, dtype=dtype, device="cuda"), points, points)
+
+
+def check_values_and_gradients(sample: Sample, dtype: torch.dtype) -> None:
+    check(sample, dtype, "cuda")
+    got, expected = differentiate(sample, "cuda"), differentiate(sample.upcast(), "reference")
+    assert_all_close(got, expected, [gradient.dtype for gradient in got], f"{sample}: gradient")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
+    """More anchors than pass through shared memory at once; more channels than it holds for one; an image's row."""
+    sizes: list[dict[str, Any]] = [
+        {"anchors": 64, "size": (5, 9)},
+        {"channels": 70, "size": (5, 9)},
+        {"size": (1, 300), "margin": 1e-5},
+    ]
+    for size in sizes:
+        check_values_and_gradients(samples.build("anchor_features", dtype, layout=layout, **size), dtype)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("anchors", [33, 300])
+def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
+    """More than a block has columns for; their maps their own, or one for all."""
+    for maps in (0, 1, anchors):
+        sample = samples.build(
+            "soft_argmax", torch.float32, layout=layout, anchors=anchors, jacobian_maps=maps, size=(17, 12)
+        )
+        check_values_and_gradients(sample, torch.float32)
+
+
+def test_the_gradient_of_jacobian_maps_has_their_layout() -> None:
+    maps = torch.randn(2, 12, 5, 7, device="cuda").to(memory_format=torch.channels_last).unflatten(1, (3, 4))
+    maps.requires_grad_()
+    _, jacobians = internet.ops.soft_argmax(torch.randn(2, 3, 5, 7, device="cuda"), maps)
+    assert jacobians is not None
+    (gradient,) = torch.autograd.grad(jacobians.sum(), maps)
+    assert gradient.stride() == maps.stride()
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_tensors_on_two_devices_are_refused(operator: str) -> None:
+    sample = large(operator, torch.float32, "contiguous")
+    first, *others = sample.tensors()
+    with pytest.raises(RuntimeError, match="device"):
+        sample.with_tensors([first.cuda(), *others])()
+
+
+@pytest.mark.slow
+def test_more_elements_than_32_bits_count() -> None:
+    """An image of logits whose last plane begins past 2^31 elements; its end is compared with the reference."""
+    side, channels = 27_000, 3  # 2.19e9 elements
+    if torch.cuda.mem_get_info()[0] < 14 * 2**30:
+        pytest.skip("less than 14 GiB of GPU memory are free")
+    logits = torch.zeros(1, channels, side, side, dtype=torch.bfloat16, device="cuda")
+    logits[..., -2:, :] = torch.randn(channels, 2, side, device="cuda", dtype=torch.bfloat16)
+    points = torch.rand(2, 1, channels - 1, 2, device="cuda")
+    field = internet.ops.affine_mixture(logits, points[0], points[1])[:, -2:]
+    weights = logits[..., -2:, :].double().softmax(1)
+    grid = torch.stack(
+        torch.broadcast_tensors(
+            reference.pixel_coordinates(side, False, weights),
+            reference.pixel_coordinates(side, False, weights)[-2:, None],
+        ),
+        dim=-1,
+    )
+    affines = reference.anchor_affines(points[0].double(), points[1].double(), None, None)
+    expected = (weights[..., None] * reference.local_motions(grid, *affines)).sum(1)
+    assert_all_close([field], [expected], [torch.float32])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_format) -> None:
+    """By the identity, upsampled three times: away from the frame's edge it leaves everything where it is."""
+    ratio, channels = 8, 4
+    side = 3000 * ratio  # 2.3e9 elements
+    if torch.cuda.mem_get_info()[0] < 48 * 2**30:
+        pytest.skip("less than 48 GiB of GPU memory are free")
+    shape = (1, channels, side, side)
+    features = torch.empty(shape, dtype=torch.bfloat16, device="cuda", memory_format=memory_format).zero_()
+    rows, columns = torch.arange(64, device="cuda"), torch.arange(side, device="cuda")
+    wave = 2 + torch.sin(0.05 * rows[:, None] + 0.03 * columns)  # so slow that a position's rounding is harmless
+    features[0, :, -64:] = wave * torch.arange(1, channels + 1, device="cuda")[:, None, None]
+    flow = reference.identity_grid(side // ratio, side // ratio, False, torch.zeros(0, device="cuda"))[None]
+    features.requires_grad_()
+    warped = internet.ops.confidence_warp(features, flow)
+    (gradient,) = torch.autograd.grad(warped, features, features.detach())
+    part = (..., slice(-56, -16), slice(-2000, -16))
+    expected = features.detach()[part]
+    assert_all_close([warped.detach()[part], gradient[part]], [expected.double()] * 2, [torch.bfloat16] * 2)
+
+
+def with_distant_rows(tensor: Tensor) -> Tensor:
+    """The same values, with 2^29 elements from each row of an image to the next."""
+    rows = tensor.movedim(-2, 0)
+    strides = list(torch.empty(rows.shape[1:]).stride())
+    strides.insert(tensor.dim() - 2, 2**29)
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device="cuda").copy_(tensor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", ["flow_confidence", "soft_argmax", "anchor_features"])
+def test_rows_farther_apart_than_32_bits_count(operator: str) -> None:
+    if torch.cuda.mem_get_info()[0] < 16 * 2**30:
+        pytest.skip("less than 16 GiB of GPU memory are free")
+    sample = samples.build(operator, torch.bfloat16, size=(4, 8))
+    distant = sample.map(lambda t: with_distant_rows(t) if t.dtype == torch.bfloat16 else t)
+    check(distant, torch.bfloat16, "cuda")
+    if operator in DIFFERENTIABLE:
+        incoming = cotangents(evaluate(sample, "reference"))
+        got = differentiate(distant, "cuda", incoming=incoming)
+        expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
+        assert_all_close(got, expected, [gradient.dtype for gradient in got], f"{sample}: gradient")

@@ -1,0 +1,90 @@
+"""`torch.library.opcheck` of the compiled operators, forward and backward, on the calls the samples lead to."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import internet
+from tests.support import samples
+from tests.support.compare import COMPILED, require, tensors_of
+from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
+
+# The operators below torch.ops.internet have no autograd of their own (it is a torch.autograd.Function over
+# them, checked in test_gradients), so the one check left out is of its registration.
+CHECKS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+
+
+class Calls(TorchDispatchMode):
+    """Remembers every call of an operator of this library, with its arguments."""
+
+    def __init__(self, namespace: str = "internet") -> None:
+        super().__init__()
+        self.namespace = namespace
+        self.made: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == self.namespace:
+            assert not kwargs
+            self.made.append((func, pytree.tree_map_only(Tensor, torch.Tensor.detach, args)))
+        return func(*args, **(kwargs or {}))
+
+
+def calls_of(sample: Sample, device: str) -> list[tuple[Any, tuple[Any, ...]]]:
+    """What a sample calls: its operator, and with gradients for all inputs its backward."""
+    differentiable = sample.operator in DIFFERENTIABLE
+    with Calls() as calls:
+        results = tensors_of(sample.map(lambda t: t.detach().to(device).requires_grad_(differentiable))())
+        if differentiable:
+            torch.autograd.backward(results, [torch.ones_like(result) for result in results])
+    return calls.made
+
+
+def selected(operator: str) -> list[Sample]:
+    """opcheck takes about a second: the samples that differ in layout, dtype or in what is None."""
+    notes = ("odd sizes", "l1, mean", "l2, none", "no confidence", "no mask", "no Jacobians", "no Jacobian map")
+    every = samples.samples(operator, torch.float32)
+    chosen = [s for s in every if s.note in notes or s.note in ("empty batch", "empty batch, sum")]
+    return [
+        *chosen,
+        samples.build(operator, torch.bfloat16, note="bfloat16, channels_last", layout="channels_last"),
+        samples.build(operator, torch.float64, note="float64, strided", layout="strided"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*graph break.*")
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_opcheck(operator: str, backend: str) -> None:
+    device = require(backend, operator)
+    with internet.ops.backend(backend):
+        for sample in selected(operator):
+            calls = calls_of(sample, device)
+            assert [call[0].__name__.removesuffix(".default") for call in calls] in (
+                [[operator, f"{operator}_backward"], [f"{operator}_with_gradients"]]
+                if operator in DIFFERENTIABLE
+                else [[operator]]
+            )
+            for function, arguments in calls:
+                torch.library.opcheck(function, arguments, test_utils=CHECKS)
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_fakes_have_the_shape_dtype_and_strides_of_the_results(operator: str, backend: str) -> None:
+    """On every sample, which is more than opcheck has time for."""
+    device = require(backend, operator)
+    with internet.ops.backend(backend):
+        for dtype in (torch.float32, torch.float16):
+            for sample in samples.samples(operator, dtype):
+                for function, arguments in calls_of(sample, device):
+                    real = tensors_of(function(*arguments))
+                    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True) as mode:
+                        fake_arguments = pytree.tree_map_only(Tensor, mode.from_tensor, arguments)
+                        fake = tensors_of(function(*fake_arguments))
+                    for r, f in zip(real, fake, strict=True):
+                        assert (r.shape, r.dtype) == (f.shape, f.dtype), f"{sample}: {function}"
+                        assert r.numel() == 0 or r.stride() == f.stride(), f"{sample}: {function}"

@@ -1,0 +1,306 @@
+"""The reference, which specifies everything else, against independent formulations of the same equations.
+
+Loops over single numbers are written straight from the equations, at tiny sizes; where torch or the field has
+its own way of computing something, that is used.
+"""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from internet.ops import reference
+from tests.support import samples
+from tests.support.compare import assert_close, tensors_of
+from tests.support.samples import DIFFERENTIABLE
+
+# --------------------------------------------------------------------------- the equations, in single numbers
+
+
+def pixel(j: int, size: int, align_corners: bool) -> float:
+    """Normalised coordinate of pixel j."""
+    if align_corners:
+        return 2 * j / (size - 1) - 1 if size > 1 else 0.0
+    return (2 * j + 1) / size - 1
+
+
+def position(z: float, size: int, align_corners: bool) -> float:
+    """Pixel position of a normalised coordinate."""
+    return (z + 1) / 2 * (size - 1) if align_corners else ((z + 1) * size - 1) / 2
+
+
+def look(image: Tensor, x: float, y: float, border: bool) -> float:
+    """One channel (H, W) at the pixel position (x, y), bilinearly."""
+    height, width = image.shape
+    if border:
+        x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+    value = 0.0
+    for j in (math.floor(y), math.floor(y) + 1):
+        for i in (math.floor(x), math.floor(x) + 1):
+            if 0 <= i < width and 0 <= j < height:
+                value += (1 - abs(x - i)) * (1 - abs(y - j)) * image[j, i].item()
+    return value
+
+
+def local_motion(z: list[float], kp_s: Tensor, kp_d: Tensor, jac_s: Tensor | None, jac_d: Tensor | None) -> list[float]:
+    """T_k(z), with the determinant's floor."""
+    dx, dy = z[0] - kp_d[0].item(), z[1] - kp_d[1].item()
+    if jac_s is None or jac_d is None:
+        return [kp_s[0].item() + dx, kp_s[1].item() + dy]
+    (a, b), (c, d) = jac_d.tolist()
+    det = a * d - b * c
+    if abs(det) < 1e-6:
+        det = -1e-6 if det < 0 else 1e-6
+    vx, vy = (d * dx - b * dy) / det, (-c * dx + a * dy) / det
+    (a, b), (c, d) = jac_s.tolist()
+    return [kp_s[0].item() + a * vx + b * vy, kp_s[1].item() + c * vx + d * vy]
+
+
+def pixels(*sizes: int) -> list[tuple[int, ...]]:
+    return [tuple(index.tolist()) for index in torch.ones(sizes).nonzero()]
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("threshold", [0.0, 0.15])
+@pytest.mark.parametrize("jacobians", [False, True])
+def test_affine_mixture_is_equation_5(jacobians: bool, threshold: float, align_corners: bool) -> None:
+    options = {"threshold": threshold, "align_corners": align_corners}
+    sample = samples.build("affine_mixture", torch.float64, size=(3, 4), jacobians=jacobians, **options)
+    logits, kp_s, kp_d, jac_s, jac_d = sample.args
+    field = reference.affine_mixture(*sample.args, **options)
+    expected = torch.empty_like(field)
+    for b, j, i in pixels(2, 3, 4):
+        z = [pixel(i, 4, align_corners), pixel(j, 3, align_corners)]
+        weights = [math.exp(value) for value in logits[b, :, j, i].tolist()]
+        weights = [max(weight / sum(weights) - threshold, 0) for weight in weights]
+        motions = [z]
+        for k in range(3):
+            jacobian_pair = (jac_s[b, k], jac_d[b, k]) if jacobians else (None, None)
+            motions.append(local_motion(z, kp_s[b, k], kp_d[b, k], *jacobian_pair))
+        for axis in (0, 1):
+            mixed = sum(w * m[axis] for w, m in zip(weights, motions, strict=True))
+            expected[b, j, i, axis] = mixed / sum(weights)
+    assert_close(field, expected, torch.float64)
+
+
+def test_affine_mixture_is_first_order_motions_dense_motion() -> None:
+    """As first-order-motion computes it: an identity grid, a 2x2 product per anchor and pixel, a softmax sum."""
+    sample = samples.build("affine_mixture", torch.float64, align_corners=True)
+    logits, kp_s, kp_d, jac_s, jac_d = sample.args
+    batch, channels, height, width = logits.shape
+    y, x = torch.meshgrid(
+        torch.linspace(-1, 1, height, dtype=torch.float64),
+        torch.linspace(-1, 1, width, dtype=torch.float64),
+        indexing="ij",
+    )
+    identity = torch.stack([x, y], -1).view(1, 1, height, width, 2)
+    relative = identity - kp_d.view(batch, channels - 1, 1, 1, 2)
+    jacobian = (jac_s @ torch.inverse(jac_d))[:, :, None, None]
+    driving_to_source = (jacobian @ relative.unsqueeze(-1)).squeeze(-1) + kp_s.view(batch, channels - 1, 1, 1, 2)
+    motions = torch.cat([identity.expand(batch, 1, height, width, 2), driving_to_source], 1)
+    expected = (F.softmax(logits, 1).unsqueeze(2) * motions.permute(0, 1, 4, 2, 3)).sum(1).permute(0, 2, 3, 1)
+    assert_close(reference.affine_mixture(*sample.args, align_corners=True), expected, torch.float64)
+
+
+@pytest.mark.parametrize("determinant", [0.0, 1e-9, -1e-9, 5e-7, -5e-7])
+def test_collapsed_anchor_moves_far_but_finitely(determinant: float) -> None:
+    """The inverse is the adjugate over the determinant kept at 1e-6, its sign kept."""
+    matrix = torch.tensor([[determinant, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    inverse = reference.inverse_2x2(matrix)
+    floor = -1e-6 if determinant < 0 else 1e-6
+    assert_close(inverse, torch.tensor([[1.0, 0.0], [0.0, determinant]], dtype=torch.float64) / floor, torch.float64)
+
+
+def test_determinants_above_the_floor_are_inverted_truly() -> None:
+    matrix = torch.tensor([[2e-6, 0.3], [0.0, -1.0]], dtype=torch.float64)
+    assert_close(reference.inverse_2x2(matrix), torch.inverse(matrix), torch.float64)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 4)])
+def test_upsampling_is_bilinear_interpolation(size: tuple[int, int]) -> None:
+    field, confidence = samples.build("upsample_motion", torch.float64, size=size).args
+    fine, fine_confidence = reference.upsample_motion(field, confidence)
+    options = {"scale_factor": 2, "mode": "bilinear", "align_corners": False}
+    assert_close(fine, F.interpolate(field.permute(0, 3, 1, 2), **options).permute(0, 2, 3, 1), torch.float64)
+    assert_close(fine_confidence, F.interpolate(confidence, **options), torch.float64)
+
+
+def test_two_steps_are_not_one_of_four() -> None:
+    confidence = samples.build("upsample_motion", torch.float64).args[1]
+    steps = reference.upsample_2x(reference.upsample_2x(confidence))
+    assert not torch.allclose(steps, F.interpolate(confidence, scale_factor=4, mode="bilinear"), atol=1e-3)
+
+
+def test_upsampling_does_not_spread_an_infinite_pixel() -> None:
+    """It reaches the pixels it weighs in, two to each side of its own two, and no further; none is NaN."""
+    row = torch.zeros(1, 1, 1, 7)
+    row[..., 3] = math.inf
+    fine = reference.upsample_2x(row)[0, 0, 0]
+    assert fine.isinf().nonzero().flatten().tolist() == [5, 6, 7, 8]
+    assert not fine.isnan().any()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_confidence_warp_is_equation_6(ratio: int, padding_mode: str, align_corners: bool) -> None:
+    options = {"padding_mode": padding_mode, "align_corners": align_corners}
+    sample = samples.build("confidence_warp", torch.float64, size=(2, 3), ratio=ratio, reach=2.0, **options)
+    features, field, confidence = sample.args
+    warped = reference.confidence_warp(*sample.args, **options)
+    if ratio == 2:
+        field, confidence = reference.upsample_motion(field, confidence)
+    expected = torch.empty_like(features)
+    _, _, height, width = features.shape
+    for b, c, j, i in pixels(*features.shape):
+        x, y = field[b, j, i].tolist()
+        at = position(x, width, align_corners), position(y, height, align_corners)
+        expected[b, c, j, i] = look(features[b, c], *at, padding_mode == "border") * confidence[b, 0, j, i]
+    assert_close(warped, expected, torch.float64)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
+def test_coordinates_out_of_the_world(value: float) -> None:
+    features = 1 + torch.rand(1, 1, 2, 3, dtype=torch.float64)
+    field = torch.zeros(1, 2, 3, 2, dtype=torch.float64)
+    field[..., 0] = value
+    assert (reference.confidence_warp(features, field) == 0).all()
+    column = 2 if value > 0 else 0  # the border on its side; a NaN's is the first pixel
+    expected = features[..., column].mean(2)  # y = 0 lies between the two rows
+    bordered = reference.confidence_warp(features, field, padding_mode="border")
+    assert_close(bordered, expected[..., None, None].expand_as(bordered), torch.float64)
+
+
+def test_pyramid_is_each_level_on_its_own() -> None:
+    sample = samples.build("pyramid_warp", torch.float64, levels=((2, 2), (3, 1), (1, 4)))
+    features, field, confidence = sample.args
+    results = reference.pyramid_warp(features, field, confidence)
+    for level, result in zip(features, results, strict=True):
+        assert torch.equal(result, reference.confidence_warp(level, field, confidence))
+
+
+PENALTIES = {"l1": abs, "l2": lambda r: r * r, "charbonnier": lambda r: math.sqrt(r * r + 1e-6)}
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros", "valid"])
+@pytest.mark.parametrize("norm", PENALTIES)
+def test_masked_backwarp_loss_is_equation_4(norm: str, padding_mode: str) -> None:
+    options = {"norm": norm, "padding_mode": padding_mode}
+    sample = samples.build("masked_backwarp_loss", torch.float64, size=(4, 6), ratio=1, **options)
+    output, target, flow, mask = sample.args
+    expected = torch.zeros(2, 1, 4, 6, dtype=torch.float64)
+    for b, c, j, i in pixels(*output.shape):
+        x, y = i + flow[b, 0, j, i].item(), j + flow[b, 1, j, i].item()
+        if padding_mode == "valid" and not (0 <= x <= 5 and 0 <= y <= 3):
+            continue
+        residual = look(output[b, c], x, y, padding_mode == "border") - target[b, c, j, i].item()
+        expected[b, 0, j, i] += PENALTIES[norm](residual * mask[b, 0, j, i].item())
+    for reduction, value in {"none": expected, "sum": expected.sum(), "mean": expected.sum() / output.numel()}.items():
+        assert_close(reference.masked_backwarp_loss(*sample.args, reduction=reduction, **options), value, torch.float64)
+
+
+def test_mask_is_upsampled_progressively() -> None:
+    sample = samples.build("masked_backwarp_loss", torch.float64, size=(8, 12), ratio=4)
+    *frames, mask = sample.args
+    fine = F.interpolate(F.interpolate(mask, scale_factor=2, mode="bilinear"), scale_factor=2, mode="bilinear")
+    loss, expected = (reference.masked_backwarp_loss(*frames, m) for m in (mask, fine))
+    assert_close(loss, expected, torch.float64)
+
+
+@pytest.mark.parametrize("boundary", [None, (0.01, 0.002)])
+@pytest.mark.parametrize("reach", [0.5, 1.5])
+def test_flow_confidence_is_its_three_tests(reach: float, boundary: tuple[float, float] | None) -> None:
+    sample = samples.build("flow_confidence", torch.float64, size=(4, 5), reach=reach, batch=4)
+    forward, backward = sample.args
+    mask = reference.flow_confidence(forward, backward, boundary=boundary)
+    expected = torch.ones_like(mask)
+    for b, j, i in pixels(4, 4, 5):
+        u, v = forward[b, :, j, i].tolist()
+        x, y = i + u, j + v
+        back = [look(backward[b, c], x, y, border=False) for c in (0, 1)]
+        length, back_length = u * u + v * v, back[0] ** 2 + back[1] ** 2
+        occluded = (u + back[0]) ** 2 + (v + back[1]) ** 2 > 0.01 * (length + back_length) + 0.5
+        gradient = 0.0
+        for c in (0, 1):
+            here = forward[b, c, j, i].item()
+            gradient += (forward[b, c, j, i + 1].item() - here) ** 2 if i + 1 < 5 else 0
+            gradient += (forward[b, c, j + 1, i].item() - here) ** 2 if j + 1 < 4 else 0
+        at_boundary = boundary is not None and gradient > boundary[0] * length + boundary[1]
+        if occluded or at_boundary or not (0 <= x <= 4 and 0 <= y <= 3):
+            expected[b, 0, j, i] = 0
+    assert torch.equal(mask, expected)
+    assert 0 < mask.mean() < 1, "the sample decides nothing"
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_soft_argmax_is_an_expectation(align_corners: bool) -> None:
+    logits, maps = samples.build("soft_argmax", torch.float64, size=(3, 4), jacobian_maps=3).args
+    kp, jac = reference.soft_argmax(logits, maps, temperature=0.5, align_corners=align_corners)
+    for b, k in pixels(2, 3):
+        weights = [[math.exp(value / 0.5) for value in row] for row in logits[b, k].tolist()]
+        total = sum(map(sum, weights))
+        p = {(j, i): weights[j][i] / total for j, i in pixels(3, 4)}
+        x = sum(weight * pixel(i, 4, align_corners) for (_, i), weight in p.items())
+        y = sum(weight * pixel(j, 3, align_corners) for (j, _), weight in p.items())
+        assert kp[b, k].tolist() == pytest.approx([x, y], abs=1e-14)
+        for row, column in pixels(2, 2):
+            value = sum(weight * maps[b, k, 2 * row + column, j, i].item() for (j, i), weight in p.items())
+            assert jac[b, k, row, column].item() == pytest.approx(value, abs=1e-14)
+
+
+def test_a_sharp_peak_is_its_pixel() -> None:
+    logits = torch.zeros(1, 1, 5, 7, dtype=torch.float64)
+    logits[0, 0, 1, 5] = 100.0
+    kp, jac = reference.soft_argmax(logits)
+    assert kp[0, 0].tolist() == pytest.approx([pixel(5, 7, False), pixel(1, 5, False)])
+    assert jac is None
+
+
+@pytest.mark.parametrize("grid_align_corners", [None, True])
+def test_anchor_features_are_heat_maps_and_moved_sources(grid_align_corners: bool | None) -> None:
+    options = {"variance": 0.1, "grid_align_corners": grid_align_corners}
+    sample = samples.build("anchor_features", torch.float64, size=(3, 4), channels=2, **options)
+    source, kp_s, kp_d, jac_s, jac_d = sample.args
+    features = reference.anchor_features(*sample.args, **options).unflatten(1, (3, 3))
+    for b, k, j, i in pixels(2, 3, 3, 4):
+        z = [pixel(i, 4, bool(grid_align_corners)), pixel(j, 3, bool(grid_align_corners))]
+        heat, moved = 0.0, z
+        if k > 0:
+            pair = kp_d[b, k - 1].tolist(), kp_s[b, k - 1].tolist()
+            near = [math.exp(-((z[0] - p[0]) ** 2 + (z[1] - p[1]) ** 2) / (2 * 0.1)) for p in pair]
+            heat = near[0] - near[1]
+            moved = local_motion(z, kp_s[b, k - 1], kp_d[b, k - 1], jac_s[b, k - 1], jac_d[b, k - 1])
+        at = position(moved[0], 4, False), position(moved[1], 3, False)
+        expected = [heat, *(look(source[b, c], *at, border=False) for c in (0, 1))]
+        assert features[b, k, :, j, i].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("order", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_reference_is_twice_differentiable(operator: str, order: object) -> None:
+    """Against finite differences, in float64; what the field's operators lack, a second order, included."""
+    assert callable(order)
+    for parameters in _TWICE[operator]:
+        sample = samples.build(operator, torch.float64, batch=1, **parameters)
+        leaves = [tensor.detach().requires_grad_() for tensor in sample.tensors()]
+        function = getattr(reference, operator)
+
+        def call(*tensors: Tensor, sample: samples.Sample = sample, function: object = function) -> tuple[Tensor, ...]:
+            assert callable(function)
+            changed = sample.with_tensors(tensors)
+            return tuple(tensors_of(function(*changed.args, **changed.kwargs)))
+
+        assert order(call, leaves, fast_mode=True)
+
+
+_TWICE: dict[str, list[dict[str, object]]] = {
+    "affine_mixture": [{}, {"threshold": 0.1, "align_corners": True}, {"jacobians": False}],
+    "upsample_motion": [{}],
+    "confidence_warp": [{"ratio": 2}, {"padding_mode": "border", "align_corners": True}],
+    "pyramid_warp": [{}],
+    "masked_backwarp_loss": [{"norm": norm} for norm in ("l1", "l2", "charbonnier")],
+    "soft_argmax": [{}, {"jacobian_maps": 0}],
+    "anchor_features": [{}],
+}

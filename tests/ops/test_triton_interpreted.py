@@ -1,0 +1,169 @@
+"""The Triton kernels in Triton's interpreter, on CPU tensors. test_triton.py runs this file, in a process that has
+TRITON_INTERPRET=1 from its start."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import internet
+from internet.ops import _backend
+from internet.ops.reference import motion_dtype
+from tests.ops.test_opcheck import Calls
+from tests.support import samples
+from tests.support.compare import (
+    INTERPRETED,
+    assert_all_close,
+    assert_identical,
+    cotangents,
+    differentiate,
+    evaluate,
+    tensors_of,
+)
+from tests.support.interpreter import hurry
+from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
+
+STATUS = internet.ops.backends()["triton"]
+pytestmark = [
+    pytest.mark.skipif(not INTERPRETED, reason="test_triton.py runs this file, in a process with TRITON_INTERPRET=1"),
+    pytest.mark.skipif(INTERPRETED and not STATUS.ready, reason=f"backend triton: {STATUS.reason}"),
+    pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"),  # NumPy's, of NaN and infinity
+]
+if INTERPRETED and STATUS.ready:
+    hurry()
+
+# Of a layout a kernel sees the strides and nothing else: these samples say nothing new. Others only take long.
+LEFT_OUT = (
+    "transposed", "expanded", "offset", "sliced", "mixed", "any order", "three levels", "ratio 8", "mask ratio 8",
+    "l1, sum", "l2, sum", "l2, none", "charbonnier, sum", "charbonnier, mean", "l1, none", "no mask, none", "padding",
+    "one row", "many channels", "mostly out of the frame", "odd sizes, full mask", "wide", "border, align_corners",
+)  # fmt: skip
+WILD_LEFT_OUT = ("huge coordinates", "beyond integers", "no motion", "at the frame's edge", "infinite coordinates, v")
+LOW_PRECISION = ("odd sizes", "charbonnier, mean", "channels_last tensors", "ratio 4, align_corners, channels_last")
+
+
+def compare(sample: Sample, dtype: torch.dtype, gradients: bool) -> None:
+    """Values, and gradients, are those of the float64 reference."""
+    # The interpreter cuts a bfloat16 off where a GPU rounds it: up to twice the error.
+    slack = 2.0 if dtype == torch.bfloat16 else 1.0
+    got, expected = evaluate(sample, "triton"), evaluate(sample.upcast(), "reference")
+    assert_all_close(got, expected, [g.dtype for g in got], str(sample), slack)
+    if gradients:
+        incoming = cotangents(evaluate(sample, "reference"))
+        got = differentiate(sample, "triton", incoming=incoming)
+        expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
+        assert [g.dtype for g in got] == [t.dtype for t in sample.tensors()]
+        assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient", slack)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_values_and_gradients(operator: str) -> None:
+    for sample in samples.samples(operator, torch.float64):
+        if not sample.note.startswith(LEFT_OUT):
+            compare(sample, torch.float64, operator in DIFFERENTIABLE)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_values_of_wild_inputs(operator: str) -> None:
+    for sample in samples.samples(operator, torch.float64, wild=True):
+        if not sample.note.startswith(WILD_LEFT_OUT) and operator != "pyramid_warp":  # by confidence_warp's kernels
+            compare(sample, torch.float64, gradients=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_low_precision(operator: str, dtype: torch.dtype) -> None:
+    for sample in samples.samples(operator, dtype):
+        if sample.note in LOW_PRECISION:
+            compare(sample, dtype, operator in DIFFERENTIABLE)
+            results = evaluate(sample, "triton")
+            assert {r.dtype for r in results} <= {dtype, motion_dtype(dtype)}
+
+
+def small(operator: str) -> Sample:
+    """A sample whose every launch is one program."""
+    parameters: dict[str, Any] = {"confidence_warp": {"ratio": 2}, "pyramid_warp": {"levels": ((3, 1),)}}
+    return samples.build(operator, torch.float32, batch=1, **parameters.get(operator, {}))
+
+
+def results_and_gradients(function: Callable[..., Any], sample: Sample) -> list[Tensor]:
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in sample.tensors()]
+    changed = sample.with_tensors(leaves)
+    results = tensors_of(function(changed.args, changed.kwargs))
+    found = [result.detach() for result in results]
+    if sample.operator in DIFFERENTIABLE:
+        found += torch.autograd.grad(results, leaves, cotangents(results))
+    return found
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_one_graph(operator: str) -> None:
+    """torch.compile finds nothing to break a graph at, and computes the same."""
+    torch._dynamo.reset()
+    function = getattr(internet.ops, operator)
+
+    def call(args: Any, kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    with internet.ops.backend("triton"):
+        compiled = results_and_gradients(torch.compile(call, fullgraph=True, backend="aot_eager"), small(operator))
+        assert_identical(compiled, results_and_gradients(call, small(operator)), operator)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_opcheck(operator: str) -> None:
+    with internet.ops.backend("triton"), Calls("internet_triton") as calls:
+        results_and_gradients(lambda args, kwargs: getattr(internet.ops, operator)(*args, **kwargs), small(operator))
+    assert [call[0]._schema.name.split("::")[1] for call in calls.made] == [
+        name for name in (operator, f"{operator}_backward") if name != "flow_confidence_backward"
+    ]
+    for function, arguments in calls.made:
+        torch.library.opcheck(function, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+def overloads() -> Iterator[str]:
+    for name in OPERATORS:
+        yield name
+        if name in DIFFERENTIABLE:
+            yield f"{name}_backward"
+
+
+@pytest.mark.parametrize("name", list(overloads()))
+def test_schemas_are_those_of_the_compiled_operators(name: str) -> None:
+    compiled, triton = (getattr(getattr(torch.ops, n), name).default._schema for n in ("internet", "internet_triton"))
+    assert [(a.name, str(a.type)) for a in triton.arguments] == [(a.name, str(a.type)) for a in compiled.arguments]
+    assert [str(r.type) for r in triton.returns] == [str(r.type) for r in compiled.returns]
+
+
+def test_the_backward_uses_the_backend_of_the_forward() -> None:
+    sample = small("upsample_motion")
+    leaves = [tensor.requires_grad_() for tensor in sample.tensors()]
+    with internet.ops.backend("triton"):
+        results = tensors_of(sample.with_tensors(leaves)())
+    with Calls("internet_triton") as calls:
+        torch.autograd.grad(results, leaves, cotangents(results))
+    assert [call[0] for call in calls.made] == [torch.ops.internet_triton.upsample_motion_backward.default]
+
+
+def test_nobody_gets_triton_on_the_cpu_unasked() -> None:
+    assert _backend.namespace_of("affine_mixture", torch.device("cpu")) == "internet"
+
+
+@pytest.mark.parametrize("operator", ["confidence_warp", "pyramid_warp", "masked_backwarp_loss", "anchor_features"])
+def test_deterministic_algorithms(operator: str) -> None:
+    """The gradient of what is sampled is refused, or warned of; the others are the same bits every time."""
+    sample = small(operator)
+    motion = [place for place in range(len(sample.tensors())) if place]
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(RuntimeError, match=f"internet.ops.{operator}: .* in no fixed order"):
+            differentiate(sample, "triton")
+        once, again = (differentiate(sample, "triton", motion) for _ in range(2))
+        assert_identical(once, again, operator)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with pytest.warns(UserWarning, match="in no fixed order"):
+            differentiate(sample, "triton")
+    finally:
+        torch.use_deterministic_algorithms(False)

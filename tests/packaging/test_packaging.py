@@ -1,0 +1,288 @@
+"""What is shipped: the sdist and the wheel hold what they should and nothing else, and the binaries are clean."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+import torch
+
+import build_backend
+from internet import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = f"internet_ops-{__version__}"
+CODE = {".py", ".yaml", ".cpp", ".h", ".cu", ".cuh", ".map", ".typed"}
+FOLDERS = ("benchmarks", "csrc", "internet", "kernels", "tests")
+ROOT_FILES = {
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "Makefile",
+    "README.md",
+    ".clang-format",
+    "build_backend.py",
+    "pyproject.toml",
+    "setup.py",
+}
+SYSTEM_LIBRARIES = {"libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6", "ld-linux-x86-64.so.2"}
+SYSTEM_LIBRARIES |= {"ld-linux-aarch64.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1"}  # old glibc
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "setup.py").is_file(), reason="the source tree is not here: nothing to package"
+)
+
+
+def run(*command: str | Path, cwd: Path | None = None, **options: object) -> str:
+    """The standard output of a command that succeeds; what it said where it does not."""
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def call_backend(hook: str, tree: Path, out: Path) -> Path:
+    """What pip does in a tree: call a hook of the build backend in a fresh process."""
+    code = f"import sys, build_backend; print(build_backend.{hook}(sys.argv[1]))"
+    return out / run(sys.executable, "-c", code, out, cwd=tree).splitlines()[-1]
+
+
+def source_files() -> set[str]:
+    """The files that an sdist should have: by name at the top, by kind in the folders."""
+    files = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in CODE}
+    return ROOT_FILES | {path.relative_to(ROOT).as_posix() for path in files}
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = tmp_path_factory.mktemp("tree") / "internet"
+    ignored = shutil.ignore_patterns("build", "dist", ".*", "*.egg-info", "*.so", "__pycache__")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    shutil.copy2(ROOT / ".clang-format", tree)
+    return call_backend("build_sdist", tree, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="session")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the sdist makes. Objects that this checkout has already compiled are not compiled again."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder)
+    if (ROOT / "build/ninja").is_dir():
+        shutil.copytree(ROOT / "build/ninja", folder / NAME / "build/ninja")
+    left_over = folder / NAME / f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/internet/gone.py"
+    left_over.parent.mkdir(parents=True)
+    left_over.touch()
+    return call_backend("build_wheel", folder / NAME, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's contents in a folder of their own."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def binaries(installed: Path) -> list[Path]:
+    return sorted(installed.rglob("*.so"))
+
+
+def in_python(folder: Path, code: str) -> str:
+    """Run code with the package of `folder`, and no other."""
+    # An editable installation has a finder that would find in the checkout what is missing in the folder.
+    alone = "sys.meta_path = [finder for finder in sys.meta_path if 'Editable' not in repr(finder)]"
+    program = f"import sys; sys.path.insert(0, {str(folder)!r}); {alone}\n{code}"
+    output = run(sys.executable, "-c", f"{program}\nassert internet.__file__.startswith({str(folder)!r})", cwd=folder)
+    return output.strip()
+
+
+def test_the_sdist_is_the_source(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.removeprefix(f"{NAME}/") for name in archive.getnames() if archive.getmember(name).isfile()}
+    generated = {name for name in names if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
+    assert names - generated == source_files()
+
+
+def test_the_wheel_is_the_package(wheel: Path, installed: Path) -> None:
+    modules = {name for name in source_files() if name.startswith("internet/")}
+    kernels = {f"internet/{name}" for name in source_files() if name.startswith("kernels/")}
+    assert "internet/kernels/affine_mixture.py" in kernels
+    libraries = {"internet/_C.abi3.so"}
+    if not in_python(installed, "import internet; print(internet.utils.library.build_info()['CUDA'])").startswith("no"):
+        libraries.add("internet/_C_cuda.abi3.so")
+    info = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert names == modules | kernels | libraries | {f"{NAME}.dist-info/{name}" for name in info}
+
+
+def test_nothing_but_internet_is_installed(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir()} == {"internet", f"{NAME}.dist-info"}
+    assert (installed / f"{NAME}.dist-info/top_level.txt").read_text().split() == ["internet"]
+
+
+def test_one_wheel_for_every_python(wheel: Path) -> None:
+    assert re.fullmatch(rf"{NAME}-cp310-abi3-linux_\w+\.whl", wheel.name)
+
+
+def test_the_core_needs_torch_and_numpy_only(installed: Path) -> None:
+    metadata = Parser().parsestr((installed / f"{NAME}.dist-info/METADATA").read_text())
+    needs = metadata.get_all("Requires-Dist", [])
+    assert {need for need in needs if "extra ==" not in need} == {build_backend.TORCH_REQUIREMENT, "numpy"}
+    assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_binaries_name_no_place_of_the_building_machine(binaries: list[Path]) -> None:
+    places = {str(ROOT), str(Path.home()), sys.prefix, sys.base_prefix, str(Path(torch.__file__).parent)}
+    for binary in binaries:
+        content = binary.read_bytes()
+        found = [place for place in places if place.encode() in content]
+        assert not found, f"{binary.name} contains {found}"
+        assert b"site-packages" not in content
+
+
+def test_binaries_export_their_entry_point_only(binaries: list[Path]) -> None:
+    for binary in binaries:
+        symbols = [line.split()[-1] for line in run("nm", "-D", "--defined-only", binary).splitlines()]
+        assert symbols == [f"PyInit_{binary.name.split('.')[0]}"]
+        assert "no symbols" in subprocess.run(["nm", binary], capture_output=True, text=True, check=False).stderr
+
+
+def test_binaries_need_torch_and_the_system_only(binaries: list[Path]) -> None:
+    torch_library = {"_C.abi3.so": "libtorch_cpu.so", "_C_cuda.abi3.so": "libtorch_cuda.so"}
+    for binary in binaries:
+        needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", run("readelf", "-d", binary)))
+        assert torch_library[binary.name] in needed
+        assert needed - {torch_library[binary.name]} <= SYSTEM_LIBRARIES  # no OpenMP, no CUDA runtime
+        assert not re.search(r"RPATH|RUNPATH", run("readelf", "-d", binary))
+
+
+def test_binaries_use_stable_interfaces_only(binaries: list[Path]) -> None:
+    for binary in binaries:
+        undefined = {line.split()[-1].split("@")[0] for line in run("nm", "-D", "-u", binary).splitlines()}
+        python = {name for name in undefined if name.startswith(("Py", "_Py"))}
+        assert python <= {"PyModule_Create2", "PyModule_AddStringConstant", "_Py_Dealloc"}
+        # torch's C++ symbols change with every release, those of its C shim do not; ours must all be there
+        assert not [name for name in undefined if re.match(r"_ZN?K?\d*(2at|3c10|5torch|8internet)", name)]
+
+
+def kernel_objects() -> list[Path]:
+    return sorted((ROOT / "build/ninja/csrc").rglob("*.kernel.cpp.*.o"))
+
+
+@pytest.mark.skipif(not kernel_objects(), reason="no objects in build/ninja: the package was not built here")
+@pytest.mark.parametrize("path", kernel_objects(), ids=lambda path: path.name.replace(".kernel.cpp", "")[:-2])
+def test_no_instruction_set_leaks_into_another(path: Path) -> None:
+    """A weak symbol outside the namespace of the instruction set, such as a std:: function that was not inlined,
+    could be merged with its twin of another: AVX-512 code would then run on machines without it."""
+    isa = path.name.split(".")[-2]
+    lines = run("nm", "-C", "--defined-only", path).splitlines()
+    shared = [line for line in lines if re.match(r"[0-9a-f]* [A-ZuvwV] ", line)]
+    assert any(f"internet::cpu::{isa}::" in line for line in shared), "no kernel in this object"
+    leaks = [line for line in shared if f"internet::cpu::{isa}::" not in line and "DW.ref." not in line]
+    assert not leaks
+
+
+def test_the_wheel_imports_and_computes(installed: Path) -> None:
+    code = """
+import torch, internet
+from internet.ops import affine_mixture, backend
+kp = torch.zeros(1, 2, 2)
+with backend("cpu"):
+    field = affine_mixture(torch.zeros(1, 3, 4, 4), kp, kp)
+print(field.shape, internet.utils.library.cpu_isa())
+"""
+    assert re.fullmatch(r"torch.Size\(\[1, 4, 4, 2\]\) (baseline|avx2|avx512)", in_python(installed, code))
+
+
+@pytest.mark.parametrize("damage", ["missing", "broken"])
+def test_the_package_works_without_compiled_libraries(installed: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(installed / "internet", tmp_path / "internet")
+    for binary in (tmp_path / "internet").glob("*.so"):
+        binary.unlink() if damage == "missing" else binary.write_bytes(b"not a library")
+    code = """
+import torch, internet
+from internet.ops import affine_mixture, backends
+kp = torch.zeros(1, 2, 2)
+field = affine_mixture(torch.zeros(1, 3, 4, 4), kp, kp)
+print(field.shape, internet.utils.library.loaded, internet.utils.library.cpu_isa())
+print(internet.utils.library.reasons["_C"])
+print(backends()["cpu"])
+"""
+    computed, reason, status = in_python(tmp_path, code).splitlines()
+    assert computed == "torch.Size([1, 4, 4, 2]) set() None"
+    assert {"missing": "was not built", "broken": "does not load"}[damage] in reason
+    assert reason in status
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_triton_needs_no_compiled_library(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a wheel of Python alone computes with, here in Triton's interpreter, forward and backward."""
+    shutil.copytree(installed / "internet", tmp_path / "internet", ignore=shutil.ignore_patterns("*.so"))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    code = """
+import torch, internet
+from internet.ops import backend, upsample_motion
+flow = torch.rand(1, 2, 3, 2, requires_grad=True)
+with backend("triton"):
+    fine, _ = upsample_motion(flow)
+fine.sum().backward()
+print(internet.utils.library.loaded, fine.grad_fn.name(), torch.allclose(flow.grad, torch.full_like(flow, 4.0)))
+"""
+    assert in_python(tmp_path, code) == "set() _UpsampleMotionBackward True"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("INTERNET_CUDA", "yes", "it can be auto, 0 or 1"),
+        ("TORCH_CUDA_ARCH_LIST", "8.0;Hopper", "'Hopper' is not of the form 8.0 or 9.0+PTX"),
+    ],
+)
+def test_a_wrong_build_setting_stops_the_build(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert complaint in done.stderr
+
+
+@pytest.fixture
+def isolated(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """What pip's isolated build sees: nothing of the environment on the path, but the same Python."""
+    monkeypatch.setattr(build_backend.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(build_backend.build_meta, "get_requires_for_build_wheel", lambda settings: ["x"])
+    monkeypatch.setattr(build_backend.site, "getusersitepackages", lambda: "nowhere")
+    return monkeypatch
+
+
+def test_an_isolated_build_uses_the_torch_that_is_installed(isolated: pytest.MonkeyPatch) -> None:
+    folder = Path(torch.__file__).parent
+    isolated.setattr(build_backend.site, "getsitepackages", lambda prefixes: ["elsewhere", str(folder.parent)])
+    assert build_backend.find_torch() == folder
+    assert build_backend.torch_version(folder) == torch.__version__
+    assert build_backend.get_requires_for_build_wheel() == ["x"]
+
+
+def test_an_isolated_build_asks_for_torch_where_there_is_none(isolated: pytest.MonkeyPatch) -> None:
+    isolated.setattr(build_backend.site, "getsitepackages", lambda prefixes: ["elsewhere"])
+    assert build_backend.get_requires_for_build_wheel() == ["x", build_backend.TORCH_REQUIREMENT]
+
+
+@pytest.mark.parametrize(("version", "enough"), [("2.9.1", False), ("2.10.0a0", True), ("3.0.0+cpu", True)])
+def test_an_old_torch_does_not_serve_the_build(tmp_path: Path, version: str, enough: bool) -> None:
+    (tmp_path / "version.py").write_text(f"__version__ = '{version}'\n")
+    assert build_backend.recent_enough(build_backend.torch_version(tmp_path)) is enough

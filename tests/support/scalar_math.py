@@ -1,0 +1,58 @@
+"""The scalar arithmetic of csrc/math, compiled for Python by `math_bindings.cpp`, and what its tests share.
+
+It is the one copy of the formulas that the CPU and the GPU kernels share, so a machine without a GPU checks here
+what a GPU will compute. The fixtures `m` and `either` of `conftest.py` are the bindings.
+"""
+
+import importlib.util
+import math
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+HEADERS = Path(__file__).parents[2] / "csrc"
+COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+
+FAR = (math.inf, -math.inf, 1e30, -1e30)
+
+
+def compiled(folder: Path, *options: str) -> ModuleType:
+    """The bindings, compiled in `folder` with these options besides; skips where that is not possible."""
+    pybind11 = pytest.importorskip("pybind11")
+    if COMPILER is None or not HEADERS.exists():
+        pytest.skip("no C++ compiler, or no C++ headers")
+    library = folder / f"math_bindings{sysconfig.get_config_var('EXT_SUFFIX')}"
+    includes = [f"-I{HEADERS}", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Werror", *options]
+    source = Path(__file__).with_name("math_bindings.cpp")
+    done = subprocess.run([COMPILER, *flags, *includes, source, "-o", library], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    spec = importlib.util.spec_from_file_location("math_bindings", library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def differences(function: Callable[[Any], Sequence[float]], at: Sequence[float], step: float = 1e-6) -> np.ndarray:
+    """Jacobian (results, arguments) of a function of a list of numbers, by central differences."""
+    columns = []
+    for i in range(len(at)):
+        above, below = list(at), list(at)
+        above[i] += step
+        below[i] -= step
+        columns.append((np.array(function(above)) - np.array(function(below))) / (2 * step))
+    return np.stack(columns, axis=1)
+
+
+def hat(t: float, pixel: int) -> float:
+    """Weight of a pixel in a sample at t."""
+    return max(1 - abs(t - pixel), 0.0)
