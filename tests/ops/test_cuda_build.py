@@ -88,12 +88,12 @@ import ctypes, json, os, sys
 import torch
 from internet.utils import library
 from internet.ops._backend import OPERATORS
-stub, library = sys.argv[1:]
+stub, path = sys.argv[1:]
 if torch.version.cuda is None:
     for torch_library in (os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so"), stub):
         ctypes.CDLL(torch_library, mode=ctypes.RTLD_GLOBAL)
 if "_C_cuda" not in library.loaded:
-    ctypes.PyDLL(library, mode=os.RTLD_LAZY)
+    ctypes.PyDLL(path, mode=os.RTLD_LAZY)
 has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
 has_schema = torch._C._dispatch_has_kernel
 print(json.dumps({

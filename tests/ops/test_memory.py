@@ -32,7 +32,7 @@ pytestmark = [
 def guard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment variables that guard a process's memory."""
     library = tmp_path_factory.mktemp("guard") / "guarded_memory.so"
-    source = Path(__file__).with_name("guarded_memory.cpp")
+    source = Path(__file__).parents[1] / "support/guarded_memory.cpp"
     subprocess.run([str(COMPILER), "-shared", "-fPIC", "-O1", source, "-o", library, "-ldl"], check=True)
     return {
         "LD_PRELOAD": str(library),
