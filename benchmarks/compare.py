@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from benchmarks import eager, machine, memory, table, timing
+from benchmarks import machine, memory, table, timing
 from benchmarks import workloads as work
 from benchmarks.case import Case, Function
 from benchmarks.contest import Row, compiled, is_fused
 from internet import ops
+from internet.comparison import eager
 
 QUICK_COMPILES = 45.0
 """Seconds. torch's cache keeps what it compiled: where this is too short, the next run goes on from there."""

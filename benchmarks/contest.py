@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import eager
 from benchmarks.case import Case, Function
 from benchmarks.workloads import Workload
 from internet import ops
+from internet.comparison import eager
 
 
 @dataclass(frozen=True)

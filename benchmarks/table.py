@@ -13,11 +13,11 @@ HEADER = (
     "|---|---|---|--:|--:|--:|--:|--:|"
 )
 LEGEND = (
-    "Eager is what the field writes (`benchmarks/eager.py`), torch.compile is that, compiled. All run in turn in one\n"
-    "process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator is. *Over\n"
-    "memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must, which may\n"
-    "stay in a cache; *over memory*: than these bytes take at the speed of a copy too large for any. *Extra memory*:\n"
-    "at the peak, beyond inputs, outputs and gradients. –: not measured."
+    "Eager is what the field writes (`internet/comparison/eager.py`), torch.compile is that, compiled. All run in\n"
+    "turn in one process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator\n"
+    "is. *Over memcpy*: how many times longer it takes than a copy that moves the fewest bytes the operator must,\n"
+    "which may stay in a cache; *over memory*: than these bytes take at the speed of a copy too large for any.\n"
+    "*Extra memory*: at the peak, beyond inputs, outputs and gradients. –: not measured."
 )
 
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks import eager, memory, nvidia, timing
+from benchmarks import memory, nvidia, timing
 from benchmarks import workloads as work
 from benchmarks.workloads import Workload
 from internet import ops
+from internet.comparison import eager
 
 SECONDS = 0.5
 """For one entry."""

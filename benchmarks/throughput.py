@@ -1,7 +1,7 @@
 """Whole models: streaming and training steps, with our operators and with the field's; same weights, same frames.
 
 `python -m benchmarks.throughput` prints a Markdown table; `benchmarks.gpu_report` has the same rows. "reference" are
-our operators in plain torch, "eager" those of first-order-motion and its descendants (`benchmarks.eager`).
+our operators in plain torch, "eager" those of first-order-motion and its descendants (`internet.comparison.eager`).
 """
 
 import argparse
@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks import eager, machine, memory, timing
+from benchmarks import machine, memory, timing
 from benchmarks.inputs import Maker
 from benchmarks.report import graphs, speed
 from benchmarks.report.wholes import FRAME, STEP, lines
 from internet import ops
+from internet.comparison import eager
 from internet.losses import Batch, Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, INTERnetConfig, make_discriminator
 from internet.training.step import Outcome, Part, TrainingStep

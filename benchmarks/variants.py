@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from benchmarks import eager, machine, timing
+from benchmarks import machine, timing
 from benchmarks import workloads as work
 from benchmarks.inputs import LAYOUTS, MOTIONS
 from benchmarks.workloads import Workload
 from internet import ops
+from internet.comparison import eager
 
 HALVES = (torch.bfloat16, torch.float16)
 

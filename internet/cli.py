@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from internet import __version__
-from internet.commands._shared.arguments import in_words
+from internet.commands._shared.arguments import format_error
 
 COMMANDS = {
     "train": "internet.commands.train",
@@ -69,7 +69,7 @@ def _run(arguments: list[str]) -> int:
     try:
         status: int = modules[args.command].run(args)
     except (OSError, ValueError, ImportError) as error:  # what bad input raises; anything else is our mistake
-        print(f"internet {args.command}: {in_words(error)}", file=sys.stderr)
+        print(f"internet {args.command}: {format_error(error)}", file=sys.stderr)
         return 2
     return status
 

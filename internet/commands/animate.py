@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from internet import ops
-from internet.commands._shared.arguments import ArgumentError, at_least, blame, device, operator_backend
+from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, device, operator_backend
 from internet.data.sound import open_sound
 from internet.data.video import probe
 from internet.data.video_writer import check_suffix
@@ -78,11 +78,11 @@ def run(args: argparse.Namespace) -> int:
     tqdm = require("tqdm", "the progress bar").tqdm
     if args.no_adapt_scale and not args.relative:
         raise ArgumentError("--no-adapt-scale changes what --relative does; without it there is nothing to scale")
-    with blame("--out"):
+    with argument_errors("--out"):
         output_file(args.out, overwrite=args.overwrite)
         check_suffix(args.out)
     total = _frames(args)
-    with blame("--source"):
+    with argument_errors("--source"):
         source = read_source(args.source)
     model = _model(args)
     bar = functools.partial(tqdm, desc="animating", unit="frame", total=total, disable=None)
@@ -98,17 +98,17 @@ def run(args: argparse.Namespace) -> int:
 def _model(args: argparse.Namespace) -> INTERnet:
     """The model, where it is to run, having checked that it can take frames of the size asked for."""
     place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with blame("--checkpoint"):
+    with argument_errors("--checkpoint"):
         model = load_model(args.checkpoint, device=place, ema=not args.no_ema)
     if args.size is not None:
-        with blame("--size"):
+        with argument_errors("--size"):
             model.check(torch.empty(1, 3, args.size, args.size, device="meta"))
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
 
 def _frames(args: argparse.Namespace) -> int:
     """How many driving frames there are to animate, and that there is sound if it is asked for."""
-    with blame("--driving"):
+    with argument_errors("--driving"):
         count = probe(args.driving).frames
     stop = count if args.stop is None else args.stop
     if stop > count:
@@ -116,6 +116,6 @@ def _frames(args: argparse.Namespace) -> int:
     if args.start >= stop:
         raise ArgumentError(f"--start: is {args.start}, expected less than {stop}, where the frames stop")
     if args.audio:
-        with blame("--audio"), open_sound(args.driving):
+        with argument_errors("--audio"), open_sound(args.driving):
             pass
     return int(stop - args.start)

@@ -10,8 +10,8 @@ from typing import Any
 from internet.commands._shared.arguments import (
     ArgumentError,
     add_folder_arguments,
+    argument_errors,
     at_least,
-    blame,
     result_folder,
 )
 from internet.data.video import probe
@@ -99,7 +99,7 @@ def _samples(video: str | None) -> dict[str, Any]:
     """The settings that say what to train on, and what to hold out."""
     if video is None:
         return {"data.path": SYNTHETIC, "validation.path": SYNTHETIC}
-    with blame("--video"):
+    with argument_errors("--video"):
         frames = probe(video).frames
         if frames < FEWEST:
             raise ValueError(f"the video has {frames} frames, expected at least {FEWEST}: some to train on, some not")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from internet.commands._shared.arguments import blame
+from internet.commands._shared.arguments import argument_errors
 from internet.model.first_order import stage_one
 from internet.model.weights import read_weights
 from internet.utils.files import output_file, save_tensors
@@ -28,11 +28,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
-    with blame("--out"):
+    with argument_errors("--out"):
         output_file(args.out, overwrite=args.overwrite)
-    with blame("CHECKPOINT"):
+    with argument_errors("CHECKPOINT"):
         state = stage_one(read_weights(args.checkpoint, trust=args.trust))
-    with blame("--out"):
+    with argument_errors("--out"):
         save_tensors(args.out, state)
     parameters = sum(value.numel() for name, value in state.items() if "running" not in name)
     anchors = state["kp_detector.kp.weight"].shape[0]

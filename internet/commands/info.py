@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import internet
-from internet.commands._shared.arguments import blame
+from internet.commands._shared.arguments import argument_errors
 from internet.model.checkpoint import find_checkpoint, read_checkpoint
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.model.measure import measure
@@ -118,7 +118,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what `gather` found, what a preset costs, or what a checkpoint holds."""
     if args.checkpoint:
-        with blame("--checkpoint"):
+        with argument_errors("--checkpoint"):
             info = words = describe_checkpoint(args.checkpoint)
     elif args.preset:
         info = measure(INTERnetConfig.preset(args.preset))

@@ -10,8 +10,8 @@ from internet.commands._shared.arguments import (
     ArgumentError,
     add_fit_arguments,
     add_folder_arguments,
+    argument_errors,
     at_least,
-    blame,
     result_folder,
 )
 from internet.commands._shared.explain import explain, require_packages
@@ -84,9 +84,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _pictures(args: argparse.Namespace) -> Pair:
-    with blame("--source"):
+    with argument_errors("--source"):
         source = read_image(args.source)
-    with blame("--driving"):
+    with argument_errors("--driving"):
         driving = read_image(args.driving)
     if source.shape != driving.shape:
         sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (source, driving)]
@@ -96,10 +96,10 @@ def _pictures(args: argparse.Namespace) -> Pair:
 
 def _video_pair(args: argparse.Namespace) -> Pair:
     require("av", "reading a video")
-    with blame("--video"):
+    with argument_errors("--video"):
         info = probe(args.video)
     first, second = _choose(info, args)
-    with blame("--video"):
+    with argument_errors("--video"):
         source, driving = read_frames(args.video, (first, second))
     return Pair(source, driving, f"{Path(args.video).name}, frame {second} explained by frame {first} of {info.frames}")
 
@@ -115,5 +115,5 @@ def _drawn_pair(args: argparse.Namespace) -> Pair:
 def _choose(info: VideoInfo, args: argparse.Namespace) -> tuple[int, int]:
     """The two frames asked for; an error names the argument that asks for what the video does not have."""
     asked = "--frames" if args.frames else "--gap" if args.gap else "--video"
-    with blame(asked):
+    with argument_errors(asked):
         return choose_pair(info, tuple(args.frames) if args.frames else None, args.gap)

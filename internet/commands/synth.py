@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from internet.commands._shared.arguments import ArgumentError, at_least, blame, fraction, positive
+from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, fraction, positive
 from internet.data.synthetic import numbered_clip
 from internet.data.video_writer import write_video
 from internet.utils.files import atomic_write, output_folder
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError(f"--size: expected an even number, as videos have no odd sizes, got {args.size}")
     require("av", "writing a video")
     tqdm = require("tqdm", "showing progress").tqdm
-    with blame("--out"):
+    with argument_errors("--out"):
         folder = output_folder(args.out, overwrite=args.overwrite)
     names = [f"{number:05d}.mp4" for number in range(args.videos)]
     for number, name in enumerate(tqdm(names, unit="video")):

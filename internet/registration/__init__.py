@@ -1,10 +1,10 @@
 """Explain one frame by another: fit a mixture of local affine motions to two images, with `internet.ops`."""
 
+from internet.comparison import Comparison
 from internet.registration.fitting import Errors, Problem, Registration, fit, register
 from internet.registration.measure import compare, why_not_fused
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights
-from internet.utils.comparison import Comparison
 
 __all__ = [
     "Comparison",

@@ -2,9 +2,9 @@
 
 import copy
 
+from internet import comparison
+from internet.comparison import Comparison, compare_steps
 from internet.registration.fitting import Problem, Registration, descend_once, make_optimizer
-from internet.utils import comparison
-from internet.utils.comparison import Comparison, compare_steps
 
 #: What one step of the fit calls.
 OPERATORS = ("affine_mixture", "upsample_motion", "pyramid_warp", "masked_backwarp_loss")
@@ -19,7 +19,7 @@ def compare(problem: Problem, found: Registration, rounds: int = 10) -> Comparis
     """Take the same steps from the fitted state with both implementations, turn by turn, and time each.
 
     "Fused" is the backend named after the frames' device; see :func:`why_not_fused` and
-    :func:`internet.utils.comparison.compare_steps`.
+    :func:`internet.comparison.compare_steps`.
     """
     fused, eager = copy.deepcopy(found.motion), copy.deepcopy(found.motion)
     fused_optimizer, eager_optimizer = make_optimizer(fused), make_optimizer(eager)

@@ -3,16 +3,16 @@
 import copy
 import dataclasses
 
+from internet.comparison import Comparison, compare_steps
 from internet.training.step import Part
 from internet.training.trainer import Trainer
-from internet.utils.comparison import Comparison, compare_steps
 
 
 def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
     """Take the same steps from the trainer's state, by the same batch, with both implementations.
 
     All that a step is takes part: both sides' forward and backward passes and updates. The trainer stays as it is.
-    "Fused" is the backend named after its device; see :func:`internet.utils.comparison.compare_steps`.
+    "Fused" is the backend named after its device; see :func:`internet.comparison.compare_steps`.
     """
     fused, eager = _twin(trainer), _twin(trainer)
     parts = next(fused.batches())

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import compare, contest, eager, memory, nvidia, table, timing
+from benchmarks import compare, contest, memory, nvidia, table, timing
 from benchmarks import workloads as work
 from benchmarks.case import Case
 from benchmarks.inputs import size_in_bytes, tensors
 from benchmarks.workloads import Workload
 from internet import ops
+from internet.comparison import eager
 
 CPU = torch.device("cpu")
 START, END = f"<!-- {table.CPU}: start -->", f"<!-- {table.CPU}: end -->"

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import eager, throughput
+from benchmarks import throughput
 from benchmarks.report import wholes
 from benchmarks.report.wholes import FRAME, STEP
 from internet import ops
+from internet.comparison import eager
 from internet.ops._backend import OPERATORS
 
 CPU = torch.device("cpu")

@@ -13,6 +13,7 @@ import torch
 from internet.cli import main
 from internet.commands import demo
 from internet.commands._shared import demonstrate
+from internet.comparison import why_not_fused
 from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip
 from internet.data.video import probe, read_frames
@@ -20,7 +21,6 @@ from internet.data.video_writer import write_video
 from internet.model import load_model
 from internet.ops._backend import OPERATORS
 from internet.training.config import Config
-from internet.utils.comparison import why_not_fused
 from tests.support.training import SETTINGS
 
 WORDS = [*SETTINGS, "validation.samples=2", "validation.every=2", "log.every=1"]

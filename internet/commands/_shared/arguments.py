@@ -22,15 +22,15 @@ class ArgumentError(ValueError):
 
 
 @contextmanager
-def blame(argument: str) -> Iterator[None]:
+def argument_errors(argument: str) -> Iterator[None]:
     """Put the argument's name before the message of any ValueError or OSError raised inside."""
     try:
         yield
     except (ValueError, OSError) as error:
-        raise ArgumentError(f"{argument}: {in_words(error)}") from error
+        raise ArgumentError(f"{argument}: {format_error(error)}") from error
 
 
-def in_words(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     """What an error says, without the number that the system has for it."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: '{error.filename}'"
@@ -124,7 +124,7 @@ def add_folder_arguments(parser: argparse.ArgumentParser, runs: Path) -> None:
 
 def result_folder(args: argparse.Namespace, runs: Path) -> Path:
     """The folder that --out names, or else a new numbered one in `runs`: every run keeps its own."""
-    with blame("--out"):
+    with argument_errors("--out"):
         return output_folder(args.out, overwrite=args.overwrite) if args.out else numbered_folder(runs, "run")
 
 

@@ -11,6 +11,7 @@ import torch
 
 from internet.commands._shared.held_out import HeldOut
 from internet.commands._shared.table import table
+from internet.comparison import Comparison, not_compared, why_not_fused
 from internet.inference import animate_video
 from internet.model import INTERnet, load_model
 from internet.ops._backend import OPERATORS
@@ -20,7 +21,6 @@ from internet.training.curves import read_curves
 from internet.training.distributed import World
 from internet.training.sections import SYNTHETIC
 from internet.training.trainer import Trainer, opened
-from internet.utils.comparison import Comparison, not_compared, why_not_fused
 from internet.utils.files import atomic_write
 from internet.utils.optional import require
 from internet.visualization import draw

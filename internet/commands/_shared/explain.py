@@ -9,9 +9,9 @@ import numpy as np
 
 from internet.commands._shared.arguments import working_size
 from internet.commands._shared.table import table
+from internet.comparison import not_compared
 from internet.data.image import square, to_array, to_tensor
 from internet.registration import Problem, Registration, compare, fit, why_not_fused
-from internet.utils.comparison import not_compared
 from internet.utils.files import atomic_write, save_tensors
 from internet.utils.optional import require
 from internet.visualization import draw
