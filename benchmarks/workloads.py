@@ -18,7 +18,7 @@ PYRAMID = {1: 256, 2: 128, 4: 64}
 """Channels of the paper's feature maps by their size over that of the motion field."""
 
 ANCHOR_NAMES = ("kp_source", "kp_driving", "jac_source", "jac_driving")
-MOTION_NAMES = ("flow", "confidence")
+MOTION_NAMES = ("field", "confidence")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def upsample_motion(batch: int, size: int, **options: Any) -> Workload:
     """One progressive step from `size`."""
 
     def make(maker: Maker) -> Inputs:
-        return {"flow": maker.motion_field(batch, size), "confidence": maker.confidence(batch, size)}
+        return {"field": maker.motion_field(batch, size), "confidence": maker.confidence(batch, size)}
 
     return Workload("upsample_motion", f"B={batch} {size}²", make, MOTION_NAMES, **options)
 
@@ -70,7 +70,7 @@ def confidence_warp(batch: int, size: int, ratio: int = 1, **options: Any) -> Wo
     def make(maker: Maker) -> Inputs:
         return {
             "features": maker.data(batch, channels, ratio * size, ratio * size),
-            "flow": maker.motion_field(batch, size),
+            "field": maker.motion_field(batch, size),
             "confidence": maker.confidence(batch, size),
         }
 
@@ -84,7 +84,7 @@ def pyramid_warp(batch: int, size: int, **options: Any) -> Workload:
     def make(maker: Maker) -> Inputs:
         return {
             "features": [maker.data(batch, c, ratio * size, ratio * size) for ratio, c in PYRAMID.items()],
-            "flow": maker.motion_field(batch, size),
+            "field": maker.motion_field(batch, size),
             "confidence": maker.confidence(batch, size),
         }
 

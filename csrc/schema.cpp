@@ -24,26 +24,26 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool need_anchors) -> (Tensor logits, Tensor kp_source, Tensor kp_driving, Tensor jac_source, "
       "Tensor jac_driving)");
 
-  m.def("upsample_motion(Tensor flow, Tensor? confidence) -> (Tensor flow, Tensor confidence)");
+  m.def("upsample_motion(Tensor field, Tensor? confidence) -> (Tensor field, Tensor confidence)");
   m.def(
-      "upsample_motion_backward(Tensor grad_flow, Tensor? grad_confidence) "
-      "-> (Tensor flow, Tensor confidence)");
+      "upsample_motion_backward(Tensor grad_field, Tensor? grad_confidence) "
+      "-> (Tensor field, Tensor confidence)");
 
   m.def(
-      "confidence_warp(Tensor features, Tensor flow, Tensor? confidence, str padding_mode, "
+      "confidence_warp(Tensor features, Tensor field, Tensor? confidence, str padding_mode, "
       "bool align_corners) -> Tensor");
   m.def(
-      "confidence_warp_backward(Tensor grad_output, Tensor features, Tensor flow, Tensor? confidence, "
+      "confidence_warp_backward(Tensor grad_output, Tensor features, Tensor field, Tensor? confidence, "
       "str padding_mode, bool align_corners, bool need_features, bool need_motion, bool deterministic) "
-      "-> (Tensor features, Tensor flow, Tensor confidence)");
+      "-> (Tensor features, Tensor field, Tensor confidence)");
 
   m.def(
-      "pyramid_warp(Tensor[] features, Tensor flow, Tensor? confidence, str padding_mode, "
+      "pyramid_warp(Tensor[] features, Tensor field, Tensor? confidence, str padding_mode, "
       "bool align_corners) -> Tensor[]");
   m.def(
-      "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor flow, Tensor? confidence, "
+      "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor field, Tensor? confidence, "
       "str padding_mode, bool align_corners, bool[] need_features, bool need_motion, bool deterministic) "
-      "-> (Tensor[] features, Tensor flow, Tensor confidence)");
+      "-> (Tensor[] features, Tensor field, Tensor confidence)");
 
   m.def(
       "masked_backwarp_loss(Tensor output, Tensor target, Tensor flow, Tensor? confidence, str norm, "

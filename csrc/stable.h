@@ -35,9 +35,9 @@ inline ScalarType motion_type(const Tensor& data) {
 
 // f(T{}) with the type of a motion tensor, float or double.
 template <class F>
-void with_motion_type(const Tensor& flow, F&& f) {
-  STD_TORCH_CHECK(flow.scalar_type() == motion_type(flow), "flow: expected float32 or float64");
-  if (flow.scalar_type() == ScalarType::Double) {
+void with_motion_type(const Tensor& field, F&& f) {
+  STD_TORCH_CHECK(field.scalar_type() == motion_type(field), "field: expected float32 or float64");
+  if (field.scalar_type() == ScalarType::Double) {
     f(double{});
   } else {
     f(float{});

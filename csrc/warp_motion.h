@@ -14,19 +14,19 @@ struct WarpMotion {
              bool align_corners)
       : flow(flow), confidence(confidence), border(padding_mode == "border"), align_corners(align_corners) {
     STD_TORCH_CHECK(border || padding_mode == "zeros", "padding_mode: expected zeros or border");
-    STD_TORCH_CHECK(flow.dim() == 4, "flow: expected (B, h, w, 2)");
+    STD_TORCH_CHECK(flow.dim() == 4, "field: expected (B, h, w, 2)");
   }
 
   // How many progressive 2x steps it is upsampled to the size of the features; checks their shapes.
   int steps_to(const Tensor& features) const {
     STD_TORCH_CHECK(features.dim() == 4, "features: expected (B, C, H, W)");
     const int64_t batch = features.size(0), h = flow.size(1), w = flow.size(2);
-    check_motion("flow", flow, features, {batch, h, w, 2});
+    check_motion("field", flow, features, {batch, h, w, 2});
     if (confidence) check_motion("confidence", *confidence, features, {batch, 1, h, w});
     int steps = 0;
     while (h > 0 && h << steps < features.size(2)) ++steps;
     STD_TORCH_CHECK(h << steps == features.size(2) && w << steps == features.size(3),
-                    "features: expected a power of two times the size of flow");
+                    "features: expected a power of two times the size of field");
     return steps;
   }
 };

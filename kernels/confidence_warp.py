@@ -14,22 +14,24 @@ from internet.kernels import bilinear
 from internet.kernels.launch import accumulator, compute_type, grid, index_type, strides, tuned
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
-from internet.kernels.upsample_motion import gather, gather_flow
+from internet.kernels.upsample_motion import gather, gather_field
 from internet.kernels.upsampling import upsampled
 from internet.ops._autograd import dense_like, empty, like_or_empty
 
 
 @triton.jit
 def _motion(
-    flow, flow_image, flow_row, flow_column, flow_axis,
+    field, field_image, field_row, field_column, field_axis,
     confidence, confidence_image, confidence_row, confidence_column,
     coarse_height, coarse_width, height, width, image, row, column, inside,
     RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
     """Both axes of the samples, and their confidence."""
-    flow += image * flow_image
-    x = upsampled(flow, flow_row, flow_column, coarse_height, coarse_width, row, column, inside, RATIO, T)
-    y = upsampled(flow + flow_axis, flow_row, flow_column, coarse_height, coarse_width, row, column, inside, RATIO, T)
+    field += image * field_image
+    x = upsampled(field, field_row, field_column, coarse_height, coarse_width, row, column, inside, RATIO, T)
+    y = upsampled(
+        field + field_axis, field_row, field_column, coarse_height, coarse_width, row, column, inside, RATIO, T
+    )
     x_axis = bilinear.axis(bilinear.unnormalize(x, width, ALIGN_CORNERS, T), width, BORDER, T, INDEX)
     y_axis = bilinear.axis(bilinear.unnormalize(y, height, ALIGN_CORNERS, T), height, BORDER, T, INDEX)
     if confidence is not None:
@@ -57,7 +59,7 @@ def _shapes(channels_last: bool) -> list[dict[str, int]]:
 def _forward(
     output, output_image, output_channel, output_row, output_column,
     features, features_image, features_channel, features_row, features_column,
-    flow, flow_image, flow_row, flow_column, flow_axis,
+    field, field_image, field_row, field_column, field_axis,
     confidence, confidence_image, confidence_row, confidence_column,
     channels, height, width, coarse_height, coarse_width,
     RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
@@ -66,7 +68,7 @@ def _forward(
     """The grid's second axis goes over groups of channels."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
-        flow, flow_image, flow_row, flow_column, flow_axis,
+        field, field_image, field_row, field_column, field_axis,
         confidence, confidence_image, confidence_row, confidence_column,
         coarse_height, coarse_width, height, width, image, row, column, inside,
         RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
@@ -90,10 +92,10 @@ _forward_channels_last = tuned(_shapes(True), ["channels", "height", "width", "R
 @triton.jit
 def _backward(
     by_features, by_features_image, by_features_channel, by_features_row, by_features_column,
-    by_flow, by_confidence,
+    by_field, by_confidence,
     grad, grad_image, grad_channel, grad_row, grad_column,
     features, features_image, features_channel, features_row, features_column,
-    flow, flow_image, flow_row, flow_column, flow_axis,
+    field, field_image, field_row, field_column, field_axis,
     confidence, confidence_image, confidence_row, confidence_column,
     height, width, coarse_height, coarse_width, CHANNELS: tl.constexpr,
     RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
@@ -102,7 +104,7 @@ def _backward(
     """Gradients by the features, added up with atomics, and by the upsampled motion, (B, H, W, 2) and (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
-        flow, flow_image, flow_row, flow_column, flow_axis,
+        field, field_image, field_row, field_column, field_axis,
         confidence, confidence_image, confidence_row, confidence_column,
         coarse_height, coarse_width, height, width, image, row, column, inside,
         RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
@@ -118,20 +120,20 @@ def _backward(
         channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
         exists = channel < CHANNELS
         gradient = tl.load(grad + at + channel * grad_channel, mask=inside[:, None] & exists, other=0.0).to(T)
-        if by_flow is not None:
+        if by_field is not None:
             pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
         if by_features is not None:
             target = by_features + image * by_features_image
             bilinear.scatter(target, scattered, gradient * gate[:, None], channel * by_features_channel, exists)
-    if by_flow is not None:
+    if by_field is not None:
         by_gate, by_x, by_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         pixel = (image * height + row) * width + column
         by_x = gate * by_x * bilinear.pixels_per_unit(width, ALIGN_CORNERS, T)
         by_y = gate * by_y * bilinear.pixels_per_unit(height, ALIGN_CORNERS, T)
-        tl.store(by_flow + pixel * 2, by_x, mask=inside)
-        tl.store(by_flow + pixel * 2 + 1, by_y, mask=inside)
+        tl.store(by_field + pixel * 2, by_x, mask=inside)
+        tl.store(by_field + pixel * 2 + 1, by_y, mask=inside)
         if by_confidence is not None:
             tl.store(by_confidence + pixel, by_gate, mask=inside)
 
@@ -141,11 +143,11 @@ def channels_lie_last(features: Tensor) -> bool:
     return features.shape[1] > 1 and features.stride(1) == 1
 
 
-def _ratio(features: Tensor, flow: Tensor) -> int:
-    return features.shape[2] // max(flow.shape[1], 1)
+def _ratio(features: Tensor, field: Tensor) -> int:
+    return features.shape[2] // max(field.shape[1], 1)
 
 
-def warp(features: Tensor, flow: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool) -> Tensor:
+def warp(features: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool) -> Tensor:
     """`confidence_warp` of one level."""
     output = dense_like(features)
     batch, channels, height, width = features.shape
@@ -154,10 +156,10 @@ def warp(features: Tensor, flow: Tensor, confidence: Tensor | None, padding_mode
     plane = None if confidence is None else confidence[:, 0]
     kernel, group = (_forward_channels_last, 128) if channels_lie_last(features) else (_forward_planes, 16)
     kernel[lambda chosen: (*grid(batch, height * width, chosen["BLOCK"]), triton.cdiv(channels, group))](
-        output, *output.stride(), features, *features.stride(), flow, *flow.stride(), plane, *strides(plane, 3),
-        channels, height, width, *flow.shape[1:3],
-        RATIO=_ratio(features, flow), BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners,
-        T=compute_type(features), INDEX=index_type(output, features, flow, plane), GROUP=group,
+        output, *output.stride(), features, *features.stride(), field, *field.stride(), plane, *strides(plane, 3),
+        channels, height, width, *field.shape[1:3],
+        RATIO=_ratio(features, field), BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners,
+        T=compute_type(features), INDEX=index_type(output, features, field, plane), GROUP=group,
     )  # fmt: skip
     return output
 
@@ -166,7 +168,7 @@ def warp_backward(
     operator: str,
     grad_output: Tensor,
     features: Tensor,
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None,
     padding_mode: str,
     align_corners: bool,
@@ -178,50 +180,50 @@ def warp_backward(
     if deterministic and need_features:
         alert_not_deterministic(operator)
     batch, channels, height, width = features.shape
-    by_features = accumulator(features, flow.dtype) if need_features else None
-    by_flow, by_confidence = like_or_empty(flow, need_motion), None
+    by_features = accumulator(features, field.dtype) if need_features else None
+    by_field, by_confidence = like_or_empty(field, need_motion), None
     if confidence is not None:
         by_confidence = like_or_empty(confidence, need_motion)
-    ratio = _ratio(features, flow)
+    ratio = _ratio(features, field)
     plane = None if confidence is None else confidence[:, 0]
-    fine_flow, fine_confidence = by_flow if need_motion else None, by_confidence if need_motion else None
+    fine_field, fine_confidence = by_field if need_motion else None, by_confidence if need_motion else None
     if ratio > 1 and need_motion:
-        fine_flow = flow.new_empty(batch, height, width, 2)
+        fine_field = field.new_empty(batch, height, width, 2)
         fine_confidence = None if plane is None else plane.new_empty(batch, 1, height, width)
     if batch * height * width:
         last = channels_lie_last(features)
         block, tile = (16, min(64, triton.next_power_of_2(channels))) if last else (128, 1)
         _backward[grid(batch, height * width, block)](
-            by_features, *strides(by_features, 4), fine_flow, fine_confidence,
+            by_features, *strides(by_features, 4), fine_field, fine_confidence,
             grad_output, *grad_output.stride(), features, *features.stride(),
-            flow, *flow.stride(), plane, *strides(plane, 3),
-            height, width, *flow.shape[1:3], CHANNELS=channels,
+            field, *field.stride(), plane, *strides(plane, 3),
+            height, width, *field.shape[1:3], CHANNELS=channels,
             RATIO=ratio, BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners, T=compute_type(features),
-            INDEX=index_type(by_features, grad_output, features, flow, plane), BLOCK=block, TILE=tile,
+            INDEX=index_type(by_features, grad_output, features, field, plane), BLOCK=block, TILE=tile,
         )  # fmt: skip
     if ratio > 1 and need_motion:
-        gather_flow(fine_flow, by_flow)
+        gather_field(fine_field, by_field)
         if fine_confidence is not None:
             gather(fine_confidence, by_confidence)
     return (
         empty(features) if by_features is None else by_features.to(features.dtype),
-        by_flow,
-        empty(flow) if by_confidence is None else by_confidence,
+        by_field,
+        empty(field) if by_confidence is None else by_confidence,
     )
 
 
 @operator
 def confidence_warp(
-    features: Tensor, flow: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
+    features: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
 ) -> Tensor:
-    return warp(features, flow, confidence, padding_mode, align_corners)
+    return warp(features, field, confidence, padding_mode, align_corners)
 
 
 @operator
 def confidence_warp_backward(
     grad_output: Tensor,
     features: Tensor,
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None,
     padding_mode: str,
     align_corners: bool,
@@ -229,5 +231,5 @@ def confidence_warp_backward(
     need_motion: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = (grad_output, features, flow, confidence, padding_mode, align_corners)
+    inputs = (grad_output, features, field, confidence, padding_mode, align_corners)
     return warp_backward("confidence_warp", *inputs, need_features, need_motion, deterministic)

@@ -11,16 +11,16 @@ from internet.ops._autograd import empty
 
 @operator
 def pyramid_warp(
-    features: Sequence[Tensor], flow: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
+    features: Sequence[Tensor], field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
 ) -> list[Tensor]:
-    return [warp(level, flow, confidence, padding_mode, align_corners) for level in features]
+    return [warp(level, field, confidence, padding_mode, align_corners) for level in features]
 
 
 @operator
 def pyramid_warp_backward(
     grad_outputs: Sequence[Tensor],
     features: Sequence[Tensor],
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None,
     padding_mode: str,
     align_corners: bool,
@@ -28,14 +28,14 @@ def pyramid_warp_backward(
     need_motion: bool,
     deterministic: bool,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    by_features, by_flows, by_confidences = [], [], []
+    by_features, by_fields, by_confidences = [], [], []
     for grad_output, level, need in zip(grad_outputs, features, need_features, strict=True):
-        inputs = (grad_output, level, flow, confidence, padding_mode, align_corners)
+        inputs = (grad_output, level, field, confidence, padding_mode, align_corners)
         found = warp_backward("pyramid_warp", *inputs, need, need_motion, deterministic)
         by_features.append(found[0])
-        by_flows.append(found[1])
+        by_fields.append(found[1])
         by_confidences.append(found[2])
-    return by_features, _sum(by_flows, empty(flow)), _sum(by_confidences, empty(flow))
+    return by_features, _sum(by_fields, empty(field)), _sum(by_confidences, empty(field))
 
 
 def _sum(gradients: list[Tensor], nothing: Tensor) -> Tensor:

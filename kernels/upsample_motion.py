@@ -13,19 +13,19 @@ from internet.ops._autograd import empty
 
 @triton.jit
 def _upsample(
-    fine_flow, fine_confidence,
-    flow, flow_image, flow_row, flow_column, flow_axis,
+    fine_field, fine_confidence,
+    field, field_image, field_row, field_column, field_axis,
     confidence, confidence_image, confidence_row, confidence_column,
     height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """height x width coarse pixels; results are contiguous."""
     image, _block, row, column, inside = image_and_pixels(height * RATIO, width * RATIO, BLOCK, INDEX)
-    flow += image * flow_image
-    x = upsampled(flow, flow_row, flow_column, height, width, row, column, inside, RATIO, T)
-    y = upsampled(flow + flow_axis, flow_row, flow_column, height, width, row, column, inside, RATIO, T)
+    field += image * field_image
+    x = upsampled(field, field_row, field_column, height, width, row, column, inside, RATIO, T)
+    y = upsampled(field + field_axis, field_row, field_column, height, width, row, column, inside, RATIO, T)
     pixel = (image * (height * RATIO) + row) * (width * RATIO) + column
-    tl.store(fine_flow + pixel * 2, x, mask=inside)
-    tl.store(fine_flow + pixel * 2 + 1, y, mask=inside)
+    tl.store(fine_field + pixel * 2, x, mask=inside)
+    tl.store(fine_field + pixel * 2 + 1, y, mask=inside)
     if confidence is not None:
         confidence += image * confidence_image
         value = upsampled(
@@ -69,32 +69,32 @@ def _gather(fine: Tensor, coarse: Tensor) -> None:
     )  # fmt: skip
 
 
-def gather_flow(fine: Tensor, coarse: Tensor) -> None:
+def gather_field(fine: Tensor, coarse: Tensor) -> None:
     """`gather` of fields (B, H, W, 2) and (B, h, w, 2)."""
     gather(fine.permute(0, 3, 1, 2), coarse.permute(0, 3, 1, 2))
 
 
 @operator
-def upsample_motion(flow: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
-    batch, height, width, _ = flow.shape
-    fine_flow = flow.new_empty(batch, 2 * height, 2 * width, 2)
-    fine_confidence = empty(flow) if confidence is None else flow.new_empty(batch, 1, 2 * height, 2 * width)
+def upsample_motion(field: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, height, width, _ = field.shape
+    fine_field = field.new_empty(batch, 2 * height, 2 * width, 2)
+    fine_confidence = empty(field) if confidence is None else field.new_empty(batch, 1, 2 * height, 2 * width)
     plane = None if confidence is None else confidence[:, 0]
-    if fine_flow.numel():
+    if fine_field.numel():
         _upsample[grid(batch, 4 * height * width, PIXELS)](
-            fine_flow, fine_confidence, flow, *flow.stride(), plane, *strides(plane, 3), height, width,
-            RATIO=2, T=compute_type(flow), INDEX=index_type(flow, fine_flow), BLOCK=PIXELS,
+            fine_field, fine_confidence, field, *field.stride(), plane, *strides(plane, 3), height, width,
+            RATIO=2, T=compute_type(field), INDEX=index_type(field, fine_field), BLOCK=PIXELS,
         )  # fmt: skip
-    return fine_flow, fine_confidence
+    return fine_field, fine_confidence
 
 
 @operator
-def upsample_motion_backward(grad_flow: Tensor, grad_confidence: Tensor | None) -> tuple[Tensor, Tensor]:
-    batch, height, width, _ = grad_flow.shape
-    flow = grad_flow.new_empty(batch, height // 2, width // 2, 2)
-    gather_flow(grad_flow, flow)
+def upsample_motion_backward(grad_field: Tensor, grad_confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, height, width, _ = grad_field.shape
+    field = grad_field.new_empty(batch, height // 2, width // 2, 2)
+    gather_field(grad_field, field)
     if grad_confidence is None:
-        return flow, empty(grad_flow)
-    confidence = grad_flow.new_empty(batch, 1, height // 2, width // 2)
+        return field, empty(grad_field)
+    confidence = grad_field.new_empty(batch, 1, height // 2, width // 2)
     gather(grad_confidence, confidence)
-    return flow, confidence
+    return field, confidence

@@ -8,9 +8,9 @@ namespace {
 using Maps = std::tuple<Tensor, Tensor>;
 
 Maps forward(Tensor flow, OptionalTensor confidence) {
-  STD_TORCH_CHECK(flow.dim() == 4, "flow: expected (B, h, w, 2)");
+  STD_TORCH_CHECK(flow.dim() == 4, "field: expected (B, h, w, 2)");
   const int64_t batch = flow.size(0), height = flow.size(1), width = flow.size(2);
-  check_motion("flow", flow, flow, {batch, height, width, 2});
+  check_motion("field", flow, flow, {batch, height, width, 2});
   if (confidence) check_motion("confidence", *confidence, flow, {batch, 1, height, width});
   const ScalarType type = flow.scalar_type();
   Tensor fine_flow = empty<4>({batch, 2 * height, 2 * width, 2}, type, flow);
@@ -31,9 +31,9 @@ Maps forward(Tensor flow, OptionalTensor confidence) {
 }
 
 Maps backward(Tensor grad_flow, OptionalTensor grad_confidence) {
-  STD_TORCH_CHECK(grad_flow.dim() == 4, "grad_flow: expected (B, 2h, 2w, 2)");
+  STD_TORCH_CHECK(grad_flow.dim() == 4, "grad_field: expected (B, 2h, 2w, 2)");
   const int64_t batch = grad_flow.size(0), height = grad_flow.size(1) / 2, width = grad_flow.size(2) / 2;
-  check_motion("grad_flow", grad_flow, grad_flow, {batch, 2 * height, 2 * width, 2});
+  check_motion("grad_field", grad_flow, grad_flow, {batch, 2 * height, 2 * width, 2});
   if (grad_confidence) {
     check_motion("grad_confidence", *grad_confidence, grad_flow, {batch, 1, 2 * height, 2 * width});
   }

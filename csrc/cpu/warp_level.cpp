@@ -12,14 +12,14 @@ namespace {
 // How many times the features are larger than the motion; checks all the shapes of one level.
 int64_t ratio_of(const Tensor& features, const WarpMotion& motion) {
   STD_TORCH_CHECK(features.dim() == 4, "features: expected (B, C, H, W)");
-  STD_TORCH_CHECK(motion.flow.dim() == 4, "flow: expected (B, h, w, 2)");
+  STD_TORCH_CHECK(motion.flow.dim() == 4, "field: expected (B, h, w, 2)");
   const int64_t batch = features.size(0), h = motion.flow.size(1), w = motion.flow.size(2);
-  check_motion("flow", motion.flow, features, {batch, h, w, 2});
+  check_motion("field", motion.flow, features, {batch, h, w, 2});
   if (motion.confidence) check_motion("confidence", *motion.confidence, features, {batch, 1, h, w});
   int64_t ratio = 1;
   while (h * ratio < features.size(2)) ratio *= 2;
   STD_TORCH_CHECK(h * ratio == features.size(2) && w * ratio == features.size(3),
-                  "features: expected a power of two times the size of flow");
+                  "features: expected a power of two times the size of field");
   return ratio;
 }
 

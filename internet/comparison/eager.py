@@ -112,10 +112,10 @@ def affine_mixture_one_matmul(
     return field.permute(0, 2, 3, 1)
 
 
-def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """`F.interpolate` of the field, which wants channels first, and of the map."""
-    flow = _upsample(flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    return flow, None if confidence is None else _upsample(confidence)
+    field = _upsample(field.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return field, None if confidence is None else _upsample(confidence)
 
 
 def _upsample(x: Tensor) -> Tensor:
@@ -124,16 +124,16 @@ def _upsample(x: Tensor) -> Tensor:
 
 def confidence_warp(
     features: Tensor,
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None = None,
     *,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
     """Interpolate, `grid_sample`, multiply."""
-    while flow.shape[1] < features.shape[2]:
-        flow, confidence = upsample_motion(flow, confidence)
-    warped = _grid_sample(features, flow, padding_mode, align_corners)
+    while field.shape[1] < features.shape[2]:
+        field, confidence = upsample_motion(field, confidence)
+    warped = _grid_sample(features, field, padding_mode, align_corners)
     warped = warped if confidence is None else warped * confidence
     return warped.to(features.dtype)
 
@@ -146,7 +146,7 @@ def _grid_sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: 
 
 def pyramid_warp(
     features: Sequence[Tensor],
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None = None,
     *,
     padding_mode: str = "zeros",
@@ -155,10 +155,10 @@ def pyramid_warp(
     """The levels from coarse to fine, the motion upsampled once between one and the next."""
     warped: dict[int, Tensor] = {}
     for index in sorted(range(len(features)), key=lambda i: features[i].shape[2]):
-        while flow.shape[1] < features[index].shape[2]:
-            flow, confidence = upsample_motion(flow, confidence)
+        while field.shape[1] < features[index].shape[2]:
+            field, confidence = upsample_motion(field, confidence)
         warped[index] = confidence_warp(
-            features[index], flow, confidence, padding_mode=padding_mode, align_corners=align_corners
+            features[index], field, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
     return [warped[index] for index in range(len(features))]
 

@@ -120,17 +120,17 @@ def anchors(
 
 
 def motion(
-    operator: str, features_name: str, features: Tensor, flow: Tensor, confidence: Tensor | None
+    operator: str, features_name: str, features: Tensor, field: Tensor, confidence: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """A field (B, h, w, 2) and its confidence (B, 1, h, w) or None, beside features at a multiple of its size."""
-    floating_tensor(operator, "flow", flow, "B", "h", "w", "2")
+    floating_tensor(operator, "field", field, "B", "h", "w", "2")
     batch, _, *fine = features.shape
-    coarse = (flow.shape[1], flow.shape[2])
+    coarse = (field.shape[1], field.shape[2])
     expected, meaning = (batch, *coarse, 2), f"(batch of {features_name}, h, w, x and y)"
-    flow = beside(operator, "flow", flow, ("B", "h", "w", "2"), expected, meaning, features_name, features)
-    power_of_two_ratio(operator, "flow", coarse, features_name, (fine[0], fine[1]))
+    field = beside(operator, "field", field, ("B", "h", "w", "2"), expected, meaning, features_name, features)
+    power_of_two_ratio(operator, "field", coarse, features_name, (fine[0], fine[1]))
     if confidence is None:
-        return flow, None
+        return field, None
     dims, expected = ("B", "1", "h", "w"), (batch, 1, *coarse)
-    meaning = "(one channel, the size of flow)"
-    return flow, beside(operator, "confidence", confidence, dims, expected, meaning, features_name, features)
+    meaning = "(one channel, the size of field)"
+    return field, beside(operator, "confidence", confidence, dims, expected, meaning, features_name, features)

@@ -23,7 +23,7 @@ PADDING_MODES = ("zeros", "border")
 
 def confidence_warp(
     features: Tensor,
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None = None,
     *,
     padding_mode: str = "zeros",
@@ -33,17 +33,17 @@ def confidence_warp(
 
     .. math:: \phi^{out}(z) = M^i(z) \cdot \phi^{in}(F^i(z))
 
-    bilinearly sampled, where :math:`F^i, M^i` are `flow` and `confidence` after i progressive 2x steps
-    (:func:`upsample_motion`) and :math:`2^i` is the ratio of the features' size to the flow's. Neither the
+    bilinearly sampled, where :math:`F^i, M^i` are `field` and `confidence` after i progressive 2x steps
+    (:func:`upsample_motion`) and :math:`2^i` is the ratio of the features' size to the field's. Neither the
     upsampled maps nor the warped, ungated tensor are stored, forward or backward. NaN and infinite coordinates
     read as out of the frame.
 
     Args:
         features: (B, C, h*2^i, w*2^i), any floating dtype and strides.
-        flow: (B, h, w, 2) motion field, normalised coordinates.
+        field: (B, h, w, 2) motion field, normalised coordinates.
         confidence: (B, 1, h, w) multiplier, or None for 1.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `flow`, as in ``grid_sample``.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``.
 
     Returns:
         (B, C, h*2^i, w*2^i) in the dtype and memory format of `features`. Differentiable in every tensor.
@@ -56,13 +56,13 @@ def confidence_warp(
     """
     name = "confidence_warp"
     _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
-    flow, confidence = _checks.motion(name, "features", features, flow, confidence)
+    field, confidence = _checks.motion(name, "features", features, field, confidence)
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
     if not uses_compiled(name, features.device):
         return reference.confidence_warp(
-            features, flow, confidence, padding_mode=padding_mode, align_corners=align_corners
+            features, field, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
-    warped: Tensor = apply(_ConfidenceWarp, features, flow, confidence, padding_mode, align_corners)
+    warped: Tensor = apply(_ConfidenceWarp, features, field, confidence, padding_mode, align_corners)
     return warped
 
 
@@ -97,7 +97,7 @@ def _fake(features: Tensor, *_: Any) -> Tensor:
 def _fake_backward(
     grad_output: Tensor,
     features: Tensor,
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None,
     padding_mode: str,
     align_corners: bool,
@@ -107,6 +107,6 @@ def _fake_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     return (
         dense_like(features) if need_features else empty(features),
-        like_or_empty(flow, need_motion),
-        empty(flow) if confidence is None else like_or_empty(confidence, need_motion),
+        like_or_empty(field, need_motion),
+        empty(field) if confidence is None else like_or_empty(confidence, need_motion),
     )

@@ -23,7 +23,7 @@ from internet.ops.confidence_warp import PADDING_MODES
 
 def pyramid_warp(
     features: Sequence[Tensor],
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None = None,
     *,
     padding_mode: str = "zeros",
@@ -34,14 +34,14 @@ def pyramid_warp(
     Args:
         features: feature maps (B, C_i, h*2^i, w*2^i), each with its own C_i and level i >= 0, in any order; all of
             one dtype.
-        flow: (B, h, w, 2) motion field, normalised coordinates.
+        field: (B, h, w, 2) motion field, normalised coordinates.
         confidence: (B, 1, h, w) multiplier, or None for 1.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `flow`, as in ``grid_sample``.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``.
 
     Returns:
         One warped map for each of `features`, in its shape, dtype and memory format. Differentiable in every
-        tensor; the gradients of `flow` and `confidence` are summed over the levels.
+        tensor; the gradients of `field` and `confidence` are summed over the levels.
 
     Raises:
         TypeError: an argument is no floating tensor or no sequence, or dtypes are mixed.
@@ -57,14 +57,14 @@ def pyramid_warp(
         _checks.floating_tensor(name, level_name, level, "B", "C", "H", "W")
         if level.dtype != features[0].dtype:
             raise TypeError(f"{name}: {level_name} is {level.dtype}, but features[0] is {features[0].dtype}")
-        flow, confidence = _checks.motion(name, level_name, level, flow, confidence)
+        field, confidence = _checks.motion(name, level_name, level, field, confidence)
     if not features:
         return []
     if not uses_compiled(name, features[0].device):
         return reference.pyramid_warp(
-            features, flow, confidence, padding_mode=padding_mode, align_corners=align_corners
+            features, field, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
-    return list(apply(_PyramidWarp, flow, confidence, padding_mode, align_corners, *features))
+    return list(apply(_PyramidWarp, field, confidence, padding_mode, align_corners, *features))
 
 
 class _PyramidWarp(torch.autograd.Function):
@@ -72,18 +72,18 @@ class _PyramidWarp(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         # Named parameters before *features would confuse torch.compile: a forward that has as many parameters as
         # it gets arguments is taken for one without ctx, and with two features it would be so.
-        flow, confidence, ctx.padding_mode, ctx.align_corners, *features = arguments
-        ctx.save_for_backward(flow, confidence, *features)
-        return tuple(forward_operator(ctx, "pyramid_warp", flow)(features, *arguments[:4]))
+        field, confidence, ctx.padding_mode, ctx.align_corners, *features = arguments
+        ctx.save_for_backward(field, confidence, *features)
+        return tuple(forward_operator(ctx, "pyramid_warp", field)(features, *arguments[:4]))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        flow, confidence, *features = ctx.saved_tensors
+        field, confidence, *features = ctx.saved_tensors
         need_motion, need_features = ctx.needs_input_grad[:2], ctx.needs_input_grad[4:]
-        grad_features, grad_flow, grad_confidence = backward_operator(ctx, "pyramid_warp")(
+        grad_features, grad_field, grad_confidence = backward_operator(ctx, "pyramid_warp")(
             grad_outputs,
             features,
-            flow,
+            field,
             confidence,
             ctx.padding_mode,
             ctx.align_corners,
@@ -93,7 +93,7 @@ class _PyramidWarp(torch.autograd.Function):
         )
         gradients = first_order(
             "pyramid_warp",
-            (grad_flow, grad_confidence, *grad_features),
+            (grad_field, grad_confidence, *grad_features),
             (*need_motion, *need_features),
             (*grad_outputs, *ctx.saved_tensors),
         )
@@ -109,7 +109,7 @@ def _fake(features: Sequence[Tensor], *_: Any) -> list[Tensor]:
 def _fake_backward(
     grad_outputs: Sequence[Tensor],
     features: Sequence[Tensor],
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None,
     padding_mode: str,
     align_corners: bool,
@@ -120,6 +120,6 @@ def _fake_backward(
     levels = zip(features, need_features, strict=True)
     return (
         [dense_like(level) if need else empty(level) for level, need in levels],
-        like_or_empty(flow, need_motion),
-        empty(flow) if confidence is None else like_or_empty(confidence, need_motion),
+        like_or_empty(field, need_motion),
+        empty(field) if confidence is None else like_or_empty(confidence, need_motion),
     )

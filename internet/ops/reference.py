@@ -143,43 +143,43 @@ def upsample_2x(x: Tensor) -> Tensor:
     return _upsample_axis(_upsample_axis(x, 2), 3)
 
 
-def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    flow = flow.to(motion_dtype(flow.dtype))
-    upsampled = upsample_2x(flow.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    field = field.to(motion_dtype(field.dtype))
+    upsampled = upsample_2x(field.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     if confidence is None:
         return upsampled, None
-    return upsampled, upsample_2x(confidence.to(flow.dtype))
+    return upsampled, upsample_2x(confidence.to(field.dtype))
 
 
 @_without_autocast
 def confidence_warp(
     features: Tensor,
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None = None,
     *,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
     dtype = motion_dtype(features.dtype)
-    flow = flow.to(dtype)
+    field = field.to(dtype)
     confidence = None if confidence is None else confidence.to(dtype)
-    while flow.shape[1] < features.shape[2]:
-        flow, confidence = upsample_motion(flow, confidence)
-    warped = sample(features, flow, padding_mode, align_corners)
+    while field.shape[1] < features.shape[2]:
+        field, confidence = upsample_motion(field, confidence)
+    warped = sample(features, field, padding_mode, align_corners)
     gated = warped if confidence is None else warped * confidence
     return gated.to(features.dtype, memory_format=memory_format_of(features))
 
 
 def pyramid_warp(
     features: Sequence[Tensor],
-    flow: Tensor,
+    field: Tensor,
     confidence: Tensor | None = None,
     *,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> list[Tensor]:
     return [
-        confidence_warp(level, flow, confidence, padding_mode=padding_mode, align_corners=align_corners)
+        confidence_warp(level, field, confidence, padding_mode=padding_mode, align_corners=align_corners)
         for level in features
     ]
 

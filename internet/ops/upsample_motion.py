@@ -10,7 +10,7 @@ from internet.ops._autograd import apply, backward_operator, empty, first_order,
 from internet.ops._backend import uses_compiled
 
 
-def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Double the resolution of a motion field and its confidence, bilinearly (``align_corners=False``).
 
     Each output pixel is 3/4 of the input pixel it lies in and 1/4 of the neighbour it leans to, per axis. The
@@ -18,11 +18,11 @@ def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Ten
     and two steps are *not* one interpolation by 4.
 
     Args:
-        flow: (B, h, w, 2) motion field, normalised coordinates.
+        field: (B, h, w, 2) motion field, normalised coordinates.
         confidence: (B, 1, h, w), or None.
 
     Returns:
-        flow (B, 2h, 2w, 2) and confidence (B, 1, 2h, 2w), or None if none came: float64 if `flow` is, float32
+        field (B, 2h, 2w, 2) and confidence (B, 1, 2h, 2w), or None if none came: float64 if `field` is, float32
         otherwise. Differentiable in both.
 
     Raises:
@@ -31,49 +31,49 @@ def upsample_motion(flow: Tensor, confidence: Tensor | None = None) -> tuple[Ten
         RuntimeError: tensors on different devices.
     """
     name = "upsample_motion"
-    _checks.floating_tensor(name, "flow", flow, "B", "h", "w", "2")
-    batch, height, width, _ = flow.shape
-    _checks.shape(name, "flow", flow, (batch, height, width, 2), "(x and y last)")
-    flow = _checks.coordinates(name, "flow", flow, "flow", flow)
+    _checks.floating_tensor(name, "field", field, "B", "h", "w", "2")
+    batch, height, width, _ = field.shape
+    _checks.shape(name, "field", field, (batch, height, width, 2), "(x and y last)")
+    field = _checks.coordinates(name, "field", field, "field", field)
     if confidence is not None:
         _checks.floating_tensor(name, "confidence", confidence, "B", "1", "h", "w")
-        _checks.shape(name, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of flow)")
-        _checks.same_device(name, "confidence", confidence, "flow", flow)
-        confidence = _checks.coordinates(name, "confidence", confidence, "flow", flow)
-    if not uses_compiled(name, flow.device):
-        return reference.upsample_motion(flow, confidence)
-    upsampled, upsampled_confidence = apply(_UpsampleMotion, flow, confidence)
+        _checks.shape(name, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of field)")
+        _checks.same_device(name, "confidence", confidence, "field", field)
+        confidence = _checks.coordinates(name, "confidence", confidence, "field", field)
+    if not uses_compiled(name, field.device):
+        return reference.upsample_motion(field, confidence)
+    upsampled, upsampled_confidence = apply(_UpsampleMotion, field, confidence)
     return upsampled, None if confidence is None else upsampled_confidence
 
 
 class _UpsampleMotion(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, flow: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, field: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
         ctx.has_confidence = confidence is not None
-        flow, confidence = forward_operator(ctx, "upsample_motion", flow)(flow, confidence)
-        return flow, confidence
+        field, confidence = forward_operator(ctx, "upsample_motion", field)(field, confidence)
+        return field, confidence
 
     @staticmethod
-    def backward(ctx: Any, grad_flow: Tensor, grad_confidence: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_field: Tensor, grad_confidence: Tensor) -> tuple[Tensor | None, ...]:
         # Linear: the gradient does not depend on the inputs, so first_order has only the gradients to tie to.
-        incoming = (grad_flow, grad_confidence if ctx.has_confidence else None)
+        incoming = (grad_field, grad_confidence if ctx.has_confidence else None)
         gradients = backward_operator(ctx, "upsample_motion")(*incoming)
         return tuple(first_order("upsample_motion", gradients, ctx.needs_input_grad, incoming))
 
 
 @register_fake("upsample_motion")
-def _fake(flow: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
-    batch, height, width, _ = flow.shape
-    upsampled = flow.new_empty(batch, 2 * height, 2 * width, 2)
+def _fake(field: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, height, width, _ = field.shape
+    upsampled = field.new_empty(batch, 2 * height, 2 * width, 2)
     if confidence is None:
-        return upsampled, empty(flow)
-    return upsampled, flow.new_empty(batch, 1, 2 * height, 2 * width)
+        return upsampled, empty(field)
+    return upsampled, field.new_empty(batch, 1, 2 * height, 2 * width)
 
 
 @register_fake("upsample_motion_backward")
-def _fake_backward(grad_flow: Tensor, grad_confidence: Tensor | None) -> tuple[Tensor, Tensor]:
-    batch, height, width, _ = grad_flow.shape
-    flow = grad_flow.new_empty(batch, height // 2, width // 2, 2)
+def _fake_backward(grad_field: Tensor, grad_confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, height, width, _ = grad_field.shape
+    field = grad_field.new_empty(batch, height // 2, width // 2, 2)
     if grad_confidence is None:
-        return flow, empty(grad_flow)
-    return flow, grad_flow.new_empty(batch, 1, height // 2, width // 2)
+        return field, empty(grad_field)
+    return field, grad_field.new_empty(batch, 1, height // 2, width // 2)

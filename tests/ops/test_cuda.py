@@ -341,9 +341,9 @@ def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_f
     rows, columns = torch.arange(64, device="cuda"), torch.arange(side, device="cuda")
     wave = 2 + torch.sin(0.05 * rows[:, None] + 0.03 * columns)  # so slow that a position's rounding is harmless
     features[0, :, -64:] = wave * torch.arange(1, channels + 1, device="cuda")[:, None, None]
-    flow = reference.identity_grid(side // ratio, side // ratio, False, torch.zeros(0, device="cuda"))[None]
+    field = reference.identity_grid(side // ratio, side // ratio, False, torch.zeros(0, device="cuda"))[None]
     features.requires_grad_()
-    warped = internet.ops.confidence_warp(features, flow)
+    warped = internet.ops.confidence_warp(features, field)
     (gradient,) = torch.autograd.grad(warped, features, features.detach())
     part = (..., slice(-56, -16), slice(-2000, -16))
     expected = features.detach()[part]

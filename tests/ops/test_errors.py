@@ -16,9 +16,9 @@ from tests.support.samples import OPERATORS
 # The arguments of each operator's sample, by name, in order.
 ARGUMENTS = {
     "affine_mixture": ("logits", "kp_source", "kp_driving", "jac_source", "jac_driving"),
-    "upsample_motion": ("flow", "confidence"),
-    "confidence_warp": ("features", "flow", "confidence"),
-    "pyramid_warp": ("features", "flow", "confidence"),
+    "upsample_motion": ("field", "confidence"),
+    "confidence_warp": ("features", "field", "confidence"),
+    "pyramid_warp": ("features", "field", "confidence"),
     "masked_backwarp_loss": ("output", "target", "flow", "confidence"),
     "flow_confidence": ("flow_forward", "flow_backward"),
     "soft_argmax": ("logits", "jacobian_map"),
@@ -111,10 +111,10 @@ def warping(operator: str, features: str) -> list[Wrong]:
         ({"features": lambda v: tensor(v, lambda t: torch.zeros(2, 3, 6, 5))}, (features, "6x5", "3x5", ratio)),
         ({"features": lambda v: tensor(v, lambda t: torch.zeros(2, 3, 2, 4))}, (features, "2x4", "3x5", ratio)),
         ({"features": lambda v: tensor(v, lambda t: torch.zeros(2, 3, 7, 11))}, (features, "7x11", "3x5", ratio)),
-        ({"flow": lambda t: t[..., :1]}, ("flow has shape (2, 3, 5, 1)", "expected (2, 3, 5, 2)")),
-        ({"flow": lambda t: t.permute(0, 3, 1, 2)}, ("flow has shape (2, 2, 3, 5)", "x and y")),
+        ({"field": lambda t: t[..., :1]}, ("field has shape (2, 3, 5, 1)", "expected (2, 3, 5, 2)")),
+        ({"field": lambda t: t.permute(0, 3, 1, 2)}, ("field has shape (2, 2, 3, 5)", "x and y")),
         ({"confidence": lambda t: t.expand(2, 2, 3, 5)}, ("confidence has shape (2, 2, 3, 5)", "(2, 1, 3, 5)")),
-        ({"confidence": lambda t: t[..., :4]}, ("confidence has shape (2, 1, 3, 4)", "the size of flow")),
+        ({"confidence": lambda t: t[..., :4]}, ("confidence has shape (2, 1, 3, 4)", "the size of field")),
         ({"padding_mode": "reflection"}, ("padding_mode", "'reflection'", "expected 'zeros' or 'border'")),
         ({"padding_mode": None}, ("padding_mode", "None", "expected 'zeros' or 'border'")),
     )
@@ -135,7 +135,7 @@ SPECIAL = [
     ),
     *both(
         "upsample_motion",
-        ({"flow": lambda t: t[..., :1]}, ("flow has shape (2, 3, 5, 1)", "expected (2, 3, 5, 2)")),
+        ({"field": lambda t: t[..., :1]}, ("field has shape (2, 3, 5, 1)", "expected (2, 3, 5, 2)")),
         ({"confidence": lambda t: t[:, :, :2]}, ("confidence has shape (2, 1, 2, 5)", "expected (2, 1, 3, 5)")),
         ({"confidence": lambda t: t.expand(2, 3, 3, 5)}, ("confidence has shape (2, 3, 3, 5)", "one channel")),
     ),

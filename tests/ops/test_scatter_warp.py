@@ -86,10 +86,10 @@ def _quarters(*shape: int) -> Tensor:
 
 
 def _warp_with_gradients(
-    features: Tensor, flow: Tensor, confidence: Tensor, incoming: Tensor, padding_mode: str
+    features: Tensor, field: Tensor, confidence: Tensor, incoming: Tensor, padding_mode: str
 ) -> list[Tensor]:
-    """The output and the gradients of features, flow and confidence."""
-    leaves = [tensor.detach().requires_grad_() for tensor in (features, flow, confidence)]
+    """The output and the gradients of features, field and confidence."""
+    leaves = [tensor.detach().requires_grad_() for tensor in (features, field, confidence)]
     output = internet.ops.confidence_warp(*leaves, padding_mode=padding_mode)
     return [output.detach(), *torch.autograd.grad(output, leaves, incoming)]
 
@@ -97,19 +97,19 @@ def _warp_with_gradients(
 @pytest.mark.parametrize("padding_mode", ["zeros", "border"])
 @pytest.mark.parametrize("layout", ["contiguous_format", "channels_last"])
 @pytest.mark.parametrize("channels", [1, 3, 16, 40, 64])
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("kind", FIELDS)
 @pytest.mark.parametrize("backend", COMPILED)
-def test_warp_scatters_exactly(backend: str, field: str, channels: int, layout: str, padding_mode: str) -> None:
+def test_warp_scatters_exactly(backend: str, kind: str, channels: int, layout: str, padding_mode: str) -> None:
     device = require(backend, "confidence_warp")
-    motion = [FIELDS[field](), _quarters(1, 1, SIZE, SIZE)]
+    motion = [FIELDS[kind](), _quarters(1, 1, SIZE, SIZE)]
     images = [_quarters(1, channels, SIZE, SIZE).to(memory_format=getattr(torch, layout)) for _ in range(2)]
     with internet.ops.backend("reference"):
         expected = _warp_with_gradients(images[0], *motion, images[1], padding_mode)
     for dtype in DTYPES:
         features, incoming = (image.to(device, dtype) for image in images)
-        flow, confidence = (tensor.to(device, motion_dtype(dtype)) for tensor in motion)
+        field, confidence = (tensor.to(device, motion_dtype(dtype)) for tensor in motion)
         with internet.ops.backend(backend):
-            results = _warp_with_gradients(features, flow, confidence, incoming, padding_mode)
-        names = ("output", "gradient of features", "gradient of flow", "gradient of confidence")
+            results = _warp_with_gradients(features, field, confidence, incoming, padding_mode)
+        names = ("output", "gradient of features", "gradient of field", "gradient of confidence")
         for name, got, wanted in zip(names, results, expected, strict=True):
             assert torch.equal(got.cpu(), wanted.to(got.dtype)), f"{name}, {dtype}"

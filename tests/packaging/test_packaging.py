@@ -233,11 +233,11 @@ def test_triton_needs_no_compiled_library(installed: Path, tmp_path: Path, monke
     code = """
 import torch, internet
 from internet.ops import backend, upsample_motion
-flow = torch.rand(1, 2, 3, 2, requires_grad=True)
+field = torch.rand(1, 2, 3, 2, requires_grad=True)
 with backend("triton"):
-    fine, _ = upsample_motion(flow)
+    fine, _ = upsample_motion(field)
 fine.sum().backward()
-print(internet.utils.library.loaded, fine.grad_fn.name(), torch.allclose(flow.grad, torch.full_like(flow, 4.0)))
+print(internet.utils.library.loaded, fine.grad_fn.name(), torch.allclose(field.grad, torch.full_like(field, 4.0)))
 """
     assert in_python(tmp_path, code) == "set() _UpsampleMotionBackward True"
 
