@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     training = numbered_folder(folder, "training") if args.overwrite else folder / "training"
     config = dataclasses.replace(config, out=str(training))
 
-    from internet.commands._shared.demonstrate import demonstrate
+    from internet.commands._shared.training_demo import demonstrate
     from internet.commands.train import guarded
 
     show = functools.partial(demonstrate, config, folder, compare=not args.no_compare)

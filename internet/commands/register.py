@@ -1,6 +1,8 @@
-"""`internet register`: explain one picture by another: two files, two frames of a video, or of a drawn clip."""
+"""`internet register`: fit the motion from one picture to another: two files, or two frames of a real or drawn clip."""
 
 import argparse
+import functools
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +15,31 @@ from internet.commands._shared.arguments import (
     argument_errors,
     at_least,
     result_folder,
+    working_size,
 )
-from internet.commands._shared.explain import explain, require_packages
-from internet.data.image import read_image
+from internet.commands._shared.table import table
+from internet.comparison import not_compared
+from internet.data.image import read_image, square, to_tensor
 from internet.data.synthetic import WalkingClip
 from internet.data.video import DEFAULT_GAP_SECONDS, VideoInfo, choose_pair, probe, read_frames
+from internet.registration import Problem, Registration, compare, fit, why_not_fused
+from internet.utils.files import atomic_write, save_tensors
 from internet.utils.optional import require
+from internet.visualization import draw
+from internet.visualization.charts import png
+from internet.visualization.figures import registration_panels
 
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("register")
+FIGURE, STATE = "figure.png", "state.pt"
+
+#: Rows and columns of the table: what is measured, and after which stage of the fit.
+ERRORS = {
+    "photometric error (of 255)": "photometric",
+    "  where something moves": "moving",
+    "distance to DIS flow (pixels)": "endpoint",
+}
+STAGES = {"identity": "no motion", "initial": "first guess", "fitted": "fitted"}
 
 
 class Pair(NamedTuple):
@@ -62,14 +80,50 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
     _check(args)
-    require_packages()
+    _require_packages()
     pair = _pictures(args) if args.source else _video_pair(args) if args.video else _drawn_pair(args)
-    explain(*pair, result_folder(args, RUNS), args)
+    _register(pair, result_folder(args, RUNS), args)
     return 0
 
 
+def _require_packages() -> None:
+    """Find out before the work whether the packages for its end are there."""
+    require("cv2", "optical flow (DIS)")
+    require("matplotlib", "drawing the figure")
+    require("tqdm", "the progress bar")
+
+
+def _register(pair: Pair, folder: Path, args: argparse.Namespace) -> None:
+    """Fit the motion, print the errors and the time, write the figure and the fitted state."""
+    size = working_size(args.size, *pair.source.shape[:2])
+    problem = Problem.prepare(square(to_tensor(pair.source), size), square(to_tensor(pair.driving), size))
+    bar = functools.partial(require("tqdm", "the progress bar").tqdm, desc="fitting", unit="step", disable=None)
+    begin = time.perf_counter()
+    found = fit(problem, anchors=args.anchors, steps=args.steps, progress=bar)
+    seconds = time.perf_counter() - begin
+    print(f"{pair.title}; {size} x {size}, {args.anchors} anchors, {args.steps} steps in {seconds:.1f} s\n")
+    print(_errors_table(found) + "\n")
+    if not args.no_compare:
+        print(_speed(problem, found) + "\n")
+    figure = draw.figure(registration_panels(problem, found), title=pair.title)
+    atomic_write(folder / FIGURE, png(figure))
+    save_tensors(folder / STATE, found.state())
+    print(f"figure: {folder / FIGURE}\nstate:  {folder / STATE}")
+
+
+def _errors_table(found: Registration) -> str:
+    rows = {label: [getattr(found.errors[stage], name) for stage in STAGES] for label, name in ERRORS.items()}
+    return table(list(STAGES.values()), rows)
+
+
+def _speed(problem: Problem, found: Registration) -> str:
+    """How much faster the fused operators take the same steps than plain torch, or why that cannot be told."""
+    missing = why_not_fused(problem.source.device.type)
+    return not_compared(missing) if missing else compare(problem, found).describe("fit", "energy")
+
+
 def _check(args: argparse.Namespace) -> None:
-    """Refuse arguments that have nothing to do with each other."""
+    """Refuse arguments that exclude each other."""
     given = [
         name for name in ("source", "driving", "video", "frames", "gap", "seed") if getattr(args, name) is not None
     ]
@@ -80,7 +134,7 @@ def _check(args: argparse.Namespace) -> None:
     for name, excluded in beside.items():
         for other in excluded:
             if name in given and other in given:
-                raise ArgumentError(f"--{other}: has no meaning beside --{name}")
+                raise ArgumentError(f"--{other}: cannot be used together with --{name}")
 
 
 def _pictures(args: argparse.Namespace) -> Pair:

@@ -2,9 +2,9 @@
 
 from internet.comparison import Comparison
 from internet.registration.fitting import Errors, Problem, Registration, fit, register
-from internet.registration.measure import compare, why_not_fused
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights
+from internet.registration.timing import compare, why_not_fused
 
 __all__ = [
     "Comparison",

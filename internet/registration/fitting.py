@@ -10,9 +10,9 @@ from torch import Tensor
 from internet import ops
 from internet.flow.dis import dis_flow_pair
 from internet.geometry import full_flow, identity_field
+from internet.registration.initialization import changed_pixels, initial_motion
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights
-from internet.registration.start import changed_pixels, initial_motion
 
 #: Step sizes of Adam: anchors and Jacobians in normalised units, logits in nats.
 LEARNING_RATES = {"anchors": 1e-3, "jacobians": 2e-3, "logits": 0.5, "confidence": 0.3}
@@ -38,8 +38,8 @@ class Registration:
     motion: the fitted parameters. field: (1, h, w, 2). confidence: (1, 1, h, w).
     warped: the source moved onto the driving frame, (1, 3, H, W).
     flow: the fitted motion as optical flow driving -> source, (1, 2, H, W) in pixels.
-    teacher: the estimated optical flow it started from, same shape. reliable: its extrinsic mask, (1, 1, H, W).
-    errors: by stage, "identity" (nothing moves), "start" (the first guess), "fitted".
+    teacher: the estimated optical flow that it began with, same shape. reliable: its extrinsic mask, (1, 1, H, W).
+    errors: by stage, "identity" (nothing moves), "initial" (the first guess), "fitted".
     losses: the energy at every step. threshold: the soft threshold of Eq. 5 that the field was made with.
     """
 
@@ -164,7 +164,7 @@ def fit(
     motion = problem.first_guess(anchors)
     errors = {
         "identity": problem.errors(identity_field(*problem.base, problem.source.device)),
-        "start": problem.errors(motion.field(threshold)),
+        "initial": problem.errors(motion.field(threshold)),
     }
     losses = descend(problem.objective, motion, steps, threshold, progress)
     with torch.no_grad():

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from internet import ops
 from internet.geometry import field_to_flow, full_flow
+from internet.registration.initialization import pool_flow
 from internet.registration.motion import MixtureMotion
-from internet.registration.start import pool_flow
 
 #: Below this difference, of 1, the penalty of the features is quadratic: the noise of a camera.
 NOISE = 2 / 255
@@ -24,7 +24,7 @@ class Weights:
     teacher: float = 0.05
     smooth: float = 0.2
     area: float = 0.01
-    trust: float = 0.01
+    confidence: float = 0.01
 
 
 class Objective:
@@ -65,7 +65,7 @@ class Objective:
         teacher: distance to the optical flow where that is reliable, robust (Charbonnier).
         smooth: neighbouring logits agree, except across edges of the driving frame.
         area: what little could as well be still, is: the mean share of the mixture that moves.
-        trust: -log M; where nothing speaks against a pixel it is trusted.
+        confidence: -log M; a pixel that nothing speaks against is trusted.
         """
         field, confidence = motion.field(threshold), motion.confidence()
         warped = ops.pyramid_warp(self.source_features, field, confidence, padding_mode="border")
@@ -81,7 +81,7 @@ class Objective:
             "teacher": (self.teacher_share * (distance + 0.01).sqrt()).mean(),
             "smooth": self._roughness(motion.logits),
             "area": 1 - motion.logits.softmax(dim=1)[:, 0].mean(),
-            "trust": functional.softplus(-motion.confidence_logits).mean(),
+            "confidence": functional.softplus(-motion.confidence_logits).mean(),
         }
 
     def __call__(self, motion: MixtureMotion, threshold: float) -> Tensor:

@@ -138,8 +138,8 @@ def test_bad_pictures_are_named(pictures, tmp_path, capsys):
         ): "160 x 128 and --driving is 160 x 100",
         ("--source", source): "--driving: is missing; it goes with --source",
         ("--driving", driving, "--video", "a.mp4"): "--source: is missing",
-        ("--source", source, "--driving", driving, "--gap", "2"): "--gap: has no meaning beside --source",
-        ("--video", "a.mp4", "--seed", "2"): "--seed: has no meaning beside --video",
+        ("--source", source, "--driving", driving, "--gap", "2"): "--gap: cannot be used together with --source",
+        ("--video", "a.mp4", "--seed", "2"): "--seed: cannot be used together with --video",
     }
     for arguments, words in cases.items():
         assert_words(words, refused(capsys, "register", *arguments, *out))

@@ -12,7 +12,7 @@ import torch
 
 from internet.cli import main
 from internet.commands import demo
-from internet.commands._shared import demonstrate
+from internet.commands._shared import training_demo
 from internet.comparison import why_not_fused
 from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip
@@ -106,7 +106,7 @@ def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture
 
 
 def test_every_run_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(demonstrate, "draw_figure", lambda *_: b"figure")  # which takes seconds
+    monkeypatch.setattr(training_demo, "draw_figure", lambda *_: b"figure")  # which takes seconds
     words = ["--minutes", "0", "--no-compare", *WORDS, "log.every=5", "data.synthetic.frames=4"]  # no loss is told
     for _ in range(2):
         assert main(["demo", *words]) == 0

@@ -22,8 +22,8 @@ from internet.registration import (
     register,
     why_not_fused,
 )
+from internet.registration.initialization import changed_pixels, group, initial_motion, large_pieces, pool_flow
 from internet.registration.objective import edge_weights, local_contrast, pyramid
-from internet.registration.start import changed_pixels, group, initial_motion, large_pieces, pool_flow
 
 SIZE, BASE = 256, 64
 ROUNDING = 5e-7  # of coordinates within [-1, 1] in float32
@@ -64,8 +64,8 @@ def distance_to_truth(flow: torch.Tensor, walk: Walk) -> float:
 
 def test_every_stage_explains_more(found):
     for measure in ("photometric", "moving", "endpoint"):
-        still, start, fitted = (getattr(found.errors[stage], measure) for stage in ("identity", "start", "fitted"))
-        assert fitted < start < still, measure
+        still, initial, fitted = (getattr(found.errors[stage], measure) for stage in ("identity", "initial", "fitted"))
+        assert fitted < initial < still, measure
     assert found.errors["fitted"].moving < 0.35 * found.errors["identity"].moving
     assert found.losses[-1] < 0.7 * found.losses[0]
     assert len(found.losses) == 60
@@ -181,7 +181,7 @@ def test_frames_need_not_be_square(walk):
 
 def test_no_steps_is_the_first_guess(walk):
     result = register(walk.source, walk.driving, base=BASE, steps=0)
-    assert result.errors["fitted"] == result.errors["start"]
+    assert result.errors["fitted"] == result.errors["initial"]
     assert result.losses == []
 
 

@@ -104,29 +104,3 @@ def test_results_in_bfloat16_and_on_any_device(frames):
         with torch.autocast(device, torch.bfloat16):
             source, target = (frame.to(device) for frame in frames)
             assert figures.training_sheet(model(source, target), source, target).std() > 10
-
-
-def test_flow_panels():
-    first, second = torch.rand(2, 1, 3, 32, 32)
-    flow, reliable = torch.zeros(1, 2, 32, 32), torch.ones(1, 1, 32, 32)
-    flow[:, 0, 16:], reliable[..., :8] = 3.0, 0
-    panels = dict(figures.flow_panels(first, second, flow, reliable))
-    assert np.array_equal(panels["first"], to_array(first))
-    assert np.array_equal(panels["second"], to_array(second))
-    assert panels["flow"][0, 0].tolist() == [255, 255, 255]
-    assert panels["flow"][20, 0].tolist() == [255, 0, 0]
-    assert panels["reliable (white)"][0, :, 0].tolist() == [0] * 8 + [255] * 24
-
-
-def test_models_are_compared_in_rows(frames, result):
-    source, target = frames
-    other = INTERnet(INTERnetConfig.preset("tiny"))(source, target)
-    rows = figures.compare_panels({"MS b": result, "MS c": other}, source, target, index=1)
-    assert [row[3][0] for row in rows] == ["MS b: motion regions", "MS c: motion regions"]
-    sheet = figures.compare_sheet({"MS b": result, "MS c": other}, source, target, index=1)
-    for row, shown in enumerate((result, other)):
-        dots = draw.draw_anchors(to_array(shown.frame[1]), points(shown, 1)[1])
-        expected = [to_array(source[1]), to_array(target[1]), dots]
-        for column, image in enumerate(expected):
-            assert np.array_equal(panel(sheet, row, column), image)
-        assert all(np.array_equal(panel(sheet, row, column), rows[row][column][1]) for column in range(5))

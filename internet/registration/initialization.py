@@ -129,8 +129,8 @@ def _as_maps(logits: Tensor, weight: Tensor, base: tuple[int, int]) -> Tensor:
     """Logits (N, K+1) as maps (K+1, h, w), limited in range, averaged over 3x3 neighbours by their reliability."""
     logits = (logits - logits.amax(1, keepdim=True)).clamp(min=-LOGIT_RANGE)
     maps = logits.T.reshape(1, -1, *base)
-    trust = (weight + 1e-3).reshape(1, 1, *base)
-    return (functional.avg_pool2d(maps * trust, 3, 1, 1) / functional.avg_pool2d(trust, 3, 1, 1))[0]
+    reliability = (weight + 1e-3).reshape(1, 1, *base)
+    return (functional.avg_pool2d(maps * reliability, 3, 1, 1) / functional.avg_pool2d(reliability, 3, 1, 1))[0]
 
 
 def large_pieces(mask: Tensor, share: float = 0.04, gap: int = 2) -> Tensor:

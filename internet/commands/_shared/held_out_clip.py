@@ -18,7 +18,7 @@ from internet.training.data import OTHER
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutClip:
     """Driving frames and, as the source, the first frame of their video: each driving frame is also the truth.
 
     driving: the video. start, stop: its driving frames.
@@ -29,12 +29,12 @@ class HeldOut:
     stop: int
 
     @classmethod
-    def end_of(cls, video: Path, start: int) -> "HeldOut":
+    def end_of(cls, video: Path, start: int) -> "HeldOutClip":
         """The frames of a video from `start` on."""
         return cls(video, start, probe(video).frames)
 
     @classmethod
-    def drawn(cls, config: Config, path: Path) -> "HeldOut":
+    def drawn(cls, config: Config, path: Path) -> "HeldOutClip":
         """Write the first of the drawn clips that validation takes, without loss."""
         drawn = config.data.synthetic
         options: dict[str, Any] = {"frames": drawn.frames, "moving_background": drawn.moving_background}

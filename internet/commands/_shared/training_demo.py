@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from internet.commands._shared.held_out import HeldOut
+from internet.commands._shared.held_out_clip import HeldOutClip
 from internet.commands._shared.table import table
 from internet.comparison import Comparison, not_compared, why_not_fused
 from internet.inference import animate_video
@@ -37,7 +37,7 @@ ROWS = (
 )
 
 
-class Learnt(NamedTuple):
+class RunSummary(NamedTuple):
     """A run of training: metrics on held-out samples before and after it, and how long it took."""
 
     before: dict[str, float]
@@ -58,7 +58,7 @@ def demonstrate(config: Config, folder: Path, world: World, *, compare: bool) ->
         The signal that stopped the training, if one did.
     """
     trainer = opened(config, world)
-    learnt, signal = _train(trainer)
+    summary, signal = _train(trainer)
     if signal is not None:
         print(f"stopped; go on with: internet train {config.out}/config.yaml")
         return signal
@@ -66,28 +66,28 @@ def demonstrate(config: Config, folder: Path, world: World, *, compare: bool) ->
     model = load_model(config.out, device=world.device)
     frames = _animate(model, held_out, folder / VIDEO)
     atomic_write(folder / FIGURE, draw_figure(model, held_out))
-    atomic_write(folder / CURVES, chart(config.out, learnt.before))
-    print(f"\n{_title(config)}: {learnt.steps} steps in {learnt.seconds:.0f} s\n\n{metrics_table(learnt)}\n")
+    atomic_write(folder / CURVES, chart(config.out, summary.before))
+    print(f"\n{_title(config)}: {summary.steps} steps in {summary.seconds:.0f} s\n\n{metrics_table(summary)}\n")
     comparison = _compared(trainer) if compare else None
-    atomic_write(folder / METRICS, json.dumps(_record(learnt, comparison), indent=2).encode())
+    atomic_write(folder / METRICS, json.dumps(_record(summary, comparison), indent=2).encode())
     print(_account(config, folder, frames))
     return None
 
 
-def _train(trainer: Trainer) -> tuple[Learnt, int | None]:
+def _train(trainer: Trainer) -> tuple[RunSummary, int | None]:
     trainer.keep(validate=True, save=False)
     before, begin = trainer.metrics, time.perf_counter()
     signal = trainer.run()
-    return Learnt(before, trainer.metrics, trainer.step, time.perf_counter() - begin), signal
+    return RunSummary(before, trainer.metrics, trainer.step, time.perf_counter() - begin), signal
 
 
-def _held_out(config: Config, folder: Path) -> HeldOut:
+def _held_out(config: Config, folder: Path) -> HeldOutClip:
     if config.data.path == SYNTHETIC:
-        return HeldOut.drawn(config, folder / DRIVING)
-    return HeldOut.end_of(Path(config.validation.path), config.validation.frames[0] or 0)
+        return HeldOutClip.drawn(config, folder / DRIVING)
+    return HeldOutClip.end_of(Path(config.validation.path), config.validation.frames[0] or 0)
 
 
-def _animate(model: INTERnet, held_out: HeldOut, path: Path) -> int:
+def _animate(model: INTERnet, held_out: HeldOutClip, path: Path) -> int:
     tqdm = require("tqdm", "the progress bar").tqdm
     count = held_out.stop - held_out.start
     bar = functools.partial(tqdm, desc="animating", unit="frame", total=count, disable=None)
@@ -96,7 +96,7 @@ def _animate(model: INTERnet, held_out: HeldOut, path: Path) -> int:
 
 
 @torch.no_grad()
-def draw_figure(model: INTERnet, held_out: HeldOut, count: int = 4) -> bytes:
+def draw_figure(model: INTERnet, held_out: HeldOutClip, count: int = 4) -> bytes:
     """What the model makes of a few held-out frames, a row each, as the bytes of a PNG file."""
     numbers = held_out.numbers(count)
     source, target = held_out.pictures(numbers, model.config.size)
@@ -125,9 +125,9 @@ def chart(run: str, before: dict[str, float]) -> bytes:
     return png(line_charts(charts))
 
 
-def metrics_table(learnt: Learnt) -> str:
+def metrics_table(summary: RunSummary) -> str:
     """The metrics of a model that does nothing, of the untrained one, and of the trained one."""
-    before, after = learnt.before, learnt.after
+    before, after = summary.before, summary.after
     rows = {label: [after[idle], before[name], after[name]] for label, name, idle in ROWS if name in after}
     return table(["doing nothing", "untrained", "trained"], rows, digits=3)
 
@@ -142,9 +142,9 @@ def _compared(trainer: Trainer) -> Comparison | None:
     return found
 
 
-def _record(learnt: Learnt, comparison: Comparison | None) -> dict[str, Any]:
+def _record(summary: RunSummary, comparison: Comparison | None) -> dict[str, Any]:
     timed = None if comparison is None else dataclasses.asdict(comparison) | {"ratio": comparison.ratio}
-    return {**learnt._asdict(), "fused_against_eager": timed}
+    return {**summary._asdict(), "fused_against_eager": timed}
 
 
 def _title(config: Config) -> str:
