@@ -6,25 +6,22 @@ and its descendants, of which each step is one torch call and so one pass over m
 (`align_corners`), so that the results can be compared.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from unittest import mock
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from internet import ops
-from internet.ops._backend import OPERATORS
+from internet.comparison.replacement import replaced_operators
 
 CHARBONNIER_EPSILON = 1e-3
 
 
-@contextmanager
-def in_place_of_ours() -> Iterator[None]:
+def in_place_of_ours() -> AbstractContextManager[None]:
     """Let a whole model, which calls `internet.ops`, have these formulations."""
-    with mock.patch.multiple(ops, **{name: globals()[name] for name in OPERATORS}):
-        yield
+    return replaced_operators({name: globals()[name] for name in ops.OPERATORS})
 
 
 def _axis(size: int, align_corners: bool, like: Tensor) -> Tensor:

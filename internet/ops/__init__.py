@@ -1,6 +1,6 @@
 """The operators. Each is one module of this package; :mod:`internet.ops.reference` specifies them all."""
 
-from internet.ops._backend import Status, backend, backends
+from internet.ops._backend import OPERATORS, Status, backend, backends
 from internet.ops.affine_mixture import affine_mixture
 from internet.ops.anchor_features import anchor_features
 from internet.ops.confidence_warp import confidence_warp
@@ -12,6 +12,7 @@ from internet.ops.soft_argmax import soft_argmax
 from internet.ops.upsample_motion import upsample_motion
 
 __all__ = [
+    "OPERATORS",
     "Status",
     "affine_mixture",
     "anchor_features",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from internet import ops
 from internet.cli import main
 from internet.commands import demo
 from internet.commands._shared import training_demo
@@ -19,7 +20,6 @@ from internet.data.synthetic import WalkingClip
 from internet.data.video import probe, read_frames
 from internet.data.video_writer import write_video
 from internet.model import load_model
-from internet.ops._backend import OPERATORS
 from internet.training.config import Config
 from tests.support.training import SETTINGS
 
@@ -80,7 +80,7 @@ def test_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(rf"motion error \(pixels\) +{before['epe_zero']:.3f} ", said)
     assert all(name in said for name in WRITTEN)
     timed = numbers["fused_against_eager"]
-    if why_not_fused("cpu", OPERATORS):
+    if why_not_fused("cpu", ops.OPERATORS):
         assert timed is None
         assert "not timed, the fused operators are missing" in said
     else:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from internet import ops
 from internet.commands._shared.held_out_clip import HeldOutClip
 from internet.commands._shared.table import table
 from internet.comparison import Comparison, not_compared, why_not_fused
 from internet.inference import animate_video
 from internet.model import INTERnet, load_model
-from internet.ops._backend import OPERATORS
 from internet.training.compare import compare_training
 from internet.training.config import Config
 from internet.training.curves import read_curves
@@ -134,7 +134,7 @@ def metrics_table(summary: RunSummary) -> str:
 
 def _compared(trainer: Trainer) -> Comparison | None:
     """Time the training step, and say how it went."""
-    if missing := why_not_fused(trainer.world.device.type, OPERATORS):
+    if missing := why_not_fused(trainer.world.device.type, ops.OPERATORS):
         print(not_compared(missing) + "\n")
         return None
     found = compare_training(trainer)

@@ -1,0 +1,71 @@
+"""Fused against eager: both do the same work, and what is replaced comes back."""
+
+import time
+
+import pytest
+import torch
+
+from internet import ops
+from internet.comparison import eager
+from internet.comparison.frames import OperatorClock, measure_frames
+from internet.comparison.operators import measure, workloads
+from internet.comparison.replacement import replaced_operators
+from internet.comparison.timing import MINIMUM_ROUNDS, interleaved
+from internet.model import INTERnet, INTERnetConfig
+
+CPU = torch.device("cpu")
+
+
+def test_runs_take_turns():
+    order = []
+    samples = interleaved({name: lambda name=name: order.append(name) for name in "ab"}, CPU, seconds=0)
+    assert order == ["a", "b"] * (1 + MINIMUM_ROUNDS)
+    assert [len(times) for times in samples.values()] == [MINIMUM_ROUNDS] * 2
+
+
+def test_the_operators_of_the_paper_s_model():
+    names = [workload.operator for workload in workloads(CPU)]
+    assert names == ["affine_mixture", "pyramid_warp", "masked_backwarp_loss", "anchor_features", "soft_argmax"]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_both_sides_compute_the_same(number):
+    found = measure(list(workloads(CPU))[number], CPU, seconds=0)
+    assert found.disagreement < 1e-3
+    assert min(*found.forward, *found.both) > 0
+    assert found.both_ratio == found.both[1] / found.both[0]
+
+
+def test_replaced_operators_come_back_after_an_error():
+    ours = ops.affine_mixture
+
+    def fail() -> None:
+        with replaced_operators({"affine_mixture": eager.affine_mixture}):
+            assert ops.affine_mixture is eager.affine_mixture
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert ops.affine_mixture is ours
+
+
+def test_a_clock_counts_what_is_spent_in_operators():
+    def slow(*_: object) -> None:
+        time.sleep(0.02)
+
+    clock = OperatorClock(CPU)
+    with replaced_operators({"upsample_motion": slow}), clock.running():
+        time.sleep(0.02)
+        ops.upsample_motion(torch.zeros(1, 2, 2, 2))
+        assert clock.seconds >= 0.02
+    counted = clock.seconds
+    ops.upsample_motion(torch.zeros(1, 2, 2, 2))
+    assert clock.seconds == counted
+
+
+def test_frames_of_a_model():
+    source, driving = torch.rand(2, 1, 3, 64, 64)
+    found = measure_frames(INTERnet(INTERnetConfig.preset("tiny")).eval(), source, driving, seconds=0)
+    assert 0 < found.share < 1
+    assert 0 < found.eager_share < 1
+    assert found.ratio == found.eager_seconds / found.seconds
