@@ -1,14 +1,18 @@
-"""A model on disk: one dictionary with everything to build it again, whether training wrote it or a user.
+"""A model on disk: everything to build it again, whether training wrote it or a user.
+
+A file of ``torch.save`` is one dictionary:
 
 ==============  ==============================================================
 format          "internet-checkpoint"
-version         1; a reader refuses what is newer than it
+version         2; a reader refuses what is newer than it
 model_config    :meth:`INTERnetConfig.to_dict`
 model           the model's state
 ema             the state with weights averaged over training, or None
 ==============  ==============================================================
 
-A trainer adds entries of its own, left alone here. All of it is tensors and plain types: reading runs no code.
+A trainer adds entries of its own, left alone here. All of it is tensors and plain types: reading runs no code. A
+safetensors file has the model's state as its tensors, and the other entries in its header
+(:mod:`internet.model.safetensors_file`).
 """
 
 import os
@@ -19,91 +23,158 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from internet import weights as shipped
+from internet.model import safetensors_file
 from internet.model.config import INTERnetConfig
 from internet.model.internet import INTERnet
-from internet.model.weights import check_weights, read_weights
+from internet.model.weights import as_expected, check_weights, read_torch_file
 from internet.utils.files import save_tensors
+from internet.utils.run_layout import CHECKPOINTS, LATEST, latest_checkpoint
 
-FORMAT, VERSION = "internet-checkpoint", 1
+FORMAT, VERSION = "internet-checkpoint", 2
 
-#: Where the newest checkpoint of a training folder lies.
-NEWEST = (Path("checkpoints", "last.pt"), Path("last.pt"))
+#: What every checkpoint has, and of which type.
+_ENTRIES: dict[str, type] = {"version": int, "model_config": dict, "model": dict}
 
 
 def checkpoint_of(model: INTERnet, ema: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """The entries that every checkpoint has."""
     averaged = None if ema is None else dict(ema)
-    state = dict(model.state_dict())
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "model_config": model.config.to_dict(),
-        "model": state,
-        "ema": averaged,
-    }
+    return {**_description(model), "model": dict(model.state_dict()), "ema": averaged}
 
 
-def save_model(path: str | os.PathLike[str], model: INTERnet) -> None:
+def save_model(path: str | os.PathLike[str], model: INTERnet, *, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a model for :func:`load_model`, in one step: `path` is never half written.
 
-    Raises :class:`~internet.utils.files.OutputError` if it cannot be written.
+    Args:
+        path: as safetensors if it ends with ".safetensors", else as ``torch.save`` does.
+        model: on any device, in any mode.
+        metadata: what else is to be known of it, plain types by name, such as how it was trained;
+            `internet info --checkpoint` shows it.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: `metadata` is more than plain types, and the file is one of safetensors.
+        MissingExtraError: it is, and the package safetensors is not installed.
     """
-    save_tensors(path, checkpoint_of(model))
+    entries = {**_description(model), **({} if metadata is None else {"metadata": dict(metadata)})}
+    if Path(path).suffix == safetensors_file.SUFFIX:
+        safetensors_file.write(path, model.state_dict(), entries)
+    else:
+        save_tensors(path, {**checkpoint_of(model), **entries})
 
 
 def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", ema: bool = True) -> INTERnet:
-    """The model of a checkpoint, in evaluation mode.
+    """The model of a checkpoint, in evaluation mode and in float32, whatever the precision it was stored in.
 
     Args:
-        path: a checkpoint, or the folder of a training run, whose newest it takes.
+        path: a checkpoint; the folder of a training run, whose newest it takes; or the name of weights that ship with
+            the library (:mod:`internet.weights`).
         device: where the model goes.
         ema: take the averaged weights, where the checkpoint has them.
 
     Raises:
         OSError: the file cannot be read, or the folder has no checkpoint.
-        ValueError: it is no checkpoint, or a damaged one, or its weights do not fit its model; the message names them.
+        ValueError: it is not a checkpoint, or a damaged one, or its weights do not fit its model; the message names
+            them.
+        MissingExtraError: it is a safetensors file, and the package safetensors is not installed.
     """
     path = find_checkpoint(path)
     return build_model(read_checkpoint(path), path, ema=ema).to(device)
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """A file as it is; of a training run's folder the newest checkpoint. FileNotFoundError if it has none."""
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    for newest in NEWEST:
-        if (path / newest).is_file():
-            return path / newest
-    raise FileNotFoundError(f"the folder '{path}' has no checkpoint: neither {' nor '.join(map(str, NEWEST))}")
+    """A file as it is; of a training run's folder the newest checkpoint; of a name, weights that ship.
+
+    A file or a run of that name comes first. FileNotFoundError if there is none of them.
+    """
+    name, path = os.fspath(path), Path(path)
+    newest = latest_checkpoint(path) if path.is_dir() else path
+    if newest is not None and (newest.exists() or newest.name != name):
+        return newest
+    if name in shipped.names():
+        return shipped.find(name)
+    if path.is_dir():
+        raise FileNotFoundError(f"the folder '{path}' has no checkpoint: there is no {CHECKPOINTS}/{LATEST} in it")
+    raise FileNotFoundError(
+        f"there is no file or folder '{path}', and no weights of that name in the library; "
+        f"it has {', '.join(shipped.names()) or 'none'}"
+    )
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """All entries of a checkpoint; ValueError for a file that is none, or that a newer version wrote."""
-    checkpoint = read_weights(path)
-    if checkpoint.get("format") != FORMAT:
-        raise ValueError(f"'{path}' is no checkpoint of this library: {_what_else(checkpoint)}")
-    version = checkpoint["version"]
-    if version > VERSION:
+    """All entries of a checkpoint; ValueError for a file that is not one, or that a newer version wrote."""
+    return checked_entries(read_entries(path), path)
+
+
+def read_entries(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a file that may be a checkpoint; of a safetensors file that is none, its tensors by name.
+
+    Raises what :func:`load_model` does for a file that cannot be read, or is damaged.
+    """
+    if not safetensors_file.recognises(path):
+        return read_torch_file(path)
+    tensors, header = safetensors_file.read(path)
+    return {**header, "model": tensors, "ema": None} if header.get("format") == FORMAT else dict(tensors)
+
+
+def checked_entries(entries: dict[str, Any], origin: str | os.PathLike[str]) -> dict[str, Any]:
+    """The entries of a checkpoint, in this version's terms; a ValueError if they are not those of one."""
+    if entries.get("format") != FORMAT:
+        raise ValueError(f"'{origin}' is not a checkpoint of this library: {_what_else(entries)}")
+    version = entries.get("version")
+    if isinstance(version, int) and version > VERSION:
         raise ValueError(
-            f"'{path}' is a checkpoint of version {version}, this library reads up to {VERSION}: update it"
+            f"'{origin}' is a checkpoint of version {version}, this library reads up to {VERSION}: update it"
         )
-    return checkpoint
+    for name, kind in _ENTRIES.items():
+        if not isinstance(entries.get(name), kind):
+            raise ValueError(f"'{origin}' is damaged: its entry '{name}' is missing, or not a {kind.__name__}")
+    for weights in (entries["model"], entries.get("ema") or {}):
+        if not (isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values())):
+            raise ValueError(f"'{origin}' is damaged: its weights are not all tensors")
+    if entries["version"] < 2:
+        entries["model_config"] = from_version_1(entries["model_config"])
+    return entries
+
+
+def from_version_1(model_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model as they are called since version 2."""
+    names = {"stage1": "stage_one"}
+    return {names.get(name, name): value for name, value in model_config.items()}
 
 
 def build_model(checkpoint: Mapping[str, Any], origin: str | os.PathLike[str], *, ema: bool = True) -> INTERnet:
     """The model of what :func:`read_checkpoint` read from `origin`, in evaluation mode, on the CPU."""
     try:
         config = INTERnetConfig.from_dict(checkpoint["model_config"])
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"the model_config of '{origin}' does not fit: {error}") from error
     with torch.device("meta"):  # no time for initial weights, and no random numbers taken
         model = INTERnet(config)
-    averaged = checkpoint.get("ema") if ema else None
-    weights: dict[str, Tensor] = checkpoint["model"] if averaged is None else averaged
-    check_weights(weights, model.state_dict(), f"'{origin}'")
-    model.load_state_dict(weights, assign=True)
+    load_weights(model, best_weights(checkpoint, ema=ema), f"'{origin}'", assign=True)
     return model.eval()
+
+
+def best_weights(checkpoint: Mapping[str, Any], *, ema: bool = True) -> Mapping[str, Any]:
+    """The averaged weights of a checkpoint, if it has them and they are wanted, else the last ones."""
+    weights: Mapping[str, Any] = (checkpoint.get("ema") if ema else None) or checkpoint["model"]
+    return weights
+
+
+def load_weights(model: INTERnet, weights: Mapping[str, Any], origin: str, *, assign: bool = False) -> None:
+    """Load the weights of a whole model, stored in any precision, into it; `assign` is of ``load_state_dict``.
+
+    Raises a ValueError that names every weight that does not fit.
+    """
+    expected = model.state_dict()
+    check_weights(weights, expected, origin)
+    model.load_state_dict(as_expected(weights, expected), assign=assign)
+
+
+def _description(model: INTERnet) -> dict[str, Any]:
+    """What a file says of itself and of its model, in plain types."""
+    return {"format": FORMAT, "version": VERSION, "model_config": model.config.to_dict()}
 
 
 def _what_else(content: Mapping[str, Any]) -> str:

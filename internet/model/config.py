@@ -29,7 +29,7 @@ class INTERnetConfig:
     Attributes:
         size: side of the frames it is meant for. It runs on any whose sides are multiples of :attr:`multiple`.
         anchors: K, how many local motions beside the still background.
-        stage1: "internet", or "first-order": the networks of first-order-motion, whose weights then fit. Their sizes
+        stage_one: "internet", or "first-order": the networks of first-order-motion, whose weights then fit. Their sizes
             are fixed: the fields from anchor_width to threshold do not touch them.
         anchor_width, motion_width: channels of the U-Nets' input level; each coarser level has twice as many, up to
             `widest`.
@@ -48,7 +48,7 @@ class INTERnetConfig:
 
     size: int = 512
     anchors: int = 10
-    stage1: str = "internet"
+    stage_one: str = "internet"
     anchor_width: int = 32
     motion_width: int = 64
     widest: int = 512
@@ -63,7 +63,7 @@ class INTERnetConfig:
     discriminator_width: int = 64
 
     def __post_init__(self) -> None:
-        _one_of("stage1", self.stage1, STAGES_ONE)
+        _one_of("stage_one", self.stage_one, STAGES_ONE)
         _one_of("scales", self.scales, SCALES)
         for name in _COUNTS:
             if getattr(self, name) < 1:
@@ -72,8 +72,8 @@ class INTERnetConfig:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must be of one length, at least 1")
         if not 0 <= self.threshold < 1 / (self.anchors + 1):
             raise ValueError(f"threshold is {self.threshold}, expected 0 <= threshold < 1/{self.anchors + 1}")
-        if self.stage1 == "first-order" and self.factor != 4:
-            raise ValueError("stage1 'first-order' works at a quarter of the frame's size: three levels of channels")
+        if self.stage_one == "first-order" and self.factor != 4:
+            raise ValueError("stage_one 'first-order' works at a quarter of the frame's size: three levels of channels")
         if self.size % self.multiple:
             raise ValueError(f"size is {self.size}, expected a multiple of {self.multiple}")
 
@@ -90,7 +90,7 @@ class INTERnetConfig:
     @property
     def multiple(self) -> int:
         """A frame's sides are multiples of this: the U-Nets halve the motion field's size `depth` times."""
-        depth = 5 if self.stage1 == "first-order" else self.depth
+        depth = 5 if self.stage_one == "first-order" else self.depth
         return self.factor * 2**depth
 
     @classmethod

@@ -15,7 +15,7 @@ from torch.nn import functional
 from internet.model.anchors import AnchorDetector
 from internet.model.blocks import without_autocast
 from internet.model.motion import MotionEstimator
-from internet.model.weights import check_weights
+from internet.model.weights import as_expected, check_weights
 
 FACTOR = 4
 DEPTH = 5
@@ -61,7 +61,7 @@ def dense_motion_network(anchors: int = 10) -> MotionEstimator:
 
 
 def stage_one(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The state of stage I in a checkpoint, named as in an INTERnet with ``stage1="first-order"``.
+    """The state of stage I in a checkpoint, named as in an INTERnet with ``stage_one="first-order"``.
 
     The generator's other weights are left out. Raises ValueError naming every missing, unknown or misshapen weight.
     """
@@ -69,17 +69,23 @@ def stage_one(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     for entry, theirs, ours in _PARTS:
         if entry not in checkpoint:
             raise ValueError(f"the checkpoint has no entry '{entry}'; it has {', '.join(map(str, checkpoint))}")
-        weights = checkpoint[entry].items()
-        state |= {ours + name[len(theirs) :]: value for name, value in weights if name.startswith(theirs)}
+        weights = checkpoint[entry]
+        if not isinstance(weights, Mapping):
+            raise ValueError(f"the entry '{entry}' of the checkpoint is a {type(weights).__name__}, expected weights")
+        state |= {ours + name[len(theirs) :]: value for name, value in weights.items() if name.startswith(theirs)}
     head = state.get("kp_detector.kp.weight")
-    check_stage_one(state, 10 if head is None else head.shape[0])
-    return state
+    return checked_stage_one(state, len(head) if isinstance(head, Tensor) and head.dim() else 10)
 
 
-def check_stage_one(state: Mapping[str, Tensor], anchors: int) -> None:
-    """Raise a ValueError that names what is missing, unknown or of a wrong shape in a state of stage I."""
+def checked_stage_one(state: Mapping[str, Tensor], anchors: int) -> dict[str, Tensor]:
+    """A state of stage I in the networks' precision.
+
+    Raises a ValueError that names what is missing, unknown or of a wrong shape or kind.
+    """
     with torch.device("meta"):
         parts = nn.ModuleDict(
             {"kp_detector": key_point_detector(anchors), "dense_motion_network": dense_motion_network(anchors)}
         )
-    check_weights(state, parts.state_dict(), "first-order-motion's stage I")
+    expected = parts.state_dict()
+    check_weights(state, expected, "first-order-motion's stage I")
+    return as_expected(state, expected)

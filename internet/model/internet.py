@@ -95,10 +95,10 @@ class INTERnet(nn.Module):
         Raises ValueError for a model whose stage I is not first-order-motion's, or that has other anchors, and for
         weights that do not fit, naming them.
         """
-        if self.config.stage1 != "first-order":
-            raise ValueError("these weights need a model with stage1 = 'first-order'")
-        first_order.check_stage_one(state, self.config.anchors)
-        self.load_state_dict(state, strict=False)  # what is missing now is stage II
+        if self.config.stage_one != "first-order":
+            raise ValueError("these weights need a model with stage_one = 'first-order'")
+        weights = first_order.checked_stage_one(state, self.config.anchors)
+        self.load_state_dict(weights, strict=False)  # what is missing now is stage II
 
     def check(self, frame: Tensor) -> None:
         """Raise a ValueError for a frame of a shape that the network cannot take."""
@@ -115,7 +115,7 @@ def make_discriminator(config: INTERnetConfig) -> Discriminator:
 
 
 def _stage_one(config: INTERnetConfig) -> tuple[AnchorDetector, MotionEstimator]:
-    if config.stage1 == "first-order":
+    if config.stage_one == "first-order":
         return first_order.key_point_detector(config.anchors), first_order.dense_motion_network(config.anchors)
     shape: dict[str, Any] = {"depth": config.depth, "widest": config.widest}
     detector = AnchorDetector(

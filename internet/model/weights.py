@@ -3,63 +3,119 @@
 import os
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from internet.model import safetensors_file
+from internet.utils.files import check_regular, save_tensors
+
 
 def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
-    """What ``torch.save`` wrote: a dictionary of tensors, plain types and such dictionaries.
+    """The content of a file that ``torch.save`` or safetensors wrote: tensors, plain types and dictionaries of these.
 
-    With `trust` a file that holds more is unpickled too, which runs what code it contains. Raises OSError for a file
-    that cannot be read, ValueError for one that is damaged or holds something else.
+    A safetensors file gives its tensors by their names; see :mod:`internet.model.safetensors_file` for its header.
+
+    Args:
+        path: the file.
+        trust: unpickle a file that holds more, too, which runs what code it contains.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or holds something else.
+        MissingExtraError: it is a safetensors file, and the package that reads them is not installed.
     """
-    if zipfile.is_zipfile(path) and (reason := damage(path)):  # before torch 1.6 it was no ZIP archive
+    if safetensors_file.recognises(path):
+        return dict(safetensors_file.read(path).tensors)
+    return read_torch_file(path, trust=trust)
+
+
+def read_torch_file(path: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
+    """What :func:`read_weights` does for a file that ``torch.save`` wrote."""
+    check_regular(path)
+    if _is_archive(path) and (reason := find_corruption(path)):  # before torch 1.6 it was not a ZIP archive
         raise ValueError(f"'{path}' is damaged: {reason}")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=not trust)
-    except OSError:
-        raise
-    except Exception as error:  # bytes that are taken for a pickle, and are none, raise almost anything
+        with open(path, "rb") as stream:  # given a path, torch goes by its suffix
+            weights = torch.load(stream, map_location="cpu", weights_only=not trust)
+    except Exception as error:  # bytes that are taken for a pickle and are not one raise almost anything
         reason = (str(error) or "it is empty").splitlines()[0]
         raise ValueError(
-            f"'{path}' is no complete file of weights, or holds more than tensors and plain types, whose reading runs "
-            f"code from the file and must be asked for ({reason})"
+            f"'{path}' is not a complete file of weights, or holds more than tensors and plain types, whose reading "
+            f"runs code from the file and must be asked for ({reason})"
         ) from error
     if not isinstance(weights, dict):
         raise ValueError(f"'{path}' holds a {type(weights).__name__}, expected weights by their names")
     return weights
 
 
-def damage(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with a file of weights, or None. It is a ZIP archive, whose checksums torch does not look at.
+def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Tensor]) -> None:
+    """Write tensors by their names for :func:`read_weights`: as safetensors if the path says so.
+
+    Raises :class:`~internet.utils.files.OutputError` if they cannot be written.
+    """
+    if Path(path).suffix == safetensors_file.SUFFIX:
+        safetensors_file.write(path, weights, {})
+    else:
+        save_tensors(path, dict(weights))
+
+
+def find_corruption(path: str | os.PathLike[str]) -> str | None:
+    """What is wrong with a file that ``torch.save`` wrote, or None: its checksums, which torch does not look at.
 
     Raises OSError for a file that cannot be read.
     """
+    check_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except OSError:
-        raise
-    except Exception as error:  # a changed byte may ask for any compression, or for a password
-        return str(error)
+    except zipfile.BadZipFile as error:
+        return "its end is missing" if _is_archive(path) and not zipfile.is_zipfile(path) else str(error)
+    except Exception as error:  # a changed byte may ask for any compression, for a password, or for a place before 0
+        return str(error) or type(error).__name__
     return None if broken is None else f"the checksum of {broken} is wrong"
 
 
+def _is_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a ZIP archive, or the beginning of one."""
+    with open(path, "rb") as stream:
+        return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(stream)
+
+
 def check_weights(
-    weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str, *, spare: bool = False
+    weights: Mapping[str, Any], expected: Mapping[str, Tensor], origin: str, *, spare: bool = False
 ) -> None:
-    """Raise a ValueError that names what is missing, of a wrong shape or, unless `spare` is allowed, unknown.
+    """Raise a ValueError that names what is missing, of a wrong shape or kind or, unless `spare` is allowed, unknown.
 
     origin: what the weights are of, for the message.
     """
     complaints = [f"missing: {name}" for name in expected if name not in weights]
     complaints += [] if spare else [f"unknown: {name}" for name in weights if name not in expected]
-    complaints += [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in weights and weights[name].shape != value.shape
-    ]
+    for name, value in expected.items():
+        if name in weights and (misfit := _misfit(weights[name], value)):
+            complaints.append(f"{name} is {misfit}")
     if complaints:
         raise ValueError(f"the weights of {origin} do not fit:\n  " + "\n  ".join(complaints))
+
+
+def as_expected(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in the dtypes of those expected: weights are often stored in float16, and networks start in float32.
+
+    Those of other names are left out. See :func:`check_weights` for what must hold before.
+    """
+    return {name: weights[name].to(value.dtype) for name, value in expected.items()}
+
+
+def _misfit(found: Any, expected: Tensor) -> str:
+    """What a weight is, and what it should be; empty if it can be used."""
+    if not isinstance(found, Tensor):
+        return f"a {type(found).__name__}, expected a tensor"
+    if found.layout != torch.strided or found.is_quantized or found.is_meta:
+        return "sparse, quantized or without values, expected a dense tensor"
+    if found.shape != expected.shape:
+        return f"{tuple(found.shape)}, expected {tuple(expected.shape)}"
+    if found.is_complex() or (expected.is_floating_point() and not found.is_floating_point()):
+        return f"{found.dtype}, expected {expected.dtype}"
+    return ""

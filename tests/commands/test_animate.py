@@ -235,7 +235,7 @@ def test_bad_input_is_named_before_any_work(animate, tmp_path, monkeypatch, caps
         ({"driving": "noise.mp4"}, (), "--driving: the video 'noise.mp4' cannot be decoded"),
         ({"driving": "silent.mp4"}, ("--audio",), "--audio: the video 'silent.mp4' has no sound"),
         ({"checkpoint": "none.pt"}, (), "--checkpoint: "),
-        ({"checkpoint": "noise.pt"}, (), "--checkpoint: 'noise.pt' is no complete file of weights"),
+        ({"checkpoint": "noise.pt"}, (), "--checkpoint: 'noise.pt' is not a complete file of weights"),
         ({"checkpoint": "folder"}, (), "--checkpoint: the folder 'folder' has no checkpoint"),
         ({"out": "folder"}, (), "--out: 'folder' is a folder, not a file"),
         ({"out": "no/such/out.mp4"}, (), "--out: the folder 'no/such' does not exist"),

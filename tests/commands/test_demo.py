@@ -20,6 +20,7 @@ from internet.data.synthetic import WalkingClip
 from internet.data.video import probe, read_frames
 from internet.data.video_writer import write_video
 from internet.model import load_model
+from internet.model.checkpoint import find_checkpoint
 from internet.training.config import Config
 from tests.support.training import SETTINGS
 
@@ -71,7 +72,7 @@ def test_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
     for idle in ("repeated_psnr", "epe_zero"):
         assert before[idle] == after[idle]
     assert before["psnr"] != after["psnr"]
-    state = torch.load(folder / "training" / "checkpoints" / "last.pt", weights_only=True)
+    state = torch.load(find_checkpoint(folder / "training"), weights_only=True)
     assert (state["step"], state["metrics"]) == (4, after)
     assert not load_model(folder / "training").training
 
@@ -111,13 +112,13 @@ def test_every_run_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     for _ in range(2):
         assert main(["demo", *words]) == 0
     assert sorted(os.listdir("demo")) == ["run-001", "run-002"]
-    first = Path("demo", "run-001", "training", "checkpoints", "last.pt")
+    first = find_checkpoint(Path("demo", "run-001", "training"))
     before = first.read_bytes()
     assert main(["demo", "--out", "demo/run-001", *words]) == 2
     assert "--out: the folder 'demo/run-001' is not empty" in capsys.readouterr().err
     assert main(["demo", "--out", "demo/run-001", "--overwrite", *words]) == 0
     assert first.read_bytes() == before
-    assert Path("demo", "run-001", "training-001", "checkpoints", "last.pt").exists()
+    assert find_checkpoint(Path("demo", "run-001", "training-001")).exists()
 
 
 def test_bad_input_is_named_before_any_work(video: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,4 +158,4 @@ def test_a_signal_stops_it_with_a_checkpoint(capsys: pytest.CaptureFixture[str],
     assert main(["demo", *WORDS]) == 128 + 15
     assert capsys.readouterr().out == "stopped; go on with: internet train demo/run-001/training/config.yaml\n"
     assert os.listdir("demo/run-001") == ["training"]
-    assert Path("demo/run-001/training/checkpoints/last.pt").exists()
+    assert find_checkpoint(Path("demo/run-001/training")).exists()

@@ -96,9 +96,9 @@ def test_a_size_that_does_not_fit_is_named(size):
 # One function, however it is computed
 
 
-@pytest.mark.parametrize("stage1", ["internet", "first-order"])
-def test_the_same_frames_on_every_backend(stage1):
-    model = make(INTERnetConfig.preset("tiny", stage1=stage1, widest=64)).double()
+@pytest.mark.parametrize("stage_one", ["internet", "first-order"])
+def test_the_same_frames_on_every_backend(stage_one):
+    model = make(INTERnetConfig.preset("tiny", stage_one=stage_one, widest=64)).double()
     source, driving = (frame.double() for frame in frames(2, (128, 128)))
     with torch.no_grad(), ops.backend("reference"):
         expected = model(source, driving)
@@ -253,11 +253,11 @@ def test_presets():
     [
         ({"colour": 3}, "no field 'colour', expected one of anchor_width, anchors"),
         ({"scales": "both"}, "scales is 'both', expected 'multi' or 'single'"),
-        ({"stage1": "second"}, "stage1 is 'second', expected 'internet' or 'first-order'"),
+        ({"stage_one": "second"}, "stage_one is 'second', expected 'internet' or 'first-order'"),
         ({"threshold": 0.1}, "threshold is 0.1, expected 0 <= threshold < 1/11"),
         ({"blocks": (1, 2)}, r"channels \(64, 32, 16\) and blocks \(1, 2\) must be of one length"),
         ({"size": 130}, "size is 130, expected a multiple of 32"),
-        ({"stage1": "first-order", "channels": (32, 16), "blocks": (1, 1)}, "three levels"),
+        ({"stage_one": "first-order", "channels": (32, 16), "blocks": (1, 1)}, "three levels"),
     ],
 )
 def test_a_wrong_field_is_named(changes, words):

@@ -157,7 +157,7 @@ def their_motion(w: dict[str, Tensor], source: Tensor, kp: list[Tensor], jac: li
 
 
 def test_a_checkpoint_gives_what_its_formulas_give(checkpoint):
-    model = INTERnet(INTERnetConfig.preset("internet-256", stage1="first-order"))
+    model = INTERnet(INTERnetConfig.preset("internet-256", stage_one="first-order"))
     generator = {name: value.clone() for name, value in model.generator.state_dict().items()}
     model.load_stage_one(stage_one(checkpoint))
     assert all(torch.equal(generator[name], value) for name, value in model.generator.state_dict().items())
@@ -187,7 +187,7 @@ def test_the_blur_is_the_checkpoint_s(checkpoint):
 
 def test_the_command_writes_what_a_model_loads(checkpoint, tmp_path, capsys):
     torch.save(checkpoint, tmp_path / "vox.pth.tar")
-    out = tmp_path / "stage1.pth"
+    out = tmp_path / "stage_one.pth"
     assert cli.main(["import-fomm", str(tmp_path / "vox.pth.tar"), "--out", str(out)]) == 0
     assert f"{len(DETECTOR) + len(DENSE_MOTION)} tensors" in capsys.readouterr().out
     assert cli.main(["import-fomm", str(tmp_path / "vox.pth.tar"), "--out", str(out)]) == 2
@@ -217,10 +217,10 @@ def test_what_does_not_fit_is_named(checkpoint):
 
 def test_weights_go_only_into_a_model_that_they_fit(checkpoint):
     state = stage_one(checkpoint)
-    with pytest.raises(ValueError, match="stage1 = 'first-order'"):
+    with pytest.raises(ValueError, match="stage_one = 'first-order'"):
         INTERnet(INTERnetConfig.preset("tiny")).load_stage_one(state)
     with torch.device("meta"):
-        other = INTERnet(INTERnetConfig.preset("tiny", stage1="first-order", anchors=15))
+        other = INTERnet(INTERnetConfig.preset("tiny", stage_one="first-order", anchors=15))
     with pytest.raises(ValueError, match=r"kp_detector\.kp\.weight is \(10, 35, 7, 7\), expected \(15, 35, 7, 7\)"):
         other.load_stage_one(state)
 
@@ -244,8 +244,8 @@ def test_a_file_that_is_no_checkpoint(tmp_path, capsys):
     torch.save({"kp_detector": {"kp.weight": torch.zeros(1000)}}, half)
     half.write_bytes(half.read_bytes()[:2000])
     torch.save(torch.zeros(2), tensor)
-    words = dict.fromkeys((empty, noise, half), "is no complete file of weights")
-    words |= {tensor: "holds a Tensor", tmp_path / "absent": "No such file", tmp_path: "Is a directory"}
+    words = {empty: "is not a complete file", noise: "is not a complete file", half: "its end is missing"}
+    words |= {tensor: "holds a Tensor", tmp_path / "absent": "No such file", tmp_path: "is a folder, not a file"}
     for path, reason in words.items():
         assert cli.main(["import-fomm", str(path), "--out", str(tmp_path / "out")]) == 2
         said = capsys.readouterr().err

@@ -69,10 +69,10 @@ def test_one_step_of_every_preset(preset, regularization):
     assert 0.5 < seen["mean_confidence"] < 1
 
 
-@pytest.mark.parametrize("changes", [{"scales": "single"}, {"stage1": "first-order"}], ids=str)
+@pytest.mark.parametrize("changes", [{"scales": "single"}, {"stage_one": "first-order"}], ids=str)
 def test_one_step_of_the_variants(changes):
     config = INTERnetConfig.preset("tiny", **changes)
-    if config.stage1 == "first-order":  # batch normalisation needs two values at its smallest size
+    if config.stage_one == "first-order":  # batch normalisation needs two values at its smallest size
         step(config, "intrinsic", 256, features())
     else:
         step(config, "intrinsic", 64, features())

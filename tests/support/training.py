@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from internet.model.checkpoint import find_checkpoint
 from internet.training.config import Config
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,12 @@ def start_training(*words: str, program: tuple[str, ...] = ("-m", "internet"), *
     )
 
 
+def newest_state(run: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run."""
+    state: dict[str, Any] = torch.load(find_checkpoint(run), weights_only=True)
+    return state
+
+
 def weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of the newest checkpoint of a run, by their places."""
     found: dict[str, Tensor] = {}
@@ -60,6 +67,6 @@ def weights(folder: Path) -> dict[str, Tensor]:
             for name, item in value.items() if isinstance(value, dict) else enumerate(value):
                 collect(f"{place}.{name}", item)
 
-    state = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
+    state = newest_state(folder)
     collect("", {name: state[name] for name in ("model", "ema", "discriminator", "optimizers", "rng")})
     return found

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from internet.model import INTERnet, INTERnetConfig
+from internet.model import INTERnet, INTERnetConfig, save_model
 from internet.training import stop
-from internet.training.checkpoint import Checkpoints
+from internet.training.checkpoint import Checkpoints, warm_start
 from internet.training.data import training_samples
 from internet.training.ema import Ema
 from internet.training.optimizers import make_optimizer, set_rates
 from internet.training.sampler import Share, Steps, Stream
 from internet.training.sections import Optimizer
-from internet.training.start import load_start
 from internet.training.stop import StopRequest
 from internet.utils.files import OutputError
+from internet.utils.run_layout import latest_checkpoint
 from tests.support.training import tiny
 
 
@@ -113,7 +113,8 @@ def test_the_last_checkpoints_are_kept_and_the_newest_has_a_name(tmp_path: Path)
     for step in (5, 20, 100):
         kept.save(step, {"step": step})
     assert [path.name for path in kept.paths()] == ["step-00000020.pt", "step-00000100.pt"]
-    assert torch.load(kept.folder / "last.pt", weights_only=True) == {"step": 100}
+    assert (kept.folder / "latest.txt").read_text() == "step-00000100.pt\n"
+    assert torch.load(latest_checkpoint(tmp_path), weights_only=True) == {"step": 100}
     assert kept.newest() == kept.folder / "step-00000100.pt"
 
 
@@ -130,7 +131,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(tmp_path: P
     (tmp_path / ".step-00000003.x.pt").write_bytes(b"begun")
     with pytest.warns(UserWarning, match=r"step-00000002.pt' is damaged .* now 'step-00000002.damaged'"):
         assert kept.newest() == tmp_path / "step-00000001.pt"
-    assert {path.name for path in tmp_path.iterdir()} == {"step-00000001.pt", "step-00000002.damaged", "last.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"step-00000001.pt", "step-00000002.damaged", "latest.txt"}
 
 
 def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
@@ -145,23 +146,23 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert kept.newest() == tmp_path / "step-00000001.pt"
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["value"].shape == (10,)
+    assert torch.load(latest_checkpoint(tmp_path), weights_only=True)["value"].shape == (10,)
     assert len(list(tmp_path.iterdir())) == 2  # nothing half-written
 
 
 def test_weights_to_start_from_must_fit(tmp_path: Path) -> None:
     other = INTERnet(tiny("model.anchors=3").model)
-    torch.save({"model_config": {}, "model": other.state_dict(), "ema": None}, tmp_path / "other.pt")
+    save_model(tmp_path / "other.pt", other)
     with pytest.raises(ValueError, match=r"other.pt' do not fit:\n.*kp_detector"):
-        load_start(INTERnet(tiny().model), str(tmp_path / "other.pt"))
+        warm_start(INTERnet(tiny().model), str(tmp_path / "other.pt"))
     fitting = INTERnet(tiny("model.anchors=3").model)
-    load_start(fitting, str(tmp_path / "other.pt"))
+    warm_start(fitting, str(tmp_path / "other.pt"))
     assert all(torch.equal(a, b) for a, b in zip(fitting.parameters(), other.parameters(), strict=True))
-    stage_one = INTERnetConfig.preset("tiny", stage1="first-order", channels=[8, 8, 8], blocks=[1, 1, 1])
+    stage_one = INTERnetConfig.preset("tiny", stage_one="first-order", channels=[8, 8, 8], blocks=[1, 1, 1])
     given = INTERnet(stage_one).state_dict()
-    torch.save({name: value for name, value in given.items() if "generator" not in name}, tmp_path / "stage1.pth")
+    torch.save({name: value for name, value in given.items() if "generator" not in name}, tmp_path / "stage_one.pth")
     model = INTERnet(stage_one)
-    load_start(model, str(tmp_path / "stage1.pth"))
+    warm_start(model, str(tmp_path / "stage_one.pth"))
     assert torch.equal(model.state_dict()["kp_detector.kp.weight"], given["kp_detector.kp.weight"])
 
 

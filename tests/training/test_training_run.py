@@ -19,7 +19,8 @@ from internet.data.video_writer import write_video
 from internet.model import load_model
 from internet.training.config import Config
 from internet.training.trainer import Trainer
-from tests.support.training import SETTINGS, start_training, weights
+from internet.utils.run_layout import latest_checkpoint
+from tests.support.training import SETTINGS, newest_state, start_training, weights
 
 STEPS = 9
 
@@ -50,7 +51,7 @@ def same(folder: Path, other: Path) -> bool:
 
 
 def wait_for_a_checkpoint(process: Any, folder: Path) -> None:
-    while not (folder / "checkpoints" / "last.pt").exists():
+    while latest_checkpoint(folder) is None:
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.01)
 
@@ -72,7 +73,7 @@ def test_a_run_leaves_its_configuration_curves_pictures_and_a_model(whole: Path)
     assert {f"validation/{name}" for name in ("psnr", "repeated_psnr", "epe", "epe_zero")} < set(tags["scalars"])
     assert [event.step for event in events.Scalars("validation/ssim")] == [4, 8, 9]
     assert set(tags["images"]) == {"training", "validation"}
-    state = torch.load(whole / "checkpoints" / "last.pt", weights_only=True)
+    state = newest_state(whole)
     assert (state["step"], state["position"], state["epoch"]) == (9, 36, 0)
     assert state["metrics"]["psnr"] > 5
     model = load_model(whole)
@@ -92,7 +93,7 @@ def test_a_run_that_was_killed_ends_with_the_same_bits(whole: Path, tmp_path: Pa
     process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if sent == signal.SIGKILL else 128 + signal.SIGTERM), output
-    assert 0 < torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["step"] < STEPS
+    assert 0 < newest_state(folder)["step"] < STEPS
     assert train(f"out={folder}", "data.workers=1") == 0
     assert same(folder, whole)
 
@@ -114,11 +115,11 @@ def test_a_run_that_is_over_says_so_and_stays(whole: Path, capsys: pytest.Captur
 
 def test_the_clock_stops_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert train(f"out={tmp_path}", "run.minutes=0", "checkpoint.every=100") == 0
-    assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["step"] == 1
+    assert newest_state(tmp_path)["step"] == 1
 
 
 def test_another_run_starts_from_the_weights_of_this_one(whole: Path, tmp_path: Path) -> None:
-    words = [f"out={tmp_path}", f"start={whole}/checkpoints/last.pt", "optimizer.lr=0", "run.steps=1"]
+    words = [f"out={tmp_path}", f"start={whole}", "optimizer.lr=0", "run.steps=1"]
     assert train(*words) == 0
     found, given = weights(tmp_path), weights(whole)
     for name, value in given.items():
@@ -164,7 +165,7 @@ def test_an_infinite_pixel_stops_the_run_and_keeps_the_last_good_checkpoint(
     assert train(f"out={tmp_path}", "run.accumulate=4") == 1
     message = capsys.readouterr().err
     assert f"the loss is infinite or not a number. The samples:\n  {name}\n" in message
-    state = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    state = newest_state(tmp_path)
     assert state["step"] == 4  # sample 17 is of the step after
     assert all(value.isfinite().all() for value in state["model"].values())
 
@@ -180,7 +181,7 @@ def test_a_video_is_trained_on_with_its_last_frames_held_out(tmp_path: Path) -> 
     words = [f"data.path={path}", "data.frames=[0, 30]", "data.source=random", "data.min_seconds=0.5"]
     options = ["run.steps=2", "run.epochs=100", "data.motion=true", "run.batch=2", "validation.samples=2"]
     assert train(f"out={tmp_path / 'run'}", *words, *held_out, *options) == 0
-    state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+    state = newest_state(tmp_path / "run")
     assert state["epoch"] == 4  # one clip, one sample in each epoch
     assert {"psnr", "repeated_psnr"} < set(state["metrics"])
     assert not {"epe", "epe_zero"} & set(state["metrics"])  # no truth
@@ -261,7 +262,7 @@ def test_two_processes_one_of_which_dies_once_train_as_one(whole: Path, tmp_path
         if name.startswith((".model", ".ema", ".discriminator")):
             way = (expected - before[name]).norm()
             assert (found[name] - expected).norm() <= 1e-3 * way + 1e-5, name
-    ours, theirs = (torch.load(run / "checkpoints" / "last.pt", weights_only=True) for run in (folder, whole))
+    ours, theirs = (newest_state(run) for run in (folder, whole))
     for name, value in theirs["metrics"].items():
         assert ours["metrics"][name] == pytest.approx(value, rel=1e-3), name
 

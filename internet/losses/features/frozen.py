@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from internet.model.weights import check_weights, read_weights
+from internet.model.weights import as_expected, check_weights, read_weights
 
 RANDOM = "random"
 
@@ -49,4 +49,4 @@ def load_file(module: FrozenFeatures, path: str | os.PathLike[str], how_to_get: 
         raise MissingWeightsError(f"there are no weights at '{path}'. {how_to_get}")
     weights, expected = read_weights(path), module.state_dict()
     check_weights(weights, expected, f"'{path}'", spare=True)
-    module.load_state_dict({name: weights[name] for name in expected})
+    module.load_state_dict(as_expected(weights, expected))

@@ -1,22 +1,17 @@
 """Checkpoints: written whole or not at all, read without running code, the last few kept."""
 
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
 
-from internet.model.weights import damage
-from internet.utils.files import OutputError, save_tensors
-
-#: Points at the newest checkpoint.
-LAST = "last.pt"
-
-_NAME = re.compile(r"step-(\d{8,})\.pt")
+from internet.model.weights import find_corruption
+from internet.utils.files import fsync_directory, save_tensors
+from internet.utils.run_layout import checkpoint_name, step_checkpoints, write_latest
 
 
 class Checkpoints:
-    """The checkpoints of a run in a folder, named by their steps; `last.pt` leads to the newest.
+    """The checkpoints of a run in a folder, named by their steps; `latest.txt` there names the newest.
 
     Args:
         folder: made when the first is saved.
@@ -28,8 +23,7 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """All there are, oldest first."""
-        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)] if self.folder.is_dir() else []
-        return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+        return step_checkpoints(self.folder)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint: tensors and plain types, among them those of :func:`internet.model.checkpoint_of`.
@@ -38,10 +32,10 @@ class Checkpoints:
             OutputError: it cannot be written, for lack of space for instance; those before it are still there.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step-{step:08d}.pt"
+        path = self.folder / checkpoint_name(step)
         save_tensors(path, state)
-        self._point_at(path)
-        _settle(self.folder)
+        write_latest(path)
+        fsync_directory(self.folder)
         for old in self.paths()[: -self.keep]:
             old.unlink()
         return path
@@ -54,28 +48,10 @@ class Checkpoints:
         for scrap in self.folder.glob(".step-*"):
             scrap.unlink()
         for path in reversed(self.paths()):
-            reason = damage(path)
+            reason = find_corruption(path)
             if reason is None:
                 return path
             aside = path.with_suffix(".damaged")
             os.replace(path, aside)
             warnings.warn(f"'{path}' is damaged ({reason}); it is now '{aside.name}'", stacklevel=2)
         return None
-
-    def _point_at(self, path: Path) -> None:
-        link = self.folder / f".{LAST}"
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.name)
-        os.replace(link, self.folder / LAST)
-
-
-def _settle(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise OutputError(f"cannot write the folder '{folder}': {error.strerror}") from error

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from internet.model.checkpoint import read_checkpoint
-from internet.training.checkpoint import Checkpoints
+from internet.training.checkpoint.store import Checkpoints
 from internet.training.config import Config
 from internet.training.distributed import World
 from internet.training.overrides import SettingError
 from internet.utils.files import OutputError, atomic_write, output_folder
 from internet.utils.optional import require
+from internet.utils.run_layout import CHECKPOINTS
 
 #: The resolved configuration, by which a folder is known as a run's.
 CONFIG = "config.yaml"
@@ -41,7 +42,7 @@ def open_run(config: Config, world: World) -> dict[str, Any] | None:
 
 def checkpoints(config: Config) -> Checkpoints:
     """Those of a run."""
-    return Checkpoints(Path(config.out, "checkpoints"), config.checkpoint.keep)
+    return Checkpoints(Path(config.out, CHECKPOINTS), config.checkpoint.keep)
 
 
 def _newest_or_error(config: Config) -> tuple[Path | None, Exception | None]:
