@@ -5,7 +5,8 @@ of the part is seen at z = R m + j. Coordinates are the scene's: the origin in t
 right, y down, and the shorter side of the frame from -1 to 1.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +16,8 @@ class Part:
     """One rigid limb: a capsule from its joint, ``length`` along its own +y, between two radii (scene units).
 
     ``joint`` is where it hangs on its parent, in the parent's coordinates. ``swing`` is the amplitude of its
-    angle in radians, ``phase`` the part of a stride (0 to 1) by which it lags, ``bend`` its mean angle.
+    angle in radians, ``pace`` how many swings it makes in a stride, ``phase`` the part of a swing (0 to 1) by which
+    it lags, ``bend`` its mean angle.
     """
 
     name: str
@@ -26,6 +28,18 @@ class Part:
     swing: float = 0.0
     phase: float = 0.0
     bend: float = 0.0
+    pace: float = 1.0
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Half-way along the part, (2,) in its own coordinates."""
+        return np.array([0.0, 0.5 * self.length])
+
+    def depth_inside(self, local: np.ndarray) -> np.ndarray:
+        """How far inside the part's outline points (N, 2) of its own coordinates are; negative outside."""
+        along = np.clip(local[:, 1] / self.length, 0, 1)
+        distance = np.hypot(local[:, 0], local[:, 1] - along * self.length)
+        return self.radii[0] + along * (self.radii[1] - self.radii[0]) - distance
 
 
 #: Back to front, which is the order of drawing. Angles are relative to the parent, positive towards +x's left.
@@ -44,21 +58,15 @@ BODY = (
     Part("near forearm", "near upper arm", (0.0, 0.24), 0.24, (0.045, 0.036), 0.25, 0.6, -0.45),
 )
 
-#: Parts that wear the same cloth share a texture's colours.
-CLOTHES = {
-    "head": "skin",
-    "torso": "shirt",
-    "far upper arm": "shirt",
-    "near upper arm": "shirt",
-    "far forearm": "skin",
-    "near forearm": "skin",
-    "far thigh": "trousers",
-    "near thigh": "trousers",
-    "far shin": "trousers",
-    "near shin": "trousers",
-    "far foot": "shoes",
-    "near foot": "shoes",
+#: Which limb a part belongs to: parts of one limb share their proportions.
+LIMBS = {
+    part.name: {"upper arm": "arm", "forearm": "arm", "thigh": "leg", "shin": "leg"}.get(kind, kind)
+    for part in BODY
+    for kind in [part.name.removeprefix("far ").removeprefix("near ")]
 }
+
+#: How far above the ground the standard figure's hips are, and where the ground is (scene units).
+_LEG, _GROUND = 0.70, 0.78
 
 
 @dataclass(frozen=True)
@@ -78,47 +86,87 @@ class Pose:
 
 
 class Walk:
-    """A walking figure: its pace and proportions, drawn from a random generator.
+    """A walking figure: its build, pace and gestures, drawn from a random generator.
 
-    One stride takes about 1.1 s, and the figure crosses the middle of the scene at the time 0.
+    One stride takes about 1.1 s, and the figure is in the middle of the scene half-way through its clip.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._stride = rng.uniform(1.0, 1.2)  # seconds
-        self._speed = rng.uniform(0.5, 0.65)  # scene units per second
+        self._stride = rng.uniform(0.9, 1.4)  # seconds
+        self._speed = rng.uniform(0.35, 0.65)  # scene units per second
         self._start = rng.uniform(0, 1)  # of a stride
-        self._facing = rng.choice([-1.0, 1.0])
-        self.girth = rng.uniform(0.85, 1.15)
+        self.facing = rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0)  # 1 or -1 in profile, less when seen obliquely
+        self.body = _with_gestures(_of_some_build(BODY, rng), rng)
+        self._parents_first = sorted(self.body, key=_depth)
 
     def poses(self, time: float, middle: float) -> dict[str, Pose]:
         """Every part's pose, by the part's name, at ``time`` seconds; at ``middle`` the figure is in the middle."""
         stride = self._start + time / self._stride
+        angles: dict[str | None, float] = {None: 0.0}
         poses: dict[str, Pose] = {}
-        for part in sorted(BODY, key=_depth):
-            angle = part.bend + part.swing * np.sin(2 * np.pi * (stride - part.phase))
-            rotation = _rotation(self._facing * angle)
+        for part in self._parents_first:
+            angle = part.bend + part.swing * math.sin(2 * math.pi * (part.pace * stride - part.phase))
+            angles[part.name] = angle = angles[part.parent] + self.facing * angle
             if part.parent is None:
-                travelled = self._facing * self._speed * (time - middle)
-                sway = 0.02 * np.cos(4 * np.pi * stride)
-                joint = np.array([travelled, part.joint[1] + sway])
+                travelled = self.facing * self._speed * (time - middle)
+                joint = np.array([travelled, part.joint[1] + 0.02 * math.cos(4 * math.pi * stride)])
             else:
-                parent = poses[part.parent]
-                rotation = parent.rotation @ rotation
-                joint = parent.to_scene(np.array(part.joint)[None])[0]
-            poses[part.name] = Pose(rotation, joint)
+                joint = poses[part.parent].to_scene(np.array(part.joint))
+            poses[part.name] = Pose(_rotation(angle), joint)
         return poses
 
     def bounds(self, part: Part, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
         """The lower and upper corner (2,) of what the part can cover."""
-        ends = pose.to_scene(np.array([[0.0, 0.0], [0.0, part.length]]))
-        radius = self.girth * max(part.radii)
-        return ends.min(0) - radius, ends.max(0) + radius
+        end = pose.joint + part.length * pose.rotation[:, 1]
+        radius = max(part.radii)
+        return np.minimum(pose.joint, end) - radius, np.maximum(pose.joint, end) + radius
 
-    def depth_inside(self, part: Part, local: np.ndarray) -> np.ndarray:
-        """How far inside the part's outline points (N, 2) of its own coordinates are; negative outside."""
-        along = np.clip(local[:, 1] / part.length, 0, 1)
-        distance = np.hypot(local[:, 0], local[:, 1] - along * part.length)
-        return self.girth * (part.radii[0] + along * (part.radii[1] - part.radii[0])) - distance
+
+def _of_some_build(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Part, ...]:
+    """The same body, taller or smaller, stouter or leaner; its feet stay on the ground."""
+    height, girth = rng.uniform(0.85, 1.0), rng.uniform(0.85, 1.2)
+    limbs = ("arm", "leg", "foot", "torso", "head")
+    lengths = {limb: height * rng.uniform(0.92, 1.08) for limb in limbs}
+    widths = {limb: height * girth * rng.uniform(0.88, 1.15) for limb in limbs}
+    widths["head"] = height * rng.uniform(0.9, 1.15)  # a stout man's head is no larger
+    limb_of = {part.name: LIMBS[part.name] for part in body}
+    root = (
+        _GROUND - next(part.length for part in body if part.parent is None) * lengths["torso"] - _LEG * lengths["leg"]
+    )
+    return tuple(
+        replace(
+            part,
+            joint=(0.0, root) if part.parent is None else (0.0, part.joint[1] * lengths[limb_of[part.parent]]),
+            length=part.length * lengths[limb_of[part.name]],
+            radii=(part.radii[0] * widths[limb_of[part.name]], part.radii[1] * widths[limb_of[part.name]]),
+        )
+        for part in body
+    )
+
+
+def _with_gestures(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Part, ...]:
+    """The same body with a wider or narrower gait; each arm swings as it walks, or is lifted and waves."""
+    legs, arms = rng.uniform(0.75, 1.15), rng.uniform(0.5, 1.4)
+    changed = []
+    gestures = {side: _gesture(rng) for side in ("far", "near")}
+    for part in body:
+        limb, side = LIMBS[part.name], part.name.split()[0]
+        if limb == "leg":
+            part = replace(part, swing=part.swing * legs)
+        elif limb == "arm":
+            gesture = gestures[side].get(part.name.removeprefix(f"{side} "), {})
+            part = replace(part, **{"swing": part.swing * arms, **gesture})
+        changed.append(part)
+    return tuple(changed)
+
+
+def _gesture(rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    """What an arm does instead of swinging along, by the name of its part; nothing in two cases of three."""
+    lifted = rng.random() < 1 / 3
+    pace, phase = rng.uniform(0.7, 1.6), rng.uniform(0, 1)
+    upper = {"bend": rng.uniform(-2.3, -0.4), "swing": rng.uniform(0.1, 0.5), "pace": pace, "phase": phase}
+    lower = {"bend": rng.uniform(-1.4, 0.0), "swing": rng.uniform(0.1, 0.6), "pace": pace, "phase": phase}
+    return {"upper arm": upper, "forearm": lower} if lifted else {}
 
 
 def _depth(part: Part) -> int:
@@ -132,5 +180,5 @@ def _depth(part: Part) -> int:
 
 def _rotation(angle: float) -> np.ndarray:
     """The 2x2 rotation that turns a hanging limb (+y) by ``angle``, positive towards -x."""
-    cosine, sine = np.cos(angle), np.sin(angle)
+    cosine, sine = math.cos(angle), math.sin(angle)
     return np.array([[cosine, -sine], [sine, cosine]])

@@ -58,4 +58,4 @@ class Moments:
 
 
 def _any(numbers: Sequence[int], generator: torch.Generator) -> int:
-    return numbers[int(torch.randint(len(numbers), (), generator=generator))]
+    return numbers[int(torch.randint(len(numbers), (), generator=generator, device=generator.device))]

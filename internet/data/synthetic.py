@@ -12,7 +12,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from internet.data.figure import BODY, CLOTHES, Part, Pose, Walk
+from internet.data.dress import dressed
+from internet.data.figure import Part, Pose, Walk
 from internet.data.textures import Texture
 
 #: Where the wall meets the floor: y in scene units, a little above the feet.
@@ -40,7 +41,7 @@ class WalkingClip:
     """A clip of one walking figure: ``clip[i]`` is frame i, uint8 (H, W, 3) RGB.
 
     Args:
-        seed: chooses colours, textures, proportions, pace and the point of the stride where the clip begins.
+        seed: chooses build, dress, textures, pace, gestures and the point of the stride where the clip begins.
         size: (height, width) in pixels.
         frames: how many frames the clip has.
         fps: frames per second; one stride takes about 1.1 s.
@@ -61,15 +62,15 @@ class WalkingClip:
         self.seed, self.size, self.frames, self.fps = seed, size, frames, fps
         rng = np.random.default_rng(seed)
         self._walk = Walk(rng)
-        cloth = {name: rng.uniform(0.1, 0.9, 3) for name in ("shirt", "trousers", "shoes")}
-        cloth["skin"] = np.array([0.80, 0.58, 0.46]) * rng.uniform(0.5, 1.1)
-        self._textures = {part.name: Texture(rng, cloth[CLOTHES[part.name]]) for part in BODY}
-        wide = (0.03, 0.8)
-        self._wall = Texture(rng, rng.uniform(0.5, 0.8, 3), contrast=0.08, wavelengths=wide)
-        self._floor = Texture(rng, rng.uniform(0.25, 0.5, 3), contrast=0.08, wavelengths=wide)
+        self._textures = dressed(self._walk.body, rng, self._walk.facing)
+        wide, contrast = (0.03, 0.8), rng.uniform(0.02, 0.07, 2)
+        self._wall = Texture(rng, rng.uniform(0.35, 0.9, 3), contrast=contrast[0], wavelengths=wide)
+        self._floor = Texture(rng, rng.uniform(0.15, 0.6, 3), contrast=contrast[1], wavelengths=wide)
         self._sway_phase, self._sway_period = rng.uniform(0, 2 * np.pi, 2), rng.uniform(*_SWAY_PERIOD, 2)
         self._sway = round(_SWAY * min(size)) if moving_background else 0  # pixels
-        self._layers = lru_cache(maxsize=4)(self._drawn)  # picture, labels and flows of a time share them
+        # The picture, labels and flows of a time share these.
+        self._poses, self._layers = lru_cache(maxsize=4)(self._posed), lru_cache(maxsize=4)(self._drawn)
+        self._labels = lru_cache(maxsize=4)(self._labelled)
 
     def __len__(self) -> int:
         return self.frames
@@ -88,13 +89,19 @@ class WalkingClip:
 
     def poses(self, time: float) -> dict[str, Pose]:
         """Every part's pose at ``time``, by the part's name."""
-        return self._walk.poses(time, 0.5 * self.frames / self.fps)
+        return dict(self._poses(time))
 
-    def joints(self, time: float) -> np.ndarray:
-        """Where the parts hang, in the order of drawing: float32 (12, 2), x first, normalised to [-1, 1]."""
-        poses = self.poses(time)
+    def middles(self, time: float) -> np.ndarray:
+        """The middle of each part, in the order of drawing: float32 (12, 2), x first, normalised to [-1, 1]."""
+        poses = self._poses(time)
         to_frame = min(self.size) / np.array(self.size[::-1])
-        return np.stack([poses[part.name].joint * to_frame for part in BODY]).astype(np.float32)
+        middles = [poses[part.name].to_scene(part.middle) * to_frame for part in self._walk.body]
+        return np.stack(middles).astype(np.float32)
+
+    def rotations(self, time: float) -> np.ndarray:
+        """How each part is turned, in the order of drawing: float32 (12, 2, 2), from its own coordinates to the scene's."""
+        poses = self._poses(time)
+        return np.stack([poses[part.name].rotation for part in self._walk.body]).astype(np.float32)
 
     def render(self, time: float) -> np.ndarray:
         """Draw the scene at ``time``: uint8 (H, W, 3)."""
@@ -106,25 +113,21 @@ class WalkingClip:
 
     def labels(self, time: float) -> np.ndarray:
         """Which part is seen at each pixel: int64 (H, W), 0 the background, p the p-th part of the body."""
-        label = np.zeros(self.size[0] * self.size[1], np.int64)
-        for layer in self._layers(time):
-            label[layer.pixels[layer.cover >= 0.5]] = layer.label
-        return label.reshape(self.size)
+        return self._labels(time).copy()
 
     def flow(self, time: float, other: float) -> np.ndarray:
         """The true optical flow from ``time`` to ``other``: float32 (2, H, W) in pixels, channel 0 is x.
 
         A pixel's flow is that of the part seen there at ``time``, also where that part is hidden at ``other``.
         """
-        label, before, after = self.labels(time).ravel(), self.poses(time), self.poses(other)
+        label, before, after = self._labels(time).ravel(), self._poses(time), self._poses(other)
         moved = np.empty((label.size, 2), np.float32)
         moved[:] = self.shift(other) - self.shift(time)
-        points = self._points.reshape(-1, 2)
-        for index, part in enumerate(BODY, start=1):
-            here = np.flatnonzero(label == index)
-            start = points[here]
-            end = after[part.name].to_scene(before[part.name].to_part(start))
-            moved[here] = (end - start) * (0.5 * min(self.size))
+        figure = np.flatnonzero(label)
+        start, part = self._points.reshape(-1, 2)[figure], label[figure] - 1
+        motions = np.stack([_rigid(before[p.name], after[p.name]) for p in self._walk.body])[part]  # (N, 2, 3)
+        end = motions[:, :, 0] * start[:, :1] + motions[:, :, 1] * start[:, 1:] + motions[:, :, 2]
+        moved[figure] = (end - start) * (0.5 * min(self.size))
         return np.ascontiguousarray(moved.T).reshape(2, *self.size)
 
     def visible(self, time: float, other: float, flow: np.ndarray | None = None) -> np.ndarray:
@@ -138,24 +141,33 @@ class WalkingClip:
         x = np.rint(np.arange(width) + flow[0]).astype(np.int64)
         y = np.rint(np.arange(height)[:, None] + flow[1]).astype(np.int64)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        there = self.labels(other)[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
-        return inside & (there == self.labels(time))
+        there = self._labels(other)[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+        return inside & (there == self._labels(time))
 
     def shift(self, time: float) -> np.ndarray:
         """How far the background is from its place at ``time``: (2,) whole pixels, x first."""
         return np.rint(self._sway * np.sin(2 * np.pi * time / self._sway_period + self._sway_phase))
 
+    def _posed(self, time: float) -> dict[str, Pose]:
+        return self._walk.poses(time, 0.5 * self.frames / self.fps)
+
+    def _labelled(self, time: float) -> np.ndarray:
+        label = np.zeros(self.size[0] * self.size[1], np.int64)
+        for layer in self._layers(time):
+            label[layer.pixels[layer.cover >= 0.5]] = layer.label
+        return label.reshape(self.size)
+
     def _drawn(self, time: float) -> list[Layer]:
         """Every part, back to front."""
-        poses = self.poses(time)
-        return [self._layer(label, part, poses[part.name]) for label, part in enumerate(BODY, start=1)]
+        poses = self._poses(time)
+        return [self._layer(label, part, poses[part.name]) for label, part in enumerate(self._walk.body, start=1)]
 
     def _layer(self, label: int, part: Part, pose: Pose) -> Layer:
         window = self._window(*self._walk.bounds(part, pose))
         local = pose.to_part(self._points[window].reshape(-1, 2))
-        cover = np.clip(0.5 + self._walk.depth_inside(part, local) * (0.5 * min(self.size)), 0, 1)
+        cover = np.clip(0.5 + part.depth_inside(local) * (0.5 * min(self.size)), 0, 1)
         seen = np.flatnonzero(cover)
-        pixels = np.arange(self.size[0] * self.size[1]).reshape(self.size)[window].ravel()
+        pixels = self._numbers[window].ravel()
         return Layer(part, label, pixels[seen], local[seen], cover[seen].astype(np.float32))
 
     def _window(self, low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
@@ -170,6 +182,11 @@ class WalkingClip:
     def _points(self) -> np.ndarray:
         """The scene coordinates of the pixel centres, (H, W, 2)."""
         return self._centres(0)
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """The indices of the pixels in the flattened frame, (H, W)."""
+        return np.arange(self.size[0] * self.size[1]).reshape(self.size)
 
     def _centres(self, margin: int) -> np.ndarray:
         """The same with so many more pixels on every side."""
@@ -191,6 +208,12 @@ class WalkingClip:
     def _background(self, time: float) -> np.ndarray:
         left, top = (self._sway - self.shift(time)).astype(int)
         return self._backdrop[top : top + self.size[0], left : left + self.size[1]]
+
+
+def _rigid(before: Pose, after: Pose) -> np.ndarray:
+    """The motion z -> R z + t of a part from one pose to another: [R | t], (2, 3)."""
+    turn = after.rotation @ before.rotation.T
+    return np.column_stack([turn, after.joint - turn @ before.joint])
 
 
 def numbered_clip(

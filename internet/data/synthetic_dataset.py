@@ -33,8 +33,10 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     visible           (1, S, S), 1 where what previous shows is seen in current too: the truth of Eq. 3's mask
     motion            from current to source: the truth of the motion field
     motion_visible    (1, S, S), 1 where what current shows is seen in source too
-    source_anchors    (12, 2), the figure's joints in the source, x first, in [-1, 1]
+    source_anchors    (12, 2), the middles of the figure's parts in the source, x first, in [-1, 1]
     current_anchors   (12, 2), and in the current frame
+    source_turns      (12, 2, 2), how the parts are turned in the source: rotations from a hanging limb
+    current_turns     (12, 2, 2), and in the current frame
     ================  ===============================================================================
 
     Args:
@@ -44,6 +46,8 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         min_seconds: the least time between source and current.
         source: "first", the clip's first frame, or "random", any.
         moving_background: the fraction of clips whose background moves.
+        previous: also draw the frame before the current one, with its flows and `visible`: half of the work, which
+            only the temporal loss needs.
         frames, fps: of each clip.
 
     Raises:
@@ -59,6 +63,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         min_seconds: float = 0.4,
         source: str = "first",
         moving_background: float = 0.5,
+        previous: bool = True,
         frames: int = 60,
         fps: float = 25.0,
     ) -> None:
@@ -68,7 +73,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         self._times = [number / fps for number in range(frames)]
         if not self._moments.driving(self._times):
             raise ValueError(f"a clip of {frames} frames at {fps:g} per second is too short: {self._moments.need}")
-        self.size, self.length, self.seed = size, length, seed
+        self.size, self.length, self.seed, self.previous = size, length, seed, previous
         self._options: dict[str, Any] = {"frames": frames, "fps": fps, "moving_background": moving_background}
         self._clip = lru_cache(maxsize=CLIPS_AT_ONCE)(self._draw)
 
@@ -81,21 +86,31 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         drawn = clip_of(index)
         clip = self._clip(drawn)
         entropy = np.random.SeedSequence([self.seed, 1, index]).generate_state(1)
-        first, number = self._moments.draw(self._times, torch.Generator().manual_seed(int(entropy[0])))
-        source, previous, current = clip.time(first), clip.time(number - 1), clip.time(number)
-        flow, motion = clip.flow(previous, current), clip.flow(current, source)
-        return {
+        first, number = self._moments.draw(self._times, torch.Generator("cpu").manual_seed(int(entropy[0])))
+        source, current = clip.time(first), clip.time(number)
+        motion = clip.flow(current, source)
+        sample = {
             "name": f"synthetic clip {drawn} of seed {self.seed}, frame {number} by frame {first}",
             "source": _picture(clip.render(source)),
-            "previous": _picture(clip.render(previous)),
             "current": _picture(clip.render(current)),
+            "motion": torch.from_numpy(motion),
+            "motion_visible": _mask(clip.visible(current, source, motion)),
+            "source_anchors": torch.from_numpy(clip.middles(source)),
+            "current_anchors": torch.from_numpy(clip.middles(current)),
+            "source_turns": torch.from_numpy(clip.rotations(source)),
+            "current_turns": torch.from_numpy(clip.rotations(current)),
+        }
+        return sample | self._before(clip, clip.time(number - 1), current) if self.previous else sample
+
+    @staticmethod
+    def _before(clip: WalkingClip, previous: float, current: float) -> dict[str, Tensor]:
+        """What a sample has of the frame before the current one."""
+        flow = clip.flow(previous, current)
+        return {
+            "previous": _picture(clip.render(previous)),
             "flow": torch.from_numpy(flow),
             "flow_backward": torch.from_numpy(clip.flow(current, previous)),
             "visible": _mask(clip.visible(previous, current, flow)),
-            "motion": torch.from_numpy(motion),
-            "motion_visible": _mask(clip.visible(current, source, motion)),
-            "source_anchors": torch.from_numpy(clip.joints(source)),
-            "current_anchors": torch.from_numpy(clip.joints(current)),
         }
 
     def _draw(self, number: int) -> WalkingClip:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 def generator(*entropy: int) -> torch.Generator:
     """A generator of random numbers that depend on these numbers and on nothing else."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
 class Stream(Dataset[dict[str, Any]]):
@@ -37,7 +37,10 @@ class Stream(Dataset[dict[str, Any]]):
     def order(self, epoch: int) -> list[int]:
         """The samples of an epoch, shuffled."""
         if self._order[0] != epoch:
-            self._order = epoch, torch.randperm(len(self.data), generator=generator(self.seed, epoch)).tolist()
+            self._order = (
+                epoch,
+                torch.randperm(len(self.data), generator=generator(self.seed, epoch), device="cpu").tolist(),
+            )
         return self._order[1]
 
 

@@ -190,8 +190,8 @@ def test_the_background_moves_in_some_clips_only() -> None:
 
 def test_anchors_lie_on_the_figure() -> None:
     clip = WalkingClip(1, (128, 128))
-    joints = torch.from_numpy(clip.joints(1.0))
-    x, y = (((joints + 1) * 64 - 0.5).round().long().T).unbind(0)
+    middles = torch.from_numpy(clip.middles(1.0))
+    x, y = (((middles + 1) * 64 - 0.5).round().long().T).unbind(0)
     inside = (x >= 0) & (x < 128) & (y >= 0) & (y < 128)
     assert inside.sum() >= 10
     assert (clip.labels(1.0)[y[inside], x[inside]] > 0).all()
