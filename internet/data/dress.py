@@ -10,6 +10,9 @@ from internet.data.textures import Patch, Stripes, Texture
 #: Parts along which a sleeve or a trouser leg runs, from where it begins.
 _SLEEVE, _TROUSER = ("upper arm", "forearm"), ("thigh", "shin")
 
+#: How strong the waves of skin and hair are.
+_SKIN_CONTRAST = 0.06
+
 
 def dressed(body: Sequence[Part], rng: np.random.Generator, facing: float) -> dict[str, Texture]:
     """Textures by the part's name, in the part's own coordinates.
@@ -36,16 +39,17 @@ def dressed(body: Sequence[Part], rng: np.random.Generator, facing: float) -> di
         patches = [hair] if limb == "head" else []
         if part.name in bare.get(limb, {}):
             patches.append(Patch(skin, (0.0, 1.0), bare[limb][part.name]))
-        textures[part.name] = Texture(rng, colour, patches=patches, **patterns.get(cloth or "", {"contrast": 0.06}))
+        contrast, stripes = patterns.get(cloth or "", (_SKIN_CONTRAST, None))
+        textures[part.name] = Texture(rng, colour, contrast=contrast, stripes=stripes, patches=patches)
     return textures
 
 
-def _pattern(rng: np.random.Generator) -> dict[str, object]:
+def _pattern(rng: np.random.Generator) -> tuple[float, Stripes | None]:
     """How strong a cloth's waves are, and in one case of three stripes, across or along the limb."""
     contrast, striped = rng.uniform(0.05, 0.13), rng.random() < 1 / 3
     across = rng.random() < 0.7
     stripes = Stripes(rng.uniform(0.07, 0.16), (0.0, 1.0) if across else (1.0, 0.0), rng.uniform(0.1, 0.2))
-    return {"contrast": contrast, "stripes": stripes if striped else None}
+    return contrast, stripes if striped else None
 
 
 def _bare(body: Sequence[Part], limb: tuple[str, str], covered: float) -> dict[str, float]:

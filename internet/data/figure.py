@@ -7,6 +7,7 @@ right, y down, and the shorter side of the frame from -1 to 1.
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -67,6 +68,9 @@ LIMBS = {
 
 #: How far above the ground the standard figure's hips are, and where the ground is (scene units).
 _LEG, _GROUND = 0.70, 0.78
+
+#: The fraction of arms that are lifted.
+_GESTURES = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -147,26 +151,16 @@ def _of_some_build(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Pa
 def _with_gestures(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Part, ...]:
     """The same body with a wider or narrower gait; each arm swings as it walks, or is lifted and waves."""
     legs, arms = rng.uniform(0.75, 1.15), rng.uniform(0.5, 1.4)
-    changed = []
-    gestures = {side: _gesture(rng) for side in ("far", "near")}
-    for part in body:
-        limb, side = LIMBS[part.name], part.name.split()[0]
-        if limb == "leg":
-            part = replace(part, swing=part.swing * legs)
-        elif limb == "arm":
-            gesture = gestures[side].get(part.name.removeprefix(f"{side} "), {})
-            part = replace(part, **{"swing": part.swing * arms, **gesture})
-        changed.append(part)
-    return tuple(changed)
-
-
-def _gesture(rng: np.random.Generator) -> dict[str, dict[str, float]]:
-    """What an arm does instead of swinging along, by the name of its part; nothing in two cases of three."""
-    lifted = rng.random() < 1 / 3
-    pace, phase = rng.uniform(0.7, 1.6), rng.uniform(0, 1)
-    upper = {"bend": rng.uniform(-2.3, -0.4), "swing": rng.uniform(0.1, 0.5), "pace": pace, "phase": phase}
-    lower = {"bend": rng.uniform(-1.4, 0.0), "swing": rng.uniform(0.1, 0.6), "pace": pace, "phase": phase}
-    return {"upper arm": upper, "forearm": lower} if lifted else {}
+    widths = {"leg": legs, "arm": arms}
+    walking = [replace(part, swing=part.swing * widths.get(LIMBS[part.name], 1.0)) for part in body]
+    for side in ("far", "near"):
+        lifted, pace, phase = rng.random() < _GESTURES, rng.uniform(0.7, 1.6), rng.uniform(0, 1)
+        bends = {f"{side} upper arm": rng.uniform(-2.3, -0.4), f"{side} forearm": rng.uniform(-1.4, 0.0)}
+        swing = rng.uniform(0.1, 0.5)
+        if lifted:
+            lift = partial(replace, swing=swing, pace=pace, phase=phase)
+            walking = [lift(part, bend=bends[part.name]) if part.name in bends else part for part in walking]
+    return tuple(walking)
 
 
 def _depth(part: Part) -> int:

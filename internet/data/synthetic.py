@@ -99,7 +99,7 @@ class WalkingClip:
         return np.stack(middles).astype(np.float32)
 
     def rotations(self, time: float) -> np.ndarray:
-        """How each part is turned, in the order of drawing: float32 (12, 2, 2), from its own coordinates to the scene's."""
+        """How each part is turned, in the order of drawing: float32 (12, 2, 2) rotations."""
         poses = self._poses(time)
         return np.stack([poses[part.name].rotation for part in self._walk.body]).astype(np.float32)
 

@@ -7,6 +7,7 @@ from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.objective import Batch, Objective, Weights, monitor
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import gram, style_loss
+from internet.losses.supervision import anchor_losses, confidence_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 
@@ -16,6 +17,8 @@ __all__ = [
     "Objective",
     "ThinPlateSpline",
     "Weights",
+    "anchor_losses",
+    "confidence_loss",
     "discriminator_loss",
     "equivariance_losses",
     "feature_matching_loss",

@@ -13,6 +13,7 @@ from internet.losses.equivariance import equivariance_losses
 from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import style_loss
+from internet.losses.supervision import anchor_losses, confidence_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
@@ -37,6 +38,8 @@ class Weights:
         feature_matching: pix2pixHD's term, not among the paper's.
         pixel: the mean absolute difference of the frames; not among the paper's.
         guidance: of :func:`~internet.losses.flow_guidance.flow_guidance_loss`; not among the paper's.
+        anchors, anchors_jacobian: of :func:`~internet.losses.supervision.anchor_losses`; not among the paper's.
+        confidence: of :func:`~internet.losses.supervision.confidence_loss`; not among the paper's.
     """
 
     adversarial: float = 1.0
@@ -48,6 +51,9 @@ class Weights:
     feature_matching: float = 0.0
     pixel: float = 0.0
     guidance: float = 0.0
+    anchors: float = 0.0
+    anchors_jacobian: float = 0.0
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -64,18 +70,24 @@ class Weights:
 class Batch:
     """What the loss compares with. All frames (B, 3, H, W) in [0, 1], flows (B, 2, H, W) in pixels.
 
-    target: I_t, which drives as well. previous: I_{t-1}. flow: from I_{t-1} to I_t.
+    target: I_t, which drives as well. previous: I_{t-1}, for the temporal loss. flow: from I_{t-1} to I_t.
     flow_backward: from I_t to I_{t-1}; only the extrinsic scheme needs it.
     motion, motion_visible: where known or estimated, the flow from I_t to the source, and (B, 1, H, W), 1 where it
         holds.
+    source_anchors, current_anchors: of drawn figures, the middles of the parts, (B, P, 2), in the source and in I_t.
+    source_turns, current_turns: and their rotations, (B, P, 2, 2).
     """
 
     target: Tensor
-    previous: Tensor
+    previous: Tensor | None = None
     flow: Tensor | None = None
     flow_backward: Tensor | None = None
     motion: Tensor | None = None
     motion_visible: Tensor | None = None
+    source_anchors: Tensor | None = None
+    current_anchors: Tensor | None = None
+    source_turns: Tensor | None = None
+    current_turns: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -125,8 +137,8 @@ class Objective(nn.Module):
         used = weights or self.weights
         terms = self._frame_terms(result.frame, batch.target, discriminator, used)
         if self.regularization != "none" and used.temporal:
-            if batch.flow is None:
-                raise ValueError("the temporal loss needs flow, the optical flow from I_{t-1} to I_t")
+            if batch.flow is None or batch.previous is None:
+                raise ValueError("the temporal loss needs previous, I_{t-1}, and flow, the optical flow from it to I_t")
             terms["temporal"] = temporal_loss(
                 result.frame,
                 batch.previous,
@@ -139,6 +151,12 @@ class Objective(nn.Module):
             if batch.motion is None:
                 raise ValueError("flow guidance needs motion, the optical flow from I_t to the source")
             terms["guidance"] = flow_guidance_loss(result.motion.field, batch.motion, batch.motion_visible)
+        if used.confidence:
+            if batch.motion_visible is None:
+                raise ValueError("the loss of the confidence needs motion_visible: what the source shows as well")
+            terms["confidence"] = confidence_loss(result.motion.confidence, batch.motion_visible)
+        if used.anchors or used.anchors_jacobian:
+            terms |= _anchor_terms(result, batch)
         if used.equivariance or used.equivariance_jacobian:
             spline = spline or ThinPlateSpline.random(len(batch.target), device=batch.target.device)
             points, jacobians = equivariance_losses(detector, batch.target, result.driving_anchors, spline)
@@ -175,6 +193,19 @@ class Objective(nn.Module):
             terms["perceptual"] = perceptual_loss(ours, theirs)
             terms["style"] = style_loss(ours, theirs)
         return terms
+
+
+def _anchor_terms(result: Result, batch: Batch) -> dict[str, Tensor]:
+    """Both frames' anchors against the drawn truth."""
+    truth = (batch.source_anchors, batch.source_turns), (batch.current_anchors, batch.current_turns)
+    found = result.source_anchors, result.driving_anchors
+    losses = []
+    for anchors, (points, turns) in zip(found, truth, strict=True):
+        if points is None or turns is None:
+            raise ValueError("the loss of the anchors needs the parts of the figure, which drawn samples alone have")
+        losses.append(anchor_losses(anchors, points, turns))
+    (near, turned), (driving_near, driving_turned) = losses
+    return {"anchors": (near + driving_near) / 2, "anchors_jacobian": (turned + driving_turned) / 2}
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ class INTERnetConfig:
         channels: of the generator's levels, from the motion field's size up to the frame's.
         blocks: residual blocks of each of the generator's stages, in the same order.
         scales: "multi": every stage receives warped features. "single": the first alone does (the paper's SS4x).
+        blend: mix what the generator paints with the source itself, moved by F; not the paper's.
         discriminators: N_D of Eq. 8; each sees the frame at half the size of the one before.
         discriminator_width: channels of the discriminators' first layer.
     """
@@ -59,6 +60,7 @@ class INTERnetConfig:
     channels: tuple[int, ...] = (256, 128, 64)
     blocks: tuple[int, ...] = (9, 3, 3)
     scales: str = "multi"
+    blend: bool = False
     discriminators: int = 3
     discriminator_width: int = 64
 
@@ -118,6 +120,19 @@ class INTERnetConfig:
 PRESETS: dict[str, dict[str, Any]] = {
     "internet-512": {},
     "internet-256": {"size": 256, "discriminators": 2},
+    "figures": {
+        "size": 128,
+        "anchors": 12,
+        "anchor_width": 16,
+        "motion_width": 32,
+        "widest": 128,
+        "depth": 4,
+        "channels": (64, 32),
+        "blocks": (6, 2),
+        "blend": True,
+        "discriminators": 1,
+        "discriminator_width": 32,
+    },
     "tiny": {
         "size": 128,
         "anchor_width": 16,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internet import ops
-from internet.model.blocks import Head, ResidualBlock, conv3, conv_act
+from internet.model.blocks import Head, ResidualBlock, conv3, conv_act, widened
 from internet.model.motion import Motion
 
 
@@ -26,10 +26,15 @@ class Generator(nn.Module):
     Each stage takes the stage before it, enlarged, together with its own warped features. With `scales` "single"
     only the first has any, and the others merely enlarge (the paper's SS4x).
 
+    With `blend`, which is not the paper's, the last stage paints a frame and an opacity, and the result is
+    o · painted + (1 - o) · source warped by F: what the source shows keeps its sharpness without passing through the
+    layers, which learn what it does not show.
+
     Args:
         channels: C_i of each level, from the motion field's size up to the frame's.
         blocks: residual blocks of each stage.
         scales: "multi" or "single".
+        blend: mix the painted frame with the warped source.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Generator(nn.Module):
         channels: Sequence[int] = (256, 128, 64),
         blocks: Sequence[int] = (9, 3, 3),
         scales: str = "multi",
+        blend: bool = False,
     ) -> None:
         super().__init__()
         finest_first = list(reversed(channels))
@@ -49,24 +55,32 @@ class Generator(nn.Module):
             inputs += channels[level - 1] if level > 0 else 0
             stages.append(nn.Sequential(conv3(inputs, width), *(ResidualBlock(width) for _ in range(count))))
         self.stages = nn.ModuleList(stages)
-        self.last = Head(finest_first[0], 3, 7, padding=3)
+        self.blend = blend
+        self.last = Head(finest_first[0], 4 if blend else 3, 7, padding=3)
 
     def encode(self, source: Tensor) -> list[Tensor]:
-        """Source (B, 3, H, W) -> the features φ_i that are warped, (B, C_i, h·2^i, w·2^i), base size first."""
+        """Source (B, 3, H, W) -> the features φ_i that are warped, (B, C_i, h·2^i, w·2^i), base size first.
+
+        With `blend` the source itself comes last.
+        """
         levels = [self.first(source)]
         for down in self.down:
             levels.append(down(levels[-1]))
-        return levels[::-1][: self.warped_levels]
+        features = levels[::-1][: self.warped_levels]
+        return [*features, source] if self.blend else features
 
     def decode(self, warped: Sequence[Tensor]) -> Tensor:
-        """Warped features, in the shapes of :meth:`encode` -> frame (B, 3, H, W) in [0, 1]."""
+        """What :meth:`encode` made, warped -> frame (B, 3, H, W) in [0, 1]."""
         x = self.stages[0](warped[0])
         for level, stage in enumerate(self.stages[1:], start=1):
-            parts = [functional.interpolate(x, scale_factor=2.0), *warped[level : level + 1]]
+            parts = [functional.interpolate(x, scale_factor=2.0), *warped[level : min(level + 1, self.warped_levels)]]
             x = stage(torch.cat(parts, dim=1))
-        frame: Tensor = self.last(functional.relu(x)).sigmoid()
-        return frame
+        painted: Tensor = self.last(functional.relu(x)).sigmoid()
+        return torch.lerp(widened(warped[-1]), painted[:, :3], painted[:, 3:]) if self.blend else painted
 
     def forward(self, features: Sequence[Tensor], motion: Motion) -> Tensor:
         """Features of the source and a motion -> frame (B, 3, H, W) in [0, 1]."""
-        return self.decode(ops.pyramid_warp(features, motion.field, motion.confidence))
+        warped = ops.pyramid_warp(features[: self.warped_levels], motion.field, motion.confidence)
+        if self.blend:  # not gated: the opacity says where it is of use
+            warped.append(ops.confidence_warp(features[-1], motion.field, padding_mode="border"))
+        return self.decode(warped)

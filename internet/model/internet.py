@@ -36,7 +36,7 @@ class INTERnet(nn.Module):
         super().__init__()
         self.config = config
         self.kp_detector, self.dense_motion_network = _stage_one(config)
-        self.generator = Generator(config.channels, config.blocks, config.scales)
+        self.generator = Generator(config.channels, config.blocks, config.scales, config.blend)
 
     def forward(self, source: Tensor, driving: Tensor) -> Result:
         """Frames (B, 3, H, W) in [0, 1], H and W multiples of `config.multiple`."""

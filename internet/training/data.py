@@ -72,6 +72,7 @@ def loader(stream: Stream, share: Share, start: int, stop: int, workers: int, pi
 def _synthetic(config: Config, seed: int, source: str) -> SyntheticDataset:
     drawn = config.data.synthetic
     options: dict[str, Any] = {"min_seconds": drawn.min_seconds, "frames": drawn.frames, "source": source}
+    options["previous"] = config.loss.regularization != "none"
     return SyntheticDataset(config.model.size, seed=seed, moving_background=drawn.moving_background, **options)
 
 

@@ -12,6 +12,12 @@ from internet.losses import Batch, Objective, ThinPlateSpline, Weights
 from internet.model import Discriminator, INTERnet, Result
 from internet.training.distributed import World
 
+#: What the loss takes of a sample beside its pictures, where it is there.
+TRUTH = (
+    *("flow", "flow_backward", "motion", "motion_visible"),
+    *("source_anchors", "current_anchors", "source_turns", "current_turns"),
+)
+
 
 class NonFiniteError(ArithmeticError):
     """A loss or a gradient is infinite or not a number; the message names the samples."""
@@ -36,13 +42,13 @@ class Part:
         channels_last: bool = False,
     ) -> "Part":
         """Collated samples of a data set; `spline` is theirs, or the objective draws one."""
-        tensors = {
-            name: samples[name].to(device, non_blocking=True)
-            for name in (*PICTURES, "flow", "flow_backward", "motion", "motion_visible")
-            if name in samples
-        }
+        tensors = {name: samples[name].to(device, non_blocking=True) for name in (*PICTURES, *TRUTH) if name in samples}
         if channels_last:
-            tensors |= {name: tensors[name].contiguous(memory_format=torch.channels_last) for name in PICTURES}
+            tensors |= {
+                name: tensors[name].contiguous(memory_format=torch.channels_last)
+                for name in PICTURES
+                if name in tensors
+            }
         source, target = tensors.pop("source"), tensors.pop("current")
         return cls(source, Batch(target, **tensors), spline, samples.get("name", ()))
 

@@ -16,6 +16,8 @@ from internet.losses import (
     Objective,
     ThinPlateSpline,
     Weights,
+    anchor_losses,
+    confidence_loss,
     discriminator_loss,
     equivariance_losses,
     feature_matching_loss,
@@ -381,6 +383,48 @@ def test_guidance_without_a_flow(sample):
         objective(result, batch, model.kp_detector, make_discriminator(model.config))
 
 
+# What drawn figures teach
+
+
+def test_anchors_on_their_parts_have_no_loss():
+    points, turns = torch.rand(2, 3, 2) - 0.5, torch.randn(2, 3, 2, 2)
+    anchors = Anchors(torch.cat([points, torch.rand(2, 1, 2)], 1), torch.cat([turns, torch.rand(2, 1, 2, 2)], 1))
+    assert [loss.item() for loss in anchor_losses(anchors, points, turns)] == [0, 0]
+    off, turned = anchor_losses(Anchors(anchors.kp + 0.25, anchors.jac - 0.5), points, turns)
+    assert (off.item(), turned.item()) == (pytest.approx(0.25), pytest.approx(0.5))
+
+
+def test_parts_out_of_the_frame_are_not_counted():
+    points, turns = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2, 2)
+    points[0, 1, 0] = 1.5
+    anchors = Anchors(torch.full((1, 2, 2), 0.1), torch.full((1, 2, 2, 2), 0.2))
+    assert [loss.item() for loss in anchor_losses(anchors, points, turns)] == pytest.approx([0.1, 0.2])
+    assert [loss.item() for loss in anchor_losses(anchors, points + 2, turns)] == [0, 0]
+    with pytest.raises(ValueError, match="1 anchors, expected at least 2"):
+        anchor_losses(Anchors(anchors.kp[:, :1], anchors.jac[:, :1]), points, turns)
+
+
+def test_the_confidence_loss_is_the_cross_entropy_of_the_visible_share():
+    visible = torch.zeros(1, 1, 8, 8)
+    visible[..., :2] = 1  # half of the left column of M, a quarter of its row
+    confidence = torch.tensor([[0.6, 0.1], [0.7, 0.2]])[None, None]
+    share = torch.tensor([[0.5, 0.0], [0.5, 0.0]])[None, None]
+    expected = F.binary_cross_entropy(confidence, share)
+    torch.testing.assert_close(confidence_loss(confidence, visible), expected)
+    certain = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).requires_grad_()
+    confidence_loss(certain, visible).backward()
+    assert certain.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["anchors", "anchors_jacobian", "confidence"])
+def test_what_is_taught_must_be_there(sample, name):
+    model, result, batch = sample
+    batch = dataclasses.replace(batch, motion_visible=None, source_turns=None)
+    objective = Objective(two_layers, regularization="none", weights=Weights(0, 0, 0, 0, 0, 0, **{name: 1.0}))
+    with pytest.raises(ValueError, match=r"needs (the parts|motion_visible)"):
+        objective(result, batch, model.kp_detector, make_discriminator(model.config))
+
+
 # Eqs. 1 and 7
 
 
@@ -390,7 +434,8 @@ def sample() -> tuple[INTERnet, Result, Batch]:
     source, target, previous = torch.rand(3, 1, 3, 64, 64)
     visible = (torch.rand(1, 1, 64, 64) > 0.5).float()
     still, moved = torch.zeros(1, 2, 64, 64), torch.randn(1, 2, 64, 64)
-    batch = Batch(target, previous, still, still, moved, visible)
+    points, turns = torch.rand(2, 1, 4, 2) - 0.5, torch.randn(2, 1, 4, 2, 2)
+    batch = Batch(target, previous, still, still, moved, visible, *points, *turns)
     return model, model(source, target), batch
 
 
@@ -400,7 +445,7 @@ def two_layers(frame: Tensor) -> list[Tensor]:
 
 def test_equations_1_and_7(sample):
     model, result, batch = sample
-    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23)
+    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
     discriminator = make_discriminator(model.config)
     objective = Objective(two_layers, weights=weights)
     torch.manual_seed(5)
@@ -410,6 +455,10 @@ def test_equations_1_and_7(sample):
     points, jacobians = equivariance_losses(model.kp_detector, batch.target, result.driving_anchors, spline)
     fake, real = discriminator(result.frame), discriminator(batch.target)
     ours, theirs = two_layers(result.frame), two_layers(batch.target)
+    taught = (
+        anchor_losses(result.source_anchors, batch.source_anchors, batch.source_turns),
+        anchor_losses(result.driving_anchors, batch.current_anchors, batch.current_turns),
+    )
     expected = {
         "adversarial": generator_loss(fake),
         "perceptual": perceptual_loss(ours, theirs),
@@ -420,6 +469,9 @@ def test_equations_1_and_7(sample):
         "feature_matching": feature_matching_loss(fake, real),
         "pixel": (result.frame - batch.target).abs().mean(),
         "guidance": flow_guidance_loss(result.motion.field, batch.motion, batch.motion_visible),
+        "anchors": (taught[0][0] + taught[1][0]) / 2,
+        "anchors_jacobian": (taught[0][1] + taught[1][1]) / 2,
+        "confidence": confidence_loss(result.motion.confidence, batch.motion_visible),
     }
     assert set(terms) == set(expected)
     for name, value in expected.items():
@@ -436,7 +488,8 @@ def test_equations_1_and_7(sample):
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Weights)])
 def test_a_term_of_no_weight_is_left_out(sample, name):
     model, result, batch = sample
-    weights = dataclasses.replace(Weights(feature_matching=1, pixel=1, guidance=1), **{name: 0})
+    ones = Weights(**{field.name: 1.0 for field in dataclasses.fields(Weights)})
+    weights = dataclasses.replace(ones, **{name: 0.0})
     terms = Objective(two_layers, weights=weights)(result, batch, model.kp_detector, make_discriminator(model.config))
     assert set(terms) == {field.name for field in dataclasses.fields(Weights)} - {name}
 

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from internet import cli, ops
+from internet.geometry import identity_field
 from internet.model import PRESETS, INTERnet, INTERnetConfig, Result, make_discriminator
 from internet.model.anchors import Anchors
 from internet.model.blocks import GroupNorm
+from internet.model.generator import Generator
 from internet.model.measure import activation_bytes, measure, multiply_adds, parameters
+from internet.model.motion import Motion
 from internet.model.relative import RelativeMotion, hull_area, relative_size
 from tests.support.compare import BACKENDS, DEVICES
 
@@ -240,11 +243,10 @@ def test_hull_area():
 
 def test_presets():
     sizes = {name: (c.size, c.base) for name in PRESETS for c in [INTERnetConfig.preset(name)]}
-    assert sizes == {"internet-512": (512, 128), "internet-256": (256, 64), "tiny": (128, 32)}
+    assert sizes == {"internet-512": (512, 128), "internet-256": (256, 64), "figures": (128, 64), "tiny": (128, 32)}
     for name in PRESETS:
         config = INTERnetConfig.preset(name)
-        assert config.anchors == 10
-        assert len(config.channels) == 3
+        assert (config.anchors, len(config.channels)) == ((12, 2) if name == "figures" else (10, 3))
         assert INTERnetConfig.from_dict(config.to_dict()) == config
 
 
@@ -266,7 +268,7 @@ def test_a_wrong_field_is_named(changes, words):
 
 
 def test_an_unknown_preset_is_named():
-    with pytest.raises(ValueError, match="preset is 'huge', expected 'internet-512' or 'internet-256' or 'tiny'"):
+    with pytest.raises(ValueError, match=r"preset is 'huge', expected 'internet-512' or .*'tiny'"):
         INTERnetConfig.preset("huge")
 
 
@@ -297,3 +299,30 @@ def test_info_tells_the_cost_of_a_preset(capsys):
     said = capsys.readouterr().out
     for words in ("parameters:", "model               1.23 M", "multiply-adds:", "each driving frame", "MiB"):
         assert words in said
+
+
+# Blending
+
+
+def test_a_blending_generator_shows_the_moved_source_where_it_paints_nothing():
+    generator = Generator((8, 4), (1, 1), blend=True)
+    source = torch.rand(2, 3, 16, 16)
+    motion = Motion(0.7 * identity_field(8, 8).repeat(2, 1, 1, 1), torch.rand(2, 1, 8, 8), torch.zeros(2, 1, 8, 8))
+    with torch.no_grad():
+        generator.last.weight.zero_()
+        generator.last.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -100.0]))
+    moved = ops.confidence_warp(source, motion.field, padding_mode="border")
+    torch.testing.assert_close(generator(generator.encode(source), motion), moved)
+    with torch.no_grad():
+        generator.last.bias.copy_(torch.tensor([0.0, 100.0, -100.0, 0.0]))
+    painted = torch.tensor([0.5, 1.0, 0.0])[:, None, None]
+    torch.testing.assert_close(generator(generator.encode(source), motion), (moved + painted) / 2)
+
+
+@pytest.mark.parametrize("scales", ["multi", "single"])
+def test_a_blending_model_streams_what_it_computes_at_once(scales):
+    model = INTERnet(INTERnetConfig.preset("figures", size=64, scales=scales)).eval()
+    source, driving = torch.rand(1, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    whole = model(source.repeat(2, 1, 1, 1), driving).frame
+    streamed = torch.cat(list(model.animate(source, [driving[:1], driving[1:]])))
+    torch.testing.assert_close(streamed, whole, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,53 @@
+"""What drawn figures can teach directly, because their truth is known. None of it is the paper's."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from internet.model.anchors import Anchors
+from internet.model.blocks import widened
+
+#: Confidences are kept this far from 0 and 1, where logarithms are infinite.
+EPSILON = 1e-4
+
+
+def anchor_losses(anchors: Anchors, points: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the first P anchors are from the middles of P parts, and their Jacobians from the parts' rotations.
+
+    An anchor on each rigid part, turned as the part is, makes every map of Eq. 5 the part's true motion. A part whose
+    middle is out of the frame is not counted: a soft-argmax cannot reach it.
+
+    Args:
+        anchors: of K >= P, (B, K, 2) and (B, K, 2, 2).
+        points: (B, P, 2), x first, normalised to [-1, 1].
+        turns: (B, P, 2, 2).
+
+    Returns:
+        The two mean absolute differences, scalars.
+
+    Raises:
+        ValueError: there are fewer anchors than parts.
+    """
+    parts = points.shape[1]
+    if anchors.kp.shape[1] < parts:
+        raise ValueError(f"the model has {anchors.kp.shape[1]} anchors, expected at least {parts}, one for each part")
+    inside = (points.abs() <= 1).all(-1)[..., None].to(points.dtype)  # (B, P, 1)
+    counted = inside.sum().clamp(min=1)
+    off = (anchors.kp[:, :parts] - points).abs().mean(-1, keepdim=True) * inside
+    turned = (anchors.jac[:, :parts] - turns).abs().mean((-2, -1))[..., None] * inside
+    return off.sum() / counted, turned.sum() / counted
+
+
+def confidence_loss(confidence: Tensor, visible: Tensor) -> Tensor:
+    r"""The binary cross entropy of M^0 and the share of each of its pixels that the source shows as well.
+
+    .. math:: -\tfrac{1}{Bhw} \sum_z v(z) \log M(z) + (1 - v(z)) \log(1 - M(z))
+
+    Args:
+        confidence: M^0, (B, 1, h, w) in (0, 1).
+        visible: v, (B, 1, H, W) in [0, 1], 1 where what the driving frame shows is seen in the source too; (H, W) is
+            a multiple of (h, w).
+    """
+    share = functional.adaptive_avg_pool2d(visible, (confidence.shape[2], confidence.shape[3]))
+    sure = widened(confidence).clamp(EPSILON, 1 - EPSILON)
+    return -torch.lerp((1 - sure).log(), sure.log(), share.to(sure.dtype)).mean()
