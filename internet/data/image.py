@@ -64,6 +64,11 @@ def to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].contiguous().float() / 255
 
 
+def as_float(value: Tensor) -> Tensor:
+    """Numbers as float32, where they are: of uint8, which pictures are, 255 becomes 1; True of a mask does, too."""
+    return value.float() / 255 if value.dtype == torch.uint8 else value.float()
+
+
 def to_array(image: Tensor) -> np.ndarray:
     """float (1, 3, H, W) or (3, H, W) -> uint8 (H, W, 3): clipped to [0, 1], then rounded."""
     if image.ndim == 4 and image.shape[0] == 1:

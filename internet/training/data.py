@@ -25,7 +25,8 @@ def training_samples(config: Config) -> tuple[Stream, int]:
     """The row of samples to train on, and how many make an epoch."""
     data = config.data
     if data.path == SYNTHETIC:
-        return Stream(_synthetic(config, config.seed, data.source), config.seed, endless=True), data.synthetic.length
+        drawn = _synthetic(config, config.seed, data.source, compact=True)
+        return Stream(drawn, config.seed, endless=True), data.synthetic.length
     clips = ClipDataset(
         _clips("data.path", data.path),
         config.model.size,
@@ -69,11 +70,15 @@ def loader(stream: Stream, share: Share, start: int, stop: int, workers: int, pi
     )
 
 
-def _synthetic(config: Config, seed: int, source: str) -> SyntheticDataset:
+def _synthetic(config: Config, seed: int, source: str, *, compact: bool = False) -> SyntheticDataset:
     drawn = config.data.synthetic
-    options: dict[str, Any] = {"min_seconds": drawn.min_seconds, "frames": drawn.frames, "source": source}
-    options["previous"] = config.loss.regularization != "none"
-    return SyntheticDataset(config.model.size, seed=seed, moving_background=drawn.moving_background, **options)
+    options: dict[str, Any] = {
+        "min_seconds": drawn.min_seconds,
+        "frames": drawn.frames,
+        "moving_background": drawn.moving_background,
+        "previous": config.loss.regularization != "none",
+    }
+    return SyntheticDataset(config.model.size, seed=seed, source=source, compact=compact, **options)
 
 
 def _flow(config: Config) -> FlowFunction | None:

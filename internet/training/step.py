@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from internet.data.augmentation import PICTURES
+from internet.data.image import as_float
 from internet.losses import Batch, Objective, ThinPlateSpline, Weights
 from internet.model import Discriminator, INTERnet, Result
 from internet.training.distributed import World
@@ -42,7 +43,11 @@ class Part:
         channels_last: bool = False,
     ) -> "Part":
         """Collated samples of a data set; `spline` is theirs, or the objective draws one."""
-        tensors = {name: samples[name].to(device, non_blocking=True) for name in (*PICTURES, *TRUTH) if name in samples}
+        tensors = {
+            name: as_float(samples[name].to(device, non_blocking=True))
+            for name in (*PICTURES, *TRUTH)
+            if name in samples
+        }
         if channels_last:
             tensors |= {
                 name: tensors[name].contiguous(memory_format=torch.channels_last)

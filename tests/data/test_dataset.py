@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, default_collate
 
 from internet import ops
 from internet.cli import main
-from internet.data.augmentation import Augmentation, flipped
+from internet.data.augmentation import FLOWS, Augmentation, flipped
 from internet.data.clips import Clip, find_clips
 from internet.data.dataset import ClipDataset
-from internet.data.image import MediaError, to_tensor
+from internet.data.image import MediaError, as_float, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip
 from internet.data.synthetic_dataset import CLIPS_AT_ONCE, SAMPLES_PER_CLIP, SyntheticDataset, clip_of
 from internet.flow import dis_flow
@@ -229,6 +229,30 @@ def test_a_drawn_source_is_the_first_frame_or_any() -> None:
     assert torch.equal(first["source"], to_tensor(numbered_clip(0, clip_of(3), 16, moving_background=0.5)[0])[0])
     numbers = {SyntheticDataset(16, source="random")[index]["name"].split()[-1] for index in range(8)}
     assert len(numbers) > 4
+
+
+def test_a_compact_sample_is_the_same_in_fewer_bytes() -> None:
+    whole, compact = (SyntheticDataset(64, seed=3, compact=compact)[5] for compact in (False, True))
+    assert compact.keys() == whole.keys()
+    assert {compact[name].dtype for name in ("source", "motion", "visible")} == {torch.uint8, torch.float16, torch.bool}
+    for name in compact.keys() - {"name"}:
+        within = 1 / 30 if name in FLOWS else 0  # pixels
+        assert whole[name].dtype == torch.float32
+        torch.testing.assert_close(as_float(compact[name]), whole[name], atol=within, rtol=0)
+
+
+def test_what_the_temporal_loss_alone_needs_can_be_left_out() -> None:
+    whole, part = (SyntheticDataset(32, previous=previous)[5] for previous in (True, False))
+    assert whole.keys() - part.keys() == {"previous", "flow", "flow_backward", "visible"}
+    assert all(torch.equal(part[name], whole[name]) for name in part if name != "name")
+
+
+@pytest.mark.parametrize("device", ["meta"])
+def test_figures_are_drawn_on_the_cpu_whatever_the_default_device(device: str) -> None:
+    expected = SyntheticDataset(32)[7]
+    with torch.device(device):
+        drawn = SyntheticDataset(32)[7]
+    assert all(torch.equal(drawn[name], value) for name, value in expected.items() if name != "name")
 
 
 def test_a_data_set_can_be_sent_to_a_worker() -> None:
