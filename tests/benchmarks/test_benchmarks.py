@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import compare, contest, memory, nvidia, table, timing
-from benchmarks import workloads as work
-from benchmarks.case import Case
-from benchmarks.inputs import size_in_bytes, tensors
-from benchmarks.workloads import Workload
+from benchmarks.lib import memory, nvidia, timing
+from benchmarks.lib import workloads as work
+from benchmarks.lib.case import Case
+from benchmarks.lib.inputs import size_in_bytes, tensors
+from benchmarks.lib.workloads import Workload
+from benchmarks.ops import compare
 from internet import ops
 from internet.comparison import eager
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu_report, publish, table
-from benchmarks.report import correctness, page, roofline
-from benchmarks.report.store import Store
-from benchmarks.report.targets import TARGETS, verdicts
+from benchmarks.gpu import correctness, page, publish, roofline
+from benchmarks.gpu.store import Store
+from benchmarks.gpu.targets import TARGETS, verdicts
 from internet.ops import _preference
 from internet.ops._backend import OPERATORS
 

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import gpu_report
-from benchmarks.report import compiling, limits, page, speed, worker
-from benchmarks.report.limits import Budget, OutOfTime
-from benchmarks.report.store import Store
-from benchmarks.report.worker import Part
+from benchmarks.gpu import compiling, limits, page, speed, worker
+from benchmarks.gpu.limits import Budget, OutOfTime
+from benchmarks.gpu.store import Store
+from benchmarks.gpu.worker import Part
 
 CPU = torch.device("cpu")
 HEADER: dict[str, Any] = {
@@ -130,7 +129,7 @@ def test_a_part_that_hangs_is_cut_short_and_the_rest_goes_on(tmp_path: Path) -> 
 HANGING_WORKER = """
 import signal, sys, time
 from pathlib import Path
-from benchmarks.report.store import Store
+from benchmarks.gpu.store import Store
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 store = Store(Path(sys.argv[1]), **{header!r})
 store.plan(["tests", "speed x", "speed y"])

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import throughput
-from benchmarks.report import wholes
-from benchmarks.report.wholes import FRAME, STEP
+from benchmarks.gpu import wholes
+from benchmarks.models import throughput
+from benchmarks.models.end_to_end import FRAME, STEP
 from internet import ops
 from internet.comparison import eager
 from internet.ops._backend import OPERATORS

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks import overhead, table, variants
-from benchmarks.inputs import MOTIONS, Maker
+from benchmarks.lib.inputs import MOTIONS, Maker
+from benchmarks.ops import overhead, variants
 from internet.ops.reference import identity_grid
 
 

@@ -21,9 +21,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import limits, page, worker
-from benchmarks.report.limits import Budget
-from benchmarks.report.store import write
+from benchmarks.gpu import limits, page, worker
+from benchmarks.gpu.limits import Budget
+from benchmarks.gpu.store import write
 
 SECONDS, QUICK_SECONDS = 500.0, 150.0
 """For everything, once torch is imported: on a machine that never did, that can take half a minute."""
@@ -62,7 +62,7 @@ def write_pages(folder: Path, ended: str, began: float) -> str:
 def _draw(folder: Path) -> str:
     """The picture, in a process of its own too: matplotlib's first run on a machine can take long."""
     log = folder / "roofline.log"
-    ended = limits.run([sys.executable, "-m", "benchmarks.report.roofline", str(folder)], log, PAGES - 2)
+    ended = limits.run([sys.executable, "-m", "benchmarks.gpu.roofline", str(folder)], log, PAGES - 2)
     return log.read_text(encoding="utf-8").strip() if ended == "finished" else f"roofline.png was not drawn: {ended}"
 
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     budget = Budget((options.seconds or (QUICK_SECONDS if options.quick else SECONDS)) - PAGES)
     ended = "interrupted"
     try:
-        ended = supervise([sys.executable, "-m", "benchmarks.report.worker", *arguments], budget)
+        ended = supervise([sys.executable, "-m", "benchmarks.gpu.worker", *arguments], budget)
     finally:
         print(write_pages(options.out, ended, began))
     print(_draw(options.out))

@@ -1,7 +1,7 @@
 """torch.compile beforehand, in processes that can be ended: what they compiled is in torch's cache on disk.
 
 A compilation takes as long as it takes, and nothing inside its process can be relied on to cut it short. So while
-the tests run, a few processes (`python -m benchmarks.report.compiling`) compile the eager formulations, one row
+the tests run, a few processes (`python -m benchmarks.gpu.compiling`) compile the eager formulations, one row
 after the other; before the first timing they are ended. A row that they finished then compiles in seconds from the
 cache; one that they did not is timed without torch.compile, and the report says so.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.contest import Row, compiled
-from benchmarks.report import speed
-from benchmarks.report.limits import Budget, process
+from benchmarks.gpu import speed
+from benchmarks.gpu.limits import Budget, process
+from benchmarks.lib.comparison import Row, compiled
 
 PROCESSES = 4
 """At most: each holds a case's tensors on the device."""
@@ -41,7 +41,7 @@ class Compilations:
         with ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             log = stack.enter_context(self._log.open("wb"))
-            command = [sys.executable, "-m", "benchmarks.report.compiling", str(self._folder), *self._arguments]
+            command = [sys.executable, "-m", "benchmarks.gpu.compiling", str(self._folder), *self._arguments]
             self._processes = [
                 stack.enter_context(process(command, stdout=log, stderr=log)) for _ in range(_processes())
             ]

@@ -1,6 +1,6 @@
 """The picture of a report: each operator's share of the bandwidth of a plain copy.
 
-`python -m benchmarks.report.roofline DIR`, where the report is.
+`python -m benchmarks.gpu.roofline DIR`, where the report is.
 """
 
 import json

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import table
-from benchmarks.report import page
-from benchmarks.report.targets import ratio
+from benchmarks.gpu import page
+from benchmarks.gpu.targets import ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")

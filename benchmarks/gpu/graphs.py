@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from benchmarks import timing
-from benchmarks.contest import Row
-from benchmarks.report import speed
-from benchmarks.report.small_shapes import MAKERS
+from benchmarks.gpu import speed
+from benchmarks.gpu.small_shapes import MAKERS
+from benchmarks.lib import timing
+from benchmarks.lib.comparison import Row
 
 SIZE = 64
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.report import limits
-from benchmarks.report.outcomes import VARIABLE
+from benchmarks.gpu import limits
+from benchmarks.gpu.outcomes import VARIABLE
 
 GPU_TESTS = tuple(f"tests/ops/test_{name}.py" for name in ("cuda", "triton", "values", "gradients"))
 SANITIZER_TOOLS = ("memcheck", "racecheck")
@@ -36,7 +36,7 @@ def run_tests(selection: Sequence[str], folder: Path, seconds: float) -> dict[st
     """
     outcomes = folder / "tests.jsonl"
     outcomes.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.report.outcomes", *selection]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.gpu.outcomes", *selection]
     environment = {**os.environ, VARIABLE: str(outcomes.resolve())}
     ended = limits.run(command, folder / "tests.log", seconds, environment)
     lines = outcomes.read_text(encoding="utf-8").splitlines() if outcomes.exists() else []
@@ -51,13 +51,13 @@ def run_tests(selection: Sequence[str], folder: Path, seconds: float) -> dict[st
 
 
 def sanitize(tool: str, device: torch.device, folder: Path, seconds: float) -> dict[str, Any]:
-    """A tool of compute-sanitizer over `benchmarks.report.small_shapes`: what it said, or why it did not run."""
+    """A tool of compute-sanitizer over `benchmarks.gpu.small_shapes`: what it said, or why it did not run."""
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
     if device.type != "cuda" or sanitizer is None:
         reason = "no CUDA device" if device.type != "cuda" else "compute-sanitizer is not installed"
         return {"tool": tool, "ended": f"not run: {reason}"}
     log = folder / f"{tool}.log"
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable]
-    ended = limits.run([*command, "-m", "benchmarks.report.small_shapes"], log, seconds)
+    ended = limits.run([*command, "-m", "benchmarks.gpu.small_shapes"], log, seconds)
     summary = [line for line in log.read_text(encoding="utf-8").splitlines() if "SUMMARY" in line]
     return {"tool": tool, "ended": ended, "summary": summary[-1] if summary else ""}

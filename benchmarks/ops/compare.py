@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from benchmarks import machine, memory, table, timing
-from benchmarks import workloads as work
-from benchmarks.case import Case, Function
-from benchmarks.contest import Row, compiled, is_fused
+from benchmarks.lib import machine, memory, timing
+from benchmarks.lib import workloads as work
+from benchmarks.lib.case import Case, Function
+from benchmarks.lib.comparison import Row, compiled, is_fused
 from internet import ops
 from internet.comparison import eager
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks import memory, nvidia, timing
-from benchmarks import workloads as work
-from benchmarks.workloads import Workload
+from benchmarks.lib import memory, nvidia, timing
+from benchmarks.lib import workloads as work
+from benchmarks.lib.workloads import Workload
 from internet import ops
 from internet.comparison import eager
 

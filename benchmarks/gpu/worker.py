@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 import internet
-from benchmarks import machine, throughput, timing
-from benchmarks.contest import Row
-from benchmarks.report import correctness, graphs, limits, page, speed
-from benchmarks.report.compiling import DONE, NOT_ASKED, NOT_IN_TIME, Compilations
-from benchmarks.report.limits import Budget, OutOfTime
-from benchmarks.report.store import Store
-from benchmarks.report.targets import BATCH
+from benchmarks.gpu import correctness, graphs, limits, page, speed
+from benchmarks.gpu.compiling import DONE, NOT_ASKED, NOT_IN_TIME, Compilations
+from benchmarks.gpu.limits import Budget, OutOfTime
+from benchmarks.gpu.store import Store
+from benchmarks.gpu.targets import BATCH
+from benchmarks.lib import machine, timing
+from benchmarks.lib.comparison import Row
+from benchmarks.models import throughput
 
 LEAST = 2.0
 """Seconds: with less than this no part begins."""

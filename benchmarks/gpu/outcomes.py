@@ -1,6 +1,6 @@
 """A pytest plugin that writes each test's outcome to a file as soon as it is known: one line of JSON a test.
 
-Loaded by `-p benchmarks.report.outcomes`; the file is named by the environment variable INTERNET_OUTCOMES. A test
+Loaded by `-p benchmarks.gpu.outcomes`; the file is named by the environment variable INTERNET_OUTCOMES. A test
 that crashes its process takes nothing with it but itself.
 """
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.report import wholes
-from benchmarks.report.targets import Verdict, verdicts
+from benchmarks.gpu import wholes
+from benchmarks.gpu.targets import Verdict, verdicts
 
 HEADER = (
     "| operator | layout, dtype | pass | backend | of copy bandwidth (target) | over eager (target) "

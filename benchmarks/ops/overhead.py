@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from benchmarks import timing
-from benchmarks import workloads as work
-from benchmarks.case import Case
+from benchmarks.lib import timing
+from benchmarks.lib import workloads as work
+from benchmarks.lib.case import Case
 from internet import ops
 
 SIZE = 4

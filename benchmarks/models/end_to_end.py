@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.timing import Timing
+from benchmarks.lib.timing import Timing
 
 OTHERS = ("eager", "reference")
 """What ours is compared with: the field's formulation of the operators, and our own plain torch."""

@@ -1,6 +1,6 @@
 """Every operator once, forward and backward, on small shapes: what compute-sanitizer watches.
 
-`python -m benchmarks.report.small_shapes [cpu|cuda]`.
+`python -m benchmarks.gpu.small_shapes [cpu|cuda]`.
 """
 
 import sys
@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks import workloads as work
-from benchmarks.inputs import LAYOUTS
-from benchmarks.workloads import Workload
+from benchmarks.lib import workloads as work
+from benchmarks.lib.inputs import LAYOUTS
+from benchmarks.lib.workloads import Workload
 from internet import ops
 
 SIZE = 16

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.case import Case, Function
-from benchmarks.inputs import ANCHORS, Inputs, Maker
+from benchmarks.lib.case import Case, Function
+from benchmarks.lib.inputs import ANCHORS, Inputs, Maker
 
 PYRAMID = {1: 256, 2: 128, 4: 64}
 """Channels of the paper's feature maps by their size over that of the motion field."""

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks import machine, memory, timing
-from benchmarks.inputs import Maker
-from benchmarks.report import graphs, speed
-from benchmarks.report.wholes import FRAME, STEP, lines
+from benchmarks.gpu import graphs, speed
+from benchmarks.lib import machine, memory, timing
+from benchmarks.lib.inputs import Maker
+from benchmarks.models.end_to_end import FRAME, STEP, lines
 from internet import ops
 from internet.comparison import eager
 from internet.losses import Batch, Objective, ThinPlateSpline, make_features

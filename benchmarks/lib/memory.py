@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.inputs import size_in_bytes
+from benchmarks.lib.inputs import size_in_bytes
 from internet import ops
 
 PROCESS = Path("/proc/self")

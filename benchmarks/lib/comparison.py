@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.case import Case, Function
-from benchmarks.workloads import Workload
+from benchmarks.lib.case import Case, Function
+from benchmarks.lib.workloads import Workload
 from internet import ops
 from internet.comparison import eager
 

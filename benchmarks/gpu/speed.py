@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import memory, nvidia, timing
-from benchmarks import workloads as work
-from benchmarks.case import Case, Function
-from benchmarks.contest import Row, compiled
-from benchmarks.inputs import LAYOUTS
-from benchmarks.report.limits import OutOfTime, alarm
-from benchmarks.workloads import Workload
+from benchmarks.gpu.limits import OutOfTime, alarm
+from benchmarks.lib import memory, nvidia, timing
+from benchmarks.lib import workloads as work
+from benchmarks.lib.case import Case, Function
+from benchmarks.lib.comparison import Row, compiled
+from benchmarks.lib.inputs import LAYOUTS
+from benchmarks.lib.workloads import Workload
 from internet import ops
 
 AT_ONCE = 20.0

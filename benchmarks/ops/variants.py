@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from benchmarks import machine, timing
-from benchmarks import workloads as work
-from benchmarks.inputs import LAYOUTS, MOTIONS
-from benchmarks.workloads import Workload
+from benchmarks.lib import machine, timing
+from benchmarks.lib import workloads as work
+from benchmarks.lib.inputs import LAYOUTS, MOTIONS
+from benchmarks.lib.workloads import Workload
 from internet import ops
 from internet.comparison import eager
 
