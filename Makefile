@@ -2,7 +2,7 @@
 #
 #   make demo               train a small model for two minutes on drawn figures, and show what it has learnt
 #   make demo VIDEO=a.mp4   ... on the first 70 % of your video, and show it on the rest
-#   make test               the test suite
+#   make test               the test suite, on all cores
 #   make bench              the benchmark suites and the comparison with eager and compiled torch
 #   make bench-smoke        each benchmark once, untimed
 #   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)
@@ -30,14 +30,14 @@ demo: ready
 	$(BIN)/python -m internet demo $(if $(VIDEO),--video "$(VIDEO)")
 
 test: ready
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n auto --dist loadfile
 
 test-abi: ready
 	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/packaging/abi -s
 
 bench: ready
 	$(BIN)/python -m pytest benchmarks
-	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks compare
 
 # every benchmark once, untimed: that they run
 bench-smoke: ready

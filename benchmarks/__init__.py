@@ -1,1 +1,1 @@
-"""How fast the operators are, and against what: see `python -m benchmarks.compare --help`."""
+"""How fast the operators are, and against what. `python -m benchmarks` lists the commands."""

@@ -1,1 +1,1 @@
-"""The parts of `python -m benchmarks.gpu_report`."""
+"""The parts of `python -m benchmarks gpu-report` and `python -m benchmarks publish`."""

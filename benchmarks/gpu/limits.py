@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 AGAIN = 5.0
-"""Seconds after which an alarm that somebody swallowed goes off once more."""
+"""Seconds after which an alarm that was swallowed goes off once more."""
 UNTIL_DEAD = 2.0
 """Seconds in which a killed process is gone, if it can go."""
+TO_SUM_UP = 4.0
+"""Seconds that an interrupted command has to tell what it knows, as pytest does of the failures until then."""
 
 
 class Budget:
@@ -29,7 +31,7 @@ class Budget:
 
 
 class OutOfTime(BaseException):
-    """A call took longer than it was given. Like KeyboardInterrupt: nobody may take it for an error of theirs."""
+    """A call took longer than it was given. Like KeyboardInterrupt, no `except Exception` catches it."""
 
 
 @contextmanager
@@ -83,6 +85,9 @@ def run(command: Sequence[str], log: Path, seconds: float, environment: Mapping[
         try:
             status = started.wait(max(1.0, seconds))
         except subprocess.TimeoutExpired:
+            started.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                started.wait(TO_SUM_UP)
             return "out of time"
     return "finished" if status == 0 else f"exit status {status}"
 

@@ -1,7 +1,8 @@
-"""A pytest plugin that writes each test's outcome to a file as soon as it is known: one line of JSON a test.
+"""A pytest plugin for the tests of GPU backends, which writes each outcome to a file as soon as it is known.
 
-Loaded by `-p benchmarks.gpu.outcomes`; the file is named by the environment variable INTERNET_OUTCOMES. A test
-that crashes its process takes nothing with it but itself.
+Loaded by `-p benchmarks.gpu.outcomes`; the file, named by the environment variable INTERNET_OUTCOMES, gets one line of
+JSON a test. A test that crashes its process takes nothing with it but itself. Of the operators' tests only those of
+GPU backends are kept, told by their parameters: names would match files, and tests in the interpreter.
 """
 
 import json
@@ -13,12 +14,38 @@ import pytest
 VARIABLE = "INTERNET_OUTCOMES"
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Called by pytest after each phase of each test."""
-    if report.when != "call" and report.passed:
-        return  # set up and torn down, as it should be
-    outcome = {"test": report.nodeid, "outcome": report.outcome, "seconds": round(report.duration, 3)}
-    if report.failed:
-        outcome["error"] = report.longreprtext[-2000:]
-    with Path(os.environ[VARIABLE]).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(outcome) + "\n")
+GPU_BACKENDS = ("cuda", "triton")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Called by pytest with all that it has collected."""
+    dropped = [item for item in items if "tests/ops/" in item.nodeid and not _is_about_gpus(item)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+def _is_about_gpus(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return item.get_closest_marker("gpu") is not None or parameters.get("backend") in GPU_BACKENDS
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called by pytest at the start. Under pytest-xdist it is the controller that writes, which hears of every test."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Outcomes(Path(os.environ[VARIABLE])))
+
+
+class _Outcomes:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called by pytest after each phase of each test."""
+        if report.when != "call" and report.passed:
+            return  # set up and torn down without a failure
+        outcome = {"test": report.nodeid, "outcome": report.outcome, "seconds": round(report.duration, 3)}
+        if report.failed:
+            outcome["error"] = report.longreprtext[-2000:]
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(outcome) + "\n")

@@ -1,14 +1,21 @@
 """The report on one screen of Markdown: `report.md`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from benchmarks.gpu import wholes
-from benchmarks.gpu.targets import Verdict, verdicts
+from benchmarks.gpu.targets import BATCH, COMPILE, COPY, EAGER, Result, results
+from benchmarks.lib import markdown
+from benchmarks.lib.markdown import UNKNOWN, seconds, times
+from benchmarks.models import end_to_end
 
 HEADER = (
-    "| operator | layout, dtype | pass | backend | of copy bandwidth (target) | over eager (target) "
-    "| over torch.compile (target) | verdict |\n|---|---|---|---|--:|--:|--:|---|"
+    "operator", "layout, dtype", "pass", "cuda", "triton", "eager", "torch.compile", "call", "of a copy", "over eager",
+    "over torch.compile", "verdict",
+)  # fmt: skip
+LEGEND = (
+    "Times are the device's alone, from a cold L2 cache, with every launch queued beforehand; *call* is what a call\n"
+    "of the faster of ours takes in a row of calls, with Python and launches. *Of a copy*: the time of a copy that\n"
+    "moves the fewest bytes the pass must, over ours. In parentheses what is asked for. –: not measured."
 )
 
 
@@ -24,55 +31,94 @@ def render(report: Mapping[str, Any]) -> str:
         "",
         *_correctness(report["sections"]),
         "",
-        *table(report),
+        table(report),
         "",
         *_small(report),
-        *_whole(report["sections"].get("whole", [])),
+        *_models(report["sections"].get("end to end", [])),
         *_power(report["sections"].get("power", [])),
         *_left_out(report),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def table(report: Mapping[str, Any]) -> Iterator[str]:
-    """A row for every target that was measured, at batch 16."""
-    found = list(verdicts(report))
+def table(report: Mapping[str, Any]) -> str:
+    """Every row of batch 16 that was measured, and the verdicts on those with a target."""
+    found = list(results(report))
     if not found:
-        yield "No row of batch 16 was measured: no target can be judged."
-        return
-    met = sum(verdict.met for verdict in found)
-    yield f"Paper sizes, batch 16, cold cache: {met} of {len(found)} targets met."
-    yield ""
-    yield HEADER
-    yield from map(_line, found)
+        return "No row of batch 16 was measured: no target can be judged."
+    judged = [result.is_met for result in found if result.is_met is not None]
+    counted = f"Paper sizes, {BATCH}, cold cache: {sum(judged)} of {len(judged)} targets met."
+    return "\n".join([counted, "", LEGEND, "", markdown.table(HEADER, map(_cells, found), words=3)])
 
 
-def _line(verdict: Verdict) -> str:
-    target, row = verdict.target, verdict.row
-    is_float32 = row["dtype"] == "float32"
-    return (
-        f"| `{row['operator']}` | {row['layout']}, {row['dtype']} | {target.passed} | {verdict.ours} "
-        f"| {verdict.fraction:.2f} ({target.fraction:.2f}) "
-        f"| {_speed(verdict.over.get('eager'), target.over_eager if is_float32 else None)} "
-        f"| {_speed(verdict.over.get('compile'), target.over_compile if is_float32 else None)} "
-        f"| {'met' if verdict.met else '**missed**'} |"
-    )
+def _cells(result: Result) -> list[str]:
+    verdict = {None: "", True: "met", False: "**missed**"}[result.is_met]
+    return [
+        f"`{result.row['operator']}`",
+        f"{result.row['layout']}, {result.row['dtype']}",
+        result.passed,
+        *(_time(result.seconds(name)) for name in ("cuda", "triton", "eager", "compile")),
+        _time(result.seconds(result.backend, "calls")),
+        _figure(result, COPY, "{:.2f}".format),
+        _figure(result, EAGER, times),
+        _figure(result, COMPILE, times),
+        verdict,
+    ]
 
 
-def _speed(found: float | None, least: float | None) -> str:
-    if found is None:
-        return "–"
-    return f"{found:.1f}×" + (f" ({least:g}×)" if least is not None else "")
+def _time(value: float | None) -> str:
+    return UNKNOWN if value is None else seconds(value)
+
+
+def _figure(result: Result, name: str, write: Any) -> str:
+    if name not in result.figures:
+        return UNKNOWN
+    asked = [] if result.target is None else [f" ({bound:g})" for bound in result.target.bounds(name)]
+    return "".join([write(result.figures[name]), *asked])
+
+
+EXCERPT = (
+    ("pyramid_warp", "channels_last"),
+    ("masked_backwarp_loss", "contiguous"),
+    ("affine_mixture", "contiguous"),
+)
+"""What the README shows, in float32."""
+
+
+def excerpt(report: Mapping[str, Any]) -> str:
+    """Both passes of the three operators that a training step spends its time in."""
+    header = ("operator, float32", "pass", "fastest of ours", "over eager", "over torch.compile", "of a copy's speed")
+    rows = [
+        [
+            f"`{result.row['operator']}`, {result.row['shape']}",
+            result.passed,
+            f"{result.backend}, {_time(result.seconds(result.backend))}",
+            times(result.figures.get(EAGER)),
+            times(result.figures.get(COMPILE)),
+            f"{result.figures[COPY]:.2f}",
+        ]
+        for result in results(report)
+        if (result.row["operator"], result.row["layout"]) in EXCERPT and result.row["dtype"] == "float32"
+    ]
+    return markdown.table(header, rows, words=2)
 
 
 def _correctness(sections: Mapping[str, Any]) -> Iterator[str]:
     for tests in sections.get("tests", []):
         counts = f"{tests['passed']} passed, {tests['failed']} failed, {tests['skipped']} skipped"
-        yield f"Tests: {counts}; {tests['ended']}."
+        yield f"Tests of {tests['name']}: {counts}; {tests['ended']}."
         for failure in tests["failures"][:10]:
-            yield f"- FAILED `{failure['test']}`"
+            yield f"- FAILED `{failure['test']}`: {_last_line(failure['error'])}"
+        if tests["failed"] > 10:
+            yield f"- and {tests['failed'] - 10} more, all of them in `report.json`"
     for tool in sections.get("sanitizer", []):
         yield f"compute-sanitizer {tool['tool']}: {tool['ended']}. {tool.get('summary', '')}".rstrip()
+
+
+def _last_line(error: str) -> str:
+    """What pytest marks with E, or else the end."""
+    lines = [line.removeprefix("E").strip() for line in error.splitlines() if line.startswith("E ")]
+    return (lines or error.strip().splitlines() or [""])[0][:200]
 
 
 def _small(report: Mapping[str, Any]) -> Iterator[str]:
@@ -83,21 +129,20 @@ def _small(report: Mapping[str, Any]) -> Iterator[str]:
     how = "replays of a CUDA graph" if rows[0].get("replayed") else "plain calls"
     yield f"Small shapes, forward, {how}, µs:"
     yield ""
-    yield f"| operator | {' | '.join(names)} |\n|---|{'--:|' * len(names)}"
-    for row in rows:
-        samples = row.get("samples", {})
-        medians = [sorted(samples[name])[len(samples[name]) // 2] if samples.get(name) else None for name in names]
-        cells = " | ".join("–" if value is None else f"{1e6 * value:.1f}" for value in medians)
-        yield f"| `{row['operator']}` {row['shape']} | {cells} |"
+    yield markdown.table(["operator", *names], (_small_cells(row, names) for row in rows))
     yield ""
 
 
-def _whole(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+def _small_cells(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    samples = row.get("samples", {})
+    medians = [sorted(samples[name])[len(samples[name]) // 2] if samples.get(name) else None for name in names]
+    values = (UNKNOWN if value is None else f"{1e6 * value:.1f}" for value in medians)
+    return [f"`{row['operator']}` {row['shape']}", *values]
+
+
+def _models(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     if rows:
-        yield "Whole models, the same weights on every backend:"
-        yield ""
-        yield from wholes.lines(rows)
-        yield ""
+        yield from ["Whole models, the same weights on every backend:", "", end_to_end.render(rows), ""]
 
 
 def _power(rows: list[Mapping[str, Any]]) -> Iterator[str]:

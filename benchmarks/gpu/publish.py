@@ -1,26 +1,27 @@
-"""Put the newest GPU report where readers and the library look: `python -m benchmarks.publish`.
+"""Put the newest GPU report where readers and the library look: `python -m benchmarks publish`.
 
-Reports live in `benchmarks/results/<gpu>/`. From the newest come the GPU tables of the README and of
-docs/kernels.md, and internet/ops/_preference.py, by which the library chooses between its CUDA and its Triton
-kernels. Where there is no report the pages say so and CUDA is chosen.
+Reports live in `benchmarks/results/<gpu>/`. From the newest come the GPU tables of the pages that have a place for
+them, and internet/ops/preference.json, by which the library chooses between its CUDA and its Triton kernels. Where
+there is no report the pages say so and CUDA is chosen.
 """
 
 import argparse
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import page
-from benchmarks.gpu.targets import ratio
+from benchmarks.lib import markdown
+from benchmarks.lib.targets import ratio
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path("benchmarks/results")
-PAGES = (Path("README.md"), Path("docs/kernels.md"))
-PREFERENCE = Path("internet/ops/_preference.py")
-NOT_MEASURED = "Not measured yet. `python -m benchmarks.gpu_report --out DIR` measures it on yours."
+PAGES = ("README.md", "docs/*.md")
+PREFERENCE = Path("internet/ops/preference.json")
+NOT_MEASURED = "Not measured yet. `python -m benchmarks gpu-report --out DIR` measures it on yours."
 CLEARLY = 1.05
 """Triton must be this much faster to be chosen: less is noise."""
 
@@ -48,36 +49,33 @@ def prefers_triton(report: Mapping[str, Any]) -> list[str]:
     return sorted(name for name, found in ratios.items() if statistics.median(found) > CLEARLY)
 
 
-def preference(operators: Sequence[str], source: str) -> str:
-    """The text of internet/ops/_preference.py."""
-    names = ", ".join(f'"{name}"' for name in operators)
-    chosen = f"frozenset({{{names}}})" if operators else "frozenset()"
-    return (
-        f'"""Written by `python -m benchmarks.publish` from {source}."""\n\n'
-        f"TRITON_BEFORE_CUDA: frozenset[str] = {chosen}\n"
-        '"""The operators that Triton was measured to serve faster than CUDA; all others take CUDA."""\n'
-    )
+def _places(root: Path) -> Iterator[tuple[Path, str]]:
+    """Every page with a place for a GPU table, and which."""
+    for path in (path for pattern in PAGES for path in sorted(root.glob(pattern))):
+        yield from ((path, name) for name in (markdown.GPU, markdown.GPU_EXCERPT) if markdown.has_place(path, name))
 
 
 def publish(root: Path) -> str:
     """Bring the pages and the preference up to date; returns what they are from."""
     report = newest(root / RESULTS)
-    if report is None:
-        source, text, operators = "no report", NOT_MEASURED, []
-    else:
-        source = f"the report of {report['date']} on {report['device']}"
-        text = "\n".join([f"From {source}:", "", *page.table(report)])
+    source = "no report" if report is None else f"the report of {report['date']} on {report['device']}"
+    texts = dict.fromkeys((markdown.GPU, markdown.GPU_EXCERPT), NOT_MEASURED)
+    operators: Sequence[str] = []
+    if report is not None:
+        texts = {markdown.GPU: page.table(report), markdown.GPU_EXCERPT: page.excerpt(report)}
+        texts = {name: f"From {source}:\n\n{text}" for name, text in texts.items()}
         operators = prefers_triton(report)
-    for path in PAGES:
-        table.update(root / path, table.GPU, text)
-    (root / PREFERENCE).write_text(preference(operators, source), encoding="utf-8")
+    for path, name in _places(root):
+        markdown.update(path, name, texts[name])
+    preference = {"measured": source, "triton_before_cuda": operators}
+    (root / PREFERENCE).write_text(json.dumps(preference, indent=1) + "\n", encoding="utf-8")
     return source
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    argparse.ArgumentParser(prog="python -m benchmarks.publish", description=__doc__).parse_args(argv)
-    print(f"README.md, docs/kernels.md and the choice of backends are those of {publish(ROOT)}")
+    argparse.ArgumentParser(prog="python -m benchmarks publish", description=__doc__).parse_args(argv)
+    print(f"the GPU tables and the choice of backends are those of {publish(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Everything this library claims of a GPU, proved or refuted: `python -m benchmarks.gpu_report --out DIR`.
+"""Everything this library claims of a GPU, proved or refuted: `python -m benchmarks gpu-report --out DIR`.
 
 Takes less than nine minutes. First whether it is right (the tests of the GPU backends, compute-sanitizer over small
 shapes), then how fast (every operator at the paper's sizes against eager and torch.compile, whole models, small
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         parents=[worker.parser()],
-        prog="python -m benchmarks.gpu_report",
+        prog="python -m benchmarks gpu-report",
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )

@@ -1,30 +1,31 @@
-"""The picture of a report: each operator's share of the bandwidth of a plain copy.
+"""The picture of a report: how near each operator comes to the speed of a plain copy.
 
 `python -m benchmarks.gpu.roofline DIR`, where the report is.
 """
 
 import json
-import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.lib.targets import ratio
+
 COLOURS = {"cuda": "#2a6f97", "cpu": "#2a6f97", "triton": "#61a5c2", "compile": "#bc6c25", "eager": "#9a9a9a"}
 
 
 def bars(report: Mapping[str, Any], dtype: str = "float32") -> dict[str, dict[str, float]]:
-    """Of every row of `dtype` at the first batch: by label, each contestant's fraction of the copy bandwidth."""
+    """Of every row of `dtype` at the first batch: by label, the time of the copy over that of each candidate."""
     rows = [row for row in report["sections"].get("speed", []) if row["dtype"] == dtype and "passes" in row]
-    first = rows[0]["shape"].split()[0] if rows else ""
+    first = rows[0]["batch"] if rows else ""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row["shape"].split()[0] != first:
+        if row["batch"] != first:
             continue
         for passed, measured in row["passes"].items():
             label = f"{row['operator']}\n{row['layout']}, {passed}"
             found[label] = {
-                name: measured["bytes"] / statistics.median(samples) / report["copy_bandwidth"]
+                name: ratio(measured["samples"]["copy"], samples)
                 for name, samples in measured["samples"].items()
                 if name != "copy"
             }
@@ -32,7 +33,7 @@ def bars(report: Mapping[str, Any], dtype: str = "float32") -> dict[str, dict[st
 
 
 def draw(report: Mapping[str, Any], path: Path) -> str:
-    """Write the picture; returns what there is to say about it."""
+    """Write the picture; returns a line about it."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -51,7 +52,7 @@ def draw(report: Mapping[str, Any], path: Path) -> str:
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_yticks([row + 0.4 for row in range(len(found))], list(found), fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("fewest bytes / time, as a fraction of the bandwidth of a large copy")
+    axes.set_xlabel("time of a copy of the fewest bytes, over the operator's")
     axes.set_title(f"{report['device']}, float32")
     figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(path, dpi=130)

@@ -4,32 +4,21 @@
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from benchmarks.lib import workloads as work
 from benchmarks.lib.inputs import LAYOUTS
-from benchmarks.lib.workloads import Workload
 from internet import ops
 
 SIZE = 16
-MAKERS: tuple[Callable[..., Workload], ...] = (
-    work.affine_mixture,
-    work.upsample_motion,
-    work.confidence_warp,
-    work.pyramid_warp,
-    work.masked_backwarp_loss,
-    work.flow_confidence,
-    work.soft_argmax,
-    work.anchor_features,
-)
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     device = torch.device(argv[0] if argv else "cuda")
-    for make in MAKERS:
+    for make in work.EVERY:
         for layout in LAYOUTS:
             for dtype in (torch.float32, torch.bfloat16):
                 workload = make(2, SIZE, layout=layout, dtype=dtype)

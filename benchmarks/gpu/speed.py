@@ -1,22 +1,22 @@
 """How fast is it here? Our backends, eager and torch.compile on the paper's sizes, interleaved."""
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import torch
 
 from benchmarks.gpu.limits import OutOfTime, alarm
+from benchmarks.gpu.targets import BATCH
 from benchmarks.lib import memory, nvidia, timing
 from benchmarks.lib import workloads as work
+from benchmarks.lib.backends import backends, on_backend
 from benchmarks.lib.case import Case, Function
 from benchmarks.lib.comparison import Row, compiled
 from benchmarks.lib.inputs import LAYOUTS
 from benchmarks.lib.workloads import Workload
-from internet import ops
 
 AT_ONCE = 20.0
 """Seconds that torch.compile may take for what it has in its cache. It has the generated code of every graph, but of
@@ -30,8 +30,8 @@ def rows(shrink: int = 1) -> list[Row]:
 
 
 def is_compiled(row: Row) -> bool:
-    """Whether torch.compile takes part: the targets over it are about float32."""
-    return row.workload.dtype == torch.float32
+    """Whether torch.compile takes part: where there is a target, and its half-precision twin."""
+    return describe(row.workload)["batch"] == BATCH
 
 
 def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
@@ -47,24 +47,6 @@ def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
     yield work.upsample_motion(batch, base, **options)
 
 
-def backends(device: torch.device) -> list[str]:
-    """Ours, as far as they are ready for tensors on this device."""
-    wanted = ("cuda", "triton") if device.type == "cuda" else ("cpu",)
-    return [name for name in wanted if ops.backends()[name].ready]
-
-
-def on_backend(operator: str, backend: str) -> Function:
-    """The operator, served by one backend whatever the library would choose."""
-    function = getattr(ops, operator)
-
-    @functools.wraps(function)
-    def call(**inputs: Any) -> Any:
-        with ops.backend(backend):
-            return function(**inputs)
-
-    return call
-
-
 def case_of(row: Row, device: torch.device) -> Case:
     """The row's tensors; gradients arrive in our outputs' layout."""
     ours = backends(device)
@@ -72,17 +54,17 @@ def case_of(row: Row, device: torch.device) -> Case:
 
 
 def measure(row: Row, device: torch.device, seconds: float, *, compile: bool) -> dict[str, Any]:
-    """Every sample of every contestant in each pass of a row, and what the first of them takes beside time.
+    """Every sample of every candidate in each pass of a row: on the device, and of calls with their host work.
 
     With `compile` torch.compile takes part, if with its cache on disk it is ready soon enough.
     """
     workload = row.workload
     case = case_of(row, device)
-    contestants: dict[str, Function] = {name: on_backend(workload.operator, name) for name in backends(device)}
-    contestants["eager"] = row.baseline
+    candidates: dict[str, Function] = {name: on_backend(workload.operator, name) for name in backends(device)}
+    candidates["eager"] = row.baseline
     if compile and (function := _from_cache(row, case)):
-        contestants["compile"] = function
-    passes = {name: _measure_pass(case, name, contestants, device, seconds) for name in case.passes(row.baseline)}
+        candidates["compile"] = function
+    passes = {name: _measure_pass(case, name, candidates, device, seconds) for name in case.passes(row.baseline)}
     return {**describe(workload), "passes": passes}
 
 
@@ -97,22 +79,29 @@ def describe(workload: Workload) -> dict[str, Any]:
     return {
         "operator": workload.operator,
         "shape": workload.shape,
+        "batch": workload.shape.split()[0],
         "layout": workload.layout,
         "dtype": str(workload.dtype).removeprefix("torch."),
     }
 
 
 def _measure_pass(
-    case: Case, name: str, contestants: dict[str, Function], device: torch.device, seconds: float
+    case: Case, name: str, candidates: dict[str, Function], device: torch.device, seconds: float
 ) -> dict[str, Any]:
     count = case.fewest_bytes(name)
-    runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in contestants.items()}
+    runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in candidates.items()}
     timings = timing.interleaved({**runs, "copy": timing.copy_of(count, device)}, device, seconds=seconds)
+    calls = timing.interleaved(runs, device, seconds=seconds / 2, rounds=7, with_host=True)
     return {
         "bytes": count,
-        "samples": {key: [float(f"{value:.4g}") for value in found.samples] for key, found in timings.items()},
+        "samples": _plain(timings),
+        "calls": _plain(calls),
         "extra_memory": {key: memory.extra_peak(run, device) for key, run in runs.items()},
     }
+
+
+def _plain(timings: Mapping[str, timing.Timing]) -> dict[str, list[float]]:
+    return {name: [float(f"{value:.4g}") for value in found.samples] for name, found in timings.items()}
 
 
 def measure_power(row: Row, device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The process that measures for `python -m benchmarks.gpu_report`, which starts it and ends it.
+"""The process that measures for `python -m benchmarks gpu-report`, which starts it and ends it.
 
 All parts, the most important first. Each asks the clock before it begins, is cut short when the time is over, and
 if it fails says so in the report; the rest goes on.
@@ -21,16 +21,18 @@ import torch
 import internet
 from benchmarks.gpu import correctness, graphs, limits, page, speed
 from benchmarks.gpu.compiling import DONE, NOT_ASKED, NOT_IN_TIME, Compilations
-from benchmarks.gpu.limits import Budget, OutOfTime
+from benchmarks.gpu.limits import TO_SUM_UP, Budget, OutOfTime
 from benchmarks.gpu.store import Store
 from benchmarks.gpu.targets import BATCH
 from benchmarks.lib import machine, timing
+from benchmarks.lib.backends import backends
 from benchmarks.lib.comparison import Row
 from benchmarks.models import throughput
 
 LEAST = 2.0
 """Seconds: with less than this no part begins."""
 QUICK_ROWS = 5
+SECTIONS = ("tests", "speed", "end to end", "small", "power", "sanitizer")
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,22 @@ class Part:
         return f"{self.section} {self.name}".strip()
 
 
-def checks(folder: Path, device: torch.device, options: argparse.Namespace) -> Iterator[Part]:
-    """Whether it is right."""
-    selection = options.tests or correctness.gpu_selection()
-    yield Part("tests", "", lambda seconds: correctness.run_tests(selection, folder, seconds - 1), 0.3)
+def first_checks(folder: Path, options: argparse.Namespace) -> Iterator[Part]:
+    """Whether it is right, as far as a minute tells."""
+    selection = options.tests or correctness.first_selection()
+    yield _tests("the GPU", selection, folder, 0.2)
+
+
+def more_checks(folder: Path, device: torch.device, options: argparse.Namespace) -> Iterator[Part]:
+    """Whether it is right, whatever the time allows."""
+    if not options.tests:
+        yield _tests("the operators", correctness.rest_selection(), folder, 0.5)
     for tool in correctness.SANITIZER_TOOLS:
-        yield Part("sanitizer", tool, partial(_sanitize, tool, device, folder), 0.12)
+        yield Part("sanitizer", tool, partial(_sanitize, tool, device, folder), 0.5)
+
+
+def _tests(name: str, selection: Sequence[str], folder: Path, share: float) -> Part:
+    return Part("tests", name, lambda s: correctness.run_tests(name, selection, folder, s - 1 - TO_SUM_UP), share)
 
 
 def timings(
@@ -60,15 +72,20 @@ def timings(
 ) -> Iterator[Part]:
     """How fast it is: what has a target first."""
     rows = selected(options)
-    with_targets = [row for row in rows if row.workload.shape.split()[0] == BATCH]
+    with_targets = [row for row in rows if speed.describe(row.workload)["batch"] == BATCH]
     yield from _speed(with_targets, device, options, compilations)
     for preset in throughput.PRESETS[: 1 if device.type == "cpu" or options.quick else None]:
-        yield Part("whole", preset, partial(_whole, preset, device, options))
+        yield Part("end to end", preset, partial(_end_to_end, preset, device, options), 0.25)
     for row in graphs.rows(options.shrink):
         yield Part("small", str(row.workload), partial(_small, row, device, options))
     for row in _worth_energy(rows):
         yield Part("power", str(row.workload), partial(_power, row, device))
     yield from _speed([row for row in rows if row not in with_targets], device, options, compilations)
+
+
+def compiles(options: argparse.Namespace) -> bool:
+    """Whether anything of what torch.compile compiles is measured."""
+    return options.only is None or "speed" in options.only
 
 
 def selected(options: argparse.Namespace) -> list[Row]:
@@ -104,7 +121,7 @@ def _small(row: Row, device: torch.device, options: argparse.Namespace, _: float
     return graphs.measure(row, device, options.each)
 
 
-def _whole(preset: str, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
+def _end_to_end(preset: str, device: torch.device, options: argparse.Namespace, _: float) -> dict[str, Any]:
     return throughput.measure(preset, device, 5 * options.each, size=options.size)
 
 
@@ -141,7 +158,7 @@ def _note(store: Store, part: Part, seconds: float) -> None:
 
 @limits.leaving_when_asked()
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line of `benchmarks.gpu_report`, and when to be done: `--until`, in seconds of `time.time()`."""
+    """The command line of the report, and when to be done: `--until`, in seconds of `time.time()`."""
     options = parser().parse_args(argv)
     budget = Budget(options.until - time.time())
     device = torch.device(options.device)
@@ -149,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.cost = 5.0 if device.type == "cuda" else 1.0
     options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
-        options.tests = options.tests or ["tests/ops/test_values.py", "-k", "upsample_motion and cpu"]
+        options.tests = options.tests or ["tests/support/test_samples.py"]
     options.out.mkdir(parents=True, exist_ok=True)
     compilations = Compilations(selected(options), device, options.shrink, options.out / "compile.log")
     store = Store(
@@ -158,27 +175,35 @@ def main(argv: Sequence[str] | None = None) -> None:
         date=datetime.date.today().isoformat(),
         internet=internet.__version__,
         torch=torch.__version__,
-        backends=speed.backends(device),
+        backends=backends(device),
         quick=options.quick,
         measurement=device.type == "cuda",
         copy_bandwidth=timing.peak_copy_bandwidth(device),
     )
-    with nullcontext() if options.no_compile else compilations as compiling:
-        first, then = list(checks(store.folder, device, options)), list(timings(device, options, compiling))
-        store.plan(str(part) for part in (*first, *then))
+    with nullcontext() if options.no_compile or not compiles(options) else compilations as compiling:
+        first, then, rest = (
+            [part for part in parts if part.section in (options.only or [part.section])]
+            for parts in (
+                first_checks(store.folder, options),
+                timings(device, options, compiling),
+                more_checks(store.folder, device, options),
+            )
+        )
+        store.plan(str(part) for part in (*first, *then, *rest))
         work(first, store, budget)
         if compiling:  # nothing is timed before all that compile have ended
             store.add("compilations", compiling.wait(budget.left() - options.cost * len(then)))
-        work(then, store, budget)
+        work([*then, *rest], store, budget)
     store.finish()
 
 
 def parser() -> argparse.ArgumentParser:
     """What both commands take."""
-    found = argparse.ArgumentParser(prog="python -m benchmarks.gpu_report", add_help=False)
+    found = argparse.ArgumentParser(prog="python -m benchmarks gpu-report", add_help=False)
     found.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
     found.add_argument("--quick", action="store_true", help="five rows only, in 150 seconds")
     found.add_argument("--seconds", type=float, help="for all of it, instead of 500, or 150 with --quick")
+    found.add_argument("--only", nargs="+", choices=SECTIONS, help="which parts, instead of all of them")
     found.add_argument("--no-compile", action="store_true", help="without torch.compile")
     found.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda or cpu")
     found.add_argument(

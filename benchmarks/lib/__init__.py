@@ -1,0 +1,1 @@
+"""What all benchmarks share: workloads and their tensors, clocks, targets, tables."""

@@ -1,4 +1,4 @@
-"""Who is compared with whom: an operator's workload, and the eager formulation of it, compiled and not."""
+"""What is compared with what: an operator's workload, and its eager formulation, compiled and not."""
 
 import sys
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def is_fused(operator: str, device: torch.device) -> bool:
 
 
 def compiled(function: Function, case: Case) -> Function | None:
-    """For the case's shapes alone, which is the best torch.compile can do; None, said aloud, where it cannot."""
+    """For the case's shapes alone, which is the best torch.compile can do; None, with a message, where it cannot."""
     torch._dynamo.reset()
     result: Function = torch.compile(function, dynamic=False)
     try:

@@ -5,6 +5,7 @@ call costs is the median over the rounds; how two compare, the median over the r
 Freeing a result counts as part of the call that made it.
 """
 
+import functools
 import gc
 import statistics
 import time
@@ -43,18 +44,24 @@ class Timing:
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], object]], device: torch.device, *, seconds: float = 2.0, rounds: int = 31
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    *,
+    seconds: float = 2.0,
+    rounds: int = 31,
+    with_host: bool = False,
 ) -> dict[str, Timing]:
     """Time functions against each other.
 
     Args:
         functions: by name; each is called at least twice before the clock starts.
-        device: CUDA times are taken by events, with a cold L2 cache.
+        device: on CUDA a sample is what the device takes, from a cold L2 cache, with all launches queued before it
+            begins: what the host takes to issue them does not show, unless the call waits for the device.
         seconds: for all of them together; past it, no round starts after the fifth.
         rounds: at most.
+        with_host: a sample is instead what a call takes in a row of calls, whoever is slower, host or device.
     """
-    clock = _cuda_seconds if device.type == "cuda" else _seconds
-    repeats = {name: _warm_up(function, device) for name, function in functions.items()}
+    clocks = {name: _clock(function, device, with_host) for name, function in functions.items()}
     samples: dict[str, list[float]] = {name: [] for name in functions}
     collecting = gc.isenabled()
     gc.disable()
@@ -63,39 +70,67 @@ def interleaved(
         for done in range(rounds):
             if done >= 5 and time.perf_counter() > end:
                 break
-            for name, function in functions.items():
-                samples[name].append(clock(function, repeats[name]))
+            for name, clock in clocks.items():
+                samples[name].append(clock())
     finally:
         if collecting:
             gc.enable()
     return {name: Timing(tuple(values)) for name, values in samples.items()}
 
 
-def _warm_up(function: Callable[[], object], device: torch.device) -> int:
-    """Call it until caches and compilers are warm; how often to repeat it in a sample."""
+def _clock(function: Callable[[], object], device: torch.device, with_host: bool) -> Callable[[], float]:
+    """Call it until caches and compilers are warm; what takes a sample of it."""
     function()
-    if device.type == "cuda":
-        function()
-        return 1
-    return max(1, round(SHORTEST_SAMPLE / _seconds(function, 1)))
+    once = _seconds(function, 1, device)
+    if device.type == "cuda" and not with_host:
+        return _DeviceClock(function, once)
+    return functools.partial(_seconds, function, max(1, round(SHORTEST_SAMPLE / once)), device)
 
 
-def _seconds(function: Callable[[], object], repeats: int) -> float:
+def _seconds(function: Callable[[], object], repeats: int, device: torch.device) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
         function()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return (time.perf_counter() - start) / repeats
 
 
-def _cuda_seconds(function: Callable[[], object], repeats: int) -> float:
-    torch.empty(L2_FLUSH_BYTES, dtype=torch.uint8, device="cuda").zero_()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(repeats):
-        function()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1e3 / repeats
+class _DeviceClock:
+    """Samples of the time that a call takes on the device alone.
+
+    A kernel that sleeps keeps the device busy until the host has issued the call. How long that is, is learnt from
+    the samples: one for which the device began too early is taken again after a longer sleep, twice at most, since a
+    call that waits for the device can never be issued ahead of it.
+    """
+
+    CYCLES_PER_SECOND = 2e9
+    """Of a GPU's clock, at most: slower ones sleep longer."""
+
+    def __init__(self, function: Callable[[], object], once: float) -> None:
+        self._function = function
+        self._asleep = min(1.5 * once, 5e-3)
+        self._may_wait = False
+
+    def __call__(self) -> float:
+        measured, ahead = self._sample()
+        while not ahead and not self._may_wait:
+            self._asleep *= 2
+            measured, ahead = self._sample()
+            self._may_wait = not ahead and self._asleep > 0.02
+        return measured
+
+    def _sample(self) -> tuple[float, bool]:
+        """Seconds, and whether the host was done before the device began."""
+        torch.empty(L2_FLUSH_BYTES, dtype=torch.uint8, device="cuda").zero_()
+        torch.cuda._sleep(int(self._asleep * self.CYCLES_PER_SECOND))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        self._function()
+        end.record()
+        ahead = not start.query()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3, ahead
 
 
 def copy_of(count: int, device: torch.device) -> Callable[[], object]:

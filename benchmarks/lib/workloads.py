@@ -134,3 +134,16 @@ def anchor_features(batch: int, size: int, **options: Any) -> Workload:
         return {"source": maker.data(batch, 3, size, size), **maker.anchors(batch)}
 
     return Workload("anchor_features", f"B={batch} K={ANCHORS} C=3 {size}²", make, ANCHOR_NAMES, **options)
+
+
+EVERY: tuple[Callable[..., Workload], ...] = (
+    affine_mixture,
+    upsample_motion,
+    confidence_warp,
+    pyramid_warp,
+    masked_backwarp_loss,
+    flow_confidence,
+    soft_argmax,
+    anchor_features,
+)
+"""One maker an operator: each takes a batch, a size and the options of a workload."""

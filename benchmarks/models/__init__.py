@@ -1,0 +1,1 @@
+"""Whole models: frames of a stream and training steps."""

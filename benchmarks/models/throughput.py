@@ -1,7 +1,7 @@
 """Whole models: streaming and training steps, with our operators and with the field's; same weights, same frames.
 
-`python -m benchmarks.throughput` prints a Markdown table; `benchmarks.gpu_report` has the same rows. "reference" are
-our operators in plain torch, "eager" those of first-order-motion and its descendants (`internet.comparison.eager`).
+`python -m benchmarks throughput` prints a Markdown table; the GPU report has the same rows. "reference" are our
+operators in plain torch, "eager" those of first-order-motion and its descendants (`internet.comparison.eager`).
 """
 
 import argparse
@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu import graphs, speed
 from benchmarks.lib import machine, memory, timing
+from benchmarks.lib.backends import backends
+from benchmarks.lib.cuda_graph import replayed
 from benchmarks.lib.inputs import Maker
-from benchmarks.models.end_to_end import FRAME, STEP, lines
+from benchmarks.models.end_to_end import FRAME, STEP, render
 from internet import ops
 from internet.comparison import eager
 from internet.losses import Batch, Objective, ThinPlateSpline, make_features
@@ -33,7 +34,7 @@ BATCH = 4
 PRECISIONS = {"cpu": "float32", "cuda": "bfloat16"}
 
 
-class Whole:
+class EndToEnd:
     """A preset with random weights, source and driving frames on a device: a frame, and a training step."""
 
     def __init__(
@@ -45,7 +46,7 @@ class Whole:
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
         self._model, discriminator = _placed(INTERnet(config), device), _placed(make_discriminator(config), device)
         objective = Objective(_placed(make_features(FEATURES.get(preset, "vgg19"), "random"), device))
-        # a rate of 0 costs what any other costs, and every step starts from the same weights
+        # a rate of 0 costs what any other does, and every step starts from the same weights
         sides = (self._model, discriminator)
         optimizers = tuple(torch.optim.RAdam(side.parameters(), lr=0.0) for side in sides)
         self._step = TrainingStep(*sides, objective, optimizers, precision=precision)  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ class Whole:
             self._known = self._model.kp_detector(self._source), self._model.generator.encode(self._source)
 
     def frame(self) -> Tensor:
-        """One more frame of a stream: what is known of the source is computed already."""
+        """One more frame of a stream: the source's anchors and features are computed already."""
         with torch.no_grad(), self._autocast:
             driving = self._model.kp_detector(self._driving)
             return self._model.imitate(self._source, *self._known, driving).frame
@@ -87,15 +88,15 @@ def measure(
 ) -> dict[str, Any]:
     """Samples of both passes by backend; frames are replays of a CUDA graph where one can be made."""
     precision = precision or PRECISIONS[device.type]
-    whole = Whole(preset, device, size=size, batch=batch, precision=precision)
-    names = (*speed.backends(device), "reference")
-    backends: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    model = EndToEnd(preset, device, size=size, batch=batch, precision=precision)
+    names = (*backends(device), "reference")
+    contexts: dict[str, Callable[[], AbstractContextManager[None]]] = {
         name: partial(ops.backend, name) for name in names
     }
-    backends["eager"] = eager.in_place_of_ours
-    frames = {name: _within(context, whole.frame) for name, context in backends.items()}
-    steps = {name: _without_result(_within(context, whole.step)) for name, context in backends.items()}
-    captured = {name: graphs.replayed(run) for name, run in frames.items()} if device.type == "cuda" else {}
+    contexts["eager"] = eager.in_place_of_ours
+    frames = {name: _within(context, model.frame) for name, context in contexts.items()}
+    steps = {name: _without_result(_within(context, model.step)) for name, context in contexts.items()}
+    captured = {name: replayed(run) for name, run in frames.items()} if device.type == "cuda" else {}
     replays = {name: replay for name, replay in captured.items() if replay}
     return {
         "preset": preset,
@@ -109,7 +110,7 @@ def measure(
 
 
 def _measure_pass(runs: dict[str, Callable[[], Any]], device: torch.device, seconds: float) -> dict[str, Any]:
-    timings = timing.interleaved(runs, device, seconds=seconds, rounds=15)
+    timings = timing.interleaved(runs, device, seconds=seconds, rounds=15, with_host=True)
     return {
         "samples": {name: list(found.samples) for name, found in timings.items()},
         "extra_memory": {name: memory.extra_peak(run, device) for name, run in runs.items()},
@@ -135,7 +136,7 @@ def _without_result(run: Callable[[], Any]) -> Callable[[], None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks throughput", description=__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["tiny"], help="which presets (tiny)")
     parser.add_argument("--size", type=int, help="side of the frames, instead of the preset's own")
     parser.add_argument("--batch", type=int, default=BATCH, help=f"samples of a training step ({BATCH})")
@@ -148,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = torch.device(args.device)
     options = {"size": args.size, "batch": args.batch, "precision": args.precision}
     print(f"{machine.processor(device)}, torch {torch.__version__}, CPU threads: {args.threads}\n")
-    print("\n".join(lines([measure(preset, device, args.seconds, **options) for preset in args.preset])))
+    print(render([measure(preset, device, args.seconds, **options) for preset in args.preset]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Fused, eager and torch.compile side by side: `python -m benchmarks.compare`.
+"""Fused, eager and torch.compile side by side: `python -m benchmarks compare`.
 
-Prints a Markdown table. The README's is this one: `python -m benchmarks.compare --update-readme`.
+Prints a Markdown table. The README's is this one: `python -m benchmarks compare --update-readme`.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.lib import machine, memory, timing
+from benchmarks.lib import machine, markdown, memory, timing
 from benchmarks.lib import workloads as work
 from benchmarks.lib.case import Case, Function
 from benchmarks.lib.comparison import Row, compiled, is_fused
+from benchmarks.ops import comparison_table
 from internet import ops
 from internet.comparison import eager
 
@@ -74,12 +75,12 @@ def compare(
         seconds: for the timing of one pass.
 
     Returns:
-        Plain JSON types, which `benchmarks.table.render` takes.
+        Plain JSON types, which `comparison_table.render` takes.
     """
     start = time.perf_counter()
     described = machine.describe(device)
     if described["load"] + max(threads) > described["cores"] + 0.5:
-        print("others use this machine: a thread that waits for its core holds up the rest", file=sys.stderr)
+        print("others use this machine: a thread that waits for its core delays the others", file=sys.stderr)
     runs = []
     for count in threads:
         with _threads(count):
@@ -104,10 +105,10 @@ def _measure(row: Row, device: torch.device, compile_until: float, seconds: floa
     fused = getattr(ops, workload.operator)
     print(f"{torch.get_num_threads()} threads: {workload} {row.note}", file=sys.stderr)
     case = workload.case(device, fused)
-    contestants = {"fused": fused, "eager": row.baseline}
+    candidates = {"fused": fused, "eager": row.baseline}
     if time.perf_counter() < compile_until and (function := compiled(row.baseline, case)):
-        contestants["compile"] = function
-    passes = {name: _measure_pass(name, case, contestants, device, seconds) for name in case.passes(fused)}
+        candidates["compile"] = function
+    passes = {name: _measure_pass(name, case, candidates, device, seconds) for name in case.passes(fused)}
     return {
         "operator": workload.operator,
         "note": row.note,
@@ -120,10 +121,10 @@ def _measure(row: Row, device: torch.device, compile_until: float, seconds: floa
 
 
 def _measure_pass(
-    name: str, case: Case, contestants: dict[str, Function], device: torch.device, seconds: float
+    name: str, case: Case, candidates: dict[str, Function], device: torch.device, seconds: float
 ) -> dict[str, Any]:
     count = case.fewest_bytes(name)
-    runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in contestants.items()}
+    runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in candidates.items()}
     timings = timing.interleaved({**runs, "copy": timing.copy_of(count, device)}, device, seconds=seconds)
     others = {key: measured for key, measured in timings.items() if key != "fused"}
     return {
@@ -136,7 +137,7 @@ def _measure_pass(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="five operators, one thread: under 90 s")
     parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; 1 2, with --quick 1")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
@@ -150,10 +151,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """What repeats the measurement; where its results were written is nobody else's concern."""
+    """What repeats the measurement; where the results were written does not matter."""
     flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
     threads = ["--threads", *map(str, args.threads)] if args.threads else []
-    return " ".join(["python -m benchmarks.compare", *flags, *threads])
+    return " ".join(["python -m benchmarks compare", *flags, *threads])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -167,9 +168,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     report["command"] = _command(args)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
-    print(text := table.render(report))
+    print(text := comparison_table.render(report))
     if args.update_readme:
-        table.update(args.update_readme, table.CPU, text)
+        markdown.update(args.update_readme, markdown.CPU, text)
 
 
 if __name__ == "__main__":

@@ -41,16 +41,7 @@ def _workloads() -> Iterator[Workload]:
             yield work.affine_mixture(4, 128, dtype=dtype, **layout)
             yield work.pyramid_warp(1, 128, dtype=dtype, **layout)
             yield work.masked_backwarp_loss(1, 512, dtype=dtype, **layout)
-    for small in (
-        work.affine_mixture,
-        work.upsample_motion,
-        work.confidence_warp,
-        work.pyramid_warp,
-        work.masked_backwarp_loss,
-        work.flow_confidence,
-        work.soft_argmax,
-        work.anchor_features,
-    ):
+    for small in work.EVERY:
         yield small(1, 64)
         yield small(1, 64, dtype=torch.float64)
 

@@ -1,17 +1,17 @@
-"""The operators against themselves: half precision, and motion fields made to be slow. `python -m benchmarks.variants`.
+"""The operators against themselves: half precision, and motion fields made to be slow: `python -m benchmarks variants`.
 
-Prints two Markdown tables, medians over rounds in which everything in a row takes its turn.
+Prints two Markdown tables, medians over rounds in which all that stands in a row takes its turn.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from benchmarks.lib import machine, timing
+from benchmarks.lib import machine, markdown, timing
 from benchmarks.lib import workloads as work
 from benchmarks.lib.inputs import LAYOUTS, MOTIONS
 from benchmarks.lib.workloads import Workload
@@ -33,10 +33,10 @@ def _passes(workload: Workload, function: Callable[..., Any], device: torch.devi
 
 
 def _rows(
-    base: Workload, contestants: dict[str, tuple[Workload, Any]], device: torch.device, seconds: float
+    base: Workload, candidates: dict[str, tuple[Workload, Any]], device: torch.device, seconds: float
 ) -> Iterator[tuple[str, dict[str, timing.Timing]]]:
     """Of each pass, the timings of `base` and of the others, all interleaved."""
-    everything = {"base": (base, ops), **contestants}
+    everything = {"base": (base, ops), **candidates}
     runs = {
         name: _passes(workload, getattr(module, base.operator), device)
         for name, (workload, module) in everything.items()
@@ -47,43 +47,48 @@ def _rows(
         yield passed, timing.interleaved(functions, device, seconds=seconds)
 
 
-def _line(workload: Workload, passed: str, cells: Sequence[float]) -> str:
-    ratios = " | ".join(f"{ratio:.2f}×" for ratio in cells)
-    return f"| `{workload.operator}` | {workload.shape}, {workload.layout} | {passed} | {ratios} |"
+def _cells(workload: Workload, passed: str, ratios: Sequence[float]) -> list[str]:
+    return [f"`{workload.operator}`", f"{workload.shape}, {workload.layout}", passed, *(f"{r:.2f}×" for r in ratios)]
 
 
-def _header(columns: Sequence[str]) -> str:
-    names = " | ".join(columns)
-    return f"| operator | shape, layout | pass | {names} |\n|---|---|---|{'--:|' * len(columns)}"
+def _table(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
+    return markdown.table(["operator", "shape, layout", "pass", *columns], rows, words=3)
 
 
-def half_precision(device: torch.device, seconds: float, shrink: int = 1) -> Iterator[str]:
-    """How many times faster bfloat16 and float16 are than our float32, and than eager's."""
+def half_precision(device: torch.device, seconds: float, shrink: int = 1) -> str:
+    """A table of how many times faster bfloat16 and float16 are than our float32, and than eager's."""
     names = [str(dtype).removeprefix("torch.") for dtype in HALVES]
-    yield _header([f"{name} over {other}" for name in names for other in ("our float32", f"eager {name}")])
+    columns = [f"{name} over {other}" for name in names for other in ("our float32", f"eager {name}")]
+    return _table(columns, _half_precision(names, device, seconds, shrink))
+
+
+def _half_precision(names: Sequence[str], device: torch.device, seconds: float, shrink: int) -> Iterator[list[str]]:
     for base in _workloads(shrink):
         others = {}
         for name, dtype in zip(names, HALVES, strict=True):
             others[name] = (replace(base, dtype=dtype), ops)
             others[f"eager {name}"] = (replace(base, dtype=dtype), eager)
         for passed, timings in _rows(base, others, device, seconds):
-            cells = [timings[of].over(timings[name]) for name in names for of in ("base", f"eager {name}")]
-            yield _line(base, passed, cells)
+            ratios = [timings[of].over(timings[name]) for name in names for of in ("base", f"eager {name}")]
+            yield _cells(base, passed, ratios)
 
 
-def motions(device: torch.device, seconds: float, shrink: int = 1) -> Iterator[str]:
-    """How many times longer than the smooth field each of the others takes."""
+def motions(device: torch.device, seconds: float, shrink: int = 1) -> str:
+    """A table of how many times longer than the smooth field each of the others takes."""
     others = [motion for motion in MOTIONS if motion != "smooth"]
-    yield _header(others)
+    return _table(others, _motions(others, device, seconds, shrink))
+
+
+def _motions(others: Sequence[str], device: torch.device, seconds: float, shrink: int) -> Iterator[list[str]]:
     for base in _workloads(shrink):
-        contestants = {motion: (replace(base, motion=motion), ops) for motion in others}
-        for passed, timings in _rows(base, contestants, device, seconds):
-            yield _line(base, passed, [timings[motion].over(timings["base"]) for motion in others])
+        candidates = {motion: (replace(base, motion=motion), ops) for motion in others}
+        for passed, timings in _rows(base, candidates, device, seconds):
+            yield _cells(base, passed, [timings[motion].over(timings["base"]) for motion in others])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks variants", description=__doc__)
     parser.add_argument("--threads", type=int, default=1, help="number of threads (1)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--seconds", type=float, default=4.0, help="for all that is interleaved (4)")
@@ -93,9 +98,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = torch.device(args.device)
     print(f"{machine.processor(device)}, {args.threads} threads\n")
     print("Half precision, times faster:\n")
-    print("\n".join(half_precision(device, args.seconds, args.shrink)))
+    print(half_precision(device, args.seconds, args.shrink))
     print("\nMotion fields, times slower than the smooth one:\n")
-    print("\n".join(motions(device, args.seconds, args.shrink)))
+    print(motions(device, args.seconds, args.shrink))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 import functools
 import importlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from internet.ops._preference import TRITON_BEFORE_CUDA
 from internet.utils import library
 
 OPERATORS = (
@@ -23,6 +24,11 @@ OPERATORS = (
     "soft_argmax",
     "anchor_features",
 )
+TRITON_BEFORE_CUDA = frozenset(
+    json.loads(Path(__file__).with_name("preference.json").read_text(encoding="utf-8"))["triton_before_cuda"]
+)
+"""The operators that Triton was measured to serve faster than CUDA; all others take CUDA."""
+
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
 _devices: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "triton": ("cuda",)}
 """The kinds of device that each backend but "reference", which takes all, serves. ROCm calls its GPUs "cuda"."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.lib import memory, nvidia, timing
+from benchmarks.lib import comparison, markdown, memory, nvidia, timing
 from benchmarks.lib import workloads as work
 from benchmarks.lib.case import Case
 from benchmarks.lib.inputs import size_in_bytes, tensors
@@ -23,18 +23,7 @@ from internet import ops
 from internet.comparison import eager
 
 CPU = torch.device("cpu")
-START, END = f"<!-- {table.CPU}: start -->", f"<!-- {table.CPU}: end -->"
-
-SMALL: list[Callable[..., Workload]] = [
-    work.affine_mixture,
-    work.upsample_motion,
-    work.confidence_warp,
-    work.pyramid_warp,
-    work.masked_backwarp_loss,
-    work.flow_confidence,
-    work.soft_argmax,
-    work.anchor_features,
-]
+START, END = f"<!-- {markdown.CPU}: start -->", f"<!-- {markdown.CPU}: end -->"
 
 
 def _reference(operator: str) -> Callable[..., Any]:
@@ -61,7 +50,7 @@ def _assert_equal_with_gradients(workload: Workload, baseline: Callable[..., Any
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("make", SMALL)
+@pytest.mark.parametrize("make", work.EVERY)
 def test_eager_equals_the_reference(make: Callable[..., Workload], layout: str) -> None:
     workload = make(2, 12, dtype=torch.float64, layout=layout)
     _assert_equal_with_gradients(workload, getattr(eager, workload.operator))
@@ -97,7 +86,7 @@ def test_the_one_matmul_form_equals_the_reference(threshold: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("make", SMALL)
+@pytest.mark.parametrize("make", work.EVERY)
 def test_eager_runs_in_half_precision(make: Callable[..., Workload], dtype: torch.dtype) -> None:
     workload = make(1, 12, dtype=dtype)
     case = _case(workload)
@@ -227,7 +216,7 @@ def test_the_readme_holds_the_table_between_its_markers(report: dict[str, Any]) 
     assert (before, after) == ("before\n", "\nafter\n")
     assert "old" not in written
     assert "1 thread" in written
-    rows = table.cells(written)
+    rows = markdown.cells(written)
     assert len(rows) == 10
     assert all(len(row) == 8 for row in rows)
     assert all(re.fullmatch(r"\d+(\.\d+)? (ms|µs)", row[3]) for row in rows)
@@ -240,12 +229,12 @@ def test_a_readme_without_its_place_is_left_alone(tmp_path: Path, text: str) -> 
     readme = tmp_path / "README.md"
     readme.write_text(text)
     with pytest.raises(ValueError, match=r"README\.md: expected one line"):
-        table.update(readme, table.CPU, "new")
+        markdown.update(readme, markdown.CPU, "new")
     assert readme.read_text() == text
 
 
 def test_every_operator_is_in_the_full_comparison() -> None:
-    from internet.ops._backend import OPERATORS
+    from internet.ops import OPERATORS
 
     assert {row.workload.operator for row in compare.all_rows()} == set(OPERATORS)
 
@@ -255,5 +244,5 @@ def test_a_formulation_that_does_not_compile_costs_only_its_column(capsys: pytes
         raise RuntimeError("no compiler\nat all")
 
     case = Case({"x": torch.ones(1)}, (), lambda x: x)
-    assert contest.compiled(breaks, case) is None
+    assert comparison.compiled(breaks, case) is None
     assert "RuntimeError: no compiler" in capsys.readouterr().err

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu import correctness, page, publish, roofline
+from benchmarks.gpu import report as gpu_report
 from benchmarks.gpu.store import Store
-from benchmarks.gpu.targets import TARGETS, verdicts
-from internet.ops import _preference
-from internet.ops._backend import OPERATORS
+from benchmarks.gpu.targets import TARGETS, results
+from benchmarks.lib import markdown
+from internet.ops import OPERATORS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_every_step_runs_on_the_cpu(folder: Path) -> None:
     assert tests["passed"] > 0 == tests["failed"]
     assert {row["operator"] for row in sections["speed"]} == set(OPERATORS) - {"confidence_warp"}  # in pyramid_warp
     assert {row["operator"] for row in sections["small"]} == set(OPERATORS)
-    assert [row["preset"] for row in sections["whole"]] == ["tiny"]
+    assert [row["preset"] for row in sections["end to end"]] == ["tiny"]
     assert all("no CUDA device" in entry["ended"] for entry in sections["sanitizer"])
     assert all("reason" in entry for entry in sections["power"])
     assert "no figure below means anything" in (folder / "report.md").read_text()
@@ -51,17 +52,21 @@ def test_a_report_is_not_overwritten(folder: Path) -> None:
 def test_failed_tests_and_crashes_are_told(tmp_path: Path) -> None:
     broken = tmp_path / "test_broken.py"
     broken.write_text("import os\ndef test_a(): pass\ndef test_b(): assert 1 == 2\ndef test_c(): os.abort()\n")
-    found = correctness.run_tests(["-c", "/dev/null", "--rootdir", str(tmp_path), str(broken)], tmp_path, 60)
-    assert (found["passed"], found["failed"]) == (1, 1)
-    assert "1 == 2" in found["failures"][0]["error"]
-    assert found["ended"] == "exit status -6"
+    selection = ["-c", "/dev/null", "--rootdir", str(tmp_path), str(broken)]
+    found = correctness.run_tests("made up", selection, tmp_path, 60)
+    assert (found["passed"], found["failed"], found["ended"]) == (1, 2, "finished")
+    errors = "".join(failure["error"] for failure in found["failures"])
+    assert "1 == 2" in errors
+    assert "crashed while running" in errors
+    found = correctness.run_tests("made up", [*selection, "-n", "0"], tmp_path, 60)
+    assert (found["passed"], found["failed"], found["ended"]) == (1, 1, "exit status -6")
 
 
 def test_tests_that_take_too_long_are_ended(tmp_path: Path) -> None:
     slow = tmp_path / "test_slow.py"
     slow.write_text("import time\ndef test_slow(): time.sleep(60)\n")
     start = time.perf_counter()
-    assert correctness.run_tests(["-c", "/dev/null", str(slow)], tmp_path, 1)["ended"] == "out of time"
+    assert correctness.run_tests("made up", ["-c", "/dev/null", str(slow)], tmp_path, 1)["ended"] == "out of time"
     assert time.perf_counter() - start < 30
 
 
@@ -74,12 +79,13 @@ def test_a_store_is_whole_at_any_time(tmp_path: Path) -> None:
 
 
 def made_up(**seconds: float) -> dict[str, Any]:
-    """A report of one row whose fewest bytes take a second at the speed of a copy."""
-    samples = {name: [value, value] for name, value in seconds.items()}
+    """A report of one row whose fewest bytes a copy moves in a second."""
+    samples = {name: [value, value] for name, value in {"copy": 1.0, **seconds}.items()}
     passes = {"forward": {"bytes": 1e9, "samples": samples}}
     row = {
         "operator": "affine_mixture",
         "shape": "B=16 K=10",
+        "batch": "B=16",
         "layout": "contiguous",
         "dtype": "float32",
         "passes": passes,
@@ -103,20 +109,20 @@ def made_up(**seconds: float) -> dict[str, Any]:
     [
         ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 3.0}, True),
         ({"cuda": 1.1, "triton": 2.0, "eager": 12.0}, True),  # what was not measured is not held against it
-        ({"cuda": 1.3, "triton": 2.0, "eager": 20.0, "compile": 4.0}, False),  # 0.77 of the bandwidth, of 0.85
+        ({"cuda": 1.3, "triton": 2.0, "eager": 20.0, "compile": 4.0}, False),  # 0.77 of a copy's speed, of 0.85
         ({"cuda": 1.1, "triton": 2.0, "eager": 10.0, "compile": 3.0}, False),  # 9.1 times eager, of 10
         ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 2.0}, False),  # 1.8 times compiled, of 2
         ({"cuda": 9.0, "triton": 1.0, "eager": 12.0, "compile": 3.0}, True),  # the faster of the two counts
     ],
 )
 def test_verdicts(seconds: dict[str, float], met: bool) -> None:
-    (verdict,) = verdicts(made_up(**seconds))
-    assert verdict.met is met
+    (result,) = results(made_up(**seconds))
+    assert result.is_met is met
     assert ("**missed**" in page.render(made_up(**seconds))) is not met
 
 
 def test_every_operator_has_a_target() -> None:
-    assert {target.operator for target in TARGETS} == set(OPERATORS) - {"confidence_warp"}
+    assert {target.row["operator"] for target in TARGETS} == set(OPERATORS) - {"confidence_warp"}
 
 
 def test_bars_are_fractions_of_the_copy() -> None:
@@ -124,18 +130,30 @@ def test_bars_are_fractions_of_the_copy() -> None:
     assert row == {"cuda": 0.5, "eager": 0.1}
 
 
+PAGE = "".join(
+    f"a\n<!-- {name}: start -->\nold\n<!-- {name}: end -->\nz\n" for name in (markdown.GPU, markdown.GPU_EXCERPT)
+)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for path in (*publish.PAGES, publish.PREFERENCE):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(f"a\n<!-- {table.GPU}: start -->\nold\n<!-- {table.GPU}: end -->\nz\n")
+    """A checkout with a page that has a place for the tables, and one that has none."""
+    for name, text in {"README.md": PAGE, "docs/kernels.md": PAGE, "docs/data.md": "none here"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / publish.PREFERENCE).parent.mkdir(parents=True)
     return tmp_path
+
+
+def preference(root: Path) -> dict[str, Any]:
+    return json.loads((root / publish.PREFERENCE).read_text())
 
 
 def test_without_a_report_the_pages_say_so(root: Path) -> None:
     assert publish.publish(root) == "no report"
-    assert all("Not measured yet" in (root / path).read_text() for path in publish.PAGES)
-    assert "frozenset()" in (root / publish.PREFERENCE).read_text()
+    assert all((root / path).read_text().count("Not measured yet") == 2 for path in ("README.md", "docs/kernels.md"))
+    assert (root / "docs/data.md").read_text() == "none here"
+    assert preference(root) == {"measured": "no report", "triton_before_cuda": []}
 
 
 def test_the_newest_report_fills_the_pages(root: Path) -> None:
@@ -147,16 +165,19 @@ def test_the_newest_report_fills_the_pages(root: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "report.json").write_text(json.dumps(report))
     assert publish.publish(root) == "the report of 2026-01-02 on A GPU (80 GB)"
-    assert all("| `affine_mixture` | contiguous, float32" in (root / path).read_text() for path in publish.PAGES)
-    assert 'frozenset({"affine_mixture"})' in (root / publish.PREFERENCE).read_text()
+    for name in ("README.md", "docs/kernels.md"):
+        rows = {tuple(row[:3]) for row in markdown.cells((root / name).read_text())}
+        assert ("`affine_mixture`", "contiguous, float32", "forward") in rows
+        assert ("`affine_mixture`, B=16 K=10", "forward", "triton, 1000 ms") in rows
+    assert preference(root)["triton_before_cuda"] == ["affine_mixture"]
 
 
 def test_folders_are_named_after_gpus() -> None:
     assert publish.folder_of("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
 
 
-def test_the_preference_is_what_the_reports_say(root: Path) -> None:
+def test_the_preference_is_what_the_reports_say() -> None:
     """The one in the package is the one that `publish` writes now."""
     report = publish.newest(publish.ROOT / publish.RESULTS)
     expected = [] if report is None else publish.prefers_triton(report)
-    assert frozenset(expected) == _preference.TRITON_BEFORE_CUDA
+    assert preference(publish.ROOT)["triton_before_cuda"] == expected

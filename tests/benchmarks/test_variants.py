@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.lib import markdown
 from benchmarks.lib.inputs import MOTIONS, Maker
 from benchmarks.ops import overhead, variants
 from internet.ops.reference import identity_grid
@@ -32,7 +33,7 @@ def test_fields_are_what_they_are_called() -> None:
 
 def test_both_tables_have_a_row_for_every_workload_and_pass(capsys: pytest.CaptureFixture[str]) -> None:
     variants.main(["--device", "cpu", "--shrink", "32", "--seconds", "0"])
-    rows = table.cells(capsys.readouterr().out)
+    rows = markdown.cells(capsys.readouterr().out)
     halves, motions = rows[:12], rows[12:]
     assert [row[:3] for row in halves] == [row[:3] for row in motions]
     assert {len(row) for row in halves} == {3 + 4}
@@ -40,7 +41,7 @@ def test_both_tables_have_a_row_for_every_workload_and_pass(capsys: pytest.Captu
 
 
 def test_the_overhead_of_every_operator_is_told() -> None:
-    rows = table.cells("\n".join(overhead.lines(seconds=0)))
+    rows = markdown.cells(overhead.table(seconds=0))
     assert rows[0][0] == "`torch.relu`"
-    assert len(rows) == 1 + len(overhead.SMALL)
+    assert len(rows) == 1 + len(overhead.WITH_GRADIENT)
     assert all(float(cell.removesuffix(" µs")) > 0 for row in rows for cell in row[1:])

@@ -1,0 +1,36 @@
+"""The commands: `python -m benchmarks COMMAND --help`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "compare": "benchmarks.ops.compare",
+    "variants": "benchmarks.ops.variants",
+    "overhead": "benchmarks.ops.overhead",
+    "throughput": "benchmarks.models.throughput",
+    "gpu-report": "benchmarks.gpu.report",
+    "publish": "benchmarks.gpu.publish",
+}
+"""By name, the module that has it. Only the one that is asked for is imported."""
+
+
+def usage() -> str:
+    """Every command, with the first line of its module's docstring."""
+    about = {name: (importlib.import_module(module).__doc__ or "").splitlines()[0] for name, module in COMMANDS.items()}
+    lines = (f"  {name:<12}{summary.partition(': `')[0]}" for name, summary in about.items())
+    return "\n".join(["usage: python -m benchmarks COMMAND ...", "", *lines])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command that is named first."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if argv[0] not in COMMANDS:
+        sys.exit(f"python -m benchmarks: got {argv[0]!r}, expected one of {', '.join(COMMANDS)}")
+    importlib.import_module(COMMANDS[argv[0]]).main(argv[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
