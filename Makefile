@@ -1,7 +1,7 @@
 # Everything from a fresh clone, with Python and a C++ compiler:
 #
-#   make demo               train a small model for two minutes on drawn figures, and show what it has learnt
-#   make demo VIDEO=a.mp4   ... on the first 70 % of your video, and show it on the rest
+#   make demo               the operators against eager PyTorch on this machine, and a figure that moves: report.html
+#   make demo VIDEO=a.mp4   train a small model on the first 70 % of your video for two minutes, and show it on the rest
 #   make test               the test suite, on all cores
 #   make bench              the benchmark suites and the comparison with eager and compiled torch
 #   make bench-smoke        each benchmark once, untimed

@@ -1,21 +1,26 @@
-"""`internet demo`: train a small model for two minutes, and show what it has learnt on what it has not seen."""
+"""`internet demo`: the fused operators on this machine, and a figure that moves; or a training of two minutes."""
 
 import argparse
 import dataclasses
 import functools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from internet.commands._shared.arguments import (
     ArgumentError,
     add_folder_arguments,
     argument_errors,
     at_least,
+    device,
     result_folder,
 )
 from internet.data.video import probe
 from internet.losses.features import efficientnet
+from internet.model import INTERnet, load_model
 from internet.training.config import Config
 from internet.training.overrides import plain
 from internet.training.sections import SYNTHETIC
@@ -24,21 +29,26 @@ from internet.utils.optional import require
 
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("demo")
+ACTS = ("operators", "animation", "frames")
+CHECKPOINT = "figures"
+
 #: The first frames of a video are trained on, by this fraction; so few frames are not worth dividing.
 TRAINED, FEWEST = 0.7, 10
 
 #: For a run so short, over what the recipe of a video says.
 SHORT = ("log.every=5", "log.pictures=50", "validation.every=50")
 
-#: What the demo imports on its way.
+#: What the demo imports on its way, and what it does when it trains, too.
 PACKAGES = {
-    "yaml": "reading settings",
     "av": "writing a video",
-    "cv2": "optical flow (DIS)",
+    "cv2": "reading a picture",
     "matplotlib": "drawing the figure",
     "tqdm": "the progress bar",
-    "tensorboard": "writing learning curves",
     "torchmetrics": "measuring frames",
+}
+TRAINING_PACKAGES = PACKAGES | {
+    "yaml": "reading settings",
+    "tensorboard": "writing learning curves",
     efficientnet.PACKAGE: "the perceptual loss",
 }
 
@@ -47,45 +57,87 @@ def add_parser(subparsers: Any) -> None:
     """Add `demo` to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="train a small model for two minutes and show what it does",
-        description="Train a small model on drawn figures, or on the first frames of a video, animate a clip that it "
-        "has not seen, measure it before and after, and time the same training step with fused operators and with "
-        "eager torch. Everything goes into a new folder.",
+        help="see what the operators do on this machine, and a figure that moves",
+        description="Measure the fused operators against eager PyTorch on this machine, animate a drawn figure that "
+        "the model has not seen, measure the whole model, and put all of it on one page, report.html, in a new "
+        "folder: under 90 seconds on two cores. With --train or --video, train a small model for two minutes instead, "
+        "and show what it has learnt.",
     )
-    parser.add_argument("--video", metavar="FILE", help="train on this video and hold its end out")
-    parser.add_argument("--minutes", type=float, default=2.0, metavar="M", help="of training (default: 2)")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of weights and samples (default: 0)")
-    parser.add_argument("--no-compare", action="store_true", help="do not time the training step against eager torch")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the figure, or of the training")
     add_folder_arguments(parser, RUNS)
-    parser.add_argument(
+    show = parser.add_argument_group("what is shown")
+    show.add_argument("--only", choices=ACTS, help="one part of it")
+    show.add_argument(
+        "--checkpoint", metavar="PATH", help=f"the model: a checkpoint or a training folder (default: {CHECKPOINT})"
+    )
+    show.add_argument("--device", type=device, help="such as cpu or cuda:1 (default: cuda if there is one)")
+    train = parser.add_argument_group("training")
+    train.add_argument("--train", action="store_true", help="train on drawn figures")
+    train.add_argument("--video", metavar="FILE", help="train on this video and hold its end out")
+    train.add_argument("--minutes", type=float, metavar="M", help="of training (default: 2)")
+    train.add_argument("--no-compare", action="store_true", help="do not time the training step against eager torch")
+    train.add_argument(
         "settings", nargs="*", metavar="KEY=VALUE", help="changes to the recipe, as `internet train --help` lists them"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
-    _require_packages()
+    training = args.train or args.video is not None
+    _check(args, training)
+    return _train(args) if training else _show(args)
+
+
+def _check(args: argparse.Namespace, training: bool) -> None:
+    """Refuse arguments of the one demo with the other."""
+    for name in ("only", "checkpoint", "device") if training else ("minutes", "no_compare", "settings"):
+        if getattr(args, name) not in (None, False, []):
+            flag = "KEY=VALUE" if name == "settings" else f"--{name.replace('_', '-')}"
+            raise ArgumentError(f"{flag}: {'cannot be used with' if training else 'needs'} --train or --video")
+
+
+def _show(args: argparse.Namespace) -> int:
+    _require(PACKAGES)
+    checkpoint = args.checkpoint or CHECKPOINT
+    place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with argument_errors("--checkpoint"):
+        model: INTERnet = load_model(checkpoint, device=place)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+
+    from internet.commands._shared.demo.showcase import show
+
+    acts = (args.only,) if args.only else ACTS
+    words = ["internet", "demo"]
+    words += ["--checkpoint", args.checkpoint] if args.checkpoint else []
+    words += ["--seed", str(args.seed)] if args.seed else []
+    show(model, result_folder(args, RUNS), shlex.join(words), seed=args.seed, acts=acts)
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    _require(TRAINING_PACKAGES)
     config = _configured(args)
     folder = result_folder(args, RUNS)
     training = numbered_folder(folder, "training") if args.overwrite else folder / "training"
     config = dataclasses.replace(config, out=str(training))
 
-    from internet.commands._shared.training_demo import demonstrate
+    from internet.commands._shared.demo.training import train_and_report
     from internet.commands.train import guarded
 
-    show = functools.partial(demonstrate, config, folder, compare=not args.no_compare)
-    return guarded("demo", config, show)
+    work = functools.partial(train_and_report, config, folder, compare=not args.no_compare)
+    return guarded("demo", config, work)
 
 
-def _require_packages() -> None:
+def _require(packages: dict[str, str]) -> None:
     """Find out before the work whether the packages for it, and for its end, are there."""
-    for module, purpose in PACKAGES.items():
+    for module, purpose in packages.items():
         require(module, purpose)
 
 
 def _configured(args: argparse.Namespace) -> Config:
     """The recipe with what the options and the words say; they must not say different things."""
-    own = {"out": "", "seed": args.seed, "run.minutes": args.minutes, **_samples(args.video)}
+    minutes = 2.0 if args.minutes is None else args.minutes
+    own = {"out": "", "seed": args.seed, "run.minutes": minutes, **_samples(args.video)}
     words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
     recipe, short = ("one-video", SHORT) if args.video else ("demo", ())
     config = Config.load(recipe, [*short, *words, *args.settings])

@@ -26,7 +26,6 @@ from internet.registration import Problem, Registration, compare, fit, why_not_f
 from internet.utils.files import atomic_write, save_tensors
 from internet.utils.optional import require
 from internet.visualization import draw
-from internet.visualization.charts import png
 from internet.visualization.figures import registration_panels
 
 #: Where runs go when no --out is given: each makes its own folder in here.
@@ -106,7 +105,7 @@ def _register(pair: Pair, folder: Path, args: argparse.Namespace) -> None:
     if not args.no_compare:
         print(_speed(problem, found) + "\n")
     figure = draw.figure(registration_panels(problem, found), title=pair.title)
-    atomic_write(folder / FIGURE, png(figure))
+    atomic_write(folder / FIGURE, draw.figure_png(figure))
     save_tensors(folder / STATE, found.state())
     print(f"figure: {folder / FIGURE}\nstate:  {folder / STATE}")
 

@@ -1,9 +1,10 @@
-"""Pictures of motion: every function but :func:`figure` takes numpy arrays and returns uint8 (H, W, 3) RGB.
+"""Pictures of motion: all but the figures at the end take numpy arrays and return uint8 (H, W, 3) RGB.
 
 Flow is (2, H, W) in pixels, channel 0 is x (to the right), channel 1 is y (down). Key points are (K, 2),
 x first, in normalised coordinates with ``align_corners=False``: pixel j of W sits at (2j + 1) / W - 1.
 """
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,13 @@ def figure(
     if title:
         sheet.suptitle(title, fontsize=11)
     return sheet
+
+
+def figure_png(sheet: "Figure", dpi: int = 120) -> bytes:
+    """A matplotlib figure as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    sheet.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
 
 
 def _bytes(colour: np.ndarray) -> np.ndarray:

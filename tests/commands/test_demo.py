@@ -1,5 +1,6 @@
 """`internet demo`: all of it in a few seconds, with the smallest networks there can be."""
 
+import base64
 import json
 import os
 import re
@@ -13,19 +14,22 @@ import torch
 from internet import ops
 from internet.cli import main
 from internet.commands import demo
-from internet.commands._shared import training_demo
+from internet.commands._shared.demo import animation, showcase
+from internet.commands._shared.demo.results import times
 from internet.comparison import why_not_fused
 from internet.data.image import read_image
-from internet.data.synthetic import WalkingClip
+from internet.data.synthetic import WalkingClip, numbered_clip
 from internet.data.video import probe, read_frames
 from internet.data.video_writer import write_video
-from internet.model import load_model
+from internet.model import INTERnet, load_model, save_model
 from internet.model.checkpoint import find_checkpoint
 from internet.training.config import Config
-from tests.support.training import SETTINGS
+from internet.training.data import OTHER
+from internet.visualization import draw
+from tests.support.training import SETTINGS, tiny
 
 WORDS = [*SETTINGS, "validation.samples=2", "validation.every=2", "log.every=1"]
-WRITTEN = ["curves.png", "figure.png", "metrics.json", "side-by-side.mp4", "training"]
+WRITTEN = ["figure.png", "held-out.mp4", "metrics.json", "report.html", "training"]
 
 
 @pytest.fixture(autouse=True)
@@ -50,20 +54,74 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said.err
 
 
-def test_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    frames = "data.synthetic.frames=8"
-    assert main(["demo", *WORDS, "run.steps=4", frames]) == 0
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    save_model(tmp_path / "model.pt", INTERnet(tiny().model))
+    return "model.pt"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least rounds of every measurement, and a short clip."""
+    monkeypatch.setattr(showcase, "OPERATOR_SECONDS", 0.0)
+    monkeypatch.setattr(showcase, "MODEL_SECONDS", 0.0)
+    monkeypatch.setattr(animation, "FRAMES", 10)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_three_acts_on_one_page(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--checkpoint", checkpoint]) == 0
     folder = Path("demo", "run-001")
-    assert sorted(os.listdir(folder)) == sorted([*WRITTEN, "driving.mp4"])
-    shown, driving = probe(folder / "side-by-side.mp4"), probe(folder / "driving.mp4")
-    assert (shown.width, shown.height, shown.frames) == (96, 32, 8)
-    assert (driving.width, driving.height, driving.frames) == (32, 32, 8)
-    source, last = read_frames(folder / "driving.mp4", [0, 7])
-    beside = read_frames(folder / "side-by-side.mp4", [7])[0]
-    for place, image in ((0, source), (32, last)):  # lossy, with half the colours
+    assert sorted(os.listdir(folder)) == ["animation.mp4", "figure.png", "metrics.json", "report.html"]
+    shown = probe(folder / "animation.mp4")
+    assert (shown.width, shown.height, shown.frames) == (2 * (3 * 32 + 4), 2 * (2 * 32 + 2), 10)
+    assert read_image(folder / "figure.png").std() > 10
+    numbers = json.loads((folder / "metrics.json").read_text())
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) <= 24
+    assert max(map(len, said.splitlines()[:16])) <= 80
+    for speed in numbers["operators"]:
+        assert speed["operator"] in said
+        assert speed["forward_ratio"] == pytest.approx(speed["forward"][1] / speed["forward"][0])
+        assert times(speed["both_ratio"]) in said
+        assert times(speed["both_ratio"]) in page
+        assert speed["disagreement"] < 1e-3
+    assert f"{numbers['animation']['psnr']:.3f}" in said
+    assert f"{numbers['animation']['epe_zero']:.3f}" in page
+    assert f"{1 / numbers['frames']['seconds']:.1f}" in said
+    assert f"internet demo --checkpoint {checkpoint} --only animation" in page
+    assert base64.b64encode((folder / "animation.mp4").read_bytes()).decode() in page
+    assert str(folder / "report.html") in said
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_act(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--checkpoint", checkpoint, "--only", "animation", "--seed", "3", "--out", "out"]) == 0
+    numbers = json.loads(Path("out/metrics.json").read_text())
+    assert {"machine", "animation"} == numbers.keys()
+    assert "pyramid_warp" not in capsys.readouterr().out
+    assert main(["demo", "--checkpoint", checkpoint, "--only", "animation", "--seed", "4", "--out", "other"]) == 0
+    assert json.loads(Path("other/metrics.json").read_text())["animation"] != numbers["animation"]  # another figure
+
+
+def test_training_on_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    frames = "data.synthetic.frames=8"
+    assert main(["demo", "--train", *WORDS, "run.steps=4", frames]) == 0
+    folder = Path("demo", "run-001")
+    assert sorted(os.listdir(folder)) == WRITTEN
+    shown = probe(folder / "held-out.mp4")
+    assert (shown.width, shown.height, shown.frames) == (4 * 32, 32, 7)
+    clip = numbered_clip(OTHER, 0, 32, frames=8, moving_background=0)
+    beside = read_frames(folder / "held-out.mp4", [6])[0]
+    for place, image in ((0, clip[0]), (32, clip[7])):  # lossy, with half the colours
         assert abs(beside[:, place : place + 32].astype(int) - image).mean() < 8
-    for picture in ("figure.png", "curves.png"):
-        assert read_image(folder / picture).std() > 10
+    assert read_image(folder / "figure.png").std() > 10
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<polyline") == 2 * 3 + 1  # metrics and the loss
+    assert page.count('data-label="step ') == 2
+    assert f"internet animate --checkpoint {folder / 'training'} " in page
 
     numbers = json.loads((folder / "metrics.json").read_text())
     assert numbers["steps"] == 4
@@ -77,8 +135,8 @@ def test_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert not load_model(folder / "training").training
 
     said = capsys.readouterr().out
-    assert re.search(rf"PSNR \(dB\) +{before['repeated_psnr']:.3f} +{before['psnr']:.3f} +{after['psnr']:.3f}\n", said)
-    assert re.search(rf"motion error \(pixels\) +{before['epe_zero']:.3f} ", said)
+    assert re.search(rf"PSNR, dB +{before['repeated_psnr']:.3f} +{before['psnr']:.3f} +{after['psnr']:.3f}\n", said)
+    assert re.search(rf"motion error, pixels +{before['epe_zero']:.3f} ", said)
     assert all(name in said for name in WRITTEN)
     timed = numbers["fused_against_eager"]
     if why_not_fused("cpu", ops.OPERATORS):
@@ -95,7 +153,7 @@ def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture
     assert main(["demo", "--video", video, "--no-compare", "--seed", "3", *WORDS, *words]) == 0
     folder = Path("demo", "run-001")
     assert sorted(os.listdir(folder)) == WRITTEN
-    assert probe(folder / "side-by-side.mp4").frames == 6
+    assert probe(folder / "held-out.mp4").frames == 6
     config = Config.load(folder / "training" / "config.yaml")
     assert (config.data.frames, config.validation.frames, config.seed) == ((0, 14), (14, None), 3)
     numbers = json.loads((folder / "metrics.json").read_text())
@@ -107,8 +165,16 @@ def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture
 
 
 def test_every_run_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(training_demo, "draw_figure", lambda *_: b"figure")  # which takes seconds
-    words = ["--minutes", "0", "--no-compare", *WORDS, "log.every=5", "data.synthetic.frames=4"]  # no loss is told
+    monkeypatch.setattr(draw, "figure_png", lambda _: b"figure")  # which takes seconds
+    words = [
+        "--train",
+        "--minutes",
+        "0",
+        "--no-compare",
+        *WORDS,
+        "log.every=5",
+        "data.synthetic.frames=4",
+    ]  # no loss is told
     for _ in range(2):
         assert main(["demo", *words]) == 0
     assert sorted(os.listdir("demo")) == ["run-001", "run-002"]
@@ -126,23 +192,29 @@ def test_bad_input_is_named_before_any_work(video: str, capsys: pytest.CaptureFi
     cases = {
         ("--video", "none.mp4"): "--video: the video 'none.mp4' does not exist",
         ("--video", "short.mp4"): "--video: the video has 9 frames, expected at least 10",
-        ("--minutes", "-1"): "run.minutes is -1.0, expected at least 0",
-        ("run.bach=3",): "the nearest is 'run.batch'",
-        ("out=here",): "out: got 'here', but the command itself sets it",
+        ("--train", "--minutes", "-1"): "run.minutes is -1.0, expected at least 0",
+        ("--train", "run.bach=3"): "the nearest is 'run.batch'",
+        ("--train", "out=here"): "out: got 'here', but the command itself sets it",
         ("--video", video, "data.frames=[0,3]"): r"data.frames: got \[0, 3\], but",
-        ("batch",): "'batch' is no setting, expected key=value",
+        ("--minutes", "2"): "--minutes: needs --train or --video",
+        ("run.batch=3",): "KEY=VALUE: needs --train or --video",
+        ("--train", "--only", "frames"): "--only: cannot be used with --train or --video",
+        ("--checkpoint", "none.pt"): "--checkpoint: .*'none.pt'",
+        ("--train", "batch"): "'batch' is no setting, expected key=value",
     }
     for arguments, words in cases.items():
         assert re.search(words, refused(capsys, *arguments)), arguments
 
 
-@pytest.mark.parametrize("missing", demo.PACKAGES)
+@pytest.mark.parametrize("missing", demo.TRAINING_PACKAGES)
 def test_a_missing_package_is_named_before_any_work(
     missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
         monkeypatch.setitem(sys.modules, name, None)
-    assert re.search(r"needs the Python package '.*pip install 'internet-ops\[\w+\]'", refused(capsys, *WORDS))
+    assert re.search(
+        r"needs the Python package '.*pip install 'internet-ops\[\w+\]'", refused(capsys, "--train", *WORDS)
+    )
 
 
 def test_a_signal_stops_it_with_a_checkpoint(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
@@ -155,7 +227,7 @@ def test_a_signal_stops_it_with_a_checkpoint(capsys: pytest.CaptureFixture[str],
         return step(self, *arguments)
 
     monkeypatch.setattr(Trainer, "train_step", interrupted)
-    assert main(["demo", *WORDS]) == 128 + 15
+    assert main(["demo", "--train", *WORDS]) == 128 + 15
     assert capsys.readouterr().out == "stopped; go on with: internet train demo/run-001/training/config.yaml\n"
     assert os.listdir("demo/run-001") == ["training"]
     assert find_checkpoint(Path("demo/run-001/training")).exists()

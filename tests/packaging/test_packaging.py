@@ -19,7 +19,7 @@ from internet import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = f"internet_ops-{__version__}"
-CODE = {".py", ".json", ".yaml", ".cpp", ".h", ".cu", ".cuh", ".map", ".typed"}
+CODE = {".py", ".json", ".yaml", ".css", ".js", ".cpp", ".h", ".cu", ".cuh", ".map", ".typed"}
 FOLDERS = ("benchmarks", "csrc", "internet", "kernels", "tests")
 ROOT_FILES = {
     "CHANGELOG.md",

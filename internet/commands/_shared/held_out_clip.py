@@ -1,58 +1,75 @@
-"""The clip that `internet demo` animates: one that the model was not trained on."""
+"""A clip that a run does not train on, to be animated before and after."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from internet.data.clips import Clip, find_clips
 from internet.data.image import square, to_tensor
 from internet.data.synthetic import numbered_clip
-from internet.data.video import probe, read_frames
-from internet.data.video_writer import write_video
-from internet.inference import read_source
+from internet.model import INTERnet
 from internet.training.config import Config
 from internet.training.data import OTHER
+from internet.training.sections import SYNTHETIC
+
+#: The most driving frames that are taken: three seconds at the usual rate.
+LONGEST = 75
 
 
 @dataclass(frozen=True)
 class HeldOutClip:
-    """Driving frames and, as the source, the first frame of their video: each driving frame is also the truth.
+    """Driving frames and, as the source, the first frame of their clip: each driving frame is also the truth.
 
-    driving: the video. start, stop: its driving frames.
+    title: which clip, and which of its frames. source: (1, 3, S, S) in [0, 1]. driving: (N, 3, S, S), at `fps`.
+    numbers: of the driving frames in their clip.
     """
 
-    driving: Path
-    start: int
-    stop: int
+    title: str
+    source: Tensor
+    driving: Tensor
+    numbers: Sequence[int]
+    fps: float
 
     @classmethod
-    def end_of(cls, video: Path, start: int) -> "HeldOutClip":
-        """The frames of a video from `start` on."""
-        return cls(video, start, probe(video).frames)
+    def of(cls, config: Config) -> "HeldOutClip":
+        """The first clip that validation takes, or the first of its frames that training leaves out."""
+        return cls._drawn(config) if config.validation.path == SYNTHETIC else cls._filmed(config)
 
     @classmethod
-    def drawn(cls, config: Config, path: Path) -> "HeldOutClip":
-        """Write the first of the drawn clips that validation takes, without loss."""
-        drawn = config.data.synthetic
+    def _drawn(cls, config: Config) -> "HeldOutClip":
+        drawn, size = config.data.synthetic, config.model.size
         options: dict[str, Any] = {"frames": drawn.frames, "moving_background": drawn.moving_background}
-        clip = numbered_clip(config.seed + OTHER, 0, config.model.size, **options)
-        write_video(path, clip, fps=clip.fps, lossless=True)
-        return cls(path, 0, drawn.frames)
+        clip = numbered_clip(config.seed + OTHER, 0, size, **options)
+        numbers = range(1, min(drawn.frames, LONGEST + 1))
+        return cls._made("a drawn figure", clip[0], [clip[number] for number in numbers], numbers, clip.fps, size)
 
-    @property
-    def source(self) -> np.ndarray:
-        """The picture that is animated, uint8 (H, W, 3)."""
-        return read_source(self.driving)
+    @classmethod
+    def _filmed(cls, config: Config) -> "HeldOutClip":
+        clip: Clip = find_clips(config.validation.path, config.validation.split)[0]
+        numbers = range(len(clip.times))[slice(*config.validation.frames)][:LONGEST]
+        source, *driving = clip.read([0, *numbers])
+        fps = (len(clip.times) - 1) / (clip.times[-1] - clip.times[0])
+        return cls._made(clip.name, source, driving, numbers, fps, config.model.size)
 
-    def numbers(self, count: int) -> list[int]:
-        """Frames at equal distances, the last one among them; the first one may be the source itself."""
-        spread = np.linspace(self.start, self.stop - 1, count + 1).round().astype(int)
-        return sorted({int(number) for number in spread[1:]})
+    @classmethod
+    def _made(
+        cls, name: str, source: np.ndarray, driving: list[np.ndarray], numbers: range, fps: float, size: int
+    ) -> "HeldOutClip":
+        frames = torch.cat([square(to_tensor(frame), size) for frame in driving])
+        title = f"{name}, frames {numbers[0]} to {numbers[-1]} by frame 0"
+        return cls(title, square(to_tensor(source), size), frames, numbers, fps)
 
-    def pictures(self, numbers: list[int], size: int) -> tuple[Tensor, Tensor]:
-        """Source and driving frames as a model takes them, (B, 3, size, size) each."""
-        frames = [square(to_tensor(frame), size) for frame in read_frames(self.driving, numbers)]
-        return square(to_tensor(self.source), size).repeat(len(frames), 1, 1, 1), torch.cat(frames)
+    def animated_by(self, model: INTERnet) -> list[Tensor]:
+        """What a model, which goes to evaluation mode, makes of each driving frame: (1, 3, S, S), on the CPU."""
+        device = next(model.parameters()).device
+        driving = (frame[None].to(device) for frame in self.driving)
+        return [frame.cpu() for frame in model.eval().animate(self.source.to(device), driving)]
+
+    def spread(self, count: int) -> list[int]:
+        """Indices of at most `count` driving frames at equal distances, the last among them."""
+        places = np.linspace(0, len(self.driving), count + 1).round().astype(int)[1:] - 1
+        return sorted({int(place) for place in places if place >= 0})

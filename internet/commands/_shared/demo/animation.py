@@ -1,0 +1,101 @@
+"""Act two: a model animates a drawn figure that it has not seen, whose true motion is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from internet.data.image import to_array, to_tensor
+from internet.data.synthetic import WalkingClip, numbered_clip
+from internet.data.video_writer import write_video
+from internet.evaluation import FrameMetrics, MotionError
+from internet.model import INTERnet
+from internet.visualization import draw
+from internet.visualization.figures import Panel, SampleArrays, transfer_panels
+
+#: Clips from this seed on are never trained on: training and validation draw theirs from smaller ones.
+UNSEEN = 1 << 24
+#: Driving frames, and how many go through the model at once; rows of the figure; the video is so much larger.
+FRAMES, BATCH, ROWS, ZOOM = 50, 5, 4, 2
+#: What the video shows, in its two rows.
+LABELS = (("source", "driving frame", "output"), ("motion", "confidence", "motion regions"))
+
+
+@dataclass(frozen=True)
+class Animation:
+    """A figure that was animated.
+
+    title: which figure. size: side of its frames in pixels.
+    metrics: of the output and, with the prefix "repeated_", of repeating the source; "epe" and "epe_zero", the errors
+        of the motion and of no motion in pixels.
+    rows: a few frames in pictures, a row each.
+    """
+
+    title: str
+    size: int
+    metrics: dict[str, float]
+    rows: list[list[Panel]]
+
+
+@torch.no_grad()
+def animate_unseen(model: INTERnet, seed: int, video: Path) -> Animation:
+    """Animate the first frame of an unseen clip by the others; `video` shows six pictures of each, in two rows."""
+    size, device = model.config.size, next(model.parameters()).device
+    clip = numbered_clip(UNSEEN + seed, 0, size, frames=FRAMES + 1, moving_background=0)
+    source, *driving = (to_tensor(image).to(device) for image in clip)
+    measured, samples = _Metrics(clip), []
+    for first in range(0, FRAMES, BATCH):
+        target = torch.cat(driving[first : first + BATCH])
+        result = model(source.expand_as(target), target)
+        measured.update(result.frame, result.motion.field, source, target)
+        samples += [SampleArrays.of(result, index) for index in range(len(target))]
+    _write(video, source, driving, samples, clip.fps)
+    chosen = torch.cat([driving[FRAMES * (row + 1) // ROWS - 1] for row in range(ROWS)])
+    repeated = source.expand_as(chosen)
+    title = f"drawn figure {seed}, {FRAMES} frames of {size} × {size}"
+    return Animation(title, size, measured.compute(), transfer_panels(model(repeated, chosen), repeated, chosen, ROWS))
+
+
+class _Metrics:
+    """Those of :class:`Animation`, batch by batch, over all driving frames."""
+
+    def __init__(self, clip: WalkingClip) -> None:
+        self.clip, self.number = clip, 0
+        self.measures = (FrameMetrics(), FrameMetrics("repeated_"), MotionError())
+
+    def update(self, output: Tensor, field: Tensor, source: Tensor, target: Tensor) -> None:
+        """Add the clip's next frames: `target`, made from `source` by `field` into `output`."""
+        frames, repeated, motion = self.measures
+        frames.update(output, target)
+        repeated.update(source.expand_as(target), target)
+        start = self.clip.time(0)
+        for index in range(len(target)):
+            self.number += 1
+            time = self.clip.time(self.number)
+            flow = self.clip.flow(time, start)
+            visible = torch.from_numpy(self.clip.visible(time, start, flow))[None, None].float()
+            motion.update(field[index : index + 1].cpu(), torch.from_numpy(flow)[None], visible)
+
+    def compute(self) -> dict[str, float]:
+        return {name: value for measure in self.measures for name, value in measure.compute().items()}
+
+
+def _write(video: Path, source: Tensor, driving: list[Tensor], samples: list[SampleArrays], fps: float) -> None:
+    """The pictures of :data:`LABELS`, frame by frame."""
+    longest = max(sample.longest for sample in samples)
+
+    def sheet(sample: SampleArrays, frame: Tensor) -> np.ndarray:
+        pictures = (
+            (
+                draw.draw_anchors(to_array(source), sample.source_points),
+                draw.draw_anchors(to_array(frame), sample.driving_points),
+                sample.output,
+            ),
+            (draw.flow_colours(sample.flow, longest), sample.confidence_image(), sample.region_image()),
+        )
+        tiled = draw.tile(pictures)
+        return draw.enlarge(tiled, (ZOOM * tiled.shape[0], ZOOM * tiled.shape[1]))
+
+    write_video(video, (sheet(*pair) for pair in zip(samples, driving, strict=True)), fps=fps)

@@ -1,0 +1,109 @@
+"""The demo's results as a page."""
+
+from internet.commands._shared.demo.animation import LABELS, Animation
+from internet.commands._shared.demo.results import METRICS, Results, milliseconds, times
+from internet.comparison.frames import FrameSpeed
+from internet.comparison.operators import OperatorSpeed
+from internet.visualization import charts, report
+
+
+def render(results: Results, video: bytes | None, command: str) -> bytes:
+    """report.html.
+
+    Args:
+        results: of the acts.
+        video: the animation, an MP4 file, if there is one.
+        command: what runs the demo again; `--only ACT` after it runs one act.
+    """
+    sections = []
+    if results.operators is not None:
+        sections.append(_operators(results.operators, f"{command} --only operators"))
+    if results.animation is not None and video is not None:
+        sections.append(_animation(results.animation, video, f"{command} --only animation"))
+    if results.frames is not None:
+        sections.append(_frames(results.frames, f"{command} --only frames"))
+    sections.append(report.section("The machine", report.facts(results.machine)))
+    return report.page(
+        "Fused operators, and a figure that moves", _lead(results), sections, footer=f"Made by {command}"
+    )
+
+
+def _lead(results: Results) -> str:
+    said = "internet puts what motion-transfer networks do between their convolutions into fused operators."
+    if results.operators is not None:
+        ratios = [speed.both_ratio for speed in results.operators]
+        said += (
+            f" On this machine they train {times(min(ratios))} to {times(max(ratios))} faster than the same formulas "
+            "in eager PyTorch."
+        )
+    return said
+
+
+def _operators(speeds: list[OperatorSpeed], command: str) -> str:
+    bars = {(speed.operator, speed.shape): (speed.forward_ratio, speed.both_ratio) for speed in speeds}
+    headings = ("operator", "fused, forward", "eager, forward", "fused, both", "eager, both", "largest difference")
+    rows = [[s.operator, *map(milliseconds, (*s.forward, *s.both)), f"{s.disagreement:.0e}"] for s in speeds]
+    return report.section(
+        "1. The operators",
+        report.paragraph(
+            "Five operators at the sizes of the paper's model, float32. Eager is what the field writes: grids, local "
+            "motions and warped features, one tensor after the other. A fused operator reads each input once and "
+            "writes each output once, and its backward pass recomputes what eager code stores."
+        ),
+        charts.bar_chart(
+            "How many times faster than eager PyTorch. Medians of runs that take turns in one process.",
+            bars,
+            ("forward", "forward + backward"),
+        ),
+        report.table(
+            "The times behind the bars; both: forward and backward. The difference of the two results is relative to "
+            "the largest value.",
+            headings,
+            rows,
+        ),
+        report.command(command),
+    )
+
+
+def _animation(animation: Animation, video: bytes, command: str) -> str:
+    metrics = animation.metrics
+    rows = [[label, f"{metrics[name]:.3f}", f"{metrics[idle]:.3f}"] for label, name, idle in METRICS]
+    return report.section(
+        "2. A figure that moves",
+        report.paragraph(
+            "A model animates the first frame of a drawn clip by the poses of the others. It has never seen this "
+            "figure, and nothing is trained here."
+        ),
+        report.video(video, f"The {animation.title}: what goes in, what comes out, and how it was made.", LABELS),
+        report.table(
+            "How close the output is to the true frames, beside a model that repeats the source",
+            ("", "animated", "source, repeated"),
+            rows,
+        ),
+        report.gallery(
+            "Four of the frames. The dots are the motion anchors; confidence is white where the warped source is "
+            "trusted; each region has the colour of the anchor that moves it.",
+            animation.rows,
+        ),
+        report.command(command),
+    )
+
+
+def _frames(speed: FrameSpeed, command: str) -> str:
+    return report.section(
+        "3. The whole model",
+        report.paragraph(
+            "The same model, streaming: the source's features are computed once, then frame after frame. What is not "
+            f"operators is nearly all convolutions, the same on both sides, so the whole is {times(speed.ratio)} as "
+            "fast and could not be much faster."
+        ),
+        report.headline_figures(
+            {
+                "frames a second, fused": f"{1 / speed.seconds:.1f}",
+                "frames a second, eager": f"{1 / speed.eager_seconds:.1f}",
+                "of a fused frame is operators": f"{speed.share:.1%}",
+                "of an eager frame is operators": f"{speed.eager_share:.1%}",
+            }
+        ),
+        report.command(command),
+    )

@@ -1,0 +1,86 @@
+"""`internet demo` without --train: the three acts, in well under 90 seconds on two cores."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from internet.commands import info
+from internet.commands._shared.demo import page
+from internet.commands._shared.demo.animation import Animation, animate_unseen
+from internet.commands._shared.demo.results import Results
+from internet.comparison import frames, operators
+from internet.model import INTERnet
+from internet.utils.files import atomic_write
+from internet.utils.machine import processor
+from internet.utils.optional import require
+from internet.visualization import draw
+
+ACTS = ("operators", "animation", "frames")
+REPORT, VIDEO, FIGURE, METRICS = "report.html", "animation.mp4", "figure.png", "metrics.json"
+
+#: How long each operator and the whole model are measured.
+OPERATOR_SECONDS, MODEL_SECONDS = 4.0, 8.0
+
+
+def show(model: INTERnet, folder: Path, command: str, *, seed: int, acts: Collection[str] = ACTS) -> None:
+    """Measure the operators, animate a figure, measure the model; print a screenful, write files and the page.
+
+    Args:
+        model: in evaluation mode, on the device that is measured.
+        folder: where the results go.
+        command: what runs this again.
+        seed: of the figure.
+        acts: which of the three.
+    """
+    device = next(model.parameters()).device
+    results = Results(_machine(device))
+    if "operators" in acts:
+        results.operators = _operators(device)
+    if "animation" in acts:
+        results.animation = animate_unseen(model, seed, folder / VIDEO)
+        atomic_write(folder / FIGURE, _figure(results.animation))
+    if "frames" in acts:
+        source, driving = torch.rand(2, 1, 3, model.config.size, model.config.size, device=device)
+        results.frames = frames.measure_frames(model, source, driving, MODEL_SECONDS)
+    video = (folder / VIDEO).read_bytes() if results.animation else None
+    atomic_write(folder / METRICS, json.dumps(results.to_dict(), indent=2).encode())
+    atomic_write(folder / REPORT, page.render(results, video, command))
+    print(f"{results.screen()}\n\n{_written(folder)}")
+
+
+def _operators(device: torch.device) -> list[operators.OperatorSpeed]:
+    tqdm = require("tqdm", "the progress bar").tqdm
+    bar = tqdm(
+        list(operators.workloads(device)), desc="fused against eager", unit="operator", disable=None, leave=False
+    )
+    return [operators.measure(workload, device, OPERATOR_SECONDS) for workload in bar]
+
+
+def _machine(device: torch.device) -> dict[str, str]:
+    gathered = info.gather()
+    versions = gathered["versions"]
+    return {
+        "processor": processor(device),
+        "threads": str(torch.get_num_threads()),
+        "kernels for": gathered["cpu"]["instruction set"] or "no instruction set: they were not built",
+        "backend": f"{device.type}, {gathered['backends'][device.type]}",
+        "versions": f"internet {versions['internet']}, torch {versions['torch']}, Python {versions['python']}",
+        "system": versions["platform"],
+    }
+
+
+def _figure(animation: Animation) -> bytes:
+    panels = [panel for row in animation.rows for panel in row]
+    return draw.figure_png(draw.figure(panels, columns=len(animation.rows[0]), title=animation.title, inches=2.0))
+
+
+def _written(folder: Path) -> str:
+    about = {
+        REPORT: "all of it on one page: open it in a browser",
+        VIDEO: "the animation",
+        FIGURE: "four of its frames: anchors, output, error, motion, confidence, regions",
+        METRICS: "the numbers",
+    }
+    return "\n".join(f"{folder / name!s:32}  {what}" for name, what in about.items() if (folder / name).exists())
