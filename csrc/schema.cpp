@@ -7,7 +7,7 @@
 // What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
 // `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not tell: it
 // asks for bitwise repeatable sums where a device would use atomics.
-#include "stable.h"
+#include "torch_stable.h"
 
 STABLE_TORCH_LIBRARY(internet, m) {
   // 0 baseline, 1 AVX2, 2 AVX-512: the instruction set the CPU kernels run with.

@@ -1,6 +1,6 @@
 """The local motion of an anchor, T(z) = kp_s + J_s J_d^-1 (z - kp_d), as an affine map M z + o, and its gradient.
 
-One lane of a block per anchor, in float64 as in csrc/anchor_views.h: there are few of them, and the inverse
+One lane of a block per anchor, in float64 as in csrc/arguments/anchor_views.h: there are few of them, and the inverse
 deserves it. An affine map is six numbers: M row by row, then o.
 """
 

@@ -2,9 +2,9 @@
 // of rows, whose sums by anchor it leaves in `partials` for the caller to add up in order.
 #pragma once
 
-#include "../math/anchor_affine.h"
-#include "../strided.h"
+#include "arguments/strided.h"
 #include "isa.h"
+#include "math/anchor_affine.h"
 #include "simd.h"
 
 namespace internet::cpu {

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "../math/affine_mixture.h"
-#include "../math/bilinear.h"
 #include "affine_mixture.h"
 #include "channel_tiles.h"
+#include "math/affine_mixture.h"
+#include "math/bilinear.h"
 
 namespace internet::cpu::INTERNET_ISA {
 

@@ -3,28 +3,17 @@
 #include <limits>
 
 #include "anchors.h"
+#include "arguments/anchor_features.h"
 #include "working_memory.h"
 
 namespace internet::cpu {
 namespace {
 
-struct Options {
-  double variance;
-  bool align_corners, grid_align_corners;
-};
-
-AnchorFeaturesShape shape_of(const Tensor& source, const Anchors& anchors, const Options& options) {
-  STD_TORCH_CHECK(source.dim() == 4, "source: expected (B, C, H, W)");
-  anchors.check(source);
-  int64_t channels = source.size(1), height = source.size(2), width = source.size(3);
-  FramedShape framed{(1 + channels + 3) / 4, height, width};
+AnchorFeaturesShape shape_of(const AnchorFeaturesArguments& a) {
+  const FramedShape framed{(1 + a.channels() + 3) / 4, a.height(), a.width()};
   STD_TORCH_CHECK(framed.rows() * framed.pitch() <= std::numeric_limits<int32_t>::max(),
                   "source: images of more than 2^31 pixels are not supported");
-  return {channels, height, width, anchors.count(), framed, options.grid_align_corners};
-}
-
-std::array<int64_t, 4> output_size(const AnchorFeaturesShape& s, int64_t batch) {
-  return {batch, (s.anchors + 1) * (1 + s.channels), s.height, s.width};
+  return {a.channels(), a.height(), a.width(), a.anchors.count(), framed, a.grid_align_corners};
 }
 
 // What both directions work from.
@@ -36,29 +25,28 @@ struct Prepared {
   std::vector<math::Affine<double>> motion;         // (B, K+1)
 
   template <class T>
-  Prepared(T, const Tensor& source, const Anchors& anchors, const AnchorFeaturesShape& shape,
-           const Options& options)
-      : x(double(shape.width), options.align_corners, options.grid_align_corners),
-        y(double(shape.height), options.align_corners, options.grid_align_corners),
-        framed(source.size(0) * shape.framed.size()),
-        factors(source.size(0) * shape.anchors * 2 * (shape.width + shape.height)) {
-    int64_t batch = source.size(0), count = shape.anchors;
-    const auto views = anchors.views<S>();
+  Prepared(T, const AnchorFeaturesArguments& a, const AnchorFeaturesShape& shape)
+      : x(a.x_axis()),
+        y(a.y_axis()),
+        framed(a.batch() * shape.framed.size()),
+        factors(a.batch() * shape.anchors * 2 * (shape.width + shape.height)) {
+    const int64_t batch = a.batch(), count = shape.anchors;
+    const auto views = a.anchors.views<S>();
     for (int64_t b = 0; b < batch; ++b) {
       motion.push_back(math::pixel_stillness(x, y));
       for (int64_t k = 0; k < count; ++k) {
-        auto a = views.at(b, k);
-        key_points.push_back({{a.source[0], a.source[1]}, {a.driving[0], a.driving[1]}});
-        motion.push_back(math::pixel_motion(math::anchor_affine(a), x, y));
+        const auto anchor = views.at(b, k);
+        key_points.push_back({{anchor.source[0], anchor.source[1]}, {anchor.driving[0], anchor.driving[1]}});
+        motion.push_back(math::pixel_motion(math::anchor_affine(anchor), x, y));
       }
     }
     AnchorFeaturesPrepare<T> p{.shape = shape,
                                .batch = batch,
-                               .source = strided<const T, 4>(source),
+                               .source = strided<const T, 4>(a.source),
                                .framed = framed.data(),
                                .key_points = key_points.data(),
                                .factors = factors.data(),
-                               .per_twice_variance = S(0.5 / options.variance)};
+                               .per_twice_variance = S(0.5 / a.variance)};
     int64_t tasks = batch * (shape.framed.rows() + count);
     run(anchor_features_prepare_kernel<T>(), p, tasks, elements_per_thread / (8 * shape.framed.pitch()));
   }
@@ -66,21 +54,21 @@ struct Prepared {
 
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners) {
-  Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
-  Options options{variance, align_corners, grid_align_corners};
-  auto shape = shape_of(source, anchors, options);
-  Tensor output = empty_image(output_size(shape, source.size(0)), source.scalar_type(), source);
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
+                                  align_corners, grid_align_corners);
+  const AnchorFeaturesShape shape = shape_of(a);
+  const Tensor output = a.empty_output();
   if (output.numel() == 0) return output;
   with_storage_type(source.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
-    Prepared<opmath<T>> prepared(storage, source, anchors, shape, options);
+    const Prepared<opmath<T>> prepared(storage, a, shape);
     AnchorFeaturesForward<T> p{.shape = shape,
                                .framed = prepared.framed.data(),
                                .factors = prepared.factors.data(),
                                .motion = prepared.motion.data(),
                                .output = strided<T, 4>(output)};
-    run(anchor_features_forward_kernel<T>(), p, source.size(0) * shape.height,
-        elements_per_thread / (output.size(1) * shape.width));
+    run(anchor_features_forward_kernel<T>(), p, a.batch() * a.height(),
+        elements_per_thread / (a.output_channels() * a.width()));
   });
   return output;
 }
@@ -100,8 +88,8 @@ std::array<Tensor, 4> anchor_gradients(const Anchors& anchors, const Prepared<S>
     motions.push_back(math::pixel_motion_vjp(partial.motion, prepared.x, prepared.y));
   }
   auto out = gradients<S>(anchors, motions);
-  S* by_source = static_cast<S*>(out[0].data_ptr());
-  S* by_driving = static_cast<S*>(out[1].data_ptr());
+  S* grad_source = static_cast<S*>(out[0].data_ptr());
+  S* grad_driving = static_cast<S*>(out[1].data_ptr());
   const int64_t count = anchors.count();
   for (int64_t i = 0; i < anchors.batch() * count; ++i) {
     for (int axis = 0; axis < 2; ++axis) {
@@ -111,37 +99,33 @@ std::array<Tensor, 4> anchor_gradients(const Anchors& anchors, const Prepared<S>
         source += heat.source[axis];
         driving += heat.driving[axis];
       }
-      by_source[2 * i + axis] += S(source);
-      by_driving[2 * i + axis] += S(driving);
+      grad_source[2 * i + axis] += S(source);
+      grad_driving[2 * i + axis] += S(driving);
     }
   }
   return out;
 }
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
-                   OptionalTensor jac_source, OptionalTensor jac_driving, double variance, bool align_corners,
-                   bool grid_align_corners, bool need_source, bool need_anchors, bool /* deterministic */) {
-  Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
-  Options options{variance, align_corners, grid_align_corners};
-  auto shape = shape_of(source, anchors, options);
-  int64_t batch = source.size(0);
-  auto [b, c, height, width] = output_size(shape, batch);
-  check_shape("grad_output", grad_output, {b, c, height, width});
-  int64_t h = height, w = width;  // lambdas capture variables, and not every compiler's structured bindings
-  STD_TORCH_CHECK(grad_output.scalar_type() == source.scalar_type(), "grad_output: unexpected dtype");
-  Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
-  std::array<Tensor, 4> grad_anchors = anchors.no_gradients();
+AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
+                           OptionalTensor jac_source, OptionalTensor jac_driving, double variance,
+                           bool align_corners, bool grid_align_corners, bool need_source, bool need_anchors,
+                           bool /* deterministic */) {
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
+                                  align_corners, grid_align_corners);
+  a.check_grad_output(grad_output);
+  const AnchorFeaturesShape shape = shape_of(a);
+  const int64_t batch = a.batch(), h = a.height(), w = a.width();
+  const Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
+  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
   with_storage_type(source.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
     if (batch == 0 || h * w == 0) {
-      if (need_anchors) grad_anchors = gradients<S>(anchors, {});
+      if (need_anchors) grad_anchors = gradients<S>(a.anchors, {});
       return;
     }
     if (!need_source && !need_anchors) return;
-    Prepared<S> prepared(storage, source, anchors, shape, options);
+    const Prepared<S> prepared(storage, a, shape);
     int64_t parts = parts_of(batch, h), tasks = batch * parts;
     std::vector<AnchorPartial> partials(need_anchors ? tasks * shape.anchors : 0);
     WorkingMemory<S> scattered(need_source ? tasks * shape.framed.size() : 0);
@@ -166,9 +150,9 @@ Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor k
                                      .grad_source = strided<T, 4>(grad_source)};
       run(anchor_features_gather_kernel<T>(), gather, batch * h, elements_per_thread / (4 * parts * w));
     }
-    if (need_anchors) grad_anchors = anchor_gradients<S>(anchors, prepared, partials, parts);
+    if (need_anchors) grad_anchors = anchor_gradients<S>(a.anchors, prepared, partials, parts);
   });
-  return {grad_source, grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+  return anchored_gradients(grad_source, grad_anchors);
 }
 
 }  // namespace

@@ -8,9 +8,9 @@
 // adds the parts up in order. Both depend on the shapes alone: any number of threads gives the same bits.
 #pragma once
 
-#include "../math/anchor_features.h"
-#include "../strided.h"
+#include "arguments/strided.h"
 #include "isa.h"
+#include "math/anchor_features.h"
 #include "simd.h"
 
 namespace internet::cpu {

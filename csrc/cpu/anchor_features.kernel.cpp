@@ -1,4 +1,4 @@
-#include "../math/anchor_features.h"
+#include "math/anchor_features.h"
 
 #include "anchor_features_rows.h"
 #include "denormals.h"

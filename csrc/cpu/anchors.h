@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "../anchors.h"
+#include "arguments/anchors.h"
 #include "glue.h"
 
 namespace internet::cpu {

@@ -15,21 +15,11 @@
 
 #include <cstdint>
 
-#include "../strided.h"
+#include "arguments/confidence_warp_views.h"
 #include "isa.h"
 #include "simd.h"
 
 namespace internet::cpu {
-
-// Where the samples lie. The output has the size of the features, height x width = ratio times the coarse
-// maps'. S is float or double.
-template <class S>
-struct SampledMotion {
-  Strided<const S, 4> flow;        // (batch, height / ratio, width / ratio, 2), normalised coordinates
-  Strided<const S, 4> confidence;  // (batch, 1, height / ratio, width / ratio); no data: ones
-  int64_t height, width, ratio;
-  bool border, align_corners;
-};
 
 template <class T>
 struct ConfidenceWarp {
@@ -81,9 +71,9 @@ template <class S>
 struct MotionBackward {
   SampledMotion<S> motion;
   int64_t batch, groups;
-  S* dots;       // corner dot products; warp_motion_gradient sums the groups' into the first and turns each
-                 // row of 4 * width values into three rows of width: by x, by y, by confidence
-  S* grad_flow;  // (batch, height / ratio, width / ratio, 2), contiguous
+  S* dots;        // corner dot products; warp_motion_gradient sums the groups' into the first and turns each
+                  // row of 4 * width values into three rows of width: by x, by y, by confidence
+  S* grad_field;  // (batch, height / ratio, width / ratio, 2), contiguous
   S* grad_confidence;  // (batch, height / ratio, width / ratio) or null
   bool accumulate;     // add to what is there
 };

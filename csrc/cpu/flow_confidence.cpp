@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "arguments/flow_confidence.h"
 #include "glue.h"
 
 namespace internet::cpu {
@@ -12,13 +13,14 @@ constexpr int64_t pixels_at_once = int64_t(1) << 18;
 
 Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_scale, double consistency_offset,
                bool with_boundary, double boundary_scale, double boundary_offset) {
-  STD_TORCH_CHECK(flow_forward.dim() == 4 && flow_forward.size(1) == 2,
-                  "flow_forward: expected (B, 2, H, W)");
-  check_like("flow_backward", flow_backward, flow_forward);
-  int64_t batch = flow_forward.size(0), height = flow_forward.size(2), width = flow_forward.size(3);
-  Tensor mask = empty<4>({batch, 1, height, width}, flow_forward.scalar_type(), flow_forward);
+  const FlowConfidenceArguments a(flow_forward, flow_backward,
+                                  {consistency_scale, consistency_offset, boundary_scale, boundary_offset},
+                                  with_boundary);
+  int64_t batch = a.batch();
+  const int64_t height = a.height(), width = a.width();
+  const Tensor mask = a.empty_mask();
   if (mask.numel() == 0) return mask;
-  FlowPixels shape{height, width};
+  const FlowPixels shape{height, width};
   STD_TORCH_CHECK(shape.size() / 2 <= std::numeric_limits<int32_t>::max(),
                   "flow_backward: images of more than 2^31 pixels are not supported");
   with_storage_type(flow_forward.scalar_type(), [&](auto storage) {
@@ -26,7 +28,7 @@ Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_sca
     using S = opmath<T>;
     int64_t images = std::clamp<int64_t>(pixels_at_once / (height * width), 1, batch);
     // Like an output, from memory that is in use already: fresh memory takes longer than what is done to it.
-    Tensor pixels = empty<1>({images * shape.size()}, motion_type(mask), mask);
+    Tensor pixels = empty<1>({images * shape.size()}, compute_type(mask), mask);
     FlowToPixels<T> backward{.shape = shape,
                              .flow = strided<const T, 4>(flow_backward),
                              .pixels = static_cast<S*>(pixels.data_ptr())};
@@ -34,11 +36,8 @@ Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_sca
                         .flow_forward = strided<const T, 4>(flow_forward),
                         .flow_backward = backward.pixels,
                         .mask = static_cast<T*>(mask.data_ptr()),
-                        .consistency_scale = S(consistency_scale),
-                        .consistency_offset = S(consistency_offset),
-                        .with_boundary = with_boundary,
-                        .boundary_scale = S(boundary_scale),
-                        .boundary_offset = S(boundary_offset)};
+                        .bounds = a.bounds.as<S>(),
+                        .with_boundary = with_boundary};
     for (; batch > 0; batch -= images) {
       images = std::min(images, batch);
       run(flow_to_pixels_kernel<T>(), backward, images * shape.rows(), elements_per_thread / (4 * width));

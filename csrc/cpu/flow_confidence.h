@@ -5,8 +5,9 @@
 // that every pixel in the image has a neighbour to the right and below.
 #pragma once
 
-#include "../strided.h"
+#include "arguments/strided.h"
 #include "isa.h"
+#include "math/flow_confidence.h"
 #include "simd.h"
 
 namespace internet::cpu {
@@ -36,9 +37,8 @@ struct FlowConfidence {
   Strided<const T, 4> flow_forward;
   const S* flow_backward;  // as pixels
   T* mask;                 // (B,1,H,W) contiguous
-  S consistency_scale, consistency_offset;
+  math::FlowBounds<S> bounds;
   bool with_boundary;
-  S boundary_scale, boundary_offset;
 };
 
 }  // namespace internet::cpu

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "../math/flow_confidence.h"
-#include "../math/masked_backwarp_loss.h"
+#include "math/flow_confidence.h"
+#include "math/masked_backwarp_loss.h"
 #include "pixel_rows.h"
 
 namespace internet::cpu::INTERNET_ISA {
@@ -120,11 +120,9 @@ class Rows {
       const auto to = destination(w, x + i, y);
       auto reliable = math::inside_frame(to.x, S(p.shape.width), true) &
                       math::inside_frame(to.y, S(p.shape.height), true);
-      reliable &= math::flows_cancel<V>(w, {load<N>(back_x_ + i), load<N>(back_y_ + i)}, p.consistency_scale,
-                                        p.consistency_offset);
+      reliable &= math::flows_cancel<V>(w, {load<N>(back_x_ + i), load<N>(back_y_ + i)}, p.bounds);
       if (p.with_boundary) {
-        reliable &=
-            math::flow_is_smooth(w, here.at(x + i + 1), below.at(x + i), p.boundary_scale, p.boundary_offset);
+        reliable &= math::flow_is_smooth(w, here.at(x + i + 1), below.at(x + i), p.bounds);
       }
       const V result = math::select(reliable, math::splat<V>(1), math::splat<V>(0));
       if (i + N <= count) {

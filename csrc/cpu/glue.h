@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "../stable.h"
 #include "isa.h"
 #include "simd.h"
+#include "torch_stable.h"
 
 namespace internet::cpu {
 

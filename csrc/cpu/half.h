@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../math/host_device.h"
+#include "math/host_device.h"
 
 namespace internet::cpu {
 

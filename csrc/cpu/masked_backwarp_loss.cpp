@@ -2,77 +2,21 @@
 
 #include <numeric>
 
+#include "arguments/masked_backwarp_loss.h"
 #include "glue.h"
 
 namespace internet::cpu {
 namespace {
 
-template <size_t N>
-int index_of(const char* name, const std::string& word, const std::array<const char*, N>& words) {
-  for (size_t i = 0; i < N; ++i) {
-    if (word == words[i]) return int(i);
-  }
-  STD_TORCH_CHECK(false, name, ": unknown word ", word);
+// Beyond what every device checks: the kernel's offsets into the rows of an image have 32 bits, two values a
+// pixel.
+void check_size(const BackwarpArguments& a) {
+  STD_TORCH_CHECK((a.height() + 2) * (a.width() + 16) < int64_t(1) << 30,
+                  "output: more than 2^30 pixels in an image");
 }
 
-enum class Reduction { mean, sum, none };
-
-struct Arguments {
-  Tensor output, target, flow;
-  OptionalTensor mask;
-  math::Penalty norm;
-  math::Padding padding;
-  Reduction reduction;
-
-  Arguments(const Tensor& output, const Tensor& target, const Tensor& flow, const OptionalTensor& mask,
-            const std::string& norm_word, const std::string& reduction_word, const std::string& padding_word)
-      : output(output), target(target), flow(flow), mask(mask) {
-    norm = math::Penalty(index_of<3>("norm", norm_word, {"l1", "l2", "charbonnier"}));
-    reduction = Reduction(index_of<3>("reduction", reduction_word, {"mean", "sum", "none"}));
-    padding = math::Padding(index_of<3>("padding_mode", padding_word, {"border", "zeros", "valid"}));
-    STD_TORCH_CHECK(output.dim() == 4, "output: expected (B, C, H, W)");
-    constexpr int64_t longest = int64_t(1) << 24;  // float32 has no whole numbers for what is farther
-    STD_TORCH_CHECK(height() <= longest && width() <= longest, "output: a side of more than 2^24 pixels");
-    // The kernel's offsets in the rows of an image at hand have 32 bits, two a pixel.
-    STD_TORCH_CHECK((height() + 2) * (width() + 16) < int64_t(1) << 30,
-                    "output: more than 2^30 pixels in an image");
-    check_like("target", target, output);
-    check_motion("flow", flow, output, {batch(), 2, height(), width()});
-    if (!mask) return;
-    int64_t r = ratio();
-    STD_TORCH_CHECK(r > 0 && (r & (r - 1)) == 0 && height() % r == 0 && width() % r == 0,
-                    "confidence: expected (B, 1, H/2^i, W/2^i)");
-    check_motion("confidence", *mask, output, {batch(), 1, height() / r, width() / r});
-  }
-
-  int64_t batch() const { return output.size(0); }
-  int64_t channels() const { return output.size(1); }
-  int64_t height() const { return output.size(2); }
-  int64_t width() const { return output.size(3); }
-  std::array<int64_t, 4> sizes() const { return {batch(), channels(), height(), width()}; }
-  bool empty() const { return output.numel() == 0; }
-  bool local() const { return reduction == Reduction::none; }
-  double scale() const { return reduction == Reduction::mean ? 1.0 / double(output.numel()) : 1.0; }
-  int64_t ratio() const { return mask && mask->size(2) > 0 ? height() / mask->size(2) : 1; }
-  // What a thread has to do for a row of the image.
-  int64_t row_elements() const { return (2 * channels() + 3) * width(); }
-
-  template <class T>
-  BackwarpInputs<T> inputs() const {
-    using S = opmath<T>;
-    return {.batch = batch(),
-            .channels = channels(),
-            .height = height(),
-            .width = width(),
-            .output = strided<const T, 4>(output),
-            .target = strided<const T, 4>(target),
-            .flow = strided<const S, 4>(flow),
-            .mask = strided<const S, 4>(mask),
-            .mask_ratio = ratio(),
-            .norm = norm,
-            .padding = padding};
-  }
-};
+// What a thread has to do for a row of the image.
+int64_t row_elements(const BackwarpArguments& a) { return (2 * a.channels() + 3) * a.width(); }
 
 struct Wanted {
   bool loss = false, output = false, target = false, flow = false, mask = false;
@@ -88,7 +32,7 @@ void fill_zero(Tensor& tensor) {
 
 // The bands an image is cut in: as many as give every thread the same number. Rows that the flow reads
 // across a cut are done on both of its sides, so there are no more.
-int64_t bands_of(const Arguments& a) {
+int64_t bands_of(const BackwarpArguments& a) {
   constexpr int64_t least_rows = 32;
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t wanted = std::min(threads / std::gcd(threads, a.batch()), a.height() / least_rows);
@@ -98,21 +42,19 @@ int64_t bands_of(const Arguments& a) {
   return std::clamp(std::max(wanted, needed), int64_t(1), a.height());
 }
 
-// The gradient of the loss as the kernel wants it: one each pixel, or one for all, 1 unless it is given.
+// One a pixel, or one for all; 1 unless it is given.
 template <class S>
-Strided<const S, 4> grad_of_loss(const Arguments& a, const OptionalTensor& grad_loss) {
+Strided<const S, 4> grad_of_loss(const BackwarpArguments& a, const OptionalTensor& grad_loss) {
   static constexpr S one = 1;
-  if (!grad_loss) return {.data = &one};
-  if (a.local()) return strided<const S, 4>(*grad_loss);
-  return {.data = static_cast<const S*>(grad_loss->data_ptr())};
+  return grad_loss ? a.grad_of_loss<S>(*grad_loss) : Strided<const S, 4>{.data = &one};
 }
 
 // The gradient of the coarse mask, from that of its rows at full height.
 template <class T, class S = opmath<T>>
-void fold_mask(const Arguments& a, const Tensor& rows, Tensor& coarse) {
+void fold_mask(const BackwarpArguments& a, const Tensor& rows, Tensor& coarse) {
   BackwarpMaskFold<T> p{.height = coarse.size(2),
                         .width = coarse.size(3),
-                        .ratio = a.ratio(),
+                        .ratio = int64_t(1) << a.mask_steps,
                         .rows = static_cast<const S*>(rows.data_ptr()),
                         .coarse = static_cast<S*>(coarse.data_ptr())};
   run(backwarp_mask_fold_kernel<T>(), p, a.batch() * p.height,
@@ -120,13 +62,12 @@ void fold_mask(const Arguments& a, const Tensor& rows, Tensor& coarse) {
 }
 
 template <class T, class S = opmath<T>>
-void compute(const Arguments& a, const OptionalTensor& grad_loss, Wanted wanted, Results& results) {
+void compute(const BackwarpArguments& a, const OptionalTensor& grad_loss, Wanted wanted, Results& results) {
   auto& [loss, output, target, flow, mask] = results;
-  const int64_t bands = bands_of(a), grain = elements_per_thread / (a.row_elements() + 1);
-  const bool folds = wanted.mask && a.ratio() > 1;
+  const int64_t bands = bands_of(a), grain = elements_per_thread / (row_elements(a) + 1);
+  const bool folds = wanted.mask && a.mask_steps > 0;
   Tensor mask_rows =
-      folds ? empty<4>({a.batch(), 1, a.height(), a.width() / a.ratio()}, motion_type(a.output), a.output)
-            : mask;
+      folds ? empty<4>({a.batch(), 1, a.height(), a.mask_width()}, compute_type(a.output), a.output) : mask;
   std::vector<double> row_loss(wanted.loss && !a.local() ? a.batch() * a.height() : 0);
   std::vector<RowRange> ranges(wanted.output && bands > 1 ? a.batch() * a.height() : 0);
   auto of = [](auto& list) { return list.empty() ? nullptr : list.data(); };
@@ -136,7 +77,7 @@ void compute(const Arguments& a, const OptionalTensor& grad_loss, Wanted wanted,
                           .row_loss = of(row_loss),
                           .local = wanted.loss && a.local() ? static_cast<S*>(loss.data_ptr()) : nullptr,
                           .grad_loss = grad_of_loss<S>(a, grad_loss),
-                          .grad_scale = a.scale(),
+                          .grad_scale = 1.0 / a.divisor(),
                           .grad_output = wanted.output ? strided<S, 4>(output) : Strided<S, 4>{},
                           .grad_target = wanted.target ? strided<S, 4>(target) : Strided<S, 4>{},
                           .grad_flow = wanted.flow ? static_cast<S*>(flow.data_ptr()) : nullptr,
@@ -149,12 +90,12 @@ void compute(const Arguments& a, const OptionalTensor& grad_loss, Wanted wanted,
   if (folds) fold_mask<T>(a, mask_rows, mask);
   if (p.row_loss == nullptr) return;
   const double sum = std::accumulate(row_loss.begin(), row_loss.end(), 0.0);
-  *static_cast<S*>(loss.data_ptr()) = S(sum * a.scale());
+  *static_cast<S*>(loss.data_ptr()) = S(sum * (1.0 / a.divisor()));
 }
 
 // Of no pixels, or only of no channels: sums of nothing, of which the mean is 0 / 0.
 template <class S>
-void fill_empty(const Arguments& a, Wanted wanted, Results& results) {
+void fill_empty(const BackwarpArguments& a, Wanted wanted, Results& results) {
   auto& [loss, output, target, flow, mask] = results;
   if (wanted.loss) fill_zero<S>(loss);
   if (wanted.loss && a.reduction == Reduction::mean) *static_cast<S*>(loss.data_ptr()) = std::nan("");
@@ -163,19 +104,17 @@ void fill_empty(const Arguments& a, Wanted wanted, Results& results) {
 }
 
 // All in the type of the arithmetic.
-Results evaluate(const Arguments& a, const OptionalTensor& grad_loss, Wanted wanted) {
-  const ScalarType type = motion_type(a.output);
-  const int64_t b = a.batch(), height = a.height(), width = a.width(), r = a.ratio();
-  Results results{!wanted.loss ? nothing(a.flow)
-                  : a.local()  ? empty<4>({b, 1, height, width}, type, a.output)
-                               : empty<0>({}, type, a.output),
-                  wanted.output ? empty_image(a.sizes(), type, a.output) : nothing(a.flow),
-                  wanted.target ? empty_image(a.sizes(), type, a.target) : nothing(a.flow),
-                  wanted.flow ? empty<4>({b, 2, height, width}, type, a.output) : nothing(a.flow),
-                  wanted.mask ? empty<4>({b, 1, height / r, width / r}, type, a.output) : nothing(a.flow)};
+Results evaluate(const BackwarpArguments& a, const OptionalTensor& grad_loss, Wanted wanted) {
+  auto image = [&](const Tensor& like) {
+    return empty_image({a.batch(), a.channels(), a.height(), a.width()}, compute_type(like), like);
+  };
+  Results results{
+      wanted.loss ? a.empty_loss() : nothing(a.flow), wanted.output ? image(a.output) : nothing(a.flow),
+      wanted.target ? image(a.target) : nothing(a.flow), wanted.flow ? a.empty_map(2) : nothing(a.flow),
+      wanted.mask ? a.empty_mask() : nothing(a.flow)};
   with_storage_type(a.output.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
-    if (a.empty()) {
+    if (a.output.numel() == 0) {
       fill_empty<opmath<T>>(a, wanted, results);
     } else {
       compute<T>(a, grad_loss, wanted, results);
@@ -186,7 +125,8 @@ Results evaluate(const Arguments& a, const OptionalTensor& grad_loss, Wanted wan
 
 Tensor forward(Tensor output, Tensor target, Tensor flow, OptionalTensor confidence, std::string norm,
                std::string reduction, std::string padding_mode) {
-  const Arguments a(output, target, flow, confidence, norm, reduction, padding_mode);
+  const BackwarpArguments a(output, target, flow, confidence, norm, reduction, padding_mode);
+  check_size(a);
   return std::get<0>(evaluate(a, {}, {.loss = true}));
 }
 
@@ -203,12 +143,9 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, OptionalTensor confidence,
                    std::string norm, std::string reduction, std::string padding_mode, bool need_output,
                    bool need_target, bool need_motion, bool /*deterministic: always*/) {
-  const Arguments a(output, target, flow, confidence, norm, reduction, padding_mode);
-  if (a.local()) {
-    check_motion("grad_loss", grad_loss, output, {a.batch(), 1, a.height(), a.width()});
-  } else {
-    check_motion("grad_loss", grad_loss, output, {});
-  }
+  const BackwarpArguments a(output, target, flow, confidence, norm, reduction, padding_mode);
+  check_size(a);
+  a.check_grad_loss(grad_loss);
   auto [_, grad_output, grad_target, grad_flow, grad_mask] =
       evaluate(a, grad_loss, {false, need_output, need_target, need_motion, need_motion && confidence});
   return {rounded(grad_output, output, need_output), rounded(grad_target, target, need_target), grad_flow,
@@ -218,7 +155,8 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
 Results forward_with_gradients(Tensor output, Tensor target, Tensor flow, OptionalTensor confidence,
                                std::string norm, std::string reduction, std::string padding_mode,
                                bool need_output, bool need_target, bool need_flow, bool need_confidence) {
-  const Arguments a(output, target, flow, confidence, norm, reduction, padding_mode);
+  const BackwarpArguments a(output, target, flow, confidence, norm, reduction, padding_mode);
+  check_size(a);
   STD_TORCH_CHECK(!a.local(), "reduction: expected mean or sum");
   return evaluate(a, {}, {true, need_output, need_target, need_flow, need_confidence && confidence});
 }

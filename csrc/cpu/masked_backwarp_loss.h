@@ -3,8 +3,7 @@
 
 #include <cstdint>
 
-#include "../math/masked_backwarp_loss.h"
-#include "../strided.h"
+#include "arguments/masked_backwarp_loss_views.h"
 #include "isa.h"
 #include "simd.h"
 
@@ -13,19 +12,6 @@ namespace internet::cpu {
 // The rows of the output image that one row of the flow reads, both included.
 struct RowRange {
   int32_t first, last;
-};
-
-template <class T>
-struct BackwarpInputs {
-  using S = opmath<T>;
-  int64_t batch, channels, height, width;
-  Strided<const T, 4> output;  // (B,C,H,W)
-  Strided<const T, 4> target;  // (B,C,H,W)
-  Strided<const S, 4> flow;    // (B,2,H,W), pixels, x first
-  Strided<const S, 4> mask;    // (B,1,H/ratio,W/ratio), or null: 1 everywhere
-  int64_t mask_ratio;
-  math::Penalty norm;
-  math::Padding padding;
 };
 
 // Tasks: batch * height, one for each row of the flow.

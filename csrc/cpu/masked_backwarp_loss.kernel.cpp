@@ -196,7 +196,7 @@ void Walk<T>::row(int64_t b, int64_t y, RowRange range, bool own) {
     sum += double(sum_of(c.loss, count));
   }
   if (own && p.row_loss != nullptr) p.row_loss[b * in.height + y] = sum;
-  if (own && p.grad_mask != nullptr) masks.fold_gradient(p.grad_mask + at / in.mask_ratio);
+  if (own && p.grad_mask != nullptr) masks.fold_gradient(p.grad_mask + at / in.mask_ratio());
 }
 
 template <class T>

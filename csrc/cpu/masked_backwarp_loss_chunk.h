@@ -9,8 +9,8 @@
 #include <cstring>
 #include <type_traits>
 
-#include "../math/masked_backwarp_loss.h"
 #include "masked_backwarp_loss.h"
+#include "math/masked_backwarp_loss.h"
 #include "pixel_rows.h"
 
 namespace internet::cpu::INTERNET_ISA::backwarp {

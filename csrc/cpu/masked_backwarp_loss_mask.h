@@ -24,15 +24,15 @@ class MaskRows {
     if (in_.mask.data != nullptr) {
       const auto& mask = in_.mask;
       const CoarseMap<S> map = {mask.data + b * mask.stride[0], mask.stride[2], mask.stride[3],
-                                in_.height / in_.mask_ratio, in_.width / in_.mask_ratio};
-      upsample_row(map, in_.mask_ratio, y, scratch_.data(), fine_.data());
+                                in_.height / in_.mask_ratio(), in_.width / in_.mask_ratio()};
+      upsample_row(map, in_.mask_ratio(), y, scratch_.data(), fine_.data());
     }
     return fine_.data();
   }
   // The gradient of a row, to be filled in whole vectors and then folded.
   S* gradient() { return gradient_.data(); }
   void fold_gradient(S* coarse) {
-    fold_along(gradient_.data(), in_.mask_ratio, in_.width / in_.mask_ratio, scratch_.data(), coarse);
+    fold_along(gradient_.data(), in_.mask_ratio(), in_.width / in_.mask_ratio(), scratch_.data(), coarse);
   }
 
  private:

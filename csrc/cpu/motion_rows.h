@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "../math/upsample_motion.h"
 #include "isa.h"
+#include "math/upsample_motion.h"
 
 namespace internet::cpu::INTERNET_ISA {
 

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "../stable.h"
+#include "torch_stable.h"
 
 // Since torch 2.11; a null pointer in 2.10.
 extern "C" __attribute__((weak)) AOTITorchError

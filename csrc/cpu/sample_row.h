@@ -2,8 +2,8 @@
 // weights, from the coarse motion. Made a vector of pixels at a time, used one pixel at a time.
 #pragma once
 
-#include "../math/confidence_warp.h"
 #include "confidence_warp.h"
+#include "math/confidence_warp.h"
 #include "motion_rows.h"
 #include "simd.h"
 #include "working_memory.h"
@@ -51,8 +51,8 @@ class SampleRow : public Samples<S> {
   }
 
   [[gnu::noinline]] void prepare(int64_t image, int64_t row) {
-    upsample_flow(0, image, row, x_);
-    upsample_flow(1, image, row, y_);
+    upsample_field(0, image, row, x_);
+    upsample_field(1, image, row, y_);
     upsample_confidence(image, row);
     for (int64_t k = 0; k < motion_.width; k += lanes) {
       const math::Axis<V> x = x_axis(k), y = y_axis(k);
@@ -72,7 +72,7 @@ class SampleRow : public Samples<S> {
 
   // First and last source row that the pixels of the output row read.
   void row_range(int64_t image, int64_t row, int32_t* first, int32_t* last) {
-    upsample_flow(1, image, row, y_);
+    upsample_field(1, image, row, y_);
     V low = math::splat<V>(S(motion_.height)), high = V{};
     for (int64_t k = 0; k < motion_.width; k += lanes) {
       const math::Axis<V> y = y_axis(k);
@@ -92,8 +92,8 @@ class SampleRow : public Samples<S> {
 
   // From the corner dot products of a row, dots[4 * x + corner], to the gradients of the fine motion.
   void motion_gradients(int64_t image, int64_t row, const S* dots, S* grad_x, S* grad_y, S* grad_confidence) {
-    upsample_flow(0, image, row, x_);
-    upsample_flow(1, image, row, y_);
+    upsample_field(0, image, row, x_);
+    upsample_field(1, image, row, y_);
     upsample_confidence(image, row);
     const S x_scale = math::pixels_per_unit<S>(S(motion_.width), motion_.align_corners);
     const S y_scale = math::pixels_per_unit<S>(S(motion_.height), motion_.align_corners);
@@ -131,10 +131,10 @@ class SampleRow : public Samples<S> {
     return math::axis(math::unnormalize(load<lanes>(y_ + k), size, motion_.align_corners), size,
                       motion_.border);
   }
-  void upsample_flow(int64_t coordinate, int64_t image, int64_t row, S* fine) {
-    const auto& flow = motion_.flow;
-    const S* data = flow.data + image * flow.stride[0] + coordinate * flow.stride[3];
-    upsample_row(coarse_map(data, flow.stride[1], flow.stride[2]), motion_.ratio, row, scratch_, fine);
+  void upsample_field(int64_t coordinate, int64_t image, int64_t row, S* fine) {
+    const auto& field = motion_.field;
+    const S* data = field.data + image * field.stride[0] + coordinate * field.stride[3];
+    upsample_row(coarse_map(data, field.stride[1], field.stride[2]), motion_.ratio(), row, scratch_, fine);
     // The last vector of a row may reach past its end: there it repeats the last pixel.
     for (int64_t k = motion_.width; k < padded_; ++k) fine[k] = fine[motion_.width - 1];
   }
@@ -142,10 +142,11 @@ class SampleRow : public Samples<S> {
     const auto& map = motion_.confidence;
     if (map.data == nullptr) return;  // ones, since the constructor
     const S* data = map.data + image * map.stride[0];
-    upsample_row(coarse_map(data, map.stride[2], map.stride[3]), motion_.ratio, row, scratch_, confidence_);
+    upsample_row(coarse_map(data, map.stride[2], map.stride[3]), motion_.ratio(), row, scratch_, confidence_);
   }
   CoarseMap<S> coarse_map(const S* data, int64_t row_stride, int64_t column_stride) const {
-    return {data, row_stride, column_stride, motion_.height / motion_.ratio, motion_.width / motion_.ratio};
+    return {data, row_stride, column_stride, motion_.height / motion_.ratio(),
+            motion_.width / motion_.ratio()};
   }
 
   const SampledMotion<S>& motion_;

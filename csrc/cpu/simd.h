@@ -8,18 +8,15 @@
 #include <type_traits>
 #include <utility>
 
-#include "../math/value.h"
+#include "arguments/strided.h"
 #include "half.h"
+#include "math/value.h"
 
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
 
 namespace internet::cpu {
-
-// The type a storage type is computed in.
-template <class T>
-using opmath = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 template <class T, int N>
 using Vec = typename math::VectorOf<T, N>::type;

@@ -9,9 +9,9 @@
 // read once and its gradient, a sum over them, written once; and all whose pixels lie side by side.
 #pragma once
 
-#include "../math/soft_argmax.h"
-#include "../strided.h"
+#include "arguments/strided.h"
 #include "isa.h"
+#include "math/soft_argmax.h"
 #include "simd.h"
 
 namespace internet::cpu {

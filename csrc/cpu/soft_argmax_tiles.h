@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "../math/bilinear.h"
+#include "math/bilinear.h"
 #include "pixel_rows.h"
 #include "soft_argmax.h"
 #include "working_memory.h"

@@ -1,59 +1,32 @@
-#include "upsample_motion.h"
+#include "arguments/upsample_motion.h"
 
 #include "glue.h"
+#include "upsample_motion.h"
 
 namespace internet::cpu {
 namespace {
 
 using Maps = std::tuple<Tensor, Tensor>;
 
-Maps forward(Tensor flow, OptionalTensor confidence) {
-  STD_TORCH_CHECK(flow.dim() == 4, "field: expected (B, h, w, 2)");
-  const int64_t batch = flow.size(0), height = flow.size(1), width = flow.size(2);
-  check_motion("field", flow, flow, {batch, height, width, 2});
-  if (confidence) check_motion("confidence", *confidence, flow, {batch, 1, height, width});
-  const ScalarType type = flow.scalar_type();
-  Tensor fine_flow = empty<4>({batch, 2 * height, 2 * width, 2}, type, flow);
-  Tensor fine_confidence =
-      confidence ? empty<4>({batch, 1, 2 * height, 2 * width}, type, flow) : nothing(flow);
-  with_motion_type(flow, [&](auto scalar) {
-    using T = decltype(scalar);
-    UpsampleMotion<T> p{.flow = strided<const T, 4>(flow),
-                        .confidence = strided<const T, 4>(confidence),
-                        .fine_flow = static_cast<T*>(fine_flow.data_ptr()),
-                        .fine_confidence = confidence ? static_cast<T*>(fine_confidence.data_ptr()) : nullptr,
-                        .height = height,
-                        .width = width};
-    const int64_t rows = width > 0 ? batch * 2 * height : 0;
-    run(upsample_motion_kernel<T>(), p, rows, elements_per_thread / (6 * width + 1));
+Maps forward(Tensor field, OptionalTensor confidence) {
+  const UpsampleMotionArguments a(field, confidence);
+  with_compute_type(field, [&](auto scalar) {
+    const auto p = a.views<decltype(scalar)>();
+    const int64_t rows = p.width > 0 ? p.batch * 2 * p.height : 0;
+    run(upsample_motion_kernel<decltype(scalar)>(), p, rows, elements_per_thread / (6 * p.width + 1));
   });
-  return {fine_flow, fine_confidence};
+  return a.fine.result();
 }
 
-Maps backward(Tensor grad_flow, OptionalTensor grad_confidence) {
-  STD_TORCH_CHECK(grad_flow.dim() == 4, "grad_field: expected (B, 2h, 2w, 2)");
-  const int64_t batch = grad_flow.size(0), height = grad_flow.size(1) / 2, width = grad_flow.size(2) / 2;
-  check_motion("grad_field", grad_flow, grad_flow, {batch, 2 * height, 2 * width, 2});
-  if (grad_confidence) {
-    check_motion("grad_confidence", *grad_confidence, grad_flow, {batch, 1, 2 * height, 2 * width});
-  }
-  const ScalarType type = grad_flow.scalar_type();
-  Tensor flow = empty<4>({batch, height, width, 2}, type, grad_flow);
-  Tensor confidence =
-      grad_confidence ? empty<4>({batch, 1, height, width}, type, grad_flow) : nothing(grad_flow);
-  with_motion_type(grad_flow, [&](auto scalar) {
-    using T = decltype(scalar);
-    UpsampleMotionBackward<T> p{
-        .grad_fine_flow = strided<const T, 4>(grad_flow),
-        .grad_fine_confidence = strided<const T, 4>(grad_confidence),
-        .grad_flow = static_cast<T*>(flow.data_ptr()),
-        .grad_confidence = grad_confidence ? static_cast<T*>(confidence.data_ptr()) : nullptr,
-        .height = height,
-        .width = width};
-    const int64_t rows = width > 0 ? batch * height : 0;
-    run(upsample_motion_backward_kernel<T>(), p, rows, elements_per_thread / (24 * width + 1));
+Maps backward(Tensor grad_field, OptionalTensor grad_confidence) {
+  const UpsampleMotionBackwardArguments a(grad_field, grad_confidence);
+  with_compute_type(grad_field, [&](auto scalar) {
+    const auto p = a.views<decltype(scalar)>();
+    const int64_t rows = p.width > 0 ? p.batch * p.height : 0;
+    run(upsample_motion_backward_kernel<decltype(scalar)>(), p, rows,
+        elements_per_thread / (24 * p.width + 1));
   });
-  return {flow, confidence};
+  return a.coarse.result();
 }
 
 }  // namespace

@@ -13,12 +13,13 @@ void upsample_motion(const UpsampleMotion<T>& p, int64_t begin, int64_t end) {
   WorkingMemory<T> blended(p.width), fine_x(fine_width), fine_y(fine_width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / (2 * p.height), row = task % (2 * p.height);
-    const auto& flow = p.flow;
-    CoarseMap<T> map{flow.data + image * flow.stride[0], flow.stride[1], flow.stride[2], p.height, p.width};
+    const auto& field = p.field;
+    CoarseMap<T> map{field.data + image * field.stride[0], field.stride[1], field.stride[2], p.height,
+                     p.width};
     upsample_row(map, 2, row, blended.data(), fine_x.data());
-    map.data += flow.stride[3];
+    map.data += field.stride[3];
     upsample_row(map, 2, row, blended.data(), fine_y.data());
-    T* out = p.fine_flow + task * fine_width * 2;
+    T* out = p.fine_field + task * fine_width * 2;
     for (int64_t x = 0; x < fine_width; ++x) {
       out[2 * x] = fine_x.data()[x];
       out[2 * x + 1] = fine_y.data()[x];
@@ -43,9 +44,9 @@ void upsample_motion_backward(const UpsampleMotionBackward<T>& p, int64_t begin,
       fold_row(fine, row_stride, 2, p.height, p.width, row, scratch.data(), coarse, step, column_stride);
     };
     for (int64_t coordinate = 0; coordinate < 2; ++coordinate) {
-      const auto& flow = p.grad_fine_flow;
-      fold(flow.data + image * flow.stride[0] + coordinate * flow.stride[3], flow.stride[1], flow.stride[2],
-           p.grad_flow + task * p.width * 2 + coordinate, 2);
+      const auto& field = p.grad_fine_field;
+      fold(field.data + image * field.stride[0] + coordinate * field.stride[3], field.stride[1],
+           field.stride[2], p.grad_field + task * p.width * 2 + coordinate, 2);
     }
     const auto& confidence = p.grad_fine_confidence;
     if (confidence.data == nullptr) continue;

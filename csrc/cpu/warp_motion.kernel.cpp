@@ -70,7 +70,7 @@ void warp_motion_gradient(const MotionBackward<S>& p, int64_t begin, int64_t end
 template <class S>
 void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
-  const int64_t ratio = p.motion.ratio, height = p.motion.height / ratio, width = p.motion.width / ratio;
+  const int64_t ratio = p.motion.ratio(), height = p.motion.height / ratio, width = p.motion.width / ratio;
   WorkingMemory<S> scratch(p.motion.width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / height, row = task % height;
@@ -80,8 +80,8 @@ void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
       fold_row(planes + plane * p.motion.width, 4 * p.motion.width, ratio, height, width, row, scratch.data(),
                coarse, step);
     };
-    fold(0, p.grad_flow + task * width * 2, 2);
-    fold(1, p.grad_flow + task * width * 2 + 1, 2);
+    fold(0, p.grad_field + task * width * 2, 2);
+    fold(1, p.grad_field + task * width * 2 + 1, 2);
     if (p.grad_confidence != nullptr) fold(2, p.grad_confidence + task * width, 1);
   }
 }

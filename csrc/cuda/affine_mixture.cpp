@@ -1,7 +1,7 @@
 #include "affine_mixture.h"
 
-#include "../anchors.h"
 #include "anchors.h"
+#include "arguments/affine_mixture.h"
 #include "glue.h"
 
 namespace internet::cuda {
@@ -10,13 +10,10 @@ namespace {
 constexpr int64_t affine_values = 6;  // of a math::Affine
 static_assert(sizeof(math::Affine<float>) == affine_values * sizeof(float));
 
-void check_arguments(const Tensor& logits, const Anchors& anchors) {
-  STD_TORCH_CHECK(logits.dim() == 4, "logits: expected (B, K+1, H, W)");
-  anchors.check(logits);
-  STD_TORCH_CHECK(logits.size(1) == anchors.count() + 1, "logits: expected (B, K+1, H, W)");
-  const int most = logits.scalar_type() == ScalarType::Double ? most_anchors<double> : most_anchors<float>;
-  STD_TORCH_CHECK(anchors.count() <= most, "affine_mixture on CUDA: ", anchors.count(), " anchors, at most ",
-                  most, " fit a block's shared memory");
+void check_count(const AffineMixtureArguments& a) {
+  const int most = compute_type(a.logits) == ScalarType::Double ? most_anchors<double> : most_anchors<float>;
+  STD_TORCH_CHECK(a.anchors.count() <= most, "affine_mixture on CUDA: ", a.anchors.count(),
+                  " anchors, at most ", most, " fit a block's shared memory");
 }
 
 // (B, K) affine maps, made on the device.
@@ -50,17 +47,17 @@ std::array<Tensor, 4> gradients(const Anchors& anchors, const Tensor& partials, 
 
 Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, double threshold, bool align_corners) {
-  const Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
-  check_arguments(logits, anchors);
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
+                                 align_corners);
+  check_count(a);
   const Device device(logits);
-  const int64_t batch = logits.size(0), height = logits.size(2), width = logits.size(3);
-  Tensor field = empty<4>({batch, height, width, 2}, motion_type(logits), logits);
+  const Tensor field = a.empty_field();
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(anchors.count());
-    const Tensor maps = affines<S>(anchors, device.stream());
-    const AffineMixtureForward<T> p{.grid = pixel_grid<S>(batch, height, width, align_corners),
+    const int count = int(a.anchors.count());
+    const Tensor maps = affines<S>(a.anchors, device.stream());
+    const AffineMixtureForward<T> p{.grid = pixel_grid<S>(a.batch(), a.height(), a.width(), align_corners),
                                     .plan = plan_forward<S>(count),
                                     .logits = strided<const T, 4>(logits),
                                     .affine = data<const math::Affine<S>>(maps),
@@ -72,26 +69,25 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
   return field;
 }
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-Gradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving,
-                   OptionalTensor jac_source, OptionalTensor jac_driving, double threshold,
-                   bool align_corners, bool need_logits, bool need_anchors) {
-  const Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
-  check_arguments(logits, anchors);
-  const int64_t batch = logits.size(0), height = logits.size(2), width = logits.size(3);
-  check_motion("grad_field", grad_field, logits, {batch, height, width, 2});
+AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving,
+                           OptionalTensor jac_source, OptionalTensor jac_driving, double threshold,
+                           bool align_corners, bool need_logits, bool need_anchors) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
+                                 align_corners);
+  check_count(a);
+  a.check_grad_field(grad_field);
+  const int64_t batch = a.batch(), height = a.height(), width = a.width();
   const Device device(logits);
   Tensor grad_logits = need_logits ? empty_image_like(logits) : nothing(logits);
-  std::array<Tensor, 4> grad_anchors = anchors.no_gradients();
+  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(anchors.count());
+    const int count = int(a.anchors.count());
     const auto out = need_logits ? strided<T, 4>(grad_logits) : Strided<T, 4>{};
     const TilePlan plan = plan_backward<S>(count, width, need_logits ? out.stride : nullptr);
     const int64_t tiles = plan.tiles(height * width);
-    const Tensor maps = affines<S>(anchors, device.stream());
+    const Tensor maps = affines<S>(a.anchors, device.stream());
     const Tensor partials =
         empty<4>({need_anchors ? batch : 0, tiles, count, affine_values}, kp_source.scalar_type(), kp_source);
     const AffineMixtureBackward<T> p{.grid = pixel_grid<S>(batch, height, width, align_corners),
@@ -104,9 +100,9 @@ Gradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp
                                      .anchors = count,
                                      .threshold = S(threshold)};
     check(affine_mixture_backward(p, device.stream()));
-    if (need_anchors) grad_anchors = gradients<S>(anchors, partials, tiles, device.stream());
+    if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());
   });
-  return {grad_logits, grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+  return anchored_gradients(grad_logits, grad_anchors);
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 //
 // The gradient by an affine map is a sum over all pixels of an image. A block leaves the sum over its tile,
 // anchors.cu adds up the tiles, both in a fixed order: no atomics, the same bits every time.
-#include "../math/affine_mixture.h"
 #include "affine_mixture.h"
 #include "launch.h"
+#include "math/affine_mixture.h"
 #include "warp_sum.h"
 
 namespace internet::cuda {

@@ -4,8 +4,8 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../math/anchor_affine.h"
-#include "../strided.h"
+#include "arguments/strided.h"
+#include "math/anchor_affine.h"
 #include "pixel_tiles.h"
 #include "storage.h"
 

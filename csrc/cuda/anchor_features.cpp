@@ -2,50 +2,36 @@
 
 #include <limits>
 
-#include "../anchors.h"
 #include "anchors.h"
+#include "arguments/anchor_features.h"
 #include "glue.h"
 #include "scattered_gradient.h"
 
 namespace internet::cuda {
 namespace {
 
-struct Options {
-  double variance;
-  bool align_corners, grid_align_corners;
-};
-
-void check_arguments(const Tensor& source, const Anchors& anchors) {
-  STD_TORCH_CHECK(source.dim() == 4, "source: expected (B, C, H, W)");
-  anchors.check(source);
-  STD_TORCH_CHECK((anchors.count() + 1) * (1 + source.size(1)) <= std::numeric_limits<int>::max(),
+void check_channels(const AnchorFeaturesArguments& a) {
+  STD_TORCH_CHECK(a.output_channels() <= std::numeric_limits<int>::max(),
                   "anchor_features on CUDA: more than 2^31 channels");
 }
 
-std::array<int64_t, 4> output_size(const Tensor& source, const Anchors& anchors) {
-  return {source.size(0), (anchors.count() + 1) * (1 + source.size(1)), source.size(2), source.size(3)};
-}
-
-math::PixelAxis<double> pixel_axis(int64_t size, const Options& options) {
-  return {double(size), options.align_corners, options.grid_align_corners};
-}
-
 template <class S>
-PixelGrid<S> grid_of(const Tensor& source, const Options& options) {
-  return pixel_grid<S>(source.size(0), source.size(2), source.size(3), options.grid_align_corners);
+PixelGrid<S> grid_of(const AnchorFeaturesArguments& a) {
+  return pixel_grid<S>(a.batch(), a.height(), a.width(), a.grid_align_corners);
 }
 
 // (B, K+1), made on the device; the background comes first.
 template <class S>
-Tensor motions_of(const Tensor& source, const Anchors& anchors, const Options& options, cudaStream_t stream) {
+Tensor motions_of(const AnchorFeaturesArguments& a, cudaStream_t stream) {
+  const Anchors& anchors = a.anchors;
   constexpr int64_t values = sizeof(AnchorMotion<S>) / sizeof(S);
   Tensor motions = empty<3>({anchors.batch(), anchors.count() + 1, values}, anchors.kp_source.scalar_type(),
                             anchors.kp_source);
   check(anchor_motions<S>({.anchors = anchors.views<S>(),
                            .batch = anchors.batch(),
                            .count = anchors.count(),
-                           .x = pixel_axis(source.size(3), options),
-                           .y = pixel_axis(source.size(2), options),
+                           .x = a.x_axis(),
+                           .y = a.y_axis(),
                            .motions = data<AnchorMotion<S>>(motions)},
                           stream));
   return motions;
@@ -53,18 +39,18 @@ Tensor motions_of(const Tensor& source, const Anchors& anchors, const Options& o
 
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners) {
-  const Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
-  const Options options{variance, align_corners, grid_align_corners};
-  check_arguments(source, anchors);
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
+                                  align_corners, grid_align_corners);
+  check_channels(a);
   const Device device(source);
-  Tensor output = empty_image(output_size(source, anchors), source.scalar_type(), source);
+  const Tensor output = a.empty_output();
   with_storage_type(source.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(anchors.count()) + 1, channels = int(source.size(1));
-    const Tensor motions = motions_of<S>(source, anchors, options, device.stream());
+    const int count = int(a.anchors.count()) + 1, channels = int(a.channels());
+    const Tensor motions = motions_of<S>(a, device.stream());
     const auto out = strided<T, 4>(output);
-    const AnchorFeaturesForward<T> p{.grid = grid_of<S>(source, options),
+    const AnchorFeaturesForward<T> p{.grid = grid_of<S>(a),
                                      .plan = plan_forward(count, channels, source.size(3), out),
                                      .source = strided<const T, 4>(source),
                                      .motions = data<const AnchorMotion<S>>(motions),
@@ -112,37 +98,34 @@ std::array<Tensor, 4> gradients(const Anchors& anchors, const Partials<S>& parti
   return out;
 }
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
-                   OptionalTensor jac_source, OptionalTensor jac_driving, double variance, bool align_corners,
-                   bool grid_align_corners, bool need_source, bool need_anchors, bool deterministic) {
-  const Anchors anchors{kp_source, kp_driving, jac_source, jac_driving};
-  const Options options{variance, align_corners, grid_align_corners};
-  check_arguments(source, anchors);
-  const auto [b, c, h, w] = output_size(source, anchors);
-  check_shape("grad_output", grad_output, {b, c, h, w});
-  STD_TORCH_CHECK(grad_output.scalar_type() == source.scalar_type(), "grad_output: unexpected dtype");
-  STD_TORCH_CHECK(grad_output.device() == source.device(), "grad_output: unexpected device");
+AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
+                           OptionalTensor jac_source, OptionalTensor jac_driving, double variance,
+                           bool align_corners, bool grid_align_corners, bool need_source, bool need_anchors,
+                           bool deterministic) {
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
+                                  align_corners, grid_align_corners);
+  check_channels(a);
+  a.check_grad_output(grad_output);
+  const int64_t h = a.height(), w = a.width();
   const Device device(source);
   ScatteredGradient grad_source(source, need_source, deterministic, LeastPass::everything, device.stream());
   if (grad_source.deterministic()) {  // a sample gives no more than its gradient
     Magnitudes largest(source, device.stream());
     largest.measure(0, grad_output);
-    grad_source.bound_by(largest, 1, false, false, (anchors.count() + 1) * h * w);
+    grad_source.bound_by(largest, 1, false, false, (a.anchors.count() + 1) * h * w);
   }
-  std::array<Tensor, 4> grad_anchors = anchors.no_gradients();
+  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
   with_storage_type(source.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(anchors.count()) + 1, channels = int(source.size(1));
+    const int count = int(a.anchors.count()) + 1, channels = int(a.channels());
     const auto grad = strided<const T, 4>(grad_output);
     const AnchorPlan plan = plan_backward(count, channels, w, grad);
     const int64_t tiles = plan.tile.tiles(h * w);
-    const Tensor motions = motions_of<S>(source, anchors, options, device.stream());
-    const Partials<S> partials(anchors, tiles, need_anchors);
+    const Tensor motions = motions_of<S>(a, device.stream());
+    const Partials<S> partials(a.anchors, tiles, need_anchors);
     AnchorFeaturesBackward<T> p{
-        .grid = grid_of<S>(source, options),
+        .grid = grid_of<S>(a),
         .plan = plan,
         .grad_output = grad,
         .source = strided<const T, 4>(source),
@@ -153,15 +136,15 @@ Gradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor k
         .channels = channels,
         .anchors = count,
         .per_twice_variance = S(0.5 / variance),
-        .x_scale = S(pixel_axis(w, options).scale),
-        .y_scale = S(pixel_axis(h, options).scale)};
+        .x_scale = S(a.x_axis().scale),
+        .y_scale = S(a.y_axis().scale)};
     grad_source.accumulate([&](const ScatterPass& pass) {
       p.sums = pass.sums;
       check(anchor_features_backward(p, device.stream()));
     });
-    if (need_anchors) grad_anchors = gradients<S>(anchors, partials, tiles, device.stream());
+    if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());
   });
-  return {grad_source.result(), grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+  return anchored_gradients(grad_source.result(), grad_anchors);
 }
 
 }  // namespace

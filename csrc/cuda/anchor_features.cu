@@ -7,10 +7,10 @@
 // each pixel is left in shared memory, and then a warp sums up the tile for an anchor; anchors.cu adds up the
 // tiles. All in a fixed order: no atomics, the same bits every time. The gradient by the source is a scatter
 // (gradient_sums.h).
-#include "../math/anchor_features.h"
 #include "anchor_features.h"
 #include "gradient_adder.h"
 #include "launch.h"
+#include "math/anchor_features.h"
 #include "offsets.h"
 #include "warp_sum.h"
 

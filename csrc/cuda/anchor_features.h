@@ -4,9 +4,9 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../anchor_views.h"
-#include "../math/anchor_features.h"
+#include "arguments/anchor_views.h"
 #include "gradient_sums.h"
+#include "math/anchor_features.h"
 #include "pixel_tiles.h"
 #include "storage.h"
 

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../anchor_views.h"
+#include "arguments/anchor_views.h"
 
 namespace internet::cuda {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../math/confidence_warp.h"
+#include "math/confidence_warp.h"
 
 namespace internet::cuda {
 

@@ -4,21 +4,11 @@
 
 #include <cuda_runtime_api.h>
 
+#include "arguments/confidence_warp_views.h"
 #include "gradient_sums.h"
 #include "storage.h"
 
 namespace internet::cuda {
-
-// Where the samples lie. The output has the size of the features, 2^steps times that of the coarse maps.
-// S is float or double.
-template <class S>
-struct SampledMotion {
-  Strided<const S, 4> flow;        // (batch, height >> steps, width >> steps, 2), normalised coordinates
-  Strided<const S, 4> confidence;  // (batch, 1, height >> steps, width >> steps); no data: ones
-  int64_t batch, height, width;
-  int steps;
-  bool border, align_corners;
-};
 
 // How threads are dealt out. `vectors`: neighbouring threads do neighbouring channels, several at a time; the
 // images' channels then have stride 1, are a multiple of warp_vector, and everything is aligned to that many.

@@ -1,10 +1,10 @@
 // A thread for each run of four neighbouring pixels of a row: their own flow, the pixel after it and the row
 // below are read as vectors where they lie so, and the four samples, of eight loads each, do not wait for
 // each other. A block does tiles of eight rows, so that all but one of the rows below are in its cache.
-#include "../math/flow_confidence.h"
-#include "../math/masked_backwarp_loss.h"
 #include "flow_confidence.h"
 #include "launch.h"
+#include "math/flow_confidence.h"
+#include "math/masked_backwarp_loss.h"
 #include "offsets.h"
 
 namespace internet::cuda {
@@ -96,10 +96,10 @@ INTERNET_HD void judge_run(const FlowConfidence<T>& p, int64_t image, Index row,
     const Between<S, Index> across(to_x, forward_x.width), down(to_y, forward_x.height);
     const math::FlowVector<S> returned{sample(backward_x, across, down), sample(backward_y, across, down)};
     bool reliable = math::inside_frame(to_x, S(p.width), true) & math::inside_frame(to_y, S(p.height), true) &
-                    math::flows_cancel(w, returned, p.consistency_scale, p.consistency_offset);
+                    math::flows_cancel(w, returned, p.bounds);
     if (p.with_boundary) {
       const math::FlowVector<S> right{x[i + 1], y[i + 1]}, below{below_x[i], below_y[i]};
-      reliable &= math::flow_is_smooth(w, right, below, p.boundary_scale, p.boundary_offset);
+      reliable &= math::flow_is_smooth(w, right, below, p.bounds);
     }
     mask[i] = narrow<T>(reliable ? S(1) : S(0));
   }

@@ -5,7 +5,8 @@
 
 #include <cstdint>
 
-#include "../strided.h"
+#include "arguments/strided.h"
+#include "math/flow_confidence.h"
 #include "storage.h"
 
 namespace internet::cuda {
@@ -16,9 +17,8 @@ struct FlowConfidence {
   Strided<const T, 4> flow_forward, flow_backward;  // (B, 2, H, W), pixels, x first
   T* mask;                                          // (B, 1, H, W), contiguous
   int64_t batch, height, width;
-  S consistency_scale, consistency_offset;
+  math::FlowBounds<S> bounds;
   bool with_boundary;
-  S boundary_scale, boundary_offset;
 };
 
 template <class T>

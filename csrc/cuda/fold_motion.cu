@@ -1,8 +1,8 @@
 // A thread for each coarse pixel of each map gathers the 3 x 3 blocks of fine pixels that it weighs: phase by
 // phase, so that the weights of a phase are computed once.
-#include "../math/upsample_motion.h"
 #include "fold_motion.h"
 #include "launch.h"
+#include "math/upsample_motion.h"
 #include "vectors.h"
 
 namespace internet::cuda {

@@ -5,8 +5,8 @@
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 
-#include "../stable.h"
 #include "storage.h"
+#include "torch_stable.h"
 
 namespace internet::cuda {
 

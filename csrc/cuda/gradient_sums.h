@@ -21,7 +21,7 @@
 
 #include <cstdint>
 
-#include "../strided.h"
+#include "arguments/strided.h"
 
 namespace internet::cuda {
 

@@ -1,8 +1,8 @@
 // Maps of the motion as kernels read them: a pixel of a map, and a pixel of what it is upsampled to.
 #pragma once
 
-#include "../math/upsample_motion.h"
-#include "../strided.h"
+#include "arguments/strided.h"
+#include "math/upsample_motion.h"
 
 namespace internet::cuda {
 

@@ -1,40 +1,23 @@
 #include "masked_backwarp_loss.h"
 
-#include "../backwarp_arguments.h"
+#include "arguments/masked_backwarp_loss.h"
 #include "fold_motion.h"
 #include "scattered_gradient.h"
 
 namespace internet::cuda {
 namespace {
 
-template <class T, class S = opmath<T>>
-BackwarpInputs<T> inputs(const BackwarpArguments& a) {
-  return {.batch = a.batch(),
-          .channels = a.channels(),
-          .height = a.height(),
-          .width = a.width(),
-          .output = strided<const T, 4>(a.output),
-          .target = strided<const T, 4>(a.target),
-          .flow = strided<const S, 4>(a.flow),
-          .mask = strided<const S, 4>(a.mask),
-          .mask_steps = a.mask_steps,
-          .norm = a.norm,
-          .padding = a.padding};
-}
-
 Tensor forward(Tensor output, Tensor target, Tensor flow, OptionalTensor confidence, std::string norm,
                std::string reduction, std::string padding_mode) {
   const BackwarpArguments a(output, target, flow, confidence, norm, reduction, padding_mode);
   const Device device(output);
-  const ScalarType type = motion_type(output);
   const int64_t count = a.local() ? 0 : masked_backwarp_loss_partials(a.batch(), a.height(), a.width());
   const Tensor partials = empty<1>({count}, ScalarType::Double, output);
-  Tensor loss =
-      a.local() ? empty<4>({a.batch(), 1, a.height(), a.width()}, type, output) : empty<0>({}, type, output);
+  const Tensor loss = a.empty_loss();
   with_storage_type(output.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const MaskedBackwarpLoss<T> p{.in = inputs<T>(a),
+    const MaskedBackwarpLoss<T> p{.in = a.inputs<T>(),
                                   .partials = a.local() ? nullptr : data<double>(partials),
                                   .local = a.local() ? data<S>(loss) : nullptr};
     check(masked_backwarp_loss(p, device.stream()));
@@ -64,26 +47,18 @@ void bound_sums(ScatteredGradient& sums, const BackwarpArguments& a, const Tenso
                 a.height() * a.width());
 }
 
-// The gradient of the loss as the kernel wants it, one value for all pixels or one each.
-template <class S>
-Strided<const S, 4> grad_of_loss(const Tensor& grad_loss, bool local) {
-  if (local) return strided<const S, 4>(grad_loss);
-  return {.data = data<const S>(grad_loss)};
-}
-
 // The gradient of the coarse mask, from that at full resolution.
 template <class S>
 Tensor fold_mask(const BackwarpArguments& a, const Tensor& fine, cudaStream_t stream) {
-  const int64_t height = a.height() >> a.mask_steps, width = a.width() >> a.mask_steps;
-  Tensor coarse = empty<4>({a.batch(), 1, height, width}, fine.scalar_type(), fine);
+  const Tensor coarse = a.empty_mask();
   check(fold_motion<S>({.fine = data<const S>(fine),
                         .flow = nullptr,
                         .confidence = data<S>(coarse),
                         .steps = a.mask_steps,
                         .parts = 1,
                         .batch = a.batch(),
-                        .height = height,
-                        .width = width,
+                        .height = a.mask_height(),
+                        .width = a.mask_width(),
                         .accumulate = false},
                        stream));
   return coarse;
@@ -98,19 +73,16 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
   a.check_grad_loss(grad_loss);
   const Device device(output);
   const bool need_mask = need_motion && confidence;
-  const ScalarType type = motion_type(output);
   ScatteredGradient grad_output(output, need_output, deterministic, LeastPass::an_image, device.stream());
   Tensor grad_target = need_target ? empty_image_like(target) : nothing(target);
-  Tensor grad_flow =
-      need_motion ? empty<4>({a.batch(), 2, a.height(), a.width()}, type, output) : nothing(flow);
-  Tensor grad_mask =
-      need_mask ? empty<4>({a.batch(), 1, a.height(), a.width()}, type, output) : nothing(flow);
+  const Tensor grad_flow = need_motion ? a.empty_map(2) : nothing(flow);
+  Tensor grad_mask = need_mask ? a.empty_map(1) : nothing(flow);
   if (grad_output.deterministic()) bound_sums(grad_output, a, grad_loss, device.stream());
   with_storage_type(output.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    MaskedBackwarpLossBackward<T> p{.in = inputs<T>(a),
-                                    .grad_loss = grad_of_loss<S>(grad_loss, a.local()),
+    MaskedBackwarpLossBackward<T> p{.in = a.inputs<T>(),
+                                    .grad_loss = a.grad_of_loss<S>(grad_loss),
                                     .grad_scale = S(1 / a.divisor()),
                                     .pass = {},
                                     .grad_target = need_target ? strided<T, 4>(grad_target) : Strided<T, 4>{},

@@ -5,24 +5,11 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../math/masked_backwarp_loss.h"
+#include "arguments/masked_backwarp_loss_views.h"
 #include "gradient_sums.h"
 #include "storage.h"
 
 namespace internet::cuda {
-
-template <class T>
-struct BackwarpInputs {
-  using S = opmath<T>;
-  int64_t batch, channels, height, width;
-  Strided<const T, 4> output;  // (B, C, H, W)
-  Strided<const T, 4> target;  // (B, C, H, W)
-  Strided<const S, 4> flow;    // (B, 2, H, W), pixels, x first
-  Strided<const S, 4> mask;    // (B, 1, H >> mask_steps, W >> mask_steps); no data: 1 everywhere
-  int mask_steps;
-  math::Penalty norm;
-  math::Padding padding;
-};
 
 // One of the two results is null.
 template <class T>

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "../strided.h"
+#include "arguments/strided.h"
 
 namespace internet::cuda {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../math/bilinear.h"
+#include "math/bilinear.h"
 
 namespace internet::cuda {
 

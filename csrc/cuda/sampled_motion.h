@@ -21,8 +21,8 @@ INTERNET_HD PixelMotion<S> motion_at(const SampledMotion<S>& m, int64_t image, i
     return m.steps == 0 ? map.at(row, column) : upsampled(map, rows, columns);
   };
   PixelMotion<S> motion;
-  motion.x = math::unnormalize(value(flow_map(m.flow, image, 0)), S(m.width), m.align_corners);
-  motion.y = math::unnormalize(value(flow_map(m.flow, image, 1)), S(m.height), m.align_corners);
+  motion.x = math::unnormalize(value(flow_map(m.field, image, 0)), S(m.width), m.align_corners);
+  motion.y = math::unnormalize(value(flow_map(m.field, image, 1)), S(m.height), m.align_corners);
   motion.confidence = m.confidence.data == nullptr ? S(1) : value(confidence_map(m.confidence, image));
   return motion;
 }

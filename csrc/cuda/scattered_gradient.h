@@ -109,7 +109,7 @@ class ScatteredGradient {
   static constexpr int64_t working_bytes = 32 << 20;
   static constexpr int64_t channel_unit = 16;  // keeps vectors whole and aligned
 
-  ScalarType sum_type() const { return deterministic_ ? ScalarType::Long : motion_type(gradient_); }
+  ScalarType sum_type() const { return deterministic_ ? ScalarType::Long : compute_type(gradient_); }
   int64_t sum_bytes() const { return sum_type() == ScalarType::Float ? sizeof(float) : sizeof(double); }
   bool in_place() const { return sum_type() == gradient_.scalar_type(); }
   int64_t pixels() const { return size_[2] * size_[3]; }

@@ -6,8 +6,8 @@
 // larger one: one pass. Threads of an anchor are then brought to their common largest, within a block through
 // shared memory, among the blocks of a heat map in a second kernel: few heat maps fill a GPU all the same.
 // All in a fixed order: no atomics, the same bits every time. Backward, a thread knows all it needs.
-#include "../math/soft_argmax.h"
 #include "launch.h"
+#include "math/soft_argmax.h"
 #include "soft_argmax.h"
 #include "warp_sum.h"
 

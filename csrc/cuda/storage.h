@@ -6,12 +6,10 @@
 
 #include <type_traits>
 
-#include "../math/host_device.h"
+#include "arguments/strided.h"
+#include "math/host_device.h"
 
 namespace internet::cuda {
-
-template <class T>
-using opmath = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 INTERNET_HD float widen(float x) { return x; }
 INTERNET_HD double widen(double x) { return x; }

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "../math/host_device.h"
+#include "math/host_device.h"
 
 namespace internet::cuda {
 

@@ -45,11 +45,11 @@ __global__ void forward_kernel(UpsampleMotion<T> p) {
   // in units of two fine pixels, which lie side by side
   const int64_t upper = (pixel.image * p.height + pixel.row) * 2 * p.width + pixel.column,
                 lower = upper + p.width;
-  const Four<T> x = double_pixel(flow_map(p.flow, pixel.image, 0), row, column);
-  const Four<T> y = double_pixel(flow_map(p.flow, pixel.image, 1), row, column);
-  auto* flow = reinterpret_cast<Four<T>*>(p.fine_flow);
-  flow[upper] = {x.first, y.first, x.second, y.second};
-  flow[lower] = {x.third, y.third, x.fourth, y.fourth};
+  const Four<T> x = double_pixel(flow_map(p.field, pixel.image, 0), row, column);
+  const Four<T> y = double_pixel(flow_map(p.field, pixel.image, 1), row, column);
+  auto* field = reinterpret_cast<Four<T>*>(p.fine_field);
+  field[upper] = {x.first, y.first, x.second, y.second};
+  field[lower] = {x.third, y.third, x.fourth, y.fourth};
   if (p.fine_confidence == nullptr) return;
   const Four<T> c = double_pixel(confidence_map(p.confidence, pixel.image), row, column);
   auto* confidence = reinterpret_cast<Two<T>*>(p.fine_confidence);
@@ -93,9 +93,9 @@ __global__ void backward_kernel(UpsampleMotionBackward<T> p) {
   if (index >= p.batch * p.height * p.width) return;
   const Pixel pixel = pixel_of(index, p.height, p.width);
   const FoldWeights<T> rows(pixel.row, p.height), columns(pixel.column, p.width);
-  reinterpret_cast<Two<T>*>(p.grad_flow)[index] = {
-      fold_pixel(flow_map(p.grad_fine_flow, pixel.image, 0), pixel, rows, columns),
-      fold_pixel(flow_map(p.grad_fine_flow, pixel.image, 1), pixel, rows, columns)};
+  reinterpret_cast<Two<T>*>(p.grad_field)[index] = {
+      fold_pixel(flow_map(p.grad_fine_field, pixel.image, 0), pixel, rows, columns),
+      fold_pixel(flow_map(p.grad_fine_field, pixel.image, 1), pixel, rows, columns)};
   if (p.grad_confidence == nullptr) return;
   p.grad_confidence[index] =
       fold_pixel(confidence_map(p.grad_fine_confidence, pixel.image), pixel, rows, columns);

@@ -1,17 +1,15 @@
 // Eq. 6 at one level, on tensors: what the operators confidence_warp and pyramid_warp share.
 #pragma once
 
-#include "../warp_motion.h"
+#include "arguments/confidence_warp.h"
 
 namespace internet::cuda {
 
-Tensor warp_level(const Tensor& features, const WarpMotion& motion);
-
-// Returns the gradient of the features (empty if not needed), adds to that of the motion.
-Tensor warp_level_backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
-                           bool need_features, bool deterministic, WarpMotionGradient& gradient);
-
-// Zero, if there was no level.
-void finish(WarpMotionGradient& gradient);
+// As arguments/confidence_warp.h asks for it.
+struct WarpLevel {
+  static Tensor forward(const Tensor& features, const WarpMotion& motion);
+  static Tensor backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
+                         bool need_features, bool deterministic, WarpMotionGradient& gradient);
+};
 
 }  // namespace internet::cuda

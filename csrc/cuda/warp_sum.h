@@ -1,8 +1,8 @@
 // Sums, and the largest, over the lanes of a warp, in one fixed order.
 #pragma once
 
-#include "../math/anchor_affine.h"
 #include "launch.h"
+#include "math/anchor_affine.h"
 
 namespace internet::cuda {
 

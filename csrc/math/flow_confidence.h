@@ -11,6 +11,17 @@ template <class V>
 struct FlowVector {
   V x, y;
 };
+
+// How large a mismatch and how steep a gradient may be: a scale and an offset each, a and b, c and d below.
+template <class S>
+struct FlowBounds {
+  S consistency_scale, consistency_offset, boundary_scale, boundary_offset;
+
+  template <class T>
+  INTERNET_MEMBER FlowBounds<T> as() const {
+    return {T(consistency_scale), T(consistency_offset), T(boundary_scale), T(boundary_offset)};
+  }
+};
 template <class V>
 INTERNET_HD V squared_length(FlowVector<V> w) {
   return w.x * w.x + w.y * w.y;
@@ -19,7 +30,9 @@ INTERNET_HD V squared_length(FlowVector<V> w) {
 // Forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow where w
 // leads. They do not where the pixel is occluded, nor where the mismatch is infinite: m - m is then NaN.
 template <class V>
-INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned, ScalarOf<V> a, ScalarOf<V> b) {
+INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned,
+                              const FlowBounds<ScalarOf<V>>& bounds) {
+  const ScalarOf<V> a = bounds.consistency_scale, b = bounds.consistency_offset;
   const V mismatch = squared_length(FlowVector<V>{w.x + returned.x, w.y + returned.y});
   const V bound = a * (squared_length(w) + squared_length(returned)) + b;
   return (mismatch <= bound) & (mismatch - mismatch == splat<V>(0));
@@ -28,8 +41,9 @@ INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned, ScalarOf<
 // No motion boundary: |grad u|^2 + |grad v|^2 <= c |w|^2 + d, with forward differences to the pixels on the
 // right and below.
 template <class V>
-INTERNET_HD auto flow_is_smooth(FlowVector<V> w, FlowVector<V> right, FlowVector<V> below, ScalarOf<V> c,
-                                ScalarOf<V> d) {
+INTERNET_HD auto flow_is_smooth(FlowVector<V> w, FlowVector<V> right, FlowVector<V> below,
+                                const FlowBounds<ScalarOf<V>>& bounds) {
+  const ScalarOf<V> c = bounds.boundary_scale, d = bounds.boundary_offset;
   const V along_x = squared_length(FlowVector<V>{right.x - w.x, right.y - w.y});
   const V along_y = squared_length(FlowVector<V>{below.x - w.x, below.y - w.y});
   return along_x + along_y <= c * squared_length(w) + d;

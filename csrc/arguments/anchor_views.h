@@ -1,8 +1,8 @@
 // K anchors a batch as the kernels see them: four strided tensors, S float or double.
 #pragma once
 
+#include "arguments/strided.h"
 #include "math/anchor_affine.h"
-#include "strided.h"
 
 namespace internet {
 

@@ -1,8 +1,6 @@
 // The only file that knows torch: its stable ABI, wrapped in the few words the operators need.
 //
-// Built against torch >= 2.10's stable headers, a library works with every later torch. What the operators
-// check here is what keeps them from reading memory that is not theirs; the errors a user sees come from
-// Python, which names arguments better.
+// Built against torch >= 2.10's stable headers, a library works with every later torch.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -12,6 +10,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -20,7 +19,7 @@
 #include <tuple>
 #include <vector>
 
-#include "strided.h"
+#include "arguments/strided.h"
 
 namespace internet {
 
@@ -28,23 +27,22 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;
 
-// What coordinates and sums beside data of this type are computed in.
-inline ScalarType motion_type(const Tensor& data) {
+// The type that values of `data` are computed in, and that coordinates and sums beside it have.
+inline ScalarType compute_type(const Tensor& data) {
   return data.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-// f(T{}) with the type of a motion tensor, float or double.
+// f(T{}) with the type that `data` is computed in, float or double.
 template <class F>
-void with_motion_type(const Tensor& field, F&& f) {
-  STD_TORCH_CHECK(field.scalar_type() == motion_type(field), "field: expected float32 or float64");
-  if (field.scalar_type() == ScalarType::Double) {
+void with_compute_type(const Tensor& data, F&& f) {
+  if (compute_type(data) == ScalarType::Double) {
     f(double{});
   } else {
     f(float{});
   }
 }
 
-// f(T{}) with the type data is stored in; what holds the 16-bit ones is up to the device.
+// f(T{}) with the type data is stored in; the device says what holds the 16-bit ones.
 template <class BFloat16, class Half, class F>
 auto with_storage_type(ScalarType type, F&& f) {
   switch (type) {
@@ -59,30 +57,6 @@ auto with_storage_type(ScalarType type, F&& f) {
     default:
       STD_TORCH_CHECK(false, "expected float32, float64, float16 or bfloat16");
   }
-}
-
-inline void check_shape(const char* name, const Tensor& tensor, std::initializer_list<int64_t> shape) {
-  bool same = tensor.dim() == int64_t(shape.size());
-  int64_t axis = 0;
-  for (int64_t size : shape) same = same && tensor.size(axis++) == size;
-  STD_TORCH_CHECK(same, name, ": unexpected shape");
-}
-
-// `tensor` has the shape, the type coordinates have beside `data`, and its device.
-inline void check_motion(const char* name, const Tensor& tensor, const Tensor& data,
-                         std::initializer_list<int64_t> shape) {
-  check_shape(name, tensor, shape);
-  STD_TORCH_CHECK(tensor.scalar_type() == motion_type(data), name, ": unexpected dtype");
-  STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
-}
-
-// `tensor` has the shape, type and device of `data`.
-inline void check_like(const char* name, const Tensor& tensor, const Tensor& data) {
-  bool same = tensor.dim() == data.dim();
-  for (int64_t axis = 0; same && axis < data.dim(); ++axis) same = tensor.size(axis) == data.size(axis);
-  STD_TORCH_CHECK(same, name, ": unexpected shape");
-  STD_TORCH_CHECK(tensor.scalar_type() == data.scalar_type(), name, ": unexpected dtype");
-  STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
 }
 
 #if defined(USE_CUDA)

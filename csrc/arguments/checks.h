@@ -1,0 +1,63 @@
+// What every operator checks before it trusts an argument's sizes. It keeps the kernels from reading memory
+// that is not theirs; the errors a user sees come from Python, which names arguments better.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <string>
+
+#include "torch_stable.h"
+
+namespace internet {
+
+inline void check_shape(const char* name, const Tensor& tensor, std::initializer_list<int64_t> shape) {
+  bool same = tensor.dim() == int64_t(shape.size());
+  int64_t axis = 0;
+  for (int64_t size : shape) same = same && tensor.size(axis++) == size;
+  STD_TORCH_CHECK(same, name, ": unexpected shape");
+}
+
+inline void check_type(const char* name, const Tensor& tensor, ScalarType type, const Tensor& data) {
+  STD_TORCH_CHECK(tensor.scalar_type() == type, name, ": unexpected dtype");
+  STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
+}
+
+// `tensor` has this shape, and the type and device of `data`.
+inline void check_storage(const char* name, const Tensor& tensor, const Tensor& data,
+                          std::initializer_list<int64_t> shape) {
+  check_shape(name, tensor, shape);
+  check_type(name, tensor, data.scalar_type(), data);
+}
+
+// `tensor` has this shape, the type that `data` is computed in, and its device.
+inline void check_computed(const char* name, const Tensor& tensor, const Tensor& data,
+                           std::initializer_list<int64_t> shape) {
+  check_shape(name, tensor, shape);
+  check_type(name, tensor, compute_type(data), data);
+}
+
+// `tensor` has the shape, type and device of an image (B, C, H, W).
+inline void check_like(const char* name, const Tensor& tensor, const Tensor& image) {
+  check_storage(name, tensor, image, {image.size(0), image.size(1), image.size(2), image.size(3)});
+}
+
+// How many 2x steps lead from h x w to height x width, which is a power of two times as large.
+inline int upsampling_steps(const char* message, int64_t h, int64_t w, int64_t height, int64_t width) {
+  int steps = 0;
+  while (h > 0 && h << steps < height) ++steps;
+  STD_TORCH_CHECK(h << steps == height && w << steps == width, message);
+  return steps;
+}
+
+// The index of an option's value among those it may have.
+template <size_t N>
+int choice(const char* name, const std::string& value, const std::array<const char*, N>& values) {
+  std::string expected;
+  for (size_t i = 0; i < N; ++i) {
+    if (value == values[i]) return int(i);
+    expected += (i == 0 ? "" : i + 1 < N ? ", " : " or ") + std::string(values[i]);
+  }
+  STD_TORCH_CHECK(false, name, ": expected ", expected, ", got ", value);
+}
+
+}  // namespace internet
