@@ -1,7 +1,18 @@
 """How good a model is: generated frames against real ones, its motion field against the true motion."""
 
+from internet.evaluation.confidence import ConfidenceMeans
 from internet.evaluation.frames import FrameMetrics
 from internet.evaluation.means import Means
 from internet.evaluation.motion import MotionError
+from internet.evaluation.person import PersonMetrics, moving_person
+from internet.evaluation.transfer import TransferMetrics
 
-__all__ = ["FrameMetrics", "Means", "MotionError"]
+__all__ = [
+    "ConfidenceMeans",
+    "FrameMetrics",
+    "Means",
+    "MotionError",
+    "PersonMetrics",
+    "TransferMetrics",
+    "moving_person",
+]

@@ -30,7 +30,7 @@ class FrameMetrics:
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Add frames: output and target are (B, 3, H, W) in [0, 1]; H and W are 11 at least, the window's size."""
-        _check(output, target)
+        check_frames(output, target)
         output, target = output.detach().float(), target.detach().float()
         psnr, ssim = self._functional.peak_signal_noise_ratio, self._functional.structural_similarity_index_measure
         self.means.add(
@@ -44,7 +44,8 @@ class FrameMetrics:
         return {self.prefix + name: value for name, value in self.means.compute().items()}
 
 
-def _check(output: Tensor, target: Tensor) -> None:
+def check_frames(output: Tensor, target: Tensor) -> None:
+    """Raise a ValueError for frames that no measure can take."""
     if output.dim() != 4 or output.shape[1] != 3 or min(output.shape[2:]) < 11:
         raise ValueError(f"output has shape {tuple(output.shape)}, expected (B, 3, H, W), H and W at least 11")
     if target.shape != output.shape:

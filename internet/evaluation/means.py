@@ -29,6 +29,13 @@ class Means:
             row[0] += value.sum(dtype=torch.float64)
             row[1] += value.numel()
 
+    def add_ratio(self, name: str, parts: Tensor, wholes: Tensor) -> None:
+        """Add to the sum of `parts` divided by the sum of `wholes`: the mean of their ratios, weighted by `wholes`."""
+        self.totals = self.totals.to(parts.device)
+        row = self.totals[self.names.index(name)]
+        row[0] += parts.sum(dtype=torch.float64)
+        row[1] += wholes.sum(dtype=torch.float64)
+
     def compute(self) -> dict[str, float]:
         """The means by name."""
         sums, counts = self.totals.unbind(1)

@@ -12,11 +12,13 @@ MOVING = 1.0
 class MotionError:
     """Mean end-point error in pixels, over the pixels that truly move and whose source is visible.
 
-    The result has "epe", of the model, and "epe_zero", of a model that moves nothing: the mean true length.
+    The result has "epe", of the model, and "epe_zero", of a model that moves nothing: the mean true length. And
+    "unexplained": the sum of the squared errors over these pixels as a part of the sum of the squared lengths, 0 for
+    the true motion and 1 for none. What moves far, a hand or a foot, counts in it for more than its few pixels.
     """
 
     def __init__(self) -> None:
-        self.means = Means(("epe", "epe_zero"))
+        self.means = Means(("epe", "epe_zero", "unexplained"))
 
     def reset(self) -> None:
         """Forget all samples."""
@@ -31,19 +33,22 @@ class MotionError:
             motion: (B, 2, H, W), the true flow in pixels from the driving frame to the source.
             visible: (B, 1, H, W), 1 where what the driving frame shows is seen in the source too.
         """
-        _check(field, motion, visible)
+        check_motion(field, motion, visible)
         height, width = motion.shape[-2:]
         found, motion = full_flow(field.detach().float(), (height, width)), motion.float()
         length = motion.norm(dim=1)
         counted = (visible[:, 0] > 0.5) & (length > MOVING)
-        self.means.add(epe=(found - motion).norm(dim=1)[counted], epe_zero=length[counted])
+        left, length = (found - motion).norm(dim=1)[counted], length[counted]
+        self.means.add(epe=left, epe_zero=length)
+        self.means.add_ratio("unexplained", left.square(), length.square())
 
     def compute(self) -> dict[str, float]:
         """The means over all counted pixels since the last reset, of this process; see :class:`Means`."""
         return self.means.compute()
 
 
-def _check(field: Tensor, motion: Tensor, visible: Tensor) -> None:
+def check_motion(field: Tensor, motion: Tensor, visible: Tensor) -> None:
+    """Raise a ValueError for a field and a true motion that do not fit together."""
     if motion.dim() != 4 or motion.shape[1] != 2:
         raise ValueError(f"motion has shape {tuple(motion.shape)}, expected (B, 2, H, W)")
     batch, _, height, width = motion.shape

@@ -53,6 +53,8 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
     clips = _clips("validation.path", held_out.path, held_out.split)
     each = -(-held_out.samples // len(clips))
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
+    if config.data.motion:  # what guides training also judges its motion
+        options |= {"flow": _flow(config), "motion": True}
     data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
     return Subset(data, range(min(held_out.samples, len(data))))
 

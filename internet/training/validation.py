@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from internet.evaluation import FrameMetrics, MotionError
+from internet.evaluation import TransferMetrics
 from internet.model import INTERnet
 from internet.training.distributed import World
 from internet.training.step import Part
@@ -24,8 +24,7 @@ class Validated(NamedTuple):
 
 
 class Validation:
-    """PSNR, SSIM and L1 of generated frames; the same of repeating the source, which any model must surpass; and,
-    where the true motion is known, the end-point error of the motion field and of no motion at all.
+    """All of :class:`~internet.evaluation.TransferMetrics` over held-out samples.
 
     Args:
         samples: what to measure on; each process takes its share.
@@ -39,30 +38,23 @@ class Validation:
         mine = Subset(samples, range(world.rank, len(samples), world.size))  # type: ignore[arg-type]
         self._batches = DataLoader(mine, BATCH, generator=torch.Generator())
         self.world, self.precision = world, precision
-        self._output, self._repeated, self._motion = FrameMetrics(), FrameMetrics("repeated_"), MotionError()
+        self._metrics = TransferMetrics()
 
     @torch.no_grad()
     def __call__(self, model: INTERnet) -> Validated:
         """The model's metrics over the samples of all processes; it is left in the mode that it was in."""
         training, sheet = model.training, None
         model.eval()
-        measures = (self._output, self._repeated, self._motion)
-        for measure in measures:
-            measure.reset()
+        self._metrics.reset()
         for samples in self._batches:
             part = Part.of(samples, self.world.device)
             batch = part.batch
             with torch.autocast(part.source.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 result = model(part.source, batch.target)
-            self._output.update(result.frame, batch.target)
-            self._repeated.update(part.source, batch.target)
-            if batch.motion is not None and batch.motion_visible is not None:
-                self._motion.update(result.motion.field, batch.motion, batch.motion_visible)
+            self._metrics.update(result, part.source, batch.target, batch.motion, batch.motion_visible)
             if sheet is None:
                 sheet = training_sheet(result, part.source, batch.target)
         model.train(training)
-        metrics: dict[str, float] = {}
-        for measure in measures:
+        for measure in self._metrics.measures:
             measure.means.totals = self.world.total(measure.means.totals)
-            metrics |= measure.compute()
-        return Validated({name: value for name, value in metrics.items() if value == value}, sheet)
+        return Validated(self._metrics.compute(), sheet)

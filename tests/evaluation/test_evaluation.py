@@ -10,8 +10,17 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from internet.data.synthetic_dataset import SyntheticDataset
-from internet.evaluation import FrameMetrics, Means, MotionError
+from internet.evaluation import (
+    ConfidenceMeans,
+    FrameMetrics,
+    Means,
+    MotionError,
+    PersonMetrics,
+    TransferMetrics,
+    moving_person,
+)
 from internet.geometry import identity_field
+from internet.model import INTERnet, INTERnetConfig
 from internet.utils.optional import MissingExtraError
 
 
@@ -104,9 +113,10 @@ def test_the_error_of_a_known_motion():
     field[1] = 7.0  # what is not visible does not count
     error = MotionError()
     error.update(field, motion, visible)
-    assert error.compute() == pytest.approx({"epe": 5.0, "epe_zero": 2.0}, rel=1e-5)
+    assert error.compute() == pytest.approx({"epe": 5.0, "epe_zero": 2.0, "unexplained": 25 / 4}, rel=1e-5)
     error.update(identity_field(4, 8), 3 * motion[:1], visible[:1])  # 256 pixels of 6, 256 of 3
-    assert error.compute() == pytest.approx({"epe": (5 + 6 + 3) / 3, "epe_zero": (2 + 6 + 3) / 3}, rel=1e-5)
+    whole = {"epe": (5 + 6 + 3) / 3, "epe_zero": (2 + 6 + 3) / 3, "unexplained": (25 + 36 + 9) / (4 + 36 + 9)}
+    assert error.compute() == pytest.approx(whole, rel=1e-5)
     error.reset()
     assert all(math.isnan(value) for value in error.compute().values())
 
@@ -143,3 +153,98 @@ def test_totals_of_several_processes_add_up():
     parts[1].add(a=torch.tensor([6.0]), b=torch.tensor([[5.0]]))
     parts[0].totals += parts[1].totals
     assert parts[0].compute() == {"a": 3.0, "b": 5.0}
+
+
+def figures_drawn(count: int, moving_background: float = 0.0) -> dict[str, Tensor]:
+    data = SyntheticDataset(96, seed=6, moving_background=moving_background, previous=False)
+    return default_collate([data[number] for number in range(count)])
+
+
+def test_the_person_is_where_the_figure_is_and_where_it_was():
+    sample = figures_drawn(4)
+    source, target = sample["source"], sample["current"]
+    person = moving_person(source, target, sample["motion"], sample["motion_visible"])
+    moved = sample["motion"].norm(dim=1, keepdim=True) > 1
+    assert person[moved].float().mean() > 0.95
+    vacated = (sample["motion_visible"] < 0.5) & ~moved
+    assert person[vacated].float().mean() > 0.75  # where cloth and wall have one colour, nothing is seen to change
+    away = F.max_pool2d((moved | vacated).float(), 9, 1, 4) == 0
+    assert person[away].float().mean() < 0.01
+    assert person.float().mean() < 0.4
+
+
+def test_motion_shows_a_person_whose_colours_do_not_change():
+    frame, motion = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 2, 32, 32)
+    motion[:, 0, 8:20, 8:20] = 3
+    assert not moving_person(frame, frame).any()
+    assert moving_person(frame, frame, motion)[..., 8:20, 8:20].all()
+    hidden = torch.ones(1, 1, 32, 32)
+    hidden[..., 8:20, 8:20] = 0
+    assert not moving_person(frame, frame, motion, hidden).any()
+    frame[..., 4, 4] = 0.9  # a speck is noise
+    assert not moving_person(frame, torch.full_like(frame, 0.5)).any()
+
+
+def test_person_metrics_look_at_the_person_alone():
+    output, target = pairs(3)
+    person = torch.zeros(3, 1, 24, 20, dtype=torch.bool)
+    person[:2, :, 4:15, 6:17] = True  # and in the third frame there is nobody
+    metrics = PersonMetrics()
+    metrics.update(output, target, person)
+    first = metrics.compute()
+    inside = (output - target)[:2, :, 4:15, 6:17].double().square().mean((1, 2, 3))
+    assert first["person_psnr"] == pytest.approx(float((-10 * inside.log10()).mean()), rel=1e-4)
+    changed = torch.where(person, output, 1 - output)
+    metrics.reset()
+    metrics.update(changed, target, person)
+    assert metrics.compute()["person_psnr"] == pytest.approx(first["person_psnr"], rel=1e-5)
+    assert metrics.compute()["person_ssim"] < first["person_ssim"]  # its windows look over the edge
+    metrics.reset()
+    metrics.update(output, target, torch.zeros_like(person))
+    assert all(math.isnan(value) for value in metrics.compute().values())
+
+
+def test_sharpness_is_the_contrast_of_neighbours():
+    target, person = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+    metrics = PersonMetrics(prefix="blurred_")
+    metrics.update(0.25 * target + 0.3, target, person)
+    assert metrics.compute()["blurred_person_sharpness"] == pytest.approx(0.25, rel=1e-4)
+    metrics.reset()
+    metrics.update(F.avg_pool2d(target, 5, 1, 2, count_include_pad=False), target, person)
+    assert metrics.compute()["blurred_person_sharpness"] < 0.3
+
+
+def test_the_confidence_where_the_figure_stood():
+    motion, visible = torch.zeros(1, 2, 16, 16), torch.ones(1, 1, 16, 16)
+    motion[..., 8:], visible[..., :4, :] = 5, 0  # above, what is not visible: on the left still ground
+    confidence = torch.full((1, 1, 4, 4), 0.75)
+    confidence[..., :1, :2] = 0.25
+    means = ConfidenceMeans()
+    means.update(identity_field(16, 16), F.interpolate(confidence, scale_factor=4), motion, visible)
+    assert means.compute() == {"confidence_visible": 0.75, "confidence_vacated": 0.25}
+    means.reset()
+    means.update(identity_field(4, 4), confidence, motion, visible)  # upsampled, what is beside it joins in
+    assert 0.25 < means.compute()["confidence_vacated"] < 0.5 < means.compute()["confidence_visible"] < 0.75
+
+
+def test_all_of_a_transfer():
+    sample = figures_drawn(2)
+    model = INTERnet(INTERnetConfig.preset("tiny")).eval()
+    source, target = sample["source"], sample["current"]
+    with torch.no_grad():
+        result = model(source, target)
+    metrics = TransferMetrics()
+    metrics.update(result, source, target)
+    without = metrics.compute()
+    frames = {"psnr", "ssim", "l1", "person_psnr", "person_ssim", "person_sharpness"}
+    assert without.keys() == frames | {f"repeated_{name}" for name in frames}
+    metrics.reset()
+    metrics.update(result, source, target, sample["motion"], sample["motion_visible"])
+    whole = metrics.compute()
+    motion = {"epe", "epe_zero", "unexplained", "confidence_visible", "confidence_vacated"}
+    assert whole.keys() == without.keys() | motion
+    assert whole["repeated_psnr"] == without["repeated_psnr"] > whole["repeated_person_psnr"]
+    person = moving_person(source, target, sample["motion"], sample["motion_visible"])
+    alone = PersonMetrics()
+    alone.update(result.frame, target, person)
+    assert alone.compute()["person_psnr"] == whole["person_psnr"]

@@ -1,0 +1,41 @@
+"""A model's confidence against what the source truly shows, where that is known."""
+
+from torch import Tensor
+
+from internet import ops
+from internet.evaluation.means import Means
+from internet.evaluation.motion import MOVING, check_motion
+
+
+class ConfidenceMeans:
+    """The mean of M where it should be high and where it should be low.
+
+    The result has "confidence_visible", over the pixels of the driving frame that the source shows too, and
+    "confidence_vacated", over those where the source's figure stood and is gone: still ground that it hid.
+    """
+
+    def __init__(self) -> None:
+        self.means = Means(("confidence_visible", "confidence_vacated"))
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self.means.reset()
+
+    def update(self, field: Tensor, confidence: Tensor, motion: Tensor, visible: Tensor) -> None:
+        """Add samples.
+
+        Args:
+            field, motion, visible: of :class:`~internet.evaluation.MotionError`.
+            confidence: M^0, (B, 1, h, w), upsampled progressively to (H, W).
+        """
+        check_motion(field, motion, visible)
+        field, everywhere = field.detach().float(), confidence.detach().float()
+        while everywhere.shape[2] < motion.shape[2]:
+            field, everywhere = ops.upsample_motion(field, everywhere)  # type: ignore[assignment]  # one came, one goes
+        seen = visible > 0.5
+        still = motion.float().norm(dim=1, keepdim=True) <= MOVING
+        self.means.add(confidence_visible=everywhere[seen], confidence_vacated=everywhere[~seen & still])
+
+    def compute(self) -> dict[str, float]:
+        """The means over all counted pixels since the last reset, of this process; see :class:`Means`."""
+        return self.means.compute()
