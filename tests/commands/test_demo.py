@@ -119,7 +119,7 @@ def test_training_on_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
         assert abs(beside[:, place : place + 32].astype(int) - image).mean() < 8
     assert read_image(folder / "figure.png").std() > 10
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("<polyline") == 2 * 3 + 1  # metrics and the loss
+    assert page.count("<polyline") == 2 * 4 + 1  # metrics and the loss
     assert page.count('data-label="step ') == 2
     assert f"internet animate --checkpoint {folder / 'training'} " in page
 
@@ -158,9 +158,8 @@ def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture
     assert (config.data.frames, config.validation.frames, config.seed) == ((0, 14), (14, None), 3)
     numbers = json.loads((folder / "metrics.json").read_text())
     assert numbers["fused_against_eager"] is None
-    assert "epe" not in numbers["after"]  # no truth
+    assert numbers["after"]["epe_zero"] > 0  # of estimated flow
     said = capsys.readouterr().out
-    assert "motion error" not in said
     assert "times faster" not in said
 
 

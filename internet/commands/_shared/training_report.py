@@ -24,6 +24,7 @@ REPORT, VIDEO, FIGURE = "report.html", "held-out.mp4", "figure.png"
 METRICS = (
     ("PSNR, dB", "psnr", "repeated_psnr"),
     ("SSIM", "ssim", "repeated_ssim"),
+    ("PSNR over the person, dB", "person_psnr", "repeated_person_psnr"),
     ("motion error, pixels", "epe", "epe_zero"),
 )
 #: Pictures on the slider: at most so many, of at most so many bytes together.

@@ -10,8 +10,8 @@ from torch import Tensor
 from internet.data.image import to_array, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip
 from internet.data.video_writer import write_video
-from internet.evaluation import FrameMetrics, MotionError
-from internet.model import INTERnet
+from internet.evaluation import TransferMetrics
+from internet.model import INTERnet, Result
 from internet.visualization import draw
 from internet.visualization.figures import Panel, SampleArrays, transfer_panels
 
@@ -28,8 +28,7 @@ class Animation:
     """A figure that was animated.
 
     title: which figure. size: side of its frames in pixels.
-    metrics: of the output and, with the prefix "repeated_", of repeating the source; "epe" and "epe_zero", the errors
-        of the motion and of no motion in pixels.
+    metrics: those of :class:`~internet.evaluation.TransferMetrics`.
     rows: a few frames in pictures, a row each.
     """
 
@@ -49,7 +48,7 @@ def animate_unseen(model: INTERnet, seed: int, video: Path) -> Animation:
     for first in range(0, FRAMES, BATCH):
         target = torch.cat(driving[first : first + BATCH])
         result = model(source.expand_as(target), target)
-        measured.update(result.frame, result.motion.field, source, target)
+        measured.update(result, source.expand_as(target), target)
         samples += [SampleArrays.of(result, index) for index in range(len(target))]
     _write(video, source, driving, samples, clip.fps)
     chosen = torch.cat([driving[FRAMES * (row + 1) // ROWS - 1] for row in range(ROWS)])
@@ -63,23 +62,19 @@ class _Metrics:
 
     def __init__(self, clip: WalkingClip) -> None:
         self.clip, self.number = clip, 0
-        self.measures = (FrameMetrics(), FrameMetrics("repeated_"), MotionError())
+        self.metrics = TransferMetrics()
 
-    def update(self, output: Tensor, field: Tensor, source: Tensor, target: Tensor) -> None:
-        """Add the clip's next frames: `target`, made from `source` by `field` into `output`."""
-        frames, repeated, motion = self.measures
-        frames.update(output, target)
-        repeated.update(source.expand_as(target), target)
-        start = self.clip.time(0)
-        for index in range(len(target)):
-            self.number += 1
-            time = self.clip.time(self.number)
-            flow = self.clip.flow(time, start)
-            visible = torch.from_numpy(self.clip.visible(time, start, flow))[None, None].float()
-            motion.update(field[index : index + 1].cpu(), torch.from_numpy(flow)[None], visible)
+    def update(self, result: Result, source: Tensor, target: Tensor) -> None:
+        """Add the clip's next frames: `target`, which the source was to imitate."""
+        times = [self.clip.time(self.number + ahead + 1) for ahead in range(len(target))]
+        self.number += len(target)
+        flows = [self.clip.flow(time, self.clip.time(0)) for time in times]
+        visible = [self.clip.visible(time, self.clip.time(0), flow) for time, flow in zip(times, flows, strict=True)]
+        motion, mask = (torch.from_numpy(np.stack(maps)).to(target.device) for maps in (flows, visible))
+        self.metrics.update(result, source, target, motion, mask[:, None].float())
 
     def compute(self) -> dict[str, float]:
-        return {name: value for measure in self.measures for name, value in measure.compute().items()}
+        return self.metrics.compute()
 
 
 def _write(video: Path, source: Tensor, driving: list[Tensor], samples: list[SampleArrays], fps: float) -> None:

@@ -11,6 +11,7 @@ from internet.comparison.operators import OperatorSpeed
 METRICS = (
     ("PSNR, dB", "psnr", "repeated_psnr"),
     ("SSIM", "ssim", "repeated_ssim"),
+    ("PSNR over the person, dB", "person_psnr", "repeated_person_psnr"),
     ("motion error, pixels", "epe", "epe_zero"),
 )
 LABEL = 36
