@@ -24,10 +24,11 @@ from benchmarks.gpu.compiling import DONE, NOT_ASKED, NOT_IN_TIME, Compilations
 from benchmarks.gpu.limits import TO_SUM_UP, Budget, OutOfTime
 from benchmarks.gpu.store import Store
 from benchmarks.gpu.targets import BATCH
-from benchmarks.lib import machine, timing
+from benchmarks.lib import timing
 from benchmarks.lib.backends import backends
 from benchmarks.lib.comparison import Row
 from benchmarks.models import throughput
+from internet.utils.machine import processor
 
 LEAST = 2.0
 """Seconds: with less than this no part begins."""
@@ -171,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     compilations = Compilations(selected(options), device, options.shrink, options.out / "compile.log")
     store = Store(
         options.out,
-        device=machine.processor(device),
+        device=processor(device),
         date=datetime.date.today().isoformat(),
         internet=internet.__version__,
         torch=torch.__version__,

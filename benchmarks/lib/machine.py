@@ -2,13 +2,13 @@
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import internet
 from internet.commands import info
+from internet.utils.machine import processor
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -25,15 +25,3 @@ def describe(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def processor(device: torch.device) -> str:
-    """The model of the GPU, or of the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.lib import machine, memory, timing
+from benchmarks.lib import memory, timing
 from benchmarks.lib.backends import backends
 from benchmarks.lib.cuda_graph import replayed
 from benchmarks.lib.inputs import Maker
@@ -23,6 +23,7 @@ from internet.comparison import eager
 from internet.losses import Batch, Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, INTERnetConfig, make_discriminator
 from internet.training.step import Outcome, Part, TrainingStep
+from internet.utils.machine import processor
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -148,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     options = {"size": args.size, "batch": args.batch, "precision": args.precision}
-    print(f"{machine.processor(device)}, torch {torch.__version__}, CPU threads: {args.threads}\n")
+    print(f"{processor(device)}, torch {torch.__version__}, CPU threads: {args.threads}\n")
     print(render([measure(preset, device, args.seconds, **options) for preset in args.preset]))
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.lib import machine, markdown, timing
+from benchmarks.lib import markdown, timing
 from benchmarks.lib import workloads as work
 from benchmarks.lib.inputs import LAYOUTS, MOTIONS
 from benchmarks.lib.workloads import Workload
 from internet import ops
 from internet.comparison import eager
+from internet.utils.machine import processor
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    print(f"{machine.processor(device)}, {args.threads} threads\n")
+    print(f"{processor(device)}, {args.threads} threads\n")
     print("Half precision, times faster:\n")
     print(half_precision(device, args.seconds, args.shrink))
     print("\nMotion fields, times slower than the smooth one:\n")
