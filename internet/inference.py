@@ -10,20 +10,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from internet.data.clips import VIDEO_SUFFIXES
-from internet.data.image import read_image, square, to_array, to_tensor
-from internet.data.sound import open_sound
-from internet.data.streaming import stream_frames
-from internet.data.video import read_frames
+from internet.data.audio import open_audio
+from internet.data.folders import VIDEO_SUFFIXES
+from internet.data.image import WHITE, Colour, MediaError, read_image, square, to_array, to_tensor
+from internet.data.streaming import BrokenVideoError, stream_frames
+from internet.data.video import iter_frames
 from internet.data.video_writer import video_writer
 from internet.model import INTERnet
 
 Stamped = tuple[int, np.ndarray]
 
 
-def read_source(path: str | os.PathLike[str]) -> np.ndarray:
-    """A picture, or the first frame of a video, by the file's suffix: uint8 (H, W, 3)."""
-    return read_frames(path, [0])[0] if Path(path).suffix.lower() in VIDEO_SUFFIXES else read_image(path)
+def read_source(path: str | os.PathLike[str], background: Colour = WHITE) -> np.ndarray:
+    """A picture, or the first frame of a video: uint8 (H, W, 3). What is transparent shows `background`.
+
+    The suffix says what is tried first, and whose error is raised if the file is neither.
+    """
+    readers = [read_image, _first_frame]
+    if Path(path).suffix.lower() in VIDEO_SUFFIXES:
+        readers.reverse()
+    try:
+        return readers[0](path, background)
+    except MediaError as error:
+        try:
+            return readers[1](path, background)
+        except MediaError:
+            raise error from None
+
+
+def _first_frame(path: str | os.PathLike[str], background: Colour) -> np.ndarray:
+    for frame in iter_frames(path, background):
+        return frame
+    raise MediaError(f"the video '{path}' has no frame that can be shown")
 
 
 def animate_video(
@@ -39,13 +57,16 @@ def animate_video(
     adapt_scale: bool = True,
     side_by_side: bool = False,
     audio: bool = False,
+    background: Colour = WHITE,
+    incomplete: str | os.PathLike[str] | None = None,
     precision: torch.dtype = torch.float32,
     progress: Callable[[Iterable[Stamped]], Iterable[Stamped]] = iter,
 ) -> int:
     """Write the video `out`: the person of `source` moving as in the video `driving`; returns its number of frames.
 
     Source and driving frames are cropped to their central squares and resized. Every frame is shown when its driving
-    frame is. The file takes its name when it is complete.
+    frame is. The file takes its name when it is complete, or when the driving video is damaged from some frame on: what
+    was made of the frames before is kept.
 
     Args:
         model: in evaluation mode; its device does the work.
@@ -56,12 +77,15 @@ def animate_video(
         start, stop: the driving frames to take, from number `start` to before `stop`.
         relative, adapt_scale: see :meth:`~internet.model.INTERnet.animate`.
         side_by_side: show source, driving frame and output beside each other.
-        audio: copy the sound of the driving video.
+        audio: copy the audio of the driving video.
+        background: the RGB levels behind the driving frames, where they are transparent.
+        incomplete: the name of the video in place of `out` if the driving video is damaged.
         precision: torch.bfloat16 runs the networks under autocast.
         progress: wraps what is iterated over, for instance a tqdm bar.
 
     Raises:
-        ValueError: the model cannot take frames of this size, or a video is missing, damaged, too short, or silent.
+        ValueError: the model cannot take frames of this size, or a video is missing, too short, or silent.
+        BrokenVideoError: the driving video is damaged; the message says where, and where the frames before it are.
         OutputError: `out` cannot be written.
     """
     size = model.config.size if size is None else size
@@ -69,15 +93,21 @@ def animate_video(
     picture = square(to_tensor(source), size)
     written = 0
     with ExitStack() as stack:
-        frames = stack.enter_context(stream_frames(driving, start, stop))
-        sound = stack.enter_context(open_sound(driving, frames.origin)) if audio else None
-        video = stack.enter_context(video_writer(out, fps=frames.fps, clock=frames.clock, sound=sound))
+        frames = stack.enter_context(stream_frames(driving, start, stop, background))
+        track = stack.enter_context(open_audio(driving, frames.origin)) if audio else None
+        video = stack.enter_context(
+            video_writer(out, fps=frames.fps, clock=frames.clock, audio=track, incomplete=incomplete)
+        )
         stack.enter_context(torch.autocast(device.type, precision, enabled=precision != torch.float32))
         how = {"relative": relative, "adapt_scale": adapt_scale}
-        for stamp, frame, output in _transferred(model, picture, progress(frames), device, how):
-            shown = torch.cat([picture, frame, output.cpu()], dim=3) if side_by_side else output
-            video.write(to_array(shown), stamp)
-            written += 1
+        try:
+            for stamp, frame, output in _transferred(model, picture, progress(frames), device, how):
+                shown = torch.cat([picture, frame, output.cpu()], dim=3) if side_by_side else output
+                video.write(to_array(shown), stamp)
+                written += 1
+        except BrokenVideoError as error:
+            kept = out if incomplete is None else incomplete
+            raise BrokenVideoError(f"{error}; what was made of the {written} frames before is '{kept}'") from error
     return written
 
 

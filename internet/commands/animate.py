@@ -2,7 +2,10 @@
 
 import argparse
 import functools
+import os
+import re
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,17 @@ import torch
 
 from internet import ops
 from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, device, operator_backend
-from internet.data.sound import open_sound
+from internet.data.audio import open_audio
+from internet.data.image import WHITE, Colour, is_there
 from internet.data.video import probe
 from internet.data.video_writer import check_suffix
 from internet.inference import animate_video, read_source
 from internet.model import INTERnet, load_model
 from internet.utils.files import output_file
 from internet.utils.optional import require
+
+#: The longest name that file systems take.
+NAME_BYTES = 255
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -56,7 +63,14 @@ def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-adapt-scale", action="store_true", help="with --relative: do not scale the motion to the source's size"
     )
     parser.add_argument("--side-by-side", action="store_true", help="show source, driving frame and result in a row")
-    parser.add_argument("--audio", action="store_true", help="copy the sound of the driving video")
+    parser.add_argument("--audio", action="store_true", help="copy the audio of the driving video")
+    parser.add_argument(
+        "--background",
+        type=colour,
+        default=WHITE,
+        metavar="#RRGGBB",
+        help="what shows through a transparent source or driving video (default: white, #ffffff)",
+    )
     parser.add_argument("--size", type=at_least(1), metavar="S", help="side of the frames (default: the model's)")
 
 
@@ -73,6 +87,14 @@ def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--no-ema", action="store_true", help="take the last weights, not their running average")
 
 
+def colour(text: str) -> Colour:
+    """An argparse type: "#" and two hexadecimal digits each of red, green and blue."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise argparse.ArgumentTypeError(f"expected a colour such as #ffffff, got '{text}'")
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
     tqdm = require("tqdm", "the progress bar").tqdm
@@ -81,18 +103,35 @@ def run(args: argparse.Namespace) -> int:
     with argument_errors("--out"):
         output_file(args.out, overwrite=args.overwrite)
         check_suffix(args.out)
+    _check_not_an_input(args)
     total = _frames(args)
     with argument_errors("--source"):
-        source = read_source(args.source)
+        source = read_source(args.source, args.background)
     model = _model(args)
     bar = functools.partial(tqdm, desc="animating", unit="frame", total=total, disable=None)
-    options = {name: getattr(args, name) for name in ("size", "start", "stop", "relative", "side_by_side", "audio")}
+    names = ("size", "start", "stop", "relative", "side_by_side", "audio", "background")
+    options = {name: getattr(args, name) for name in names} | {"incomplete": _incomplete_name(args.out)}
     options |= {"adapt_scale": not args.no_adapt_scale, "precision": PRECISIONS[args.precision], "progress": bar}
     begin = time.perf_counter()
     with operator_backend(args.backend, next(model.parameters()).device):
         frames = animate_video(model, source, args.driving, args.out, **options)
     print(f"{args.out}: {frames} frames, {frames / (time.perf_counter() - begin):.1f} a second")
     return 0
+
+
+def _check_not_an_input(args: argparse.Namespace) -> None:
+    """Refuse to replace a file that is read, under whatever name: a link, or other capitals where they do not count."""
+    for name in ("source", "driving", "checkpoint"):
+        given = getattr(args, name)
+        if args.out.exists() and is_there(Path(given)) and args.out.samefile(given):
+            raise ArgumentError(f"--out: '{args.out}' is the file that --{name} names; choose another name")
+
+
+def _incomplete_name(out: Path) -> Path:
+    """A free name beside `out` for what can be made of a damaged video."""
+    ends = (f".incomplete{number or ''}{out.suffix}" for number in count())
+    names = (os.fsencode(out.stem)[: NAME_BYTES - len(os.fsencode(end))].decode(errors="ignore") + end for end in ends)
+    return next(path for path in map(out.with_name, names) if not path.exists())
 
 
 def _model(args: argparse.Namespace) -> INTERnet:
@@ -107,15 +146,15 @@ def _model(args: argparse.Namespace) -> INTERnet:
 
 
 def _frames(args: argparse.Namespace) -> int:
-    """How many driving frames there are to animate, and that there is sound if it is asked for."""
+    """How many driving frames there are to animate, and that there is audio if it is asked for."""
     with argument_errors("--driving"):
-        count = probe(args.driving).frames
-    stop = count if args.stop is None else args.stop
-    if stop > count:
-        raise ArgumentError(f"--stop: the video '{args.driving}' has {count} frames, {stop} were asked for")
+        total = probe(args.driving).frames
+    stop = total if args.stop is None else args.stop
+    if stop > total:
+        raise ArgumentError(f"--stop: the video '{args.driving}' has {total} frames, {stop} were asked for")
     if args.start >= stop:
         raise ArgumentError(f"--start: is {args.start}, expected less than {stop}, where the frames stop")
     if args.audio:
-        with argument_errors("--audio"), open_sound(args.driving):
+        with argument_errors("--audio"), open_audio(args.driving):
             pass
     return int(stop - args.start)

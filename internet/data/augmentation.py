@@ -41,7 +41,7 @@ class Augmentation:
 
     def __call__(self, sample: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
         """A sample as :class:`~internet.data.dataset.ClipDataset` makes it, changed by one draw."""
-        chance, *draws = torch.rand(4, generator=generator).tolist()
+        chance, *draws = torch.rand(4, generator=generator, device=generator.device).tolist()
         ranges = (self.brightness, self.contrast, self.saturation)
         brightness, contrast, saturation = (1 + a * (2 * draw - 1) for a, draw in zip(ranges, draws, strict=True))
         middle = _grey(sample["source"]).mean()

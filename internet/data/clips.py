@@ -1,98 +1,46 @@
-"""Clips on disk: videos and folders of frames, read frame by frame without decoding what lies between."""
+"""The clips of a data set: found on disk, and sorted out before training."""
 
 import os
-import re
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
+from internet.data.clip import Clip, FrameFolder, VideoClip
+from internet.data.clip_list import listed_paths
+from internet.data.folders import entries, kind
+from internet.data.frame_sampler import FrameSampler
+from internet.data.image import MediaError
 
-from internet.data.image import MediaError, read_image
-from internet.data.moments import Moments
-from internet.data.video import VideoIndex, index_video, read_indexed
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 SPLITS = ("train", "test")
 
-
-class Clip(Protocol):
-    """A sequence of frames in time."""
-
-    name: str
-
-    @property
-    def times(self) -> Sequence[float]:
-        """When each frame is shown: seconds from the first."""
-
-    def read(self, numbers: Sequence[int]) -> list[np.ndarray]:
-        """The frames with these numbers, in the order asked: uint8 (H, W, 3) RGB."""
+NAMED = 5
+"""So many of what is left out are named, the others counted."""
 
 
-class VideoClip:
-    """A video file. Only the packets' times are read at first; a frame is decoded from the key frame before it."""
+@dataclass
+class _Found:
+    """Clips, and what was seen beside them and left out."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.name = self.path.stem
+    clips: list[Clip] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
-    @cached_property
-    def _index(self) -> VideoIndex:
-        return index_video(self.path)
-
-    @property
-    def times(self) -> Sequence[float]:
-        return self._index.seconds
-
-    def read(self, numbers: Sequence[int]) -> list[np.ndarray]:
-        return read_indexed(self.path, self._index, numbers)
-
-
-class FrameFolder:
-    """A folder of pictures, in the order of the numbers in their names, at so many frames per second."""
-
-    def __init__(self, path: str | os.PathLike[str], *, fps: float = 25.0) -> None:
-        self.path, self.fps = Path(path), fps
-        self.name = self.path.name
-
-    @cached_property
-    def _pictures(self) -> list[Path]:
-        return sorted((entry for entry in _entries(self.path) if _is_picture(entry)), key=_natural)
-
-    @property
-    def times(self) -> Sequence[float]:
-        return [number / self.fps for number in range(len(self._pictures))]
-
-    def read(self, numbers: Sequence[int]) -> list[np.ndarray]:
-        return [read_image(self._pictures[number]) for number in numbers]
-
-
-class Excerpt:
-    """The frames `start` to `stop` of a clip, as a clip: as in ``slice``, negative numbers from the end."""
-
-    def __init__(self, clip: Clip, start: int | None = None, stop: int | None = None) -> None:
-        self._clip, self._range = clip, range(len(clip.times))[start:stop]
-        self.name = clip.name
-
-    @property
-    def times(self) -> Sequence[float]:
-        seconds = self._clip.times
-        return [seconds[number] - seconds[self._range[0]] for number in self._range]
-
-    def read(self, numbers: Sequence[int]) -> list[np.ndarray]:
-        return self._clip.read([self._range[number] for number in numbers])
+    def __iadd__(self, other: "_Found") -> "_Found":
+        self.clips += other.clips
+        self.left_out += other.left_out
+        return self
 
 
 def find_clips(root: str | os.PathLike[str], split: str = "train") -> list[Clip]:
     """The clips of a data set on disk.
 
-    ``root`` is a video, a folder of frames, or a folder of these. A folder's split is what the list
-    ``root/<split>.txt`` names, a path a line relative to the root, # begins a comment; without a list what the
+    ``root`` is a video, a folder of frames, or a folder of these, nested as deep as you like. A folder's split is what
+    the list ``root/<split>.txt`` names, a path a line relative to the root, # begins a comment; without a list what the
     folder ``root/<split>`` holds, which is how DanceFashion is laid out; with neither for any split, everything is
     for training.
+
+    A folder that holds clips is not a folder of frames: pictures beside them are left out. One warning names what was
+    left out. Hidden files and what operating systems put into folders (Thumbs.db, @eaDir) are passed over.
 
     Raises:
         MediaError: there is no such place, a list names what is not there, or no clip was found.
@@ -103,15 +51,17 @@ def find_clips(root: str | os.PathLike[str], split: str = "train") -> list[Clip]
     root = Path(root)
     if not root.exists():
         raise MediaError(f"'{root}' does not exist: expected a video, a folder of frames or a folder of clips")
-    if root.is_file() and _clip(root) is None:
-        raise MediaError(f"'{root}' is no video: its name ends in none of {', '.join(sorted(VIDEO_SUFFIXES))}")
-    clips = [clip for path in _paths(root, split) if (clip := _clip(path)) is not None]
-    if not clips:
+    if not root.is_dir() and kind(root) != "video":
+        raise MediaError(f"'{root}' is not a video, nor a folder of frames or of clips")
+    found = _of_split(root, split)
+    if found.left_out:
+        warnings.warn(_report(root, found.left_out), stacklevel=2)
+    if not found.clips:
         raise MediaError(f"'{root}' holds no clip for the split '{split}': no video and no folder of pictures")
-    return clips
+    return found.clips
 
 
-def usable_clips(clips: Sequence[Clip], moments: Moments) -> list[Clip]:
+def usable_clips(clips: Sequence[Clip], sampler: FrameSampler) -> list[Clip]:
     """The clips that have frames for a sample.
 
     Each other, too short or unreadable, is reported once by a warning.
@@ -126,12 +76,12 @@ def usable_clips(clips: Sequence[Clip], moments: Moments) -> list[Clip]:
         except MediaError as error:
             warnings.warn(f"skipped: {error}", stacklevel=2)
             continue
-        if moments.driving(times):
+        if sampler.driving(times):
             good.append(clip)
         else:
             length = times[-1] if times else 0.0
             warnings.warn(
-                f"skipped: the clip '{clip.name}' has {len(times)} frames in {length:.2f} s; {moments.need}",
+                f"skipped: the clip '{clip.name}' has {len(times)} frames in {length:.2f} s; {sampler.need}",
                 stacklevel=2,
             )
     if not good:
@@ -139,44 +89,60 @@ def usable_clips(clips: Sequence[Clip], moments: Moments) -> list[Clip]:
     return good
 
 
-def _paths(root: Path, split: str) -> Iterator[Path]:
-    listed = root / f"{split}.txt"
-    if listed.is_file():
-        return _listed(root, listed)
-    if _clip(root) is not None:
-        return iter([root] if split == "train" else [])
-    if (root / split).is_dir():
-        return iter(_entries(root / split))
-    others = any((root / f"{name}.txt").is_file() or (root / name).is_dir() for name in SPLITS)
-    return iter(_entries(root) if split == "train" and not others else [])
+def _of_split(root: Path, split: str) -> _Found:
+    if root.is_file():
+        return _Found([VideoClip(root)] if split == "train" else [])
+    inside = entries(root)  # Train is taken for train, as some file systems do, unless both are there
+    names = {entry.name.lower(): entry for entry in inside} | {entry.name: entry for entry in inside}
+    lists = {name: names[f"{name}.txt"] for name in SPLITS if f"{name}.txt" in names}
+    folders = {name: names[name] for name in SPLITS if name in names and names[name].is_dir()}
+    if split in lists:
+        return _listed(root, lists[split])
+    if split in folders:
+        return _search(folders[split])
+    return _search(root) if split == "train" and not lists and not folders else _Found()
 
 
-def _listed(root: Path, listed: Path) -> Iterator[Path]:
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
-        entry = line.split("#", 1)[0].strip()
-        if not entry:
-            continue
-        if _clip(root / entry) is None:
-            raise MediaError(f"'{listed}', line {number}: '{entry}' is no video and no folder of pictures")
-        yield root / entry
+def _listed(root: Path, listed: Path) -> _Found:
+    found = _Found()
+    for number, path in listed_paths(listed, root):
+        inside = _search(path) if path.is_dir() else _Found([VideoClip(path)] if kind(path) == "video" else [])
+        if not inside.clips:
+            raise MediaError(f"'{listed}', line {number}: '{path}' is not a video, nor a folder that holds any")
+        found += inside
+    return found
 
 
-def _clip(path: Path) -> Clip | None:
-    if path.is_file():
-        return VideoClip(path) if path.suffix.lower() in VIDEO_SUFFIXES else None
-    if path.is_dir() and any(_is_picture(entry) for entry in path.iterdir()):
-        return FrameFolder(path)
-    return None
+def _search(folder: Path, name: str = "", above: frozenset[Path] = frozenset()) -> _Found:
+    """The clips in a folder and in those inside; `name` is that of the folder, relative to where the search began."""
+    above |= {folder.resolve()}  # a link back to one of these would lead round in circles
+    found, pictures = _Found(), []
+    for entry in entries(folder):
+        inner = f"{name}/{entry.name}" if name else entry.name
+        if entry.is_dir():
+            found += _inside(entry, inner, above)
+        elif (what := kind(entry)) == "video":
+            found.clips.append(VideoClip(entry, inner[: len(inner) - len(entry.suffix)]))
+        elif what == "picture":
+            pictures.append(inner)
+        else:
+            found.left_out.append(inner)
+    if pictures and found.clips:
+        found.left_out += pictures
+    elif pictures:
+        found.clips.append(FrameFolder(folder, name or None))
+    return found
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=_natural)
+def _inside(folder: Path, name: str, above: frozenset[Path]) -> _Found:
+    if folder.resolve() in above:
+        return _Found()
+    try:
+        return _search(folder, name, above)
+    except MediaError as error:  # a folder that may not be read
+        return _Found(left_out=[f"{name} ({error})"])
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """A key that sorts frame 10 after frame 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+def _report(root: Path, left_out: Sequence[str]) -> str:
+    more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    return f"in '{root}', {len(left_out)} that are not clips were left out: {', '.join(left_out[:NAMED])}{more}"

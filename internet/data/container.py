@@ -1,30 +1,54 @@
-"""What reading frames, streaming them and copying sound have in common: a file opened with PyAV."""
+"""Opening a media file with PyAV: what reading frames, streaming them and copying audio have in common."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from internet.data.image import MediaError, check_file
 from internet.utils.optional import require
 
+#: Formats that FFmpeg opens as video and that are not: text drawn as ANSI art, and lists that name other files.
+NOT_VIDEO = frozenset({"tty", "concat", "hls", "dash", "sdp", "rtsp", "image2"})
+
+#: Formats that store one time per packet, which counts packets in the order of decoding, not of display.
+DECODING_ORDER = frozenset({"avi", "asf", "mxf", "mxf_opatom", "wtv"})
+
+
+@contextmanager
+def open_media(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a file as a PyAV container; every failure of the demuxer or of a decoder becomes a MediaError."""
+    av = require("av", "reading a video")
+    path = check_file(path, "video")
+    with decoding(path), av.open(file_url(path), options={"protocol_whitelist": "file"}) as container:
+        yield container
+
 
 @contextmanager
 def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
-    """Open a video and its first picture stream; every failure of the decoder becomes a MediaError."""
+    """Open a video and its first track of moving pictures: a cover or a thumbnail is not one."""
+    with open_media(path) as container:
+        yield container, moving_pictures(path, container)
+
+
+def moving_pictures(path: str | os.PathLike[str], container: Any) -> Any:
+    """The stream of an open container that is a video; :class:`MediaError` if there is none."""
     av = require("av", "reading a video")
-    path = check_file(path, "video")
-    with decoding(path), av.open(str(path)) as container:
-        if not container.streams.video:
-            raise MediaError(f"'{path}' has no picture stream")
-        yield container, container.streams.video[0]
+    if container.format.name in NOT_VIDEO:
+        raise MediaError(f"'{path}' is not a video")
+    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    tracks = [stream for stream in container.streams.video if not stream.disposition & still]
+    if not tracks:
+        raise MediaError(f"'{path}' has no video track")
+    if tracks[0].codec_context is None:
+        raise MediaError(f"the video '{path}' cannot be decoded: FFmpeg has no decoder for it here")
+    return tracks[0]
 
 
 @contextmanager
 def decoding(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the decoder of a video raises into a MediaError that names the video."""
+    """Turn what the demuxer or the decoder of a video raises into a MediaError that names the video."""
     errors = require("av", "reading a video").error
     try:
         yield
@@ -32,16 +56,32 @@ def decoding(path: str | os.PathLike[str]) -> Iterator[None]:
         raise MediaError(f"the video '{path}' cannot be decoded: {error.strerror}") from error
 
 
+def decode(packets: Iterable[Any]) -> Iterator[Any]:
+    """The frames of a stream's packets, in the order of display.
+
+    Where a packet does not decode, the frames before it that the decoder still holds come first, and then its error.
+    """
+    errors = require("av", "reading a video").error
+    for packet in packets:
+        try:
+            frames = packet.decode()
+        except errors.FFmpegError:
+            with suppress(errors.FFmpegError):
+                yield from packet.stream.codec_context.decode(None)
+            raise
+        yield from frames
+
+
+def file_url(path: str | os.PathLike[str]) -> str:
+    """A path as FFmpeg takes it whatever its name: without the scheme, "12:30.mp4" is a protocol called 12."""
+    return f"file:{os.fspath(Path(path))}"
+
+
 def frame_rate(stream: Any) -> float:
-    """The average number of frames per second, as far as the file says."""
+    """The average number of frames per second, as far as the file says; 25 if it does not."""
     return float(stream.average_rate or stream.guessed_rate or 25)
 
 
-def tells_time(container: Any) -> bool:
-    """Whether the times of a file's frames are its own. AVI has none: the demuxer numbers frames as they are stored."""
-    return bool(container.format.name != "avi")
-
-
-def upright(frame: Any) -> np.ndarray:
-    """uint8 (H, W, 3), rotated by the quarter turns that the file asks for (counter-clockwise)."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+def tells_display_time(container: Any, stream: Any) -> bool:
+    """Whether the times of a file's packets say when their frames are shown."""
+    return container.format.name not in DECODING_ORDER or not stream.codec_context.has_b_frames

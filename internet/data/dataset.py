@@ -12,37 +12,43 @@ from torch.utils.data import Dataset
 
 from internet import ops
 from internet.data.augmentation import Augmentation
-from internet.data.clips import Clip, usable_clips
-from internet.data.frame_memory import FrameMemory
+from internet.data.clip import Clip
+from internet.data.clips import usable_clips
+from internet.data.frame_cache import FrameCache
+from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError, square, to_tensor
-from internet.data.moments import Moments
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
 """Two images (1, 3, H, W) in [0, 1] -> flow (1, 2, H, W) in pixels: a FlowEstimator or a FlowCache."""
 
 
+ATTEMPTS = 8
+"""So many draws make a sample at most, where there are fewer clips than that and frames of them do not decode."""
+
+
 class ClipDataset(Dataset[dict[str, Any]]):
-    """Random moments of clips, as the paper trains on them.
+    """Random frames of clips, as the paper trains on them.
 
     A sample is a dict of float32 tensors: `source` D_1, the clip's first frame, `current` D_t, `previous` D_{t-1},
     (3, S, S) in [0, 1]; with a `flow` function also `flow` from previous to current and `flow_backward`, (2, S, S) in
     pixels; and its `name`, a string that tells the clip and the frames. Frames are cropped to their central square
     and resized.
 
-    Which moment sample i shows depends on the seed, the epoch and i alone, not on the worker that reads it or on
-    what was read before: a run that is resumed sees what it would have seen.
+    Which frames sample i shows depends on the seed, the epoch and i alone, not on the worker that reads it or on what
+    was read before: a run that is resumed sees what it would have seen. Where frames are damaged, other ones of the
+    next clip take their place, by the same rule.
 
     Args:
         clips: from :func:`~internet.data.clips.find_clips`; those too short or unreadable are reported and skipped.
         size: S.
         min_seconds: the least time between source and current; the paper's 2 seconds make for large displacements.
-        frames, source: which frames of a clip (:class:`~internet.data.moments.Moments`).
+        frames, source: which frames of a clip (see :class:`~internet.data.frame_sampler.FrameSampler`).
         samples_per_clip: how often an epoch shows each clip.
         flow: estimates flow between the frames as they are before augmentation, so that it can be cached.
         motion: estimate `motion` too, the flow from current to source, and `motion_visible`, (1, S, S), 1 where it
             agrees with the flow back: a teacher for the motion field.
         augmentation: None leaves the samples as they are.
-        seed: of the choice of moments and of the augmentation.
+        seed: of the choice of frames and of the augmentation.
         memory: bytes of frames that are remembered, in each process that reads: short clips are decoded once.
 
     Raises:
@@ -68,16 +74,16 @@ class ClipDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"size and samples_per_clip must be positive, got {size} and {samples_per_clip}")
         if motion and flow is None:
             raise ValueError("motion needs a flow function to estimate it by")
-        self.moments = Moments(min_seconds, frames, source)
-        self.clips = usable_clips(clips, self.moments)
+        self._sampler = FrameSampler(min_seconds, frames, source)
+        self.clips = usable_clips(clips, self._sampler)
         self.size, self.samples_per_clip = size, samples_per_clip
         self.flow, self.motion = flow, motion
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
-        self._memory = FrameMemory(memory)
-        self._broken: set[int] = set()
+        self._cache = FrameCache(memory)
+        self._reported: set[int] = set()
 
     def set_epoch(self, epoch: int) -> None:
-        """Other moments of the same clips. Call it before the epoch's workers start."""
+        """Other frames of the same clips. Call it before the epoch's workers start."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -88,23 +94,28 @@ class ClipDataset(Dataset[dict[str, Any]]):
             raise IndexError(f"the data set has {len(self)} samples, {index} was asked for")
         entropy = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)
         generator = torch.Generator().manual_seed(int(entropy[0]))
-        for place in range(len(self.clips)):  # the next clip stands in for one that does not decode
+        draws = max(len(self.clips), ATTEMPTS)
+        for place in range(draws):  # another draw stands in for frames that do not decode
             number = (index + place) % len(self.clips)
-            if number not in self._broken:
-                try:
-                    return self._sample(number, generator)
-                except MediaError as error:
-                    self._broken.add(number)
-                    warnings.warn(f"skipped from now on: {error}", stacklevel=2)
-        raise MediaError(f"none of the {len(self.clips)} clips decodes any more; the warnings say why")
+            try:
+                return self._sample(number, generator)
+            except MediaError as error:
+                self._report(number, error)
+        raise MediaError(f"none of {draws} draws of frames for sample {index} decodes; the warnings say why")
+
+    def _report(self, number: int, error: MediaError) -> None:
+        """Say once for each clip that frames of it do not decode."""
+        if number not in self._reported:
+            self._reported.add(number)
+            warnings.warn(f"skipped, and other frames taken: {error}", stacklevel=3)
 
     def _read(self, clip: Clip, numbers: list[int]) -> list[Tensor]:
         return [square(to_tensor(frame), self.size) for frame in clip.read(numbers)]
 
     def _sample(self, number: int, generator: torch.Generator) -> dict[str, Any]:
         clip = self.clips[number]
-        source, current = self.moments.draw(clip.times, generator)
-        frames = self._memory.read(number, [source, current - 1, current], functools.partial(self._read, clip))
+        source, current = self._sampler.draw(clip.times, generator)
+        frames = self._cache.read(number, [source, current - 1, current], functools.partial(self._read, clip))
         sample: dict[str, Any] = {"name": f"{clip.name}, frame {current} by frame {source}"}
         sample |= zip(("source", "previous", "current"), (frame[0] for frame in frames), strict=True)
         if self.flow is not None:

@@ -5,56 +5,130 @@ An *array* image is uint8, (H, W, 3), RGB. A *tensor* image is float32, (1, 3, H
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from internet.utils.files import atomic_write
 from internet.utils.optional import require
+
+Colour = tuple[int, int, int]
+"""RGB levels, 0 to 255."""
+
+WHITE: Colour = (255, 255, 255)
 
 
 class MediaError(ValueError):
-    """A picture or a video is missing, unreadable, or has too few frames."""
+    """A picture, a video or a list of them is missing, unreadable, damaged, or has too few frames."""
 
 
 def check_file(path: str | os.PathLike[str], kind: str) -> Path:
-    """Return ``path`` as a :class:`~pathlib.Path`, or raise :class:`MediaError` if it is no readable file."""
+    """Return ``path`` as a :class:`~pathlib.Path`, or raise :class:`MediaError` if it is not a readable file."""
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise MediaError(f"the {kind} '{path}' does not exist")
     if path.is_dir():
         raise MediaError(f"'{path}' is a folder, not a {kind}")
+    if not path.is_file():  # a pipe would be waited for, and read only once
+        raise MediaError(f"'{path}' is not a regular file; a {kind} must be one")
     if not os.access(path, os.R_OK):
         raise MediaError(f"the {kind} '{path}' may not be read (permission denied)")
     return path
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read any picture OpenCV knows (PNG, JPEG, WebP, ...), upright, as uint8 (H, W, 3) RGB.
+def is_there(path: Path) -> bool:
+    """``path.exists()``, also for what no file system could hold: a name too long, or with a zero byte in it."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
-    Grey pictures are repeated over the channels, transparency is dropped. Raises :class:`MediaError`.
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as a picture that OpenCV reads, whatever its name."""
+    cv2 = require("cv2", "reading a picture")
+    with Path(path).open("rb") as file:
+        begin = np.frombuffer(file.read(64), dtype=np.uint8)
+    return bool(begin.size) and _has_reader(cv2, path)
+
+
+def read_image(path: str | os.PathLike[str], background: Colour = WHITE) -> np.ndarray:
+    """Read any picture that OpenCV knows (PNG, JPEG, WebP, ...) as a viewer shows it: uint8 (H, W, 3) RGB.
+
+    It is turned and mirrored as its EXIF orientation says, grey is repeated over the channels, and what is transparent
+    shows `background`, RGB levels. Raises :class:`MediaError`.
     """
     cv2 = require("cv2", "reading a picture")
     path = check_file(path, "picture")
-    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    try:
+        encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if encoded.size else None
+        alpha = _alpha(cv2, encoded) if image is not None else None
+    except cv2.error as error:
+        raise MediaError(f"the picture '{path}' cannot be decoded: {_reason(error)}") from error
+    except OSError as error:
+        raise MediaError(f"the picture '{path}' cannot be read: {error.strerror}") from error
     if image is None:
         raise MediaError(f"'{path}' is not a picture that can be decoded")
-    return np.ascontiguousarray(image[..., ::-1])
+    if alpha is None:
+        return image
+    if _is_tiff(encoded):  # libtiff has multiplied the colours by the opacity
+        image = (image / np.maximum(alpha[..., None] / 255, 1 / 255)).clip(0, 255).round().astype(np.uint8)
+    return blend(np.dstack([image, alpha]), background)
 
 
-def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Write a uint8 (H, W, 3) RGB array, in the format the file's suffix names, in one atomic step."""
-    cv2 = require("cv2", "writing a picture")
-    suffix = Path(path).suffix
-    if not suffix or not cv2.haveImageWriter(f"x{suffix}"):
-        raise ValueError(f"'{path}': no picture format has the suffix '{suffix}' (use .png or .jpg)")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected a uint8 (H, W, 3) image, got {image.dtype} {image.shape}")
-    _, encoded = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
-    atomic_write(path, encoded.tobytes())
+def blend(image: np.ndarray, background: Colour) -> np.ndarray:
+    """uint8 (H, W, 4) RGB with its opacity over one colour -> uint8 (H, W, 3), rounded."""
+    opacity = image[..., 3:].astype(np.uint16)
+    mixed = image[..., :3] * opacity + np.asarray(background, np.uint16) * (255 - opacity)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _alpha(cv2: Any, encoded: np.ndarray) -> np.ndarray | None:
+    """The opacity of a picture, uint8 (H, W), turned as its colours are; None if it has none."""
+    if not _may_be_transparent(encoded[:2048].tobytes()):
+        return None
+    stored = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # this alone keeps the opacity, and ignores the orientation
+    if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
+        return None
+    whole = np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1.0
+    alpha = np.clip(stored[..., 3] / whole * 255 + 0.5, 0, 255).astype(np.uint8)
+    if _is_tiff(encoded):  # the one format that is turned in any case
+        return alpha
+    _, kinds, values = cv2.imdecodeWithMetadata(encoded, flags=cv2.IMREAD_UNCHANGED)
+    exif = [(kind, value) for kind, value in zip(kinds, values, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
+    if not exif:
+        return alpha
+    again = cv2.imencodeWithMetadata(".png", alpha, *map(list, zip(*exif, strict=True)))[1]
+    return cv2.imdecode(again, cv2.IMREAD_GRAYSCALE)  # OpenCV turns it
+
+
+def _may_be_transparent(header: bytes) -> bool:
+    """False for what tells at once that it is opaque: JPEG, and PNG of a colour type without opacity."""
+    if header.startswith(b"\x89PNG"):
+        return header[25:26] in (b"\x04", b"\x06") or b"tRNS" in header  # an alpha channel, or a transparent colour
+    return not header.startswith(b"\xff\xd8")
+
+
+def _is_tiff(encoded: np.ndarray) -> bool:
+    return encoded[:4].tobytes() in (b"II*\0", b"MM\0*")
+
+
+def _has_reader(cv2: Any, path: str | os.PathLike[str]) -> bool:
+    try:
+        return bool(cv2.haveImageReader(os.fspath(path)))
+    except (cv2.error, UnicodeError):
+        return False
+
+
+def _reason(error: Exception) -> str:
+    """What OpenCV says, without the place in its own sources."""
+    text = str(error)
+    if "CV_IO_MAX_IMAGE" in text:
+        return "it is larger than OpenCV reads"
+    return text.rpartition("error: ")[2].split(" in function")[0].strip().replace("\n", " ")
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

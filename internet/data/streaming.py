@@ -9,8 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from internet.data.container import decoding, frame_rate, open_video, tells_time, upright
-from internet.data.image import MediaError
+from internet.data.container import decode, frame_rate, open_video, tells_display_time
+from internet.data.image import WHITE, Colour, MediaError
+from internet.data.pixels import displayed
+from internet.utils.optional import require
+
+
+class BrokenVideoError(MediaError):
+    """A video does not decode any further; the frames before are good."""
 
 
 class FrameStream:
@@ -24,24 +30,40 @@ class FrameStream:
         origin: seconds in the file's own time at which the first frame is shown.
     """
 
-    def __init__(self, path: str | os.PathLike[str], container: Any, stream: Any, start: int, stop: int | None) -> None:
-        self._path = path
-        self._frames = islice(container.decode(stream), start, stop)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        container: Any,
+        stream: Any,
+        start: int = 0,
+        stop: int | None = None,
+        background: Colour = WHITE,
+    ) -> None:
+        self._path, self._stream, self._start, self._background = path, stream, start, background
+        self._frames = islice(decode(container.demux(stream)), start, stop)
         first = next(self._frames, None)
         if first is None:
             raise MediaError(f"the video '{path}' has no frame {start}")
         self._first: Any = first
-        self._timed = tells_time(container) and self._first.pts is not None
+        self._timed = tells_display_time(container, stream) and self._first.pts is not None
         self.fps = frame_rate(stream)
         self.clock: Fraction = stream.time_base if self._timed else 1 / Fraction(self.fps).limit_denominator(1001)
         self.origin: Fraction = (self._first.pts if self._timed else start) * self.clock
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        last = -1
-        with decoding(self._path):
+        """Raises :class:`BrokenVideoError` where the video does not decode any further."""
+        last, count = -1, 0
+        errors = require("av", "reading a video").error
+        try:
             for frame in chain([self._first], self._frames):
                 last = max(self._stamp(frame), last + 1)  # some damaged files go back in time
-                yield last, upright(frame)
+                yield last, displayed(frame, self._stream.sample_aspect_ratio, self._background)
+                count += 1
+        except errors.FFmpegError as error:
+            raise BrokenVideoError(
+                f"the video '{self._path}' is damaged after frame {self._start + count - 1}, at "
+                f"{float(last * self.clock):.2f} s: {error.strerror}"
+            ) from error
 
     def _stamp(self, frame: Any) -> int:
         """The frame's own stamp; 0, which any last one exceeds, if it has none."""
@@ -49,12 +71,15 @@ class FrameStream:
 
 
 @contextmanager
-def stream_frames(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> Iterator[FrameStream]:
+def stream_frames(
+    path: str | os.PathLike[str], start: int = 0, stop: int | None = None, background: Colour = WHITE
+) -> Iterator[FrameStream]:
     """Open the frames number `start` to before `stop` of a video; the first is decoded here, the others as they come.
 
-    Raises :class:`MediaError` if the video has no such frame or does not decode.
+    What is transparent shows `background`. Raises :class:`MediaError` if the video has no such frame or it does not
+    decode.
     """
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"frames from {start} to before {stop} were asked for; that is none")
     with open_video(path) as (container, stream):
-        yield FrameStream(path, container, stream, start, stop)
+        yield FrameStream(path, container, stream, start, stop, background)

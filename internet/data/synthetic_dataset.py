@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from internet.data.augmentation import FLOWS
+from internet.data.frame_sampler import FrameSampler
 from internet.data.image import as_float
-from internet.data.moments import Moments
 from internet.data.synthetic import WalkingClip, numbered_clip
 
 SAMPLES_PER_CLIP = 8
@@ -74,10 +74,10 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     ) -> None:
         if size < 1 or length < 0:
             raise ValueError(f"size and length must be positive, got {size} and {length}")
-        self._moments = Moments(min_seconds, source=source)
+        self._sampler = FrameSampler(min_seconds, source=source)
         self._times = [number / fps for number in range(frames)]
-        if not self._moments.driving(self._times):
-            raise ValueError(f"a clip of {frames} frames at {fps:g} per second is too short: {self._moments.need}")
+        if not self._sampler.driving(self._times):
+            raise ValueError(f"a clip of {frames} frames at {fps:g} per second is too short: {self._sampler.need}")
         self.size, self.length, self.seed = size, length, seed
         self.previous, self.compact = previous, compact
         self._options: dict[str, Any] = {"frames": frames, "fps": fps, "moving_background": moving_background}
@@ -92,7 +92,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         drawn = clip_of(index)
         clip = self._clip(drawn)
         entropy = np.random.SeedSequence([self.seed, 1, index]).generate_state(1)
-        first, number = self._moments.draw(self._times, torch.Generator("cpu").manual_seed(int(entropy[0])))
+        first, number = self._sampler.draw(self._times, torch.Generator("cpu").manual_seed(int(entropy[0])))
         source, current = clip.time(first), clip.time(number)
         motion = clip.flow(current, source)
         sample = {

@@ -1,26 +1,34 @@
-"""Read frames of a video with PyAV: by number, by time, or one after another.
+"""Read frames of a video: by number, or one after another.
 
-Frames are uint8 (H, W, 3) RGB arrays, turned upright where the file says that the camera was held
-sideways. Numbers count decoded frames from 0, times are seconds from the first frame.
+Frames are uint8 (H, W, 3) RGB arrays as a player shows them (:mod:`internet.data.pixels`). Numbers count the frames
+that can be shown, from 0 (:mod:`internet.data.video_index`).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from internet.data.container import frame_rate, open_video, tells_time, upright
-from internet.data.image import MediaError
+from internet.data.container import decode, frame_rate, open_video
+from internet.data.image import WHITE, Colour, MediaError
+from internet.data.pixels import displayed
+from internet.data.video_index import VideoIndex, decode_from, index_video
+from internet.utils.optional import require
 
 #: Two frames this far apart show a walking person's limbs clearly moved but still recognisable.
 DEFAULT_GAP_SECONDS = 0.1
 
+#: A decoder that starts at a key frame may need the one before it too, where encoders refresh the picture gradually.
+ATTEMPTS = 2
+
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video holds. ``fps`` is the average frame rate, ``frames`` the exact number of coded frames."""
+    """What a video shows: its size in square pixels, its average frame rate, and how many frames can be shown."""
 
     width: int
     height: int
@@ -29,17 +37,19 @@ class VideoInfo:
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """Size, rate and number of frames. The file's packets are counted: headers are often wrong or silent."""
+    """Size, rate and number of frames. The frames are counted: headers are often wrong or silent."""
+    frames = len(index_video(path).seconds)
     with open_video(path) as (container, stream):
-        frames = sum(1 for packet in container.demux(stream) if packet.size)
-        return VideoInfo(stream.codec_context.width, stream.codec_context.height, frame_rate(stream), frames)
+        first = next(decode(container.demux(stream)))
+        height, width = displayed(first, stream.sample_aspect_ratio).shape[:2]
+        return VideoInfo(width, height, frame_rate(stream), frames)
 
 
-def iter_frames(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
-    """Yield every frame in order, holding only one at a time."""
+def iter_frames(path: str | os.PathLike[str], background: Colour = WHITE) -> Iterator[np.ndarray]:
+    """Yield every frame in order, holding only one at a time; what is transparent shows `background`."""
     with open_video(path) as (container, stream):
-        for frame in container.decode(stream):
-            yield upright(frame)
+        for frame in decode(container.demux(stream)):
+            yield displayed(frame, stream.sample_aspect_ratio, background)
 
 
 def read_frames(path: str | os.PathLike[str], numbers: Sequence[int]) -> list[np.ndarray]:
@@ -47,102 +57,60 @@ def read_frames(path: str | os.PathLike[str], numbers: Sequence[int]) -> list[np
 
     Raises :class:`MediaError` when the video has no such frame.
     """
-    if any(number < 0 for number in numbers):
-        total = probe(path).frames
-        numbers = [number + total if number < 0 else number for number in numbers]
-    wanted = set(numbers)
-    found: dict[int, np.ndarray] = {}
-    decoded = 0
-    with open_video(path) as (container, stream):
-        for frame in container.decode(stream):
-            if decoded in wanted:
-                found[decoded] = upright(frame)
-            decoded += 1
-            if len(found) == len(wanted):
-                break
-    for number in numbers:
-        if number not in found:
-            raise MediaError(f"the video '{path}' has {decoded} frames; it has no frame {number}")
-    return [found[number] for number in numbers]
-
-
-@dataclass(frozen=True)
-class VideoIndex:
-    """When each frame of a video is shown, found from its packets without decoding any.
-
-    ``stamps`` are presentation times in units of the stream's clock, ascending; None where the file has none.
-    """
-
-    seconds: tuple[float, ...]
-    stamps: tuple[int, ...] | None
-
-
-def index_video(path: str | os.PathLike[str]) -> VideoIndex:
-    """Read the times of all frames. Raises :class:`MediaError` when there is nothing to decode."""
-    with open_video(path) as (container, stream):
-        stamps = [packet.pts for packet in container.demux(stream) if packet.size]
-        rate, timed = frame_rate(stream), tells_time(container)
-        clock = float(stream.time_base or 0)
-    if not stamps:
-        raise MediaError(f"the video '{path}' has no frames")
-    if not timed or None in stamps or len(set(stamps)) < len(stamps):
-        return VideoIndex(tuple(number / rate for number in range(len(stamps))), None)
-    stamps.sort()
-    return VideoIndex(tuple((stamp - stamps[0]) * clock for stamp in stamps), tuple(stamps))
+    if not numbers:
+        return []
+    index = index_video(path)
+    total = len(index.seconds)
+    return read_indexed(path, index, [number + total if number < 0 else number for number in numbers])
 
 
 def read_indexed(path: str | os.PathLike[str], index: VideoIndex, numbers: Sequence[int]) -> list[np.ndarray]:
     """Read the frames with these numbers, in the order asked, each decoded from the key frame before it.
 
-    Raises :class:`MediaError` when the video has no such frame or does not decode.
+    Raises :class:`MediaError` when the video has no such frame or it does not decode.
     """
     for number in numbers:
         if not 0 <= number < len(index.seconds):
             raise MediaError(f"the video '{path}' has {len(index.seconds)} frames; it has no frame {number}")
-    if index.stamps is None:
-        return read_frames(path, numbers)
     found: dict[int, np.ndarray] = {}
-    wanted = {index.stamps[number] for number in numbers}
-    with open_video(path) as (container, stream):
-        for stamp in sorted(wanted, reverse=True):  # on the way to the last, earlier ones mostly come along
-            if stamp not in found:
-                _decode_until(container, stream, stamp, found, wanted)
-    missing = [number for number in numbers if index.stamps[number] not in found]
+    if index.stamps is not None:
+        _seek_all(path, index, set(numbers), found)
+    missing = set(numbers) - found.keys()
+    if missing:  # no times to look for, or what the key frame promised did not come: from the start all frames do
+        with open_video(path) as (container, stream):
+            frames = enumerate(decode(container.demux(stream)))
+            _collect(frames, stream, missing, found)
+    missing -= found.keys()
     if missing:
-        raise MediaError(f"the frames {missing} of the video '{path}' do not decode")
-    return [found[index.stamps[number]] for number in numbers]
+        raise MediaError(f"the frames {sorted(missing)} of the video '{path}' do not decode")
+    return [found[number] for number in numbers]
 
 
-def _decode_until(container: Any, stream: Any, last: int, found: dict[int, np.ndarray], wanted: set[int]) -> None:
-    """Seek to the key frame before ``last`` and decode up to it, keeping what is wanted on the way."""
-    container.seek(last, stream=stream, backward=True)
-    for frame in container.decode(stream):
-        if frame.pts in wanted:
-            found[frame.pts] = upright(frame)
-        if frame.pts is not None and frame.pts >= last:
-            return
-
-
-def read_frame_at(path: str | os.PathLike[str], seconds: float) -> np.ndarray:
-    """Read the frame that is on the screen ``seconds`` after the first one.
-
-    Jumps to the key frame before it, so that a late frame of a long video comes quickly.
-    Raises :class:`MediaError` for a time before the start or past the end.
-    """
+def _seek_all(path: str | os.PathLike[str], index: VideoIndex, wanted: set[int], found: dict[int, np.ndarray]) -> None:
+    """Find frames from the key frames before them; on the way to the last, earlier ones mostly come along."""
+    assert index.stamps is not None
+    errors = require("av", "reading a video").error
+    number_of = {stamp: number for number, stamp in enumerate(index.stamps)}
     with open_video(path) as (container, stream):
-        start = float((stream.start_time or 0) * stream.time_base)
-        length = float(stream.duration * stream.time_base) if stream.duration else None
-        if seconds < 0 or (length is not None and seconds >= length):
-            raise MediaError(f"the video '{path}' lasts {length or 0:.3f} s; it has no frame at {seconds:.3f} s")
-        container.seek(int((start + seconds) / stream.time_base), stream=stream, backward=True)
-        shown = None
-        for frame in container.decode(stream):
-            if frame.time is not None and frame.time > start + seconds + 1e-9:
-                break
-            shown = frame
-        if shown is None:
-            raise MediaError(f"the video '{path}' has no frame at {seconds:.3f} s")
-        return upright(shown)
+        for number in sorted(wanted, reverse=True):
+            place = bisect_right(index.keys, index.stamps[number], key=lambda key: key.pts)
+            for key in index.keys[max(0, place - ATTEMPTS) : place][::-1]:
+                if number in found:
+                    break
+                frames = decode_from(container, stream, key)
+                numbered = ((number_of[frame.pts], frame) for frame in frames if frame.pts in number_of)
+                with suppress(errors.FFmpegError):
+                    _collect(numbered, stream, {other for other in wanted - found.keys() if other <= number}, found)
+
+
+def _collect(frames: Iterable[tuple[int, Any]], stream: Any, wanted: set[int], found: dict[int, np.ndarray]) -> None:
+    """Keep the wanted ones of numbered frames, up to the last of them."""
+    last = max(wanted)
+    for number, frame in frames:
+        if number in wanted:
+            found[number] = displayed(frame, stream.sample_aspect_ratio)
+        if number >= last:
+            return
 
 
 def choose_pair(info: VideoInfo, frames: tuple[int, int] | None = None, gap: int | None = None) -> tuple[int, int]:

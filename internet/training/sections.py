@@ -7,7 +7,7 @@ from typing import Any
 
 from internet.data.augmentation import Augmentation
 from internet.data.clips import SPLITS
-from internet.data.moments import SOURCES
+from internet.data.frame_sampler import SOURCES
 from internet.flow.estimators import ESTIMATORS
 from internet.losses.adversarial import FORMS
 from internet.losses.features import NETWORKS

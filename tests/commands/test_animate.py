@@ -12,20 +12,20 @@ from torch import Tensor
 
 from internet import cli, inference, ops
 from internet.data import streaming
-from internet.data.image import square, to_array, to_tensor, write_image
+from internet.data.image import square, to_array, to_tensor
 from internet.data.synthetic import WalkingClip
 from internet.data.video import iter_frames, probe, read_frames
 from internet.data.video_writer import video_writer
 from internet.inference import animate_video
 from internet.model import INTERnet, INTERnetConfig, save_model
-from tests.support.clips import heard, shown, write_talkie, write_video
+from tests.support.clips import heard, shown, write_image, write_talkie, write_video
 from tests.support.compare import BACKENDS, DEVICES
 
 SIDE = 32
 CONFIG = INTERnetConfig.preset(
     "tiny", size=SIDE, anchor_width=4, motion_width=4, widest=8, channels=(8, 8, 8), blocks=(1, 1, 1)
 )
-FRAMES = list(WalkingClip(1, (40, 56), frames=12))
+FRAMES = list(WalkingClip(1, (40, 56), frames=60))[::5]
 SOURCE = WalkingClip(2, (48, 36))[0]
 IRREGULAR = [0, 33, 40, 100, 180, 181, 250, 300, 420, 430, 470, 500]
 
@@ -180,7 +180,7 @@ def test_memory_does_not_grow_with_the_clip(model, tmp_path, monkeypatch):
 
     for name in ("square", "to_tensor", "to_array"):
         monkeypatch.setattr(inference, name, watched(getattr(inference, name)))
-    monkeypatch.setattr(streaming, "upright", watched(streaming.upright))
+    monkeypatch.setattr(streaming, "displayed", watched(streaming.displayed))
     write_video(tmp_path / "driving.mp4", FRAMES * 4)
     assert animate_video(model, SOURCE, tmp_path / "driving.mp4", tmp_path / "out.mp4") == 48
     assert len(made) >= 4 * 48
@@ -233,7 +233,7 @@ def test_bad_input_is_named_before_any_work(animate, tmp_path, monkeypatch, caps
         ({"source": "noise.mp4"}, (), "--source: the video 'noise.mp4' cannot be decoded"),
         ({"driving": "none.mp4"}, (), "--driving: the video 'none.mp4' does not exist"),
         ({"driving": "noise.mp4"}, (), "--driving: the video 'noise.mp4' cannot be decoded"),
-        ({"driving": "silent.mp4"}, ("--audio",), "--audio: the video 'silent.mp4' has no sound"),
+        ({"driving": "silent.mp4"}, ("--audio",), "--audio: the video 'silent.mp4' has no audio track"),
         ({"checkpoint": "none.pt"}, (), "--checkpoint: "),
         ({"checkpoint": "noise.pt"}, (), "--checkpoint: 'noise.pt' is not a complete file of weights"),
         ({"checkpoint": "folder"}, (), "--checkpoint: the folder 'folder' has no checkpoint"),

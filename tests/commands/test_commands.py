@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from internet import cli
-from internet.data.image import read_image, write_image
+from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip
 from internet.utils import files
 from internet.utils.files import OutputError, atomic_write, numbered_folder, output_folder, save_tensors
-from tests.support.clips import write_video
+from tests.support.clips import write_image, write_video
 
 FRAMES = list(WalkingClip(1, (128, 160), frames=12))
 QUICK = ("--size", "128", "--steps", "2", "--no-compare")

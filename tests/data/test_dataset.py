@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, default_collate
 from internet import ops
 from internet.cli import main
 from internet.data.augmentation import FLOWS, Augmentation, flipped
-from internet.data.clips import Clip, find_clips
+from internet.data.clip import Clip
+from internet.data.clips import find_clips
 from internet.data.dataset import ClipDataset
 from internet.data.image import MediaError, as_float, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip
@@ -139,7 +140,7 @@ def test_a_clip_that_does_not_decode_is_reported_once_and_replaced() -> None:
 
 def test_no_clip_left_is_an_error() -> None:
     data = ClipDataset([Drawn(0, broken=True)], 32)
-    with pytest.warns(UserWarning, match="skipped"), pytest.raises(MediaError, match="none of the 1 clips decodes"):
+    with pytest.warns(UserWarning, match="skipped"), pytest.raises(MediaError, match="none of 8 draws of frames for sample 0 decodes"):
         data[0]
 
 

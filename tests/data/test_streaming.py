@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from internet.data.audio import open_audio
 from internet.data.container import open_video
 from internet.data.image import MediaError
-from internet.data.sound import open_sound
 from internet.data.streaming import stream_frames
 from internet.data.synthetic import WalkingClip
 from internet.data.video import index_video, iter_frames, read_frames, read_indexed
@@ -20,15 +20,15 @@ FRAMES = list(WalkingClip(0, (32, 48), frames=20))
 IRREGULAR = [0, 33, 40, 100, 180, 181, 250, 300, 420, 430, 470, 500, 540, 560, 600, 640, 680, 690, 700, 780]
 
 
-def copy(source: Path, out: Path, start: int = 0, stop: int | None = None, sound: bool = False) -> None:
+def copy(source: Path, out: Path, start: int = 0, stop: int | None = None, audio: bool = False) -> None:
     with stream_frames(source, start, stop) as frames:
         options = {"fps": frames.fps, "clock": frames.clock}
-        if not sound:
+        if not audio:
             with video_writer(out, **options) as video:
                 for stamp, frame in frames:
                     video.write(frame, stamp)
             return
-        with open_sound(source, frames.origin) as track, video_writer(out, **options, sound=track) as video:
+        with open_audio(source, frames.origin) as track, video_writer(out, **options, audio=track) as video:
             for stamp, frame in frames:
                 video.write(frame, stamp)
 
@@ -47,7 +47,7 @@ def test_the_frames_asked_for_are_streamed(tmp_path, start, stop):
 def test_frames_are_decoded_as_they_are_asked_for(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", FRAMES)
     made: list[int] = []
-    monkeypatch.setattr("internet.data.streaming.upright", lambda frame: made.append(frame.pts))
+    monkeypatch.setattr("internet.data.streaming.displayed", lambda frame, *_: made.append(frame.pts))
     with stream_frames(path, 2) as frames:
         assert made == []  # nor are those before the first turned into arrays
         iterator = iter(frames)
@@ -95,7 +95,7 @@ class Packet:
 
 def test_times_that_go_back_or_are_missing_still_ascend(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", FRAMES)
-    monkeypatch.setattr("internet.data.streaming.upright", lambda _: FRAMES[0])
+    monkeypatch.setattr("internet.data.streaming.displayed", lambda *_: FRAMES[0])
     with stream_frames(path) as frames:
         frames._first = Packet(7)
         frames._frames = iter([Packet(9), Packet(8), Packet(None), Packet(20)])
@@ -115,7 +115,7 @@ def test_frames_that_are_not_there(tmp_path):
 def test_sound_is_copied_in_step(tmp_path, start, stop):
     """Each sample is heard when its frame is seen: `offset` later in the original."""
     path = write_talkie(tmp_path / "a.mp4", FRAMES)
-    copy(path, tmp_path / "b.mp4", start, stop, sound=True)
+    copy(path, tmp_path / "b.mp4", start, stop, audio=True)
     (_, original), (begin, copied) = heard(path), heard(tmp_path / "b.mp4")
     assert begin == 0
     length = 1920 * len(FRAMES[start:stop])
@@ -128,7 +128,7 @@ def test_sound_is_copied_in_step(tmp_path, start, stop):
 def test_sound_lies_beside_the_picture(tmp_path):
     """A player that reads the file from a network must not read all pictures before the first sound."""
     path = write_talkie(tmp_path / "a.mp4", FRAMES * 5)
-    copy(path, tmp_path / "b.mp4", sound=True)
+    copy(path, tmp_path / "b.mp4", audio=True)
     with open_video(tmp_path / "b.mp4") as (container, _):
         kinds = [packet.stream.type for packet in container.demux() if packet.size]
     changes = sum(one != other for one, other in pairwise(kinds))
@@ -137,19 +137,19 @@ def test_sound_lies_beside_the_picture(tmp_path):
 
 def test_sound_that_is_missing_or_does_not_fit(tmp_path):
     silent = write_video(tmp_path / "a.mp4", FRAMES)
-    with pytest.raises(MediaError, match=r"a\.mp4' has no sound"), open_sound(silent):
+    with pytest.raises(MediaError, match=r"a\.mp4' has no audio track"), open_audio(silent):
         pass
-    with pytest.raises(MediaError, match="does not exist"), open_sound(tmp_path / "none.mp4"):
+    with pytest.raises(MediaError, match="does not exist"), open_audio(tmp_path / "none.mp4"):
         pass
     flac = write_talkie(tmp_path / "a.mkv", FRAMES, codec="flac")
-    with pytest.raises(ValueError, match=r"ends in '\.mov' cannot hold this sound \(flac\); .*\.mkv can"):
-        copy(flac, tmp_path / "b.mov", sound=True)
-    copy(flac, tmp_path / "b.mkv", sound=True)
+    with pytest.raises(ValueError, match=r"ends in '\.mov' cannot hold this audio \(flac\); .*\.mkv can"):
+        copy(flac, tmp_path / "b.mov", audio=True)
+    copy(flac, tmp_path / "b.mkv", audio=True)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.mkv", "a.mp4", "b.mkv"]
 
 
 def test_a_file_without_pictures(tmp_path):
-    with pytest.raises(MediaError, match="has no picture stream"), stream_frames(write_sound(tmp_path / "a.wav")):
+    with pytest.raises(MediaError, match="has no video track"), stream_frames(write_sound(tmp_path / "a.wav")):
         pass
     path = write_talkie(tmp_path / "a.mp4", FRAMES)
     assert len(read_frames(path, [0, -1])) == 2

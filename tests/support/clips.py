@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 
@@ -17,6 +18,12 @@ def write_video(path: Path, frames: list[np.ndarray], fps: int = 25) -> Path:
         for image in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def write_image(path: Path, image: np.ndarray) -> Path:
+    """A picture of a uint8 (H, W, 3) RGB array."""
+    assert cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
     return path
 
 

@@ -7,7 +7,7 @@ import torch
 SOURCES = ("first", "random")
 
 
-class Moments:
+class FrameSampler:
     """The choice of a source frame and of a driving frame that is late enough after it, or before.
 
     Args:

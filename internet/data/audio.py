@@ -1,4 +1,4 @@
-"""The sound of a video, copied as it is: packets are moved in time, not decoded."""
+"""The audio track of a video, copied as it is: packets are moved in time, not decoded."""
 
 import os
 from collections.abc import Iterator
@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
-from internet.data.container import decoding
-from internet.data.image import MediaError, check_file
-from internet.utils.optional import require
+from internet.data.container import decoding, open_media
+from internet.data.image import MediaError
 
 
-class Sound:
-    """The packets of a stream of sound from `origin` on, in seconds; their times are then counted from there.
+class AudioTrack:
+    """The packets of an audio stream from `origin` on, in seconds; their times are then counted from there.
 
     The packet that reaches up to or over 0 is kept whole: a player decodes it and drops what lies before 0.
     """
@@ -36,21 +35,17 @@ class Sound:
                 if packet.pts is None or packet.pts + (packet.duration or 0) < self._shift:
                     continue
                 packet.pts -= self._shift
-                packet.dts = packet.pts  # sound has no frames out of order
+                packet.dts = packet.pts  # audio has no frames out of order
                 yield packet
 
 
 @contextmanager
-def open_sound(path: str | os.PathLike[str], origin: Fraction = Fraction(0)) -> Iterator[Sound]:
-    """Open the first sound of a video for copying; MediaError if there is none.
+def open_audio(path: str | os.PathLike[str], origin: Fraction = Fraction(0)) -> Iterator[AudioTrack]:
+    """Open the first audio track of a video for copying; MediaError if there is none.
 
     `origin` is the moment of the video that becomes 0, such as :attr:`FrameStream.origin`.
     """
-    av = require("av", "reading the sound of a video")
-    path = check_file(path, "video")
-    with decoding(path):
-        container = av.open(str(path))
-    with container:
+    with open_media(path) as container:
         if not container.streams.audio:
-            raise MediaError(f"the video '{path}' has no sound")
-        yield Sound(path, container, container.streams.audio[0], origin)
+            raise MediaError(f"the video '{path}' has no audio track")
+        yield AudioTrack(path, container, container.streams.audio[0], origin)

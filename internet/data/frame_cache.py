@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from torch import Tensor
 
 
-class FrameMemory:
+class FrameCache:
     """The frames read last, up to so many bytes; each process that reads has its own.
 
     Args:
