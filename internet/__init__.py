@@ -1,7 +1,35 @@
-"""Fused operators for motion-transfer networks: `internet.ops`."""
+"""Human motion transfer: fused operators (`internet.ops`), and the INTERnet that stands on them.
+
+What is named here is imported when it is first used: the command line runs, and can be interrupted, before torch does.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from internet import ops
+if TYPE_CHECKING:
+    from internet import ops
+    from internet.model import INTERnet, INTERnetConfig, load_model, save_model
 
-__all__ = ["__version__", "ops"]
+#: Where each name comes from.
+_MODULES = {
+    "INTERnet": "internet.model",
+    "INTERnetConfig": "internet.model",
+    "load_model": "internet.model",
+    "save_model": "internet.model",
+}
+
+__all__ = ["INTERnet", "INTERnetConfig", "__version__", "load_model", "ops", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ops":
+        return importlib.import_module("internet.ops")
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'internet' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,8 @@
 """The command line: `internet COMMAND ...`, or `python -m internet COMMAND ...`.
 
 A command is a module with `add_parser(subparsers)`, which adds its parser, and `run(args)`. Only the module
-of the command that is asked for is imported: a command does not fail for what another one lacks.
+of the command that is asked for is imported: a command does not fail for what another one lacks. torch comes with
+those modules and not before, so that Ctrl-C while it is imported is handled as at any other time.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from internet import __version__
-from internet.commands._shared.arguments import format_error
+from internet.utils.errors import format_error, is_expected
 
 COMMANDS = {
     "train": "internet.commands.train",
@@ -50,11 +51,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             how, number = "terminated", signal.SIGTERM
         except KeyboardInterrupt:
             how, number = "interrupted", signal.SIGINT
-        print(f"{' '.join(['internet', *arguments[:1]])}: {how}", file=sys.stderr)
+        print(f"{_called(arguments)}: {how}", file=sys.stderr)
     return 128 + number
 
 
 def _run(arguments: list[str]) -> int:
+    try:
+        status = _command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        print(f"{_called(arguments)}: {format_error(error)}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _command(arguments: list[str]) -> int:
+    """Parse the arguments and run the command that they name."""
     parser = argparse.ArgumentParser(prog="internet", description=ABOUT)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -66,19 +83,20 @@ def _run(arguments: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     args = parser.parse_args(arguments)
-    try:
-        status: int = modules[args.command].run(args)
-    except (OSError, ValueError, ImportError) as error:  # what bad input raises; anything else is our mistake
-        print(f"internet {args.command}: {format_error(error)}", file=sys.stderr)
-        return 2
+    status: int = modules[args.command].run(args)
     return status
+
+
+def _called(arguments: list[str]) -> str:
+    """The command as it was called, without its options."""
+    return " ".join(["internet", *(name for name in arguments[:1] if name in COMMANDS)])
 
 
 @contextmanager
 def _sigterm_unwinds() -> Iterator[None]:
-    """Meanwhile SIGTERM raises Terminated, unless somebody has decided otherwise already. Only a main thread can.
+    """A context in which SIGTERM raises Terminated, unless it is handled already. Only a main thread can do that.
 
-    A process among torchrun's may wait for the others in native code, where no handler runs: it ends as ever.
+    One of torchrun's processes may be waiting for the others in native code, where no handler runs: it ends at once.
     """
     lone = "RANK" not in os.environ and threading.current_thread() is threading.main_thread()
     ours = lone and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

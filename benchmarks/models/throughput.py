@@ -22,7 +22,7 @@ from internet import ops
 from internet.comparison import eager
 from internet.losses import Batch, Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, INTERnetConfig, make_discriminator
-from internet.training.step import Outcome, Part, TrainingStep
+from internet.training.step import MicroBatch, StepResult, TrainingStep
 from internet.utils.machine import processor
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -56,7 +56,7 @@ class EndToEnd:
             for frame in torch.rand(3, batch, 3, side, side, device=device)
         )
         flow = Maker(torch.float32, "contiguous", device).optical_flow(batch, side)
-        self._part = Part(source, Batch(target, previous, flow), ThinPlateSpline.random(batch, device=device))
+        self._part = MicroBatch(source, Batch(target, previous, flow), ThinPlateSpline.random(batch, device=device))
         self._source, self._driving = source[:1], target[:1]
         with torch.no_grad(), self._autocast:
             self._known = self._model.kp_detector(self._source), self._model.generator.encode(self._source)
@@ -67,7 +67,7 @@ class EndToEnd:
             driving = self._model.kp_detector(self._driving)
             return self._model.imitate(self._source, *self._known, driving).frame
 
-    def step(self) -> Outcome:
+    def step(self) -> StepResult:
         """One step of both sides under the intrinsic scheme."""
         return self._step([self._part])
 

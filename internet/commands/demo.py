@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ from internet.data.video import probe
 from internet.losses.features import efficientnet
 from internet.model import INTERnet, load_model
 from internet.training.config import Config
-from internet.training.overrides import plain
-from internet.training.sections import SYNTHETIC
+from internet.training.config.sections import SYNTHETIC
 from internet.utils.files import numbered_folder
 from internet.utils.optional import require
+from internet.utils.settings import plain
 
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("demo")
@@ -138,9 +137,8 @@ def _configured(args: argparse.Namespace) -> Config:
     """The recipe with what the options and the words say; they must not say different things."""
     minutes = 2.0 if args.minutes is None else args.minutes
     own = {"out": "", "seed": args.seed, "run.minutes": minutes, **_samples(args.video)}
-    words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
     recipe, short = ("one-video", SHORT) if args.video else ("demo", ())
-    config = Config.load(recipe, [*short, *words, *args.settings])
+    config = Config.load(recipe, [*short, *args.settings], own)
     for name, value in own.items():
         if (found := plain(config.at(name))) != value:
             raise ArgumentError(f"{name}: got {found!r}, but the command itself sets it, to {value!r}; see --help")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from internet.model.config import PRESETS
 from internet.training.config import Config
-from internet.training.overrides import SettingError, meanings, plain
 from internet.training.recipes import recipes
+from internet.utils.settings import SettingError, plain, settings
 
 if TYPE_CHECKING:
     from internet.training.distributed import World
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("no settings; `internet train --help` lists them. The shortest run: out=runs/first")
     config = Config.load(path, words)
 
-    from internet.training.trainer import opened
+    from internet.training.trainer import resume_or_create
 
-    return guarded("train", config, lambda world: opened(config, world).run())
+    return guarded("train", config, lambda world: resume_or_create(config, world).run())
 
 
 def guarded(command: str, config: Config, work: "Callable[[World], int | None]") -> int:
@@ -62,17 +62,20 @@ def guarded(command: str, config: Config, work: "Callable[[World], int | None]")
     """
     import torch
 
-    from internet.training.distributed import World
+    from internet.training.distributed import PeerError, World
     from internet.training.step import NonFiniteError
 
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     world = World.join(config.run.device)
     try:
-        signal = work(world)
+        with world.noticing_lost_peers():
+            signal = work(world)
     except NonFiniteError as error:
-        if world.first:
-            print(f"internet {command}: {error}\nthe last checkpoint is of before", file=sys.stderr)
+        if world.is_main:
+            print(f"internet {command}: {error}\nthe last checkpoint predates this failure", file=sys.stderr)
+        return 1
+    except PeerError:
         return 1
     finally:
         world.leave()
@@ -80,11 +83,13 @@ def guarded(command: str, config: Config, work: "Callable[[World], int | None]")
 
 
 def _listing() -> Iterator[str]:
-    """Every setting with its default and what it means."""
+    """Every setting with its default, what it means and what it can be."""
     yield "settings, with their defaults:"
     yield "  model.preset = internet-512"
     yield f"      the sizes that the other settings of the model change: {', '.join(PRESETS)}"
     default = Config()
-    for name, about in meanings(Config).items():
+    for name, field in settings(Config):
+        allowed = str(field.metadata["allowed"])
+        about = field.metadata["about"] + (f" ({allowed})" if allowed else "")
         yield f"  {name} = {json.dumps(plain(default.at(name)))}"
         yield from textwrap.wrap(about, 118, initial_indent=6 * " ", subsequent_indent=6 * " ")

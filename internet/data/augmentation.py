@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from internet.utils.settings import Section, setting
+
 PICTURES = ("source", "previous", "current")
 FLOWS = ("flow", "flow_backward", "motion")
 MASKS = ("visible", "motion_visible")
@@ -16,28 +18,19 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Section):
     """A random flip and a random change of colours, one draw for the whole sample.
 
     The same draw for all frames keeps what moves apart from what changes colour; flow is flipped with its frames and
     its x component changes sign, so that it still leads each pixel to itself.
 
-    Args:
-        flip: the probability of a horizontal flip.
-        brightness, contrast, saturation: factors are drawn evenly from 1 - a to 1 + a, with 0 <= a < 1.
+    The factors of the colours are drawn evenly from 1 - a to 1 + a.
     """
 
-    flip: float = 0.5
-    brightness: float = 0.1
-    contrast: float = 0.1
-    saturation: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip is {self.flip}, expected a probability, 0 to 1")
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
+    flip: float = setting(0.5, "the probability of a horizontal flip", least=0, most=1)
+    brightness: float = setting(0.1, "a: its factor is drawn evenly from 1 - a to 1 + a", least=0, below=1)
+    contrast: float = setting(0.1, "likewise", least=0, below=1)
+    saturation: float = setting(0.1, "likewise", least=0, below=1)
 
     def __call__(self, sample: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
         """A sample as :class:`~internet.data.dataset.ClipDataset` makes it, changed by one draw."""

@@ -4,7 +4,7 @@ from internet.losses.adversarial import discriminator_loss, feature_matching_los
 from internet.losses.equivariance import equivariance_losses
 from internet.losses.features import make_features
 from internet.losses.flow_guidance import flow_guidance_loss
-from internet.losses.objective import Batch, Objective, Weights, monitor
+from internet.losses.objective import Batch, Objective, Weights
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import gram, style_loss
 from internet.losses.supervision import anchor_losses, confidence_loss
@@ -26,7 +26,6 @@ __all__ = [
     "generator_loss",
     "gram",
     "make_features",
-    "monitor",
     "perceptual_loss",
     "style_loss",
     "temporal_loss",

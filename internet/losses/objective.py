@@ -19,46 +19,31 @@ from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
 from internet.model.discriminator import Judgement
 from internet.model.internet import Result
+from internet.utils.settings import Section, setting
 
 #: The terms that look at the generated frame.
 FRAME_TERMS = ("adversarial", "perceptual", "style", "temporal", "feature_matching", "pixel")
 
 
 @dataclass(frozen=True)
-class Weights:
+class Weights(Section):
     """The λ of Eqs. 1 and 7, and of the terms that the text names. The paper states none of them: these are ours.
 
-    A term of weight 0 is left out.
-
-    Attributes:
-        adversarial: of Eq. 8, 1 in Eq. 7.
-        perceptual, style: λ_per and λ_sty. Eq. 10 is tiny, hence the large number.
-        temporal: λ_reg of Eq. 1.
-        equivariance, equivariance_jacobian: of the anchors and of their Jacobians, as in first-order-motion.
-        feature_matching: pix2pixHD's term, not among the paper's.
-        pixel: the mean absolute difference of the frames; not among the paper's.
-        guidance: of :func:`~internet.losses.flow_guidance.flow_guidance_loss`; not among the paper's.
-        anchors, anchors_jacobian: of :func:`~internet.losses.supervision.anchor_losses`; not among the paper's.
-        confidence: of :func:`~internet.losses.supervision.confidence_loss`; not among the paper's.
+    A term of weight 0 is left out. Eq. 10 is tiny, hence the large number for the style.
     """
 
-    adversarial: float = 1.0
-    perceptual: float = 10.0
-    style: float = 1e5
-    temporal: float = 10.0
-    equivariance: float = 10.0
-    equivariance_jacobian: float = 10.0
-    feature_matching: float = 0.0
-    pixel: float = 0.0
-    guidance: float = 0.0
-    anchors: float = 0.0
-    anchors_jacobian: float = 0.0
-    confidence: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if not getattr(self, field.name) >= 0:
-                raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected at least 0")
+    adversarial: float = setting(1.0, "of Eq. 8, 1 in Eq. 7", least=0)
+    perceptual: float = setting(10.0, "λ_per of Eq. 7", least=0)
+    style: float = setting(1e5, "λ_sty of Eq. 7", least=0)
+    temporal: float = setting(10.0, "λ_reg of Eq. 1", least=0)
+    equivariance: float = setting(10.0, "of the anchors, as in first-order-motion", least=0)
+    equivariance_jacobian: float = setting(10.0, "of the anchors' Jacobians, likewise", least=0)
+    feature_matching: float = setting(0.0, "pix2pixHD's term, not the paper's", least=0)
+    pixel: float = setting(0.0, "the mean absolute difference of the frames, not the paper's", least=0)
+    guidance: float = setting(0.0, "the motion field against optical flow, not the paper's", least=0)
+    anchors: float = setting(0.0, "the anchors against the parts of drawn figures, not the paper's", least=0)
+    anchors_jacobian: float = setting(0.0, "their Jacobians against the parts' rotations, likewise", least=0)
+    confidence: float = setting(0.0, "M against what the source shows as well, not the paper's", least=0)
 
     @property
     def of_motion(self) -> "Weights":
@@ -206,10 +191,3 @@ def _anchor_terms(result: Result, batch: Batch) -> dict[str, Tensor]:
         losses.append(anchor_losses(anchors, points, turns))
     (near, turned), (driving_near, driving_turned) = losses
     return {"anchors": (near + driving_near) / 2, "anchors_jacobian": (turned + driving_turned) / 2}
-
-
-@torch.no_grad()
-def monitor(result: Result, terms: dict[str, Tensor]) -> dict[str, float]:
-    """What to write down at a step: every term, and the mean of M, which Eq. 4 alone would let vanish."""
-    values = terms | {"mean_confidence": result.motion.confidence.mean()}
-    return {name: value.item() for name, value in values.items()}

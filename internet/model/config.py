@@ -1,79 +1,73 @@
 """What an INTERnet is made of, in numbers, and the presets."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STAGES_ONE = ("internet", "first-order")
-SCALES = ("multi", "single")
-_COUNTS = (
-    "size",
-    "anchors",
-    "anchor_width",
-    "motion_width",
-    "widest",
-    "depth",
-    "discriminators",
-    "discriminator_width",
-)
+from internet.utils.settings import Section, SettingError, plain, read, setting
 
 
 @dataclass(frozen=True)
-class INTERnetConfig:
+class INTERnetConfig(Section):
     """Sizes of the networks. The defaults are the preset ``internet-512``.
 
     The paper states the sizes of frame and motion field, ten anchors, a U-Net and a three-stage residual
     generator. Everything else is ours: pix2pixHD's and first-order-motion's numbers where they have one.
 
-    Attributes:
-        size: side of the frames it is meant for. It runs on any whose sides are multiples of :attr:`multiple`.
-        anchors: K, how many local motions beside the still background.
-        stage_one: "internet", or "first-order": the networks of first-order-motion, whose weights then fit. Their sizes
-            are fixed: the fields from anchor_width to threshold do not touch them.
-        anchor_width, motion_width: channels of the U-Nets' input level; each coarser level has twice as many, up to
-            `widest`.
-        widest: the most channels that a level of the U-Nets has.
-        depth: levels of the U-Nets, each of half the size.
-        temperature: of the soft-argmax that makes anchors of heat maps.
-        variance: of the Gaussians that stand for anchors in the motion network's input.
-        threshold: soft threshold of the mixture weights (Eq. 5), below 1/(K+1). A weight under it takes no gradient:
-            a large one lets anchors die.
-        channels: of the generator's levels, from the motion field's size up to the frame's.
-        blocks: residual blocks of each of the generator's stages, in the same order.
-        scales: "multi": every stage receives warped features. "single": the first alone does (the paper's SS4x).
-        blend: mix what the generator paints with the source itself, moved by F; not the paper's.
-        discriminators: N_D of Eq. 8; each sees the frame at half the size of the one before.
-        discriminator_width: channels of the discriminators' first layer.
+    The numbers of a stage I that is first-order-motion's are fixed: the fields from `anchor_width` to `threshold` do
+    not touch it. A mixture weight below `threshold` takes no gradient: a large threshold lets anchors die.
+
+    Raises:
+        ValueError: "name is value, expected ...", for a field of a wrong type, out of range, or at odds with another.
     """
 
-    size: int = 512
-    anchors: int = 10
-    stage_one: str = "internet"
-    anchor_width: int = 32
-    motion_width: int = 64
-    widest: int = 512
-    depth: int = 5
-    temperature: float = 0.1
-    variance: float = 0.01
-    threshold: float = 0.001
-    channels: tuple[int, ...] = (256, 128, 64)
-    blocks: tuple[int, ...] = (9, 3, 3)
-    scales: str = "multi"
-    blend: bool = False
-    discriminators: int = 3
-    discriminator_width: int = 64
+    size: int = setting(
+        512,
+        "side of the frames that it is meant for; any whose sides are multiples of `multiple` work",
+        least=1,
+        most=2**16,
+    )
+    anchors: int = setting(10, "K, how many local motions beside the still background", least=1, most=1000)
+    stage_one: str = setting(
+        "internet",
+        "'first-order': the networks of first-order-motion, whose weights then fit",
+        choices=("internet", "first-order"),
+    )
+    anchor_width: int = setting(
+        32,
+        "channels of the anchors' U-Net at its input's size; each coarser level has twice as many",
+        least=1,
+        most=2**14,
+    )
+    motion_width: int = setting(64, "channels of the motion's U-Net, likewise", least=1, most=2**14)
+    widest: int = setting(512, "the most channels that a level of the U-Nets has", least=1, most=2**14)
+    depth: int = setting(5, "levels of the U-Nets, each of half the size", least=1, most=12)
+    temperature: float = setting(0.1, "of the soft-argmax that makes anchors of heat maps", least=1e-6)
+    variance: float = setting(0.01, "of the Gaussians that stand for anchors in the motion network's input", least=1e-6)
+    threshold: float = setting(0.001, "soft threshold of the mixture weights (Eq. 5), below 1/(K+1)", least=0)
+    channels: tuple[int, ...] = setting(
+        (256, 128, 64), "of the generator's levels, from the motion field's size up to the frame's", least=1, most=2**14
+    )
+    blocks: tuple[int, ...] = setting(
+        (9, 3, 3), "residual blocks of each of the generator's stages, in the same order", least=0, most=100
+    )
+    scales: str = setting(
+        "multi",
+        "'multi': every stage receives warped features; 'single': the first alone does (the paper's SS4x)",
+        choices=("multi", "single"),
+    )
+    blend: bool = setting(False, "mix what the generator paints with the source itself, moved by F; not the paper's")
+    discriminators: int = setting(
+        3, "N_D of Eq. 8; each sees the frame at half the size of the one before", least=1, most=10
+    )
+    discriminator_width: int = setting(64, "channels of the discriminators' first layer", least=1, most=2**14)
 
     def __post_init__(self) -> None:
-        _one_of("stage_one", self.stage_one, STAGES_ONE)
-        _one_of("scales", self.scales, SCALES)
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        super().__post_init__()
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must be of one length, at least 1")
-        if not 0 <= self.threshold < 1 / (self.anchors + 1):
-            raise ValueError(f"threshold is {self.threshold}, expected 0 <= threshold < 1/{self.anchors + 1}")
+        if self.threshold >= 1 / (self.anchors + 1):
+            raise ValueError(f"threshold is {self.threshold}, expected at least 0 and below 1/{self.anchors + 1}")
         if self.stage_one == "first-order" and self.factor != 4:
             raise ValueError("stage_one 'first-order' works at a quarter of the frame's size: three levels of channels")
         if self.size % self.multiple:
@@ -98,22 +92,19 @@ class INTERnetConfig:
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "INTERnetConfig":
         """A preset by name, with fields replaced by `changes`."""
-        _one_of("preset", name, tuple(PRESETS))
+        if name not in PRESETS:
+            raise SettingError(f"preset is {name!r}, expected one of {', '.join(PRESETS)}")
         return cls.from_dict({**PRESETS[name], **changes})
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "INTERnetConfig":
         """The inverse of :meth:`to_dict`; an unknown field is a ValueError that names it."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        for name in fields:
-            if name not in known:
-                raise ValueError(f"the model has no field '{name}', expected one of {', '.join(sorted(known))}")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-        return cls(**values)
+        return read(cls, fields)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain types, for configuration files and checkpoints."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+        fields: dict[str, Any] = plain(self)
+        return fields
 
 
 #: By name, what differs from the defaults.
@@ -145,8 +136,3 @@ PRESETS: dict[str, dict[str, Any]] = {
         "discriminator_width": 16,
     },
 }
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}, expected {' or '.join(map(repr, allowed))}")

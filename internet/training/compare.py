@@ -2,9 +2,10 @@
 
 import copy
 import dataclasses
+import functools
 
 from internet.comparison import Comparison, compare_steps
-from internet.training.step import Part
+from internet.training.step import MicroBatch
 from internet.training.trainer import Trainer
 
 
@@ -15,8 +16,9 @@ def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
     "Fused" is the backend named after its device; see :func:`internet.comparison.compare_steps`.
     """
     fused, eager = _twin(trainer), _twin(trainer)
-    parts = next(fused.batches())
-    return compare_steps(trainer.world.device.type, lambda: _step(fused, parts), lambda: _step(eager, parts), rounds)
+    micro_batches = next(fused.batches())
+    fused_step, eager_step = (functools.partial(_step, side, micro_batches) for side in (fused, eager))
+    return compare_steps(trainer.world.device.type, fused_step, eager_step, rounds)
 
 
 def _twin(trainer: Trainer) -> Trainer:
@@ -28,7 +30,6 @@ def _twin(trainer: Trainer) -> Trainer:
     return twin
 
 
-def _step(trainer: Trainer, parts: list[Part]) -> float:
+def _step(trainer: Trainer, micro_batches: list[MicroBatch]) -> float:
     """A step; the loss before it, read when the step is done."""
-    outcome = trainer.train_step(parts)
-    return float(outcome.terms["total"])
+    return float(trainer.train_step(micro_batches).terms["total"])

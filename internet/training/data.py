@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from internet.data.clips import Clip, find_clips
 from internet.data.dataset import ClipDataset, FlowFunction
@@ -12,21 +11,20 @@ from internet.data.image import MediaError
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.flow import FlowCache, flow_estimator
 from internet.training.config import Config
-from internet.training.overrides import SettingError
-from internet.training.sampler import Share, Steps, Stream
-from internet.training.sections import SYNTHETIC
-from internet.training.stop import ignore_signals
+from internet.training.config.sections import SYNTHETIC
+from internet.training.sampler import EpochStream
+from internet.utils.settings import SettingError
 
-#: Validation draws other clips than training with the same seed.
-OTHER = 1 << 20
+#: Added to the seed, so that validation draws other clips than training does.
+HELD_OUT_SEED = 1 << 20
 
 
-def training_samples(config: Config) -> tuple[Stream, int]:
-    """The row of samples to train on, and how many make an epoch."""
+def training_samples(config: Config) -> tuple[EpochStream, int]:
+    """The stream of samples to train on, and how many make an epoch."""
     data = config.data
     if data.path == SYNTHETIC:
         drawn = _synthetic(config, config.seed, data.source, compact=True)
-        return Stream(drawn, config.seed, endless=True), data.synthetic.length
+        return EpochStream(drawn, config.seed, endless=True), data.synthetic.length
     clips = ClipDataset(
         _clips("data.path", data.path),
         config.model.size,
@@ -40,7 +38,7 @@ def training_samples(config: Config) -> tuple[Stream, int]:
         memory=data.memory << 20,
         seed=config.seed,
     )
-    return Stream(clips, config.seed), len(clips)
+    return EpochStream(clips, config.seed), len(clips)
 
 
 def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
@@ -49,7 +47,7 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
     if not held_out.path:
         return None
     if held_out.path == SYNTHETIC:
-        return Subset(_synthetic(config, config.seed + OTHER, "first"), range(held_out.samples))
+        return Subset(_synthetic(config, config.seed + HELD_OUT_SEED, "first"), range(held_out.samples))
     clips = _clips("validation.path", held_out.path, held_out.split)
     each = -(-held_out.samples // len(clips))
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
@@ -57,19 +55,6 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
         options |= {"flow": _flow(config), "motion": True}
     data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
     return Subset(data, range(min(held_out.samples, len(data))))
-
-
-def loader(stream: Stream, share: Share, start: int, stop: int, workers: int, pin: bool) -> DataLoader[dict[str, Any]]:
-    """Batches of this process's pieces of the steps `start` to before `stop`."""
-    return DataLoader(
-        stream,
-        batch_sampler=Steps(share, start, stop),
-        num_workers=workers,
-        worker_init_fn=ignore_signals,
-        multiprocessing_context="fork" if workers else None,
-        pin_memory=pin,
-        generator=torch.Generator(),  # or it would draw from everybody's
-    )
 
 
 def _synthetic(config: Config, seed: int, source: str, *, compact: bool = False) -> SyntheticDataset:
@@ -91,7 +76,7 @@ def _flow(config: Config) -> FlowFunction | None:
     try:
         estimator = flow_estimator(flow.method, **flow.options)
     except (TypeError, ValueError) as error:
-        raise SettingError(f"data.flow.options is {flow.options}: {error}") from error
+        raise SettingError(f"data.flow: {error}") from error
     return FlowCache(flow.cache or Path(config.out, "flow"), estimator)
 
 

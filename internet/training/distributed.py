@@ -1,7 +1,9 @@
 """The processes that train together: who they are, and what little they tell each other besides gradients."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,10 +13,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
+#: What a collective says when the process at its other end is gone.
+_CONNECTION_LOST = re.compile(r"connection (closed|reset|refused)|broken pipe|socket closed", re.IGNORECASE)
+
+
+class PeerError(RuntimeError):
+    """Another process of this training has failed; it has said why."""
+
 
 @dataclass(frozen=True)
 class World:
-    """This process among `size`, and its device. To a lone process all of this is trivial."""
+    """This process among `size`, and its device. For a single process all of this is trivial."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
@@ -25,42 +34,75 @@ class World:
         """The world that torchrun's environment describes, or a world of one; `device` is auto, cpu or cuda.
 
         Raises:
-            ValueError: CUDA is asked for and there is none.
+            ValueError: CUDA is asked for and there is none; the environment is not one of torchrun's.
+            OSError: the processes do not find each other.
         """
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is cuda, and torch finds no CUDA device")
+            raise ValueError("run.device is cuda, and torch finds no CUDA device")
         kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         if "RANK" not in os.environ:
             return cls(torch.device(kind))
-        place = torch.device("cpu")
-        if kind == "cuda":
-            place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            torch.cuda.set_device(place)
-        store, rank, size = next(distributed.rendezvous("env://"))
-        # torchrun keeps the store when it starts everybody again: what they had written must not be found there
-        attempt = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-        distributed.init_process_group(backend, store=attempt, rank=rank, world_size=size)
+        rank, size, place = _place(kind)
+        try:
+            store, rank, size = next(distributed.rendezvous("env://"))
+            # torchrun keeps the store when it starts everybody again: what they had written must not be found there
+            attempt = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+            distributed.init_process_group(backend, store=attempt, rank=rank, world_size=size)
+        except (RuntimeError, ValueError) as error:
+            address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            reason = str(error).splitlines()[0]
+            raise OSError(f"the processes cannot meet at {address} (MASTER_ADDR, MASTER_PORT): {reason}") from error
         return cls(place, rank, size)
 
     def leave(self) -> None:
-        """The end of the conversation."""
+        """Leave the process group."""
         if self.size > 1:
             distributed.destroy_process_group()
 
     @property
-    def first(self) -> bool:
-        """Whether it is this process that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether it is this process that writes and logs."""
         return self.rank == 0
 
     def parallel(self, module: nn.Module) -> nn.Module:
         """The module with gradients that are means over all processes.
 
-        Not every step reaches every parameter: a term may have no weight yet. To look for those that are not
+        Not every step reaches every parameter: a term may have no weight yet. Looking for those that are not
         reached also keeps the buckets of the exchange as they are from the first step on, so that sums over more
         than two processes are taken in the same order after a restart.
         """
         return DistributedDataParallel(module, find_unused_parameters=True) if self.size > 1 else module
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block that may fail in one process, and then ends with an error in all of them, at once.
+
+        Otherwise the others would wait for that process in their next collective. The block itself has none.
+
+        Raises:
+            PeerError: it was another process that failed.
+        """
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        (failed,) = self.any(error is not None)
+        if error is not None:
+            raise error
+        if failed:
+            raise PeerError("another process of this training has failed")
+
+    @contextmanager
+    def noticing_lost_peers(self) -> Iterator[None]:
+        """A block whose collectives raise a PeerError, not whatever the backend has to say, if a process is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size > 1 and _CONNECTION_LOST.search(str(error)):
+                raise PeerError("another process of this training has ended") from error
+            raise
 
     def any(self, *flags: bool) -> list[bool]:
         """For each flag whether any process has raised it."""
@@ -73,16 +115,16 @@ class World:
     def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
         """The mean of each scalar over all processes."""
         stacked = torch.stack([value.detach().double() for value in values.values()]).cpu()
-        return dict(zip(values, (self.total(stacked) / self.size).tolist(), strict=True))
+        return dict(zip(values, (self.sum(stacked) / self.size).tolist(), strict=True))
 
-    def total(self, values: Tensor) -> Tensor:
+    def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, on the CPU."""
         values = values.cpu()
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
-    def collected(self, items: Sequence[T]) -> list[T]:
+    def all_gather(self, items: Sequence[T]) -> list[T]:
         """The items of all processes."""
         if self.size == 1:
             return list(items)
@@ -90,9 +132,33 @@ class World:
         distributed.all_gather_object(lists, list(items))
         return [item for one in lists for item in one]
 
-    def told(self, item: T) -> T:
-        """What the first process says."""
+    def broadcast(self, item: T) -> T:
+        """The main process's item."""
         items = [item]
         if self.size > 1:
             distributed.broadcast_object_list(items, device=torch.device("cpu"))
         return items[0]
+
+
+def _place(kind: str) -> tuple[int, int, torch.device]:
+    """Rank, number of processes and device, by torchrun's environment variables; ValueError if they make no sense."""
+    rank, size = _variable("RANK"), _variable("WORLD_SIZE")
+    if not 0 <= rank < size:
+        raise ValueError(f"the environment variable RANK is {rank}, expected 0 to WORLD_SIZE - 1, {size - 1}")
+    if kind == "cpu":
+        return rank, size, torch.device("cpu")
+    local, count = _variable("LOCAL_RANK"), torch.cuda.device_count()
+    if not 0 <= local < count:
+        raise ValueError(f"the environment variable LOCAL_RANK is {local}, and torch finds {count} CUDA devices")
+    torch.cuda.set_device(local)
+    return rank, size, torch.device("cuda", local)
+
+
+def _variable(name: str) -> int:
+    text = os.environ.get(name, "")
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"the environment variable {name} is '{text}', expected a number, as torchrun sets it"
+        ) from None

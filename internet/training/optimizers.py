@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from internet.training.sections import Optimizer
+from internet.training.config.sections import Optimizer
 
 CLASSES: dict[str, type[torch.optim.Optimizer]] = {
     "radam": torch.optim.RAdam,
@@ -21,7 +21,7 @@ def make_optimizer(section: Optimizer, parameters: Iterable[nn.Parameter]) -> to
 
 
 def set_rates(optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer], section: Optimizer, epoch: int) -> None:
-    """The rates of both sides in an epoch: multiplied by gamma once for each milestone that is behind."""
+    """The rates of both sides in an epoch: multiplied by gamma once for each milestone that has been passed."""
     passed = sum(epoch >= milestone for milestone in section.milestones)
     theirs = section.lr if section.discriminator_lr is None else section.discriminator_lr
     for optimizer, rate in zip(optimizers, (section.lr, theirs), strict=True):

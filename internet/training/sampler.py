@@ -14,13 +14,13 @@ def generator(*entropy: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
-class Stream(Dataset[dict[str, Any]]):
-    """The samples of epoch after epoch as one endless row. Number k is what it is whoever asks for it, and when.
+class EpochStream(Dataset[dict[str, Any]]):
+    """The samples of epoch after epoch as one endless sequence: sample k depends on k alone, not on who asks or when.
 
     Args:
         data: a data set; one with a `set_epoch` is told the epoch of the sample that is asked for.
         seed: of the order, another in each epoch.
-        endless: the data set is a row already: take it as it comes.
+        endless: the data set is endless and in random order itself: take it as it comes.
     """
 
     def __init__(self, data: Any, seed: int, *, endless: bool = False) -> None:
@@ -45,43 +45,43 @@ class Stream(Dataset[dict[str, Any]]):
 
 
 @dataclass(frozen=True)
-class Share:
-    """What each of `size` processes computes of a batch: `parts` pieces, one after the other.
+class BatchShard:
+    """What each of `size` processes computes of a batch: `count` micro-batches, one after the other.
 
     Raises:
         ValueError: the batch cannot be divided so.
     """
 
     batch: int
-    parts: int = 1
+    count: int = 1
     rank: int = 0
     size: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch % (self.parts * self.size):
+        if self.batch % (self.count * self.size):
             raise ValueError(
                 f"run.batch is {self.batch}, expected a multiple of run.accumulate times the number of processes, "
-                f"{self.parts} x {self.size}"
+                f"{self.count} x {self.size}"
             )
 
-    def rows(self, part: int) -> slice:
-        """The rows of the batch that are this process's piece number `part`."""
-        count = self.batch // (self.parts * self.size)
-        begin = (part * self.size + self.rank) * count
-        return slice(begin, begin + count)
+    def rows(self, index: int) -> slice:
+        """The rows of the batch that are this process's micro-batch number `index`."""
+        length = self.batch // (self.count * self.size)
+        begin = (index * self.size + self.rank) * length
+        return slice(begin, begin + length)
 
 
-class Steps(Sampler[list[int]]):
-    """The numbers of the samples of each piece of each step, from step `start` to before step `stop`."""
+class StepSampler(Sampler[list[int]]):
+    """The numbers of the samples of each micro-batch of each step, from step `start` to before step `stop`."""
 
-    def __init__(self, share: Share, start: int, stop: int) -> None:
-        self.share, self.start, self.stop = share, start, stop
+    def __init__(self, shard: BatchShard, start: int, stop: int) -> None:
+        self.shard, self.start, self.stop = shard, start, stop
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start, self.stop):
-            row = range(step * self.share.batch, (step + 1) * self.share.batch)
-            for part in range(self.share.parts):
-                yield list(row[self.share.rows(part)])
+            numbers = range(step * self.shard.batch, (step + 1) * self.shard.batch)
+            for index in range(self.shard.count):
+                yield list(numbers[self.shard.rows(index)])
 
     def __len__(self) -> int:
-        return (self.stop - self.start) * self.share.parts
+        return (self.stop - self.start) * self.shard.count

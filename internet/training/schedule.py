@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from internet.losses import Weights
-from internet.training.sections import Loss
+from internet.training.config.sections import Loss
 
 
 def weights_at(section: Loss, step: int) -> Weights:

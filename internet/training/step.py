@@ -1,4 +1,4 @@
-"""One optimisation step of both sides: all that training is, but for what surrounds it."""
+"""One optimisation step of both sides, the generator's and the discriminators'."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from internet.losses import Batch, Objective, ThinPlateSpline, Weights
 from internet.model import Discriminator, INTERnet, Result
 from internet.training.distributed import World
 
-#: What the loss takes of a sample beside its pictures, where it is there.
+#: What the loss reads of a sample beside its frames, where the sample has it.
 TRUTH = (
     *("flow", "flow_backward", "motion", "motion_visible"),
     *("source_anchors", "current_anchors", "source_turns", "current_turns"),
@@ -25,8 +25,8 @@ class NonFiniteError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Part:
-    """Samples that go through the networks at once, where the networks are."""
+class MicroBatch:
+    """Samples that go through the networks together, on the networks' device."""
 
     source: Tensor
     batch: Batch
@@ -41,8 +41,8 @@ class Part:
         spline: ThinPlateSpline | None = None,
         *,
         channels_last: bool = False,
-    ) -> "Part":
-        """Collated samples of a data set; `spline` is theirs, or the objective draws one."""
+    ) -> "MicroBatch":
+        """Collated samples of a data set; without a `spline` the objective draws one."""
         tensors = {
             name: as_float(samples[name].to(device, non_blocking=True))
             for name in (*PICTURES, *TRUTH)
@@ -59,41 +59,47 @@ class Part:
 
 
 @dataclass
-class Outcome:
-    """What a step found, before it changed the weights.
+class StepResult:
+    """What a step computed, before it changed the weights.
 
     terms: the means over this process's samples of every term that has a weight, of the discriminators' loss, and of
-        the confidence M. norms: of both sides' gradients, before clipping. part, result: the last part of the batch.
+        the confidence M. norms: of both sides' gradients, before clipping. micro_batch, result: the last of the step.
+    suspects: the samples whose loss is not finite.
     """
 
     terms: dict[str, Tensor] = field(default_factory=dict)
     norms: dict[str, Tensor] = field(default_factory=dict)
-    part: Part | None = None
+    micro_batch: MicroBatch | None = None
     result: Result | None = None
     suspects: list[str] = field(default_factory=list)
 
     def add(self, terms: dict[str, Tensor], fraction: float) -> None:
-        """Terms of a part that is this fraction of the batch."""
+        """Add the terms of a micro-batch that is this fraction of the batch."""
         for name, term in terms.items():
             self.terms[name] = self.terms.get(name, 0) + fraction * term.detach()
 
 
 class GeneratorSide(nn.Module):
-    """Model and objective as one module, as the exchange of gradients wants it: its forward pass ends in the loss."""
+    """Model and objective as one module whose forward pass ends in the loss, as DistributedDataParallel needs it."""
 
     def __init__(self, model: INTERnet, precision: str) -> None:
         super().__init__()
         self.model, self.precision = model, precision
 
     def forward(
-        self, part: Part, objective: Objective, discriminator: Discriminator, weights: Weights
+        self, micro_batch: MicroBatch, objective: Objective, discriminator: Discriminator, weights: Weights
     ) -> tuple[Tensor, dict[str, Tensor], Result]:
-        """The loss; its terms and the result they were found for, which lead no gradient."""
-        with _autocast(part.source, self.precision):
+        """The loss; its terms and the result they were computed for, both detached."""
+        with _autocast(micro_batch.source, self.precision):
             imitate = self.model.move if weights == weights.of_motion else self.model
-            result = imitate(part.source, part.batch.target)
+            result = imitate(micro_batch.source, micro_batch.batch.target)
             terms = objective(
-                result, part.batch, self.model.kp_detector, discriminator, weights=weights, spline=part.spline
+                result,
+                micro_batch.batch,
+                self.model.kp_detector,
+                discriminator,
+                weights=weights,
+                spline=micro_batch.spline,
             )
             total = objective.total(terms, weights)
         return total, {name: term.detach() for name, term in terms.items()}, _detached(result)
@@ -113,9 +119,9 @@ class DiscriminatorSide(nn.Module):
 
 
 class TrainingStep:
-    """One step: forward and backward of each part, gradients exchanged and clipped, both sides' weights moved.
+    """One step: forward and backward of each micro-batch, gradients averaged and clipped, both sides' weights updated.
 
-    The discriminators judge the frames that the model made before its weights moved; so each part takes one pass.
+    The discriminators see the frames that the model generated before its update; so each micro-batch takes one pass.
 
     Args:
         model, discriminator: on their device, in training mode.
@@ -141,10 +147,10 @@ class TrainingStep:
         self.world = world or World()
         self.sides = model, discriminator
         self._generator = self.world.parallel(GeneratorSide(model, precision))
-        self._judges = self.world.parallel(DiscriminatorSide(discriminator, precision))
+        self._discriminator = self.world.parallel(DiscriminatorSide(discriminator, precision))
 
-    def __call__(self, parts: Sequence[Part], weights: Weights | None = None) -> Outcome:
-        """Make a step by a batch in equal parts; `weights` take the place of the objective's own.
+    def __call__(self, micro_batches: Sequence[MicroBatch], weights: Weights | None = None) -> StepResult:
+        """Take a step by a batch in equal micro-batches; `weights` replace the objective's own.
 
         Raises:
             NonFiniteError: nothing has been changed then, in any process.
@@ -152,49 +158,52 @@ class TrainingStep:
         weights = weights or self.objective.weights
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        outcome = Outcome()
-        for number, part in enumerate(parts, start=1):
-            self._accumulate(outcome, part, weights, 1 / len(parts), last=number == len(parts))
-        outcome.norms = {
+        step = StepResult()
+        count = len(micro_batches)
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            self._accumulate(step, micro_batch, weights, 1 / count, last=number == count)
+        step.norms = {
             "gradient": self._clipped(self.sides[0]),
             "discriminator_gradient": self._clipped(self.sides[1]),
         }
-        self._check(outcome, [name for part in parts for name in part.names])
+        self._check(step, [name for micro_batch in micro_batches for name in micro_batch.names])
         for optimizer in self.optimizers:
             optimizer.step()
-        return outcome
+        return step
 
-    def _accumulate(self, outcome: Outcome, part: Part, weights: Weights, fraction: float, *, last: bool) -> None:
-        """Both backward passes of a part. Gradients are exchanged with the last one only."""
-        for side in (self._generator, self._judges):
+    def _accumulate(
+        self, step: StepResult, micro_batch: MicroBatch, weights: Weights, fraction: float, *, last: bool
+    ) -> None:
+        """Both backward passes of a micro-batch. Gradients are exchanged with the last one only."""
+        for side in (self._generator, self._discriminator):
             if self.world.size > 1:
                 side.require_backward_grad_sync = last  # type: ignore[assignment]  # what its no_sync() sets
         self.discriminator.requires_grad_(False)
-        total, terms, result = self._generator(part, self.objective, self.discriminator, weights)
+        total, terms, result = self._generator(micro_batch, self.objective, self.discriminator, weights)
         (fraction * total).backward()
         self.discriminator.requires_grad_(True)
         losses = [total.detach()]
         if weights.adversarial or weights.feature_matching:
-            loss = self._judges(result.frame, part.batch.target, self.objective)
+            loss = self._discriminator(result.frame, micro_batch.batch.target, self.objective)
             (fraction * loss).backward()
             losses.append(loss.detach())
             terms["discriminator"] = losses[-1]
-        outcome.add({"total": losses[0], **terms, "mean_confidence": result.motion.confidence.mean()}, fraction)
-        outcome.part, outcome.result = part, result
+        step.add({"total": losses[0], **terms, "mean_confidence": result.motion.confidence.mean()}, fraction)
+        step.micro_batch, step.result = micro_batch, result
         if not torch.stack(losses).isfinite().all():
-            outcome.suspects += part.names
+            step.suspects += micro_batch.names
 
     def _clipped(self, side: nn.Module) -> Tensor:
-        """The norm of a side's gradient, which is cut down to `clip`."""
+        """The norm of a side's gradient before it is clipped."""
         return nn.utils.clip_grad_norm_(side.parameters(), self.clip or float("inf"))
 
-    def _check(self, outcome: Outcome, names: list[str]) -> None:
-        finite = all(bool(norm.isfinite()) for norm in outcome.norms.values())
-        (failed,) = self.world.any(bool(outcome.suspects) or not finite)
+    def _check(self, step: StepResult, names: list[str]) -> None:
+        finite = all(bool(norm.isfinite()) for norm in step.norms.values())
+        (failed,) = self.world.any(bool(step.suspects) or not finite)
         if failed:
-            lossy = self.world.collected(outcome.suspects)
-            what = "the loss" if lossy else "the gradient"
-            samples = "\n  ".join(lossy or self.world.collected(names))
+            suspects = self.world.all_gather(step.suspects)
+            what = "the loss" if suspects else "the gradient"
+            samples = "\n  ".join(suspects or self.world.all_gather(names))
             raise NonFiniteError(f"{what} is infinite or not a number. The samples:\n  {samples}")
 
 

@@ -1,4 +1,4 @@
-"""Being asked to stop: by a signal, or by the clock."""
+"""Requests to stop: a signal, or the end of the time allowed."""
 
 import signal
 import time
@@ -7,25 +7,25 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-#: Seconds in which a signal that comes again is the same wish: torchrun passes on what the terminal has sent already.
+#: Seconds in which a second signal is the same request: torchrun passes on what the terminal has sent already.
 ECHO = 1.0
 
 
 class StopRequest:
-    """While it is entered, SIGTERM and SIGINT are taken down as a wish to stop; a second one acts as ever.
+    """A context in which SIGTERM and SIGINT are recorded as a request to stop; a second one acts as usual.
 
     Args:
-        minutes: after so many, it is as if somebody had asked.
+        minutes: the time allowed, after which the run is to stop as well.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
         self.signal: int | None = None
         self._seconds = float("inf") if minutes is None else 60 * minutes
-        self._begin = self._taken = time.monotonic()
+        self._begin = self._received = time.monotonic()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._take_down) for number in SIGNALS}
+        self._before = {number: signal.signal(number, self._record) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -34,19 +34,13 @@ class StopRequest:
 
     @property
     def seconds_left(self) -> float:
-        """By the clock."""
+        """Of the time allowed; infinite if there is no limit."""
         return self._seconds - (time.monotonic() - self._begin)
 
-    def _take_down(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.signal is None:
-            self.signal, self._taken = number, now
-        elif now - self._taken > ECHO:
+            self.signal, self._received = number, now
+        elif now - self._received > ECHO:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)
-
-
-def ignore_signals(worker: int = 0) -> None:
-    """For processes that read samples: they end with the one they read for, which may be saving its work."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

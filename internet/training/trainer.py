@@ -1,6 +1,6 @@
 """A training run, from the configuration to the last checkpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,30 +14,48 @@ from internet.model.checkpoint import checkpoint_of
 from internet.training.checkpoint.run_folder import checkpoints, open_run
 from internet.training.checkpoint.warm_start import warm_start
 from internet.training.config import Config
-from internet.training.data import loader, training_samples, validation_samples
+from internet.training.data import training_samples, validation_samples
 from internet.training.distributed import World
 from internet.training.ema import Ema
-from internet.training.monitor import Monitor, Silence
+from internet.training.loading import noticing_lost_workers, read_micro_batches
+from internet.training.logging import NullLogger, RunLogger
 from internet.training.optimizers import make_optimizer, set_rates
-from internet.training.sampler import Share, generator
+from internet.training.sampler import BatchShard, StepSampler, generator
 from internet.training.schedule import weights_at
-from internet.training.step import Outcome, Part, TrainingStep
+from internet.training.step import MicroBatch, StepResult, TrainingStep
 from internet.training.stop import StopRequest
 from internet.training.validation import Validation
+from internet.utils.errors import format_error
 from internet.visualization.figures import training_sheet
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def opened(config: Config, world: World) -> "Trainer":
-    """The run in the folder `config.out`: a new one, or as it was left. Its `run` trains to the end."""
+def resume_or_create(config: Config, world: World) -> "Trainer":
+    """The run in the folder `config.out`, new or as it was left. Its `run` trains to the end.
+
+    Raises:
+        OSError, ValueError: a file, a folder or a setting is at fault; the message names it.
+        PeerError: another process has failed.
+    """
     state = open_run(config, world)
     trainer = Trainer(config, world)
-    if state is not None:
-        trainer.load_state_dict(state)
-    elif config.start:
-        trainer.start_from(config.start)
+    with world.together():
+        if state is not None:
+            _load(trainer, state)
+        elif config.warm_start:
+            trainer.start_from(config.warm_start)
     return trainer
+
+
+def _load(trainer: "Trainer", state: dict[str, Any]) -> None:
+    try:
+        trainer.load_state_dict(state)
+    except Exception as error:  # whole as a file, but torch finds something else in it than it expects
+        reason = format_error(error).splitlines()[0]
+        raise ValueError(
+            f"the run in '{trainer.config.out}' cannot go on from its newest checkpoint: {reason}"
+        ) from error
 
 
 class Trainer:
@@ -46,10 +64,15 @@ class Trainer:
     def __init__(self, config: Config, world: World) -> None:
         torch.manual_seed(config.seed)
         self.config, self.world = config, world
-        self.share = Share(config.run.batch, config.run.accumulate, world.rank, world.size)
-        self.samples, self.epoch_length = training_samples(config)
-        held_out = validation_samples(config)
-        self.validation = None if held_out is None else Validation(held_out, world, config.run.precision)
+        with world.together():
+            self.shard = BatchShard(config.run.batch, config.run.accumulate, world.rank, world.size)
+            self.samples, self.epoch_length = training_samples(config)
+            held_out = validation_samples(config)
+            self.validation = None if held_out is None else Validation(held_out, world, config.run.precision)
+        self.checkpoints = checkpoints(config)
+        self.logger = NullLogger()
+        self.step = 0
+        self.metrics: dict[str, float] = {}
 
         self.model = self._placed(INTERnet(config.model))
         self.discriminator = self._placed(make_discriminator(config.model))
@@ -58,7 +81,8 @@ class Trainer:
             make_optimizer(config.optimizer, self.model.parameters()),
             make_optimizer(config.optimizer, self.discriminator.parameters()),
         )
-        features = make_features(config.loss.features.network, config.loss.features.weights)
+        with world.together():
+            features = make_features(config.loss.features.network, config.loss.features.weights or None)
         objective = Objective(
             self._placed(features),
             regularization=config.loss.regularization,
@@ -67,7 +91,7 @@ class Trainer:
         )
         if config.run.compile:
             self.model.compile()
-        self.make_step = TrainingStep(
+        self.take_step = TrainingStep(
             self.model,
             self.discriminator,
             objective,
@@ -76,10 +100,6 @@ class Trainer:
             clip=config.optimizer.clip,
             world=world,
         )
-        self.checkpoints = checkpoints(config)
-        self.monitor = Silence()
-        self.step = 0
-        self.metrics: dict[str, float] = {}
 
     @property
     def steps(self) -> int:
@@ -94,77 +114,92 @@ class Trainer:
         return self.step * self.config.run.batch // self.epoch_length
 
     def run(self) -> int | None:
-        """Train until the last step, or until asked to stop; returns the signal that asked."""
-        if self.world.first:
-            self.monitor = Monitor(Path(self.config.out), self.step, self.steps, self.config.run.batch)
-        minutes = self.config.run.minutes
-        self.monitor.say(
-            f"training to step {self.steps}"
-            + (f", or for {minutes:g} minutes" if minutes is not None else "")
-            + (f", resumed at {self.step}" if self.step else "")
-        )
+        """Train until the last step, or until asked to stop; returns the signal that asked.
+
+        Raises:
+            NonFiniteError: a loss or gradient is not finite.
+            SampleError, OSError: samples cannot be read; a checkpoint cannot be written.
+            PeerError: another process has failed.
+        """
+        run = self.config.run
+        with self.world.together():
+            if self.world.is_main:
+                self.logger = RunLogger(Path(self.config.out), self.step, self.steps, run.batch)
+        limit = "" if run.minutes is None else f", or for {run.minutes:g} minutes"
+        self.logger.log(f"training to step {self.steps}{limit}" + (f", resumed at {self.step}" if self.step else ""))
+        with closing(self.logger), StopRequest(run.minutes) as request, noticing_lost_workers():
+            self._loop(request)
+        return request.signal
+
+    def _loop(self, request: StopRequest) -> None:
         asked = False
-        with closing(self.monitor), StopRequest(self.config.run.minutes) as request:
-            for parts in self.batches():
-                outcome = self.train_step(parts)
-                self.report(outcome, request.seconds_left)
+        with closing(self.batches()) as batches:
+            for micro_batches in batches:
+                result = self.train_step(micro_batches)
+                self.report(result, request.seconds_left)
                 asked, late = self.world.any(request.signal is not None, request.seconds_left <= 0)
                 if asked or late or self.step == self.steps:
                     break
-                self.keep(
+                self.validate_and_save(
                     validate=self._due(self.config.validation.every), save=self._due(self.config.checkpoint.every)
                 )
-            self.keep(validate=not asked, save=True)
-        return request.signal
+        self.validate_and_save(validate=not asked, save=True)
 
-    def batches(self) -> Iterator[list[Part]]:
-        """The parts of each step that is left, with the deformations that belong to their samples."""
+    def batches(self) -> Generator[list[MicroBatch], None, None]:
+        """The micro-batches of each step that is left, with the deformations that belong to their samples."""
         run, device = self.config.run, self.world.device
-        pieces = iter(
-            loader(self.samples, self.share, self.step, self.steps, self.config.data.workers, device.type == "cuda")
-        )
-        for step in range(self.step, self.steps):
-            splines = ThinPlateSpline.random(run.batch, generator=generator(self.config.seed, step))
-            yield [
-                Part.of(
-                    next(pieces), device, splines.part(self.share.rows(part), device), channels_last=run.channels_last
-                )
-                for part in range(run.accumulate)
-            ]
+        sampler = StepSampler(self.shard, self.step, self.steps)
+        pin = device.type == "cuda"
+        with closing(read_micro_batches(self.samples, sampler, workers=self.config.data.workers, pin=pin)) as read:
+            for step in range(self.step, self.steps):
+                with self.world.together():
+                    samples = [next(read) for _ in range(run.accumulate)]
+                splines = ThinPlateSpline.random(run.batch, generator=generator(self.config.seed, step))
+                yield [
+                    MicroBatch.of(
+                        collated,
+                        device,
+                        splines.part(self.shard.rows(index), device),
+                        channels_last=run.channels_last,
+                    )
+                    for index, collated in enumerate(samples)
+                ]
 
-    def train_step(self, parts: list[Part]) -> Outcome:
+    def train_step(self, micro_batches: list[MicroBatch]) -> StepResult:
         """One step of both sides and of the running mean."""
         set_rates(self.optimizers, self.config.optimizer, self.epoch)
-        outcome = self.make_step(parts, weights_at(self.config.loss, self.step))
+        result = self.take_step(micro_batches, weights_at(self.config.loss, self.step))
         if self.ema is not None:
             self.ema.update(self.model, self.step)
         self.step += 1
-        return outcome
+        return result
 
-    def report(self, outcome: Outcome, seconds_left: float) -> None:
+    def report(self, result: StepResult, seconds_left: float) -> None:
         """Learning curves, progress and pictures, when they are due."""
-        self.monitor.advance(self.step)
+        self.logger.advance(self.step)
         if self._due(self.config.log.every) or self.step == self.steps:
-            means = self.world.mean(outcome.terms) | {name: float(norm) for name, norm in outcome.norms.items()}
-            self.monitor.curves(self.step, "training", means | {"rate": self.optimizers[0].param_groups[0]["lr"]})
-            self.monitor.progress(self.step, means["total"], seconds_left)
-        if self.world.first and self._due(self.config.log.pictures) and outcome.result and outcome.part:
-            sheet = training_sheet(outcome.result, outcome.part.source, outcome.part.batch.target)
-            self.monitor.picture(self.step, "training", sheet)
+            means = self.world.mean(result.terms) | {name: float(norm) for name, norm in result.norms.items()}
+            self.logger.scalars(self.step, "training", means | {"rate": self.optimizers[0].param_groups[0]["lr"]})
+            self.logger.progress(self.step, means["total"], seconds_left)
+        if self.world.is_main and self._due(self.config.log.pictures) and result.result and result.micro_batch:
+            sheet = training_sheet(result.result, result.micro_batch.source, result.micro_batch.batch.target)
+            self.logger.image(self.step, "training", sheet)
 
-    def keep(self, *, validate: bool, save: bool) -> None:
+    def validate_and_save(self, *, validate: bool, save: bool) -> None:
         """Measure the model, and write a checkpoint."""
         if validate and self.validation is not None:
             self.metrics, sheet = self.validation(self.model if self.ema is None else self.ema.model)
-            self.monitor.curves(self.step, "validation", self.metrics)
-            self.monitor.say(f"step {self.step}: " + ", ".join(f"{n} {v:.4g}" for n, v in self.metrics.items()))
+            self.logger.scalars(self.step, "validation", self.metrics)
+            self.logger.log(f"step {self.step}: " + ", ".join(f"{n} {v:.4g}" for n, v in self.metrics.items()))
             if sheet is not None:
-                self.monitor.picture(self.step, "validation", sheet)
-        if save and self.world.first:
-            self.checkpoints.save(self.step, self.state_dict())
+                self.logger.image(self.step, "validation", sheet)
+        if save:
+            with self.world.together():
+                if self.world.is_main:
+                    self.checkpoints.save(self.step, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, and what it takes to use the model: tensors and plain types."""
+        """What the rest of the run depends on, and what a use of the model needs: tensors and plain types."""
         return {
             **checkpoint_of(self.model, None if self.ema is None else self.ema.model.state_dict()),
             "config": self.config.to_dict(),

@@ -9,14 +9,14 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from internet.evaluation import TransferMetrics
 from internet.model import INTERnet
 from internet.training.distributed import World
-from internet.training.step import Part
+from internet.training.step import MicroBatch
 from internet.visualization.figures import training_sheet
 
 #: Samples that go through the model at once.
 BATCH = 4
 
 
-class Validated(NamedTuple):
+class ValidationResult(NamedTuple):
     """Metrics by name, and a sheet of the first samples, uint8 (H, W, 3)."""
 
     metrics: dict[str, float]
@@ -41,20 +41,21 @@ class Validation:
         self._metrics = TransferMetrics()
 
     @torch.no_grad()
-    def __call__(self, model: INTERnet) -> Validated:
+    def __call__(self, model: INTERnet) -> ValidationResult:
         """The model's metrics over the samples of all processes; it is left in the mode that it was in."""
         training, sheet = model.training, None
         model.eval()
         self._metrics.reset()
-        for samples in self._batches:
-            part = Part.of(samples, self.world.device)
-            batch = part.batch
-            with torch.autocast(part.source.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                result = model(part.source, batch.target)
-            self._metrics.update(result, part.source, batch.target, batch.motion, batch.motion_visible)
-            if sheet is None:
-                sheet = training_sheet(result, part.source, batch.target)
+        with self.world.together():
+            for samples in self._batches:
+                micro_batch = MicroBatch.of(samples, self.world.device)
+                source, batch = micro_batch.source, micro_batch.batch
+                with torch.autocast(source.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    result = model(source, batch.target)
+                self._metrics.update(result, source, batch.target, batch.motion, batch.motion_visible)
+                if sheet is None:
+                    sheet = training_sheet(result, source, batch.target)
         model.train(training)
         for measure in self._metrics.measures:
-            measure.means.totals = self.world.total(measure.means.totals)
-        return Validated(self._metrics.compute(), sheet)
+            measure.means.totals = self.world.sum(measure.means.totals)
+        return ValidationResult(self._metrics.compute(), sheet)

@@ -24,7 +24,7 @@ from internet.data.video_writer import write_video
 from internet.model import INTERnet, load_model, save_model
 from internet.model.checkpoint import find_checkpoint
 from internet.training.config import Config
-from internet.training.data import OTHER
+from internet.training.data import HELD_OUT_SEED
 from internet.visualization import draw
 from tests.support.training import SETTINGS, tiny
 
@@ -113,7 +113,7 @@ def test_training_on_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(os.listdir(folder)) == WRITTEN
     shown = probe(folder / "held-out.mp4")
     assert (shown.width, shown.height, shown.frames) == (4 * 32, 32, 7)
-    clip = numbered_clip(OTHER, 0, 32, frames=8, moving_background=0)
+    clip = numbered_clip(HELD_OUT_SEED, 0, 32, frames=8, moving_background=0)
     beside = read_frames(folder / "held-out.mp4", [6])[0]
     for place, image in ((0, clip[0]), (32, clip[7])):  # lossy, with half the colours
         assert abs(beside[:, place : place + 32].astype(int) - image).mean() < 8

@@ -253,10 +253,10 @@ def test_presets():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"colour": 3}, "no field 'colour', expected one of anchor_width, anchors"),
-        ({"scales": "both"}, "scales is 'both', expected 'multi' or 'single'"),
-        ({"stage_one": "second"}, "stage_one is 'second', expected 'internet' or 'first-order'"),
-        ({"threshold": 0.1}, "threshold is 0.1, expected 0 <= threshold < 1/11"),
+        ({"colour": 3}, "there is no setting 'colour'; the nearest is"),
+        ({"scales": "both"}, "scales is 'both', expected one of multi, single"),
+        ({"stage_one": "second"}, "stage_one is 'second', expected one of internet, first-order"),
+        ({"threshold": 0.1}, "threshold is 0.1, expected at least 0 and below 1/11"),
         ({"blocks": (1, 2)}, r"channels \(64, 32, 16\) and blocks \(1, 2\) must be of one length"),
         ({"size": 130}, "size is 130, expected a multiple of 32"),
         ({"stage_one": "first-order", "channels": (32, 16), "blocks": (1, 1)}, "three levels"),
@@ -268,7 +268,7 @@ def test_a_wrong_field_is_named(changes, words):
 
 
 def test_an_unknown_preset_is_named():
-    with pytest.raises(ValueError, match=r"preset is 'huge', expected 'internet-512' or .*'tiny'"):
+    with pytest.raises(ValueError, match=r"preset is 'huge', expected one of internet-512, .*tiny"):
         INTERnetConfig.preset("huge")
 
 

@@ -303,7 +303,7 @@ def test_files_that_are_something_else_are_named(entries, tmp_path):
         "damaged: its entry 'model_config' is missing, or not a dict": entries | {"model_config": [1]},
         "damaged: its weights are not all tensors": changed(entries, **{"generator.last.bias": "0.5"}),
         "damaged: its weights are not all": entries | {"ema": {"generator.last.bias": 1}},
-        "model_config of .* does not fit: the model has no field 'width'": entries | {"model_config": {"width": 3}},
+        "model_config of .* does not fit: there is no setting 'width'": entries | {"model_config": {"width": 3}},
     }
     for words, content in cases.items():
         save_tensors(tmp_path / "file.pt", content)

@@ -10,11 +10,11 @@ import torch
 from internet.model import INTERnet, INTERnetConfig, save_model
 from internet.training import stop
 from internet.training.checkpoint import Checkpoints, warm_start
+from internet.training.config.sections import Optimizer
 from internet.training.data import training_samples
 from internet.training.ema import Ema
 from internet.training.optimizers import make_optimizer, set_rates
-from internet.training.sampler import Share, Steps, Stream
-from internet.training.sections import Optimizer
+from internet.training.sampler import BatchShard, EpochStream, StepSampler
 from internet.training.stop import StopRequest
 from internet.utils.files import OutputError
 from internet.utils.run_layout import latest_checkpoint
@@ -41,16 +41,16 @@ class Numbered:
 
 
 def test_each_epoch_shows_every_sample_once_in_an_order_of_its_own() -> None:
-    row = [Stream(Numbered(10), 1)[number] for number in range(30)]
+    row = [EpochStream(Numbered(10), 1)[number] for number in range(30)]
     assert [epoch for epoch, _ in row] == [0] * 10 + [1] * 10 + [2] * 10
     orders = [[index for _, index in row[begin : begin + 10]] for begin in (0, 10, 20)]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
-    assert [Stream(Numbered(10), 2)[number] for number in range(10)] != row[:10]
+    assert [EpochStream(Numbered(10), 2)[number] for number in range(10)] != row[:10]
 
 
 def test_a_sample_of_the_row_does_not_depend_on_what_was_read_before() -> None:
-    stream = Stream(Numbered(7), 0)
+    stream = EpochStream(Numbered(7), 0)
     forward = [stream[number] for number in range(40)]
     assert [stream[number] for number in reversed(range(40))] == forward[::-1]
 
@@ -63,18 +63,18 @@ def test_drawn_samples_are_never_drawn_twice() -> None:
 
 @pytest.mark.parametrize(("parts", "size"), [(1, 1), (2, 1), (1, 3), (2, 3)])
 def test_the_parts_of_all_processes_make_up_the_batch(parts: int, size: int) -> None:
-    shares = [Share(12, parts, rank, size) for rank in range(size)]
-    pieces = [list(Steps(share, 5, 7)) for share in shares]
-    assert all(len(mine) == 2 * parts == len(Steps(shares[0], 5, 7)) for mine in pieces)
+    shards = [BatchShard(12, parts, rank, size) for rank in range(size)]
+    pieces = [list(StepSampler(shard, 5, 7)) for shard in shards]
+    assert all(len(mine) == 2 * parts == len(StepSampler(shards[0], 5, 7)) for mine in pieces)
     for step in range(2):
         taken = [n for mine in pieces for part in mine[step * parts : (step + 1) * parts] for n in part]
         assert sorted(taken) == list(range(12 * (5 + step), 12 * (6 + step)))
-    assert pieces[-1][0] == list(range(60, 72))[shares[-1].rows(0)]
+    assert pieces[-1][0] == list(range(60, 72))[shards[-1].rows(0)]
 
 
 def test_a_batch_that_cannot_be_divided() -> None:
     with pytest.raises(ValueError, match=r"run.batch is 16, expected a multiple of .* 1 x 3"):
-        Share(16, 1, 0, 3)
+        BatchShard(16, 1, 0, 3)
 
 
 # Rates and running means

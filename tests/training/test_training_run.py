@@ -119,7 +119,7 @@ def test_the_clock_stops_a_run_with_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_another_run_starts_from_the_weights_of_this_one(whole: Path, tmp_path: Path) -> None:
-    words = [f"out={tmp_path}", f"start={whole}", "optimizer.lr=0", "run.steps=1"]
+    words = [f"out={tmp_path}", f"warm_start={whole}", "optimizer.lr=0", "run.steps=1"]
     assert train(*words) == 0
     found, given = weights(tmp_path), weights(whole)
     for name, value in given.items():
@@ -142,7 +142,7 @@ def test_other_settings_do_not_go_on_with_a_run(whole: Path, capsys: pytest.Capt
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.tex").write_text("years")
     assert train(f"out={tmp_path}") == 2
-    assert "holds something, but no training run" in capsys.readouterr().err
+    assert "is not empty and not a training run's" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -157,7 +157,7 @@ def test_an_infinite_pixel_stops_the_run_and_keeps_the_last_good_checkpoint(
     def poisoned(self: SyntheticDataset, index: int) -> dict[str, Any]:
         sample = drawn(self, index)
         if index == 17:
-            sample["source"][0, 0, 0] = float("inf")
+            sample["source"] = torch.full(sample["source"].shape, float("inf"))
         return sample
 
     name = SyntheticDataset(32)[17]["name"]
@@ -227,14 +227,14 @@ DIES_ONCE = """
 import os, sys
 from internet.training.step import TrainingStep
 
-make_step, done = TrainingStep.__call__, 0
+take_step, done = TrainingStep.__call__, 0
 
 def dying(self, *arguments):
     global done
     done += 1
     if done == 4 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         os._exit(9)
-    return make_step(self, *arguments)
+    return take_step(self, *arguments)
 
 TrainingStep.__call__ = dying
 

@@ -11,7 +11,7 @@ from internet import ops
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.losses import Objective, ThinPlateSpline, Weights
 from internet.model import INTERnet, make_discriminator
-from internet.training.step import NonFiniteError, Part, TrainingStep
+from internet.training.step import MicroBatch, NonFiniteError, TrainingStep
 from tests.support.training import tiny
 
 SAMPLES = [SyntheticDataset(32)[index] for index in range(4)]
@@ -31,11 +31,11 @@ def make_step(**options: object) -> TrainingStep:
     return TrainingStep(model, discriminator, Objective(shapes), optimizers, **{"clip": 0.0, **options})
 
 
-def parts(count: int) -> list[Part]:
+def micro_batches(count: int) -> list[MicroBatch]:
     """The four samples in so many parts."""
     size = len(SAMPLES) // count
     rows = [slice(begin, begin + size) for begin in range(0, len(SAMPLES), size)]
-    return [Part.of(default_collate(SAMPLES[row]), spline=SPLINE.part(row)) for row in rows]
+    return [MicroBatch.of(default_collate(SAMPLES[row]), spline=SPLINE.part(row)) for row in rows]
 
 
 def moved(step: TrainingStep) -> dict[str, Tensor]:
@@ -49,7 +49,7 @@ def moved(step: TrainingStep) -> dict[str, Tensor]:
 def test_a_batch_in_parts_is_the_same_step(count: int) -> None:
     """Up to the order of float32 sums: to 1e-4 of how far the weights move."""
     whole, split, before = make_step(), make_step(), moved(make_step())
-    first, second = whole(parts(1)), split(parts(count))
+    first, second = whole(micro_batches(1)), split(micro_batches(count))
     weighted = {name for name, weight in dataclasses.asdict(Weights()).items() if weight}
     assert set(first.terms) == weighted | {"total", "discriminator", "mean_confidence"}
     for name, term in first.terms.items():
@@ -63,26 +63,26 @@ def test_a_batch_in_parts_is_the_same_step(count: int) -> None:
 
 def test_the_gradient_is_clipped_on_each_side() -> None:
     before, step = moved(make_step()), make_step(clip=0.5)
-    outcome = step(parts(1))
-    assert outcome.norms["gradient"] > 0.5  # before
+    result = step(micro_batches(1))
+    assert result.norms["gradient"] > 0.5  # before
     way = sum((value - before[name]).square().sum() for name, value in moved(step).items() if name.startswith("0."))
     assert way.sqrt().item() == pytest.approx(0.5e-3, rel=1e-3)
 
 
 def test_without_a_term_of_the_frame_only_stage_one_learns() -> None:
     before, step = moved(make_step()), make_step()
-    outcome = step(parts(1), Weights(guidance=1).of_motion)
-    assert set(outcome.terms) == {"guidance", "equivariance", "equivariance_jacobian", "total", "mean_confidence"}
+    result = step(micro_batches(1), Weights(guidance=1).of_motion)
+    assert set(result.terms) == {"guidance", "equivariance", "equivariance_jacobian", "total", "mean_confidence"}
     learnt = {name for name, value in moved(step).items() if (value != before[name]).any()}
     assert all(name.startswith(("0.kp_detector", "0.dense_motion_network")) for name in learnt)
     assert {"0.kp_detector.kp.weight", "0.dense_motion_network.mask.weight"} <= learnt
-    result, sample = outcome.result, default_collate(SAMPLES)
-    expected = ops.confidence_warp(sample["source"], result.motion.field, result.motion.confidence)
-    torch.testing.assert_close(result.frame, expected)
+    generated, sample = result.result, default_collate(SAMPLES)
+    expected = ops.confidence_warp(sample["source"], generated.motion.field, generated.motion.confidence)
+    torch.testing.assert_close(generated.frame, expected)
 
 
 def test_bfloat16_is_near() -> None:
-    full, low = make_step()(parts(1)), make_step(precision="bfloat16")(parts(1))
+    full, low = make_step()(micro_batches(1)), make_step(precision="bfloat16")(micro_batches(1))
     assert low.terms["total"].dtype == torch.float32
     assert low.terms["total"].item() == pytest.approx(full.terms["total"].item(), rel=0.05)
     assert low.terms["total"] != full.terms["total"]
@@ -90,23 +90,23 @@ def test_bfloat16_is_near() -> None:
 
 def test_channels_last_is_the_same() -> None:
     samples = default_collate(SAMPLES)
-    part = Part.of(samples, spline=SPLINE, channels_last=True)
+    part = MicroBatch.of(samples, spline=SPLINE, channels_last=True)
     assert part.source.is_contiguous(memory_format=torch.channels_last)
-    found, expected = make_step()([part]), make_step()(parts(1))
+    found, expected = make_step()([part]), make_step()(micro_batches(1))
     torch.testing.assert_close(found.terms["total"], expected.terms["total"], rtol=1e-4, atol=1e-5)
 
 
 def test_discriminators_rest_while_they_have_no_weight() -> None:
     before, step = moved(make_step()), make_step()
-    outcome = step(parts(1), Weights(adversarial=0))
-    assert "discriminator" not in outcome.terms
+    result = step(micro_batches(1), Weights(adversarial=0))
+    assert "discriminator" not in result.terms
     for name, value in moved(step).items():
         assert torch.equal(value, before[name]) == name.startswith("1.")
 
 
 @pytest.mark.parametrize("where", ["source", "current"])
 def test_an_infinite_pixel_stops_with_its_sample_named_and_the_weights_as_they_were(where: str) -> None:
-    before, step, batch = moved(make_step()), make_step(), parts(4)
+    before, step, batch = moved(make_step()), make_step(), micro_batches(4)
     frame = batch[2].source if where == "source" else batch[2].batch.target
     frame[0, 0, 5, 5] = float("inf")
     with pytest.raises(NonFiniteError, match="the loss is infinite or not a number") as caught:
@@ -122,5 +122,5 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
     weight = next(step.sides[0].parameters())
     weight.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(NonFiniteError, match="the gradient is infinite") as caught:
-        step(parts(1))
+        step(micro_batches(1))
     assert all(sample["name"] in str(caught.value) for sample in SAMPLES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from internet import ops
+from internet.utils.errors import format_error
 from internet.utils.files import numbered_folder, output_folder
 
 #: Sizes the frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
@@ -28,13 +29,6 @@ def argument_errors(argument: str) -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise ArgumentError(f"{argument}: {format_error(error)}") from error
-
-
-def format_error(error: Exception) -> str:
-    """What an error says, without the number that the system has for it."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: '{error.filename}'"
-    return str(error)
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -13,8 +13,8 @@ from internet.data.image import square, to_tensor
 from internet.data.synthetic import numbered_clip
 from internet.model import INTERnet
 from internet.training.config import Config
-from internet.training.data import OTHER
-from internet.training.sections import SYNTHETIC
+from internet.training.config.sections import SYNTHETIC
+from internet.training.data import HELD_OUT_SEED
 
 #: The most driving frames that are taken: three seconds at the usual rate.
 LONGEST = 75
@@ -43,7 +43,7 @@ class HeldOutClip:
     def _drawn(cls, config: Config) -> "HeldOutClip":
         drawn, size = config.data.synthetic, config.model.size
         options: dict[str, Any] = {"frames": drawn.frames, "moving_background": drawn.moving_background}
-        clip = numbered_clip(config.seed + OTHER, 0, size, **options)
+        clip = numbered_clip(config.seed + HELD_OUT_SEED, 0, size, **options)
         numbers = range(1, min(drawn.frames, LONGEST + 1))
         return cls._made("a drawn figure", clip[0], [clip[number] for number in numbers], numbers, clip.fps, size)
 

@@ -43,7 +43,7 @@ class TrainingReport:
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self.trainer, self.folder = trainer, folder
         self.clip = HeldOutClip.of(trainer.config)
-        trainer.keep(validate=True, save=False)
+        trainer.validate_and_save(validate=True, save=False)
         self.metrics_before, self.first_step = trainer.metrics, trainer.step
         model = trainer.model if trainer.ema is None else trainer.ema.model
         training = model.training

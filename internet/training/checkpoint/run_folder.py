@@ -1,19 +1,31 @@
-"""The folder of a run: whose it is, and where in it the run goes on."""
+"""The folder of a run: which run it holds, and where that goes on."""
 
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from internet.model.checkpoint import read_checkpoint
 from internet.training.checkpoint.store import Checkpoints
 from internet.training.config import Config
 from internet.training.distributed import World
-from internet.training.overrides import SettingError
 from internet.utils.files import OutputError, atomic_write, output_folder
 from internet.utils.optional import require
 from internet.utils.run_layout import CHECKPOINTS
+from internet.utils.settings import SettingError
 
-#: The resolved configuration, by which a folder is known as a run's.
+#: The resolved configuration, by which a folder is recognised as a run's.
 CONFIG = "config.yaml"
+
+#: What a checkpoint has that a run can go on from, beside what every checkpoint has, and of which type.
+_ENTRIES: dict[str, type] = {
+    "config": dict,
+    "discriminator": dict,
+    "optimizers": list,
+    "rng": Tensor,
+    "step": int,
+    "metrics": dict,
+}
 
 
 def open_run(config: Config, world: World) -> dict[str, Any] | None:
@@ -25,18 +37,16 @@ def open_run(config: Config, world: World) -> dict[str, Any] | None:
         SettingError: the folder has a run that was set differently in what matters.
         OutputError: it holds something else, or cannot be written.
     """
-    path, error = world.told(_newest_or_error(config) if world.first else (None, None))
-    if error is not None:  # the same in every process, or the others would wait for the first
-        raise error
-    state = None if path is None else read_checkpoint(path)
-    if state is not None and (found := Config.from_dict(state["config"]).differences(config)):
-        raise SettingError(
-            f"'{config.out}' holds a run with other settings: {'; '.join(found)}. "
-            "Choose another folder for out, or the same settings to go on"
-        )
-    if world.first:
-        text = require("yaml", "writing the configuration").safe_dump(config.to_dict(), sort_keys=False)
-        atomic_write(Path(config.out, CONFIG), text.encode())
+    path = None
+    with world.together():
+        if world.is_main:
+            path = _newest(config)
+    path = world.broadcast(path)
+    with world.together():
+        state = None if path is None else _read_state(path, config)
+        if world.is_main:
+            text = require("yaml", "writing the configuration").safe_dump(config.to_dict(), sort_keys=False)
+            atomic_write(Path(config.out, CONFIG), text.encode())
     return state
 
 
@@ -45,11 +55,26 @@ def checkpoints(config: Config) -> Checkpoints:
     return Checkpoints(Path(config.out, CHECKPOINTS), config.checkpoint.keep)
 
 
-def _newest_or_error(config: Config) -> tuple[Path | None, Exception | None]:
+def _read_state(path: Path, config: Config) -> dict[str, Any]:
+    """All entries of a run's checkpoint, which must be of a run with the same settings."""
+    state = read_checkpoint(path)
+    if missing := [name for name, kind in _ENTRIES.items() if not isinstance(state.get(name), kind)]:
+        raise ValueError(
+            f"no run can go on from '{path}': it has no {', '.join(missing)}. A new one can: warm_start={path}"
+        )
     try:
-        return _newest(config), None
-    except (OSError, ValueError, ImportError) as error:
-        return None, error
+        found = Config.from_dict(state["config"]).differences(config)
+    except SettingError as error:
+        raise SettingError(
+            f"another version of this library began the run in '{config.out}': {error}. A new run can start from its "
+            f"weights: warm_start={config.out}"
+        ) from error
+    if found:
+        raise SettingError(
+            f"'{config.out}' holds a run with other settings: {'; '.join(found)}. "
+            "Choose another folder for out, or the same settings to go on"
+        )
+    return state
 
 
 def _newest(config: Config) -> Path | None:
@@ -57,5 +82,5 @@ def _newest(config: Config) -> Path | None:
         raise SettingError("out is empty, expected the run's folder: out=runs/first, for instance")
     folder = output_folder(config.out, overwrite=True)
     if any(folder.iterdir()) and not (folder / CONFIG).is_file():
-        raise OutputError(f"the folder '{folder}' holds something, but no training run: it has no {CONFIG}")
+        raise OutputError(f"the folder '{folder}' is not empty and not a training run's: it has no {CONFIG}")
     return checkpoints(config).newest()

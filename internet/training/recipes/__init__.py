@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from internet.training.overrides import SettingError
+from internet.utils.settings import SettingError
 
 _FOLDER = Path(__file__).parent
 

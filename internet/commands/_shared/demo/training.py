@@ -10,9 +10,9 @@ from internet.commands._shared.training_report import FIGURE, REPORT, VIDEO, Tra
 from internet.comparison import Comparison, not_compared, why_not_fused
 from internet.training.compare import compare_training
 from internet.training.config import Config
+from internet.training.config.sections import SYNTHETIC
 from internet.training.distributed import World
-from internet.training.sections import SYNTHETIC
-from internet.training.trainer import Trainer, opened
+from internet.training.trainer import Trainer, resume_or_create
 from internet.utils.files import atomic_write
 
 METRICS = "metrics.json"
@@ -29,7 +29,7 @@ def train_and_report(config: Config, folder: Path, world: World, *, compare: boo
     Returns:
         The signal that stopped the training, if one did.
     """
-    trainer = opened(config, world)
+    trainer = resume_or_create(config, world)
     report = TrainingReport(trainer, folder)
     signal = trainer.run()
     if signal is not None:

@@ -1,0 +1,98 @@
+"""Everything that can be set about a training run."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from internet.model.config import PRESETS, INTERnetConfig
+from internet.training.config.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation
+from internet.training.config.text import merged, nested, read_file, read_words
+from internet.training.recipes import recipe_or_file
+from internet.utils.settings import Section, SettingError, plain, read, setting, settings, type_hints
+
+
+@dataclass(frozen=True)
+class Config(Section):
+    """A training run. `internet train --help` lists every setting with its default and its range."""
+
+    out: str = setting("", "the run's folder: checkpoints, learning curves, this configuration", resumable=True)
+    seed: int = setting(0, "of weights, samples and deformations", least=0)
+    warm_start: str = setting("", "weights to start from: a checkpoint, a training folder, or what import-fomm wrote")
+    model: INTERnetConfig = dataclasses.field(default_factory=INTERnetConfig)
+    data: Data = dataclasses.field(default_factory=Data)
+    validation: Validation = dataclasses.field(default_factory=Validation)
+    loss: Loss = dataclasses.field(default_factory=Loss)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    run: Run = dataclasses.field(default_factory=Run)
+    log: Log = dataclasses.field(default_factory=Log)
+    checkpoint: Checkpoint = dataclasses.field(default_factory=Checkpoint)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """The inverse of :meth:`to_dict`; `model.preset` names what the other model settings change.
+
+        Raises:
+            SettingError: an unknown name, with the nearest known one; a value of a wrong type or out of range.
+        """
+        values = dict(values)
+        if isinstance(model := values.get("model"), Mapping):
+            model = dict(model)
+            name = model.pop("preset", "internet-512")
+            if name not in PRESETS:
+                raise SettingError(f"model.preset is {name!r}, expected one of {', '.join(PRESETS)}")
+            values["model"] = {**PRESETS[name], **model}
+        return read(cls, values, known=["model.preset", *(name for name, _ in settings(cls))])
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None,
+        words: Sequence[str] = (),
+        changes: Mapping[str, Any] | None = None,
+    ) -> "Config":
+        """A configuration from a YAML file or recipe, if there is one.
+
+        Args:
+            path: the file, or the recipe's name.
+            words: changes to it, like `run.batch=8`.
+            changes: changes before those, values by dotted names.
+
+        Raises:
+            OSError: the file cannot be read.
+            SettingError: see :meth:`from_dict`; or a file or a word is something else.
+            MissingExtraError: PyYAML is not installed.
+        """
+        values = {} if path is None else read_file(recipe_or_file(path))
+        for name, value in (changes or {}).items():
+            values = merged(values, nested(name, value))
+        return cls.from_dict(merged(values, read_words(words, cls.kind)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as plain types."""
+        values: dict[str, Any] = plain(self)
+        return values
+
+    def differences(self, other: "Config") -> list[str]:
+        """What keeps a run with one from being resumed with the other, in words."""
+        return [
+            f"{name} was {plain(mine)!r}, is {plain(theirs)!r}"
+            for name, field in settings(Config)
+            if (mine := self.at(name)) != (theirs := other.at(name)) and not field.metadata["resumable"]
+        ]
+
+    def at(self, name: str) -> Any:
+        """The setting of a dotted name."""
+        value: Any = self
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
+    @classmethod
+    def kind(cls, name: str) -> Any:
+        """The type of the setting of a dotted name; None if there is none."""
+        kind: Any = cls
+        for part in name.split("."):
+            kind = type_hints(kind).get(part) if dataclasses.is_dataclass(kind) else None
+        return kind
