@@ -11,8 +11,7 @@ from internet.kernels import anchors
 from internet.kernels.launch import compute_type, grid, index_type, strides
 from internet.kernels.pixels import image_and_pixels, normalized
 from internet.kernels.registry import operator
-from internet.ops._autograd import dense_like, empty, like_or_empty
-from internet.ops.reference import motion_dtype
+from internet.ops.results import dense_like, empty, like_or_empty, motion_dtype
 
 ANCHORS_PER_PROGRAM = 64
 FORWARD_TILE, BACKWARD_TILE = 2048, 1024

@@ -17,8 +17,7 @@ from internet.kernels.confidence_warp import channels_lie_last
 from internet.kernels.launch import accumulator, compute_type, grid, index_type, strides, tuned
 from internet.kernels.pixels import image_and_pixels, normalized, normalized_start, normalized_step
 from internet.kernels.registry import alert_not_deterministic, operator
-from internet.ops._autograd import empty, like_or_empty
-from internet.ops.reference import memory_format_of
+from internet.ops.results import empty, like_or_empty, memory_format_of
 
 SUMS = tl.constexpr(10)
 """Numbers a block of the backward pass leaves: the gradients by an affine map, by kp_source and by kp_driving."""

@@ -16,7 +16,7 @@ from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
 from internet.kernels.upsample_motion import gather, gather_field
 from internet.kernels.upsampling import upsampled
-from internet.ops._autograd import dense_like, empty, like_or_empty
+from internet.ops.results import dense_like, empty, like_or_empty
 
 
 @triton.jit

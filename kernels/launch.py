@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from internet.kernels.registry import INTERPRETED
-from internet.ops.reference import memory_format_of
+from internet.ops.results import memory_format_of
 
 PIXELS = 128
 """Pixels per program, where one thread does about one pixel."""

@@ -11,8 +11,8 @@ from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
 from internet.kernels.upsample_motion import gather
 from internet.kernels.upsampling import upsampled
-from internet.ops._autograd import dense_like, empty, like_or_empty
 from internet.ops.reference import CHARBONNIER_EPSILON, motion_dtype
+from internet.ops.results import dense_like, empty, like_or_empty
 
 SQUARED_EPSILON = tl.constexpr(CHARBONNIER_EPSILON**2)
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from internet.kernels.confidence_warp import warp, warp_backward
 from internet.kernels.registry import operator
-from internet.ops._autograd import empty
+from internet.ops.results import empty
 
 
 @operator

@@ -11,7 +11,7 @@ import triton
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from internet.ops._autograd import fakes
+from internet.ops import fakes
 
 NAMESPACE = "internet_triton"
 INTERPRETED: bool = triton.knobs.runtime.interpret
@@ -32,7 +32,7 @@ def operator(function: _F) -> _F:
     _library.impl(name, _on_device_of_arguments(function), "CUDA")
     if INTERPRETED:
         _library.impl(name, function, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", lambda *args: fakes[name](*args), lib=_library)
+    torch.library.register_fake(f"{NAMESPACE}::{name}", lambda *args: fakes.by_name[name](*args), lib=_library)
     return function
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from internet.kernels.launch import PIXELS, compute_type, grid, index_type, strides
 from internet.kernels.pixels import image_and_pixels, normalized
 from internet.kernels.registry import operator
-from internet.ops._autograd import empty, fakes
-from internet.ops.reference import motion_dtype
+from internet.ops import fakes
+from internet.ops.results import empty, motion_dtype
 
 SUMMED = 2048
 """Pixels that one program sums."""
@@ -206,7 +206,7 @@ def soft_argmax_backward(
 ) -> tuple[Tensor, Tensor]:
     batch, anchors, height, width = logits.shape
     tensors = (logits, jacobian_map, kp, jac, statistics)
-    gradients: tuple[Tensor, Tensor] = fakes["soft_argmax_backward"](
+    gradients: tuple[Tensor, Tensor] = fakes.by_name["soft_argmax_backward"](
         grad_kp, grad_jac, *tensors, temperature, align_corners, need_logits, need_map
     )
     by_logits = gradients[0] if need_logits else None

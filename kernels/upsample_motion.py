@@ -8,7 +8,7 @@ from internet.kernels.launch import PIXELS, compute_type, grid, index_type, stri
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import operator
 from internet.kernels.upsampling import gathered, upsampled
-from internet.ops._autograd import empty
+from internet.ops.results import empty
 
 
 @triton.jit

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from internet.ops.reference import identity_grid, motion_dtype
+from internet.ops.reference import identity_grid
+from internet.ops.results import motion_dtype
 
 ANCHORS = 10
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

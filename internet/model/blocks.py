@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from internet.ops.reference import motion_dtype
+from internet.ops.results import motion_dtype
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:

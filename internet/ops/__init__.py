@@ -1,6 +1,7 @@
 """The operators. Each is one module of this package; :mod:`internet.ops.reference` specifies them all."""
 
-from internet.ops._backend import OPERATORS, Status, backend, backends
+from internet.ops._choice import backend
+from internet.ops._status import OPERATORS, Status, backends
 from internet.ops.affine_mixture import affine_mixture
 from internet.ops.anchor_features import anchor_features
 from internet.ops.confidence_warp import confidence_warp

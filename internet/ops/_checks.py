@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from internet.ops.reference import motion_dtype
+from internet.ops.results import motion_dtype
 
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 

@@ -6,18 +6,10 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    apply,
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    like_or_empty,
-    register_fake,
-)
-from internet.ops._backend import uses_compiled
-from internet.ops.reference import motion_dtype
+from internet.ops._autograd import apply, first_order, overload
+from internet.ops._dispatch import namespace_for
+from internet.ops.fakes import register_fake
+from internet.ops.results import dense_like, empty, like_or_empty, motion_dtype
 
 
 def affine_mixture(
@@ -75,26 +67,27 @@ def affine_mixture(
             "beyond which every weight could vanish"
         )
     anchors = (kp_source, kp_driving, jac_source, jac_driving)
-    if not uses_compiled(name, logits.device):
+    namespace = namespace_for(name, logits.device)
+    if namespace is None:
         return reference.affine_mixture(logits, *anchors, threshold=threshold, align_corners=align_corners)
-    field: Tensor = apply(_AffineMixture, logits, *anchors, float(threshold), align_corners)
+    field: Tensor = apply(_AffineMixture, namespace, logits, *anchors, float(threshold), align_corners)
     return field
 
 
 class _AffineMixture(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, ctx.threshold, ctx.align_corners = arguments
+        ctx.namespace, *tensors, ctx.threshold, ctx.align_corners = arguments
         ctx.save_for_backward(*tensors)
-        return forward_operator(ctx, "affine_mixture", arguments[0])(*arguments)
+        return overload(ctx.namespace, "affine_mixture")(*arguments[1:])
 
     @staticmethod
     def backward(ctx: Any, grad_field: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
-        gradients = backward_operator(ctx, "affine_mixture")(
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:6]
+        gradients = overload(ctx.namespace, "affine_mixture_backward")(
             grad_field, *inputs, ctx.threshold, ctx.align_corners, needed[0], any(needed[1:])
         )
-        return (*first_order("affine_mixture", gradients, needed, (grad_field, *inputs)), None, None)
+        return (None, *first_order("affine_mixture", gradients, needed, (grad_field, *inputs)), None, None)
 
 
 @register_fake("affine_mixture")

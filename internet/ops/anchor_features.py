@@ -6,18 +6,10 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    apply,
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    like_or_empty,
-    register_fake,
-)
-from internet.ops._backend import uses_compiled
-from internet.ops.reference import memory_format_of
+from internet.ops._autograd import apply, first_order, overload
+from internet.ops._dispatch import namespace_for
+from internet.ops.fakes import register_fake
+from internet.ops.results import dense_like, empty, like_or_empty, memory_format_of
 
 
 def anchor_features(
@@ -66,7 +58,8 @@ def anchor_features(
     if not variance > 0:
         raise ValueError(f"{name}: variance is {variance}, expected a positive number")
     grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
-    if not uses_compiled(name, source.device):
+    namespace = namespace_for(name, source.device)
+    if namespace is None:
         return reference.anchor_features(
             source,
             *anchors,
@@ -74,21 +67,22 @@ def anchor_features(
             align_corners=align_corners,
             grid_align_corners=grid_align_corners,
         )
-    features: Tensor = apply(_AnchorFeatures, source, *anchors, float(variance), align_corners, grid_align_corners)
+    options = (float(variance), align_corners, grid_align_corners)
+    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors, *options)
     return features
 
 
 class _AnchorFeatures(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.save_for_backward(*arguments[:5])
-        ctx.options = arguments[5:]
-        return forward_operator(ctx, "anchor_features", arguments[0])(*arguments)
+        ctx.namespace, ctx.options = arguments[0], arguments[6:]
+        ctx.save_for_backward(*arguments[1:6])
+        return overload(ctx.namespace, "anchor_features")(*arguments[1:])
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:5]
-        gradients = backward_operator(ctx, "anchor_features")(
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:6]
+        gradients = overload(ctx.namespace, "anchor_features_backward")(
             grad_output,
             *inputs,
             *ctx.options,
@@ -97,7 +91,7 @@ class _AnchorFeatures(torch.autograd.Function):
             torch.are_deterministic_algorithms_enabled(),
         )
         tied = first_order("anchor_features", gradients, needed, (grad_output, *inputs))
-        return (*tied, None, None, None)
+        return (None, *tied, None, None, None)
 
 
 @register_fake("anchor_features")

@@ -6,17 +6,10 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    apply,
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    like_or_empty,
-    register_fake,
-)
-from internet.ops._backend import uses_compiled
+from internet.ops._autograd import apply, first_order, overload
+from internet.ops._dispatch import namespace_for
+from internet.ops.fakes import register_fake
+from internet.ops.results import dense_like, empty, like_or_empty
 
 PADDING_MODES = ("zeros", "border")
 
@@ -58,25 +51,26 @@ def confidence_warp(
     _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
     field, confidence = _checks.motion(name, "features", features, field, confidence)
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
-    if not uses_compiled(name, features.device):
+    namespace = namespace_for(name, features.device)
+    if namespace is None:
         return reference.confidence_warp(
             features, field, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
-    warped: Tensor = apply(_ConfidenceWarp, features, field, confidence, padding_mode, align_corners)
+    warped: Tensor = apply(_ConfidenceWarp, namespace, features, field, confidence, padding_mode, align_corners)
     return warped
 
 
 class _ConfidenceWarp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, ctx.padding_mode, ctx.align_corners = arguments
+        ctx.namespace, *tensors, ctx.padding_mode, ctx.align_corners = arguments
         ctx.save_for_backward(*tensors)
-        return forward_operator(ctx, "confidence_warp", arguments[0])(*arguments)
+        return overload(ctx.namespace, "confidence_warp")(*arguments[1:])
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[:3]
-        gradients = backward_operator(ctx, "confidence_warp")(
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:4]
+        gradients = overload(ctx.namespace, "confidence_warp_backward")(
             grad_output,
             *inputs,
             ctx.padding_mode,
@@ -85,7 +79,7 @@ class _ConfidenceWarp(torch.autograd.Function):
             any(needed[1:]),
             torch.are_deterministic_algorithms_enabled(),
         )
-        return (*first_order("confidence_warp", gradients, needed, (grad_output, *inputs)), None, None)
+        return (None, *first_order("confidence_warp", gradients, needed, (grad_output, *inputs)), None, None)
 
 
 @register_fake("confidence_warp")

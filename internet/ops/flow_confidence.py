@@ -5,8 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import NoContext, forward_operator, register_fake
-from internet.ops._backend import uses_compiled
+from internet.ops._autograd import overload
+from internet.ops._dispatch import namespace_for
+from internet.ops.fakes import register_fake
 
 
 def flow_confidence(
@@ -46,10 +47,10 @@ def flow_confidence(
     _checks.same_device(name, "flow_backward", flow_backward, "flow_forward", flow_forward)
     if flow_backward.dtype != flow_forward.dtype:
         raise TypeError(f"{name}: flow_backward is {flow_backward.dtype}, flow_forward {flow_forward.dtype}")
-    if not uses_compiled(name, flow_forward.device):
+    namespace = namespace_for(name, flow_forward.device)
+    if namespace is None:
         return reference.flow_confidence(flow_forward, flow_backward, consistency=consistency, boundary=boundary)
-    operator = forward_operator(NoContext(), name, flow_forward)
-    mask: Tensor = operator(
+    mask: Tensor = overload(namespace, name)(
         flow_forward.detach(),
         flow_backward.detach(),
         *map(float, consistency),

@@ -7,18 +7,12 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    apply,
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    like_or_empty,
-    register_fake,
-)
-from internet.ops._backend import devices_with_kernel, kind_of, namespace_of, uses_compiled
-from internet.ops.reference import motion_dtype
+from internet.ops._autograd import apply, first_order, is_recorded, overload
+from internet.ops._dispatch import kind_of, namespace_for
+from internet.ops._status import devices_with_kernel
+from internet.ops.fakes import register_fake
+from internet.ops.results import dense_like, empty, like_or_empty, motion_dtype
+from internet.utils.torch_internals import inside_functorch, is_batched
 
 NORMS = ("l1", "l2", "charbonnier")
 REDUCTIONS = ("mean", "sum", "none")
@@ -85,19 +79,19 @@ def masked_backwarp_loss(
     flow = _checks.coordinates(name, "flow", flow, "output", output)
     if confidence is not None:
         confidence = _mask(name, output, confidence)
-    if not uses_compiled(name, output.device):
+    namespace = namespace_for(name, output.device)
+    if namespace is None:
         return reference.masked_backwarp_loss(
             output, target, flow, confidence, norm=norm, reduction=reduction, padding_mode=padding_mode
         )
     inputs = (output, target, flow, confidence)
     one_pass = (
-        namespace_of(name, output.device) == "internet"
+        namespace == "internet"
         and kind_of(output.device) in _ONE_PASS_DEVICES
         and reduction != "none"
-        and torch.is_grad_enabled()
-        and any(tensor.requires_grad for tensor in inputs if tensor is not None)
+        and is_recorded(inputs)
     )
-    loss: Tensor = apply(_MaskedBackwarpLoss, *inputs, norm, reduction, padding_mode, one_pass)
+    loss: Tensor = apply(_MaskedBackwarpLoss, namespace, *inputs, norm, reduction, padding_mode, one_pass)
     return loss
 
 
@@ -115,25 +109,23 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        inputs, words, one_pass = arguments[:4], arguments[4:7], arguments[7]
-        ctx.words, ctx.handed_over = words, False
-        operator = forward_operator(ctx, "masked_backwarp_loss", inputs[0])
+        namespace, inputs, words, one_pass = arguments[0], arguments[1:5], arguments[5:8], arguments[8]
+        ctx.namespace, ctx.words, ctx.handed_over = namespace, words, False
         if not one_pass:
             ctx.save_for_backward(*inputs)
-            return operator(*inputs, *words)
-        loss, *gradients = torch.ops.internet.masked_backwarp_loss_with_gradients.default(
-            *inputs, *words, *ctx.needs_input_grad[:4]
-        )
+            return overload(namespace, "masked_backwarp_loss")(*inputs, *words)
+        with_gradients = overload(namespace, "masked_backwarp_loss_with_gradients")
+        loss, *gradients = with_gradients(*inputs, *words, *ctx.needs_input_grad[1:5])
         ctx.save_for_backward(*inputs, *gradients)  # not attributes of ctx: checkpoint() could not let go of them
         return loss
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[:4]
+        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[1:5]
         inputs, of_unit_loss = saved[:4], saved[4:]
         gradients: Sequence[Tensor]
         if not of_unit_loss or ctx.handed_over:
-            gradients = backward_operator(ctx, "masked_backwarp_loss")(
+            gradients = overload(ctx.namespace, "masked_backwarp_loss_backward")(
                 grad_loss,
                 *inputs,
                 *ctx.words,
@@ -149,7 +141,7 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
             gradients = [gradient * grad_loss for gradient in of_unit_loss]
         gradients = [g if of is None else g.to(of.dtype) for g, of in zip(gradients, inputs, strict=True)]
         tied = first_order("masked_backwarp_loss", gradients, needed, (grad_loss, *inputs))
-        return (*tied, None, None, None, None)
+        return (None, *tied, None, None, None, None)
 
 
 def _has_a_value(tensor: Tensor) -> bool:
@@ -158,8 +150,8 @@ def _has_a_value(tensor: Tensor) -> bool:
         torch.compiler.is_compiling()
         or type(tensor) is not Tensor
         or tensor.is_meta
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._functorch.is_legacy_batchedtensor(tensor)
+        or inside_functorch()
+        or is_batched(tensor)
     )
 
 

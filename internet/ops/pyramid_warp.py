@@ -7,18 +7,11 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    apply,
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    like_or_empty,
-    register_fake,
-)
-from internet.ops._backend import uses_compiled
+from internet.ops._autograd import apply, first_order, overload
+from internet.ops._dispatch import namespace_for
 from internet.ops.confidence_warp import PADDING_MODES
+from internet.ops.fakes import register_fake
+from internet.ops.results import dense_like, empty, like_or_empty
 
 
 def pyramid_warp(
@@ -60,11 +53,12 @@ def pyramid_warp(
         field, confidence = _checks.motion(name, level_name, level, field, confidence)
     if not features:
         return []
-    if not uses_compiled(name, features[0].device):
+    namespace = namespace_for(name, features[0].device)
+    if namespace is None:
         return reference.pyramid_warp(
             features, field, confidence, padding_mode=padding_mode, align_corners=align_corners
         )
-    return list(apply(_PyramidWarp, field, confidence, padding_mode, align_corners, *features))
+    return list(apply(_PyramidWarp, namespace, field, confidence, padding_mode, align_corners, *features))
 
 
 class _PyramidWarp(torch.autograd.Function):
@@ -72,15 +66,16 @@ class _PyramidWarp(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         # Named parameters before *features would confuse torch.compile: a forward that has as many parameters as
         # it gets arguments is taken for one without ctx, and with two features it would be so.
-        field, confidence, ctx.padding_mode, ctx.align_corners, *features = arguments
+        ctx.namespace, field, confidence, ctx.padding_mode, ctx.align_corners, *features = arguments
         ctx.save_for_backward(field, confidence, *features)
-        return tuple(forward_operator(ctx, "pyramid_warp", field)(features, *arguments[:4]))
+        return tuple(overload(ctx.namespace, "pyramid_warp")(features, *arguments[1:5]))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        field, confidence, *features = ctx.saved_tensors
-        need_motion, need_features = ctx.needs_input_grad[:2], ctx.needs_input_grad[4:]
-        grad_features, grad_field, grad_confidence = backward_operator(ctx, "pyramid_warp")(
+        saved = ctx.saved_tensors
+        field, confidence, *features = saved
+        need_motion, need_features = ctx.needs_input_grad[1:3], ctx.needs_input_grad[5:]
+        grad_features, grad_field, grad_confidence = overload(ctx.namespace, "pyramid_warp_backward")(
             grad_outputs,
             features,
             field,
@@ -95,9 +90,9 @@ class _PyramidWarp(torch.autograd.Function):
             "pyramid_warp",
             (grad_field, grad_confidence, *grad_features),
             (*need_motion, *need_features),
-            (*grad_outputs, *ctx.saved_tensors),
+            (*grad_outputs, *saved),
         )
-        return (*gradients[:2], None, None, *gradients[2:])
+        return (None, *gradients[:2], None, None, *gradients[2:])
 
 
 @register_fake("pyramid_warp")

@@ -17,23 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from internet.ops.results import memory_format_of, motion_dtype
+
 SMALLEST_DETERMINANT = 1e-6
 CHARBONNIER_EPSILON = 1e-3
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def motion_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype coordinates are computed in beside data of this dtype."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def memory_format_of(data: Tensor) -> torch.memory_format:
-    """The layout of a result that follows `data`: channels_last where it is that and nothing else, or contiguous."""
-    # is_contiguous(memory_format=channels_last), but for vmap, which has no such question
-    channels_last = data.permute(0, 2, 3, 1).is_contiguous() and not data.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:

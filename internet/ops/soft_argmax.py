@@ -6,17 +6,10 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import (
-    apply,
-    backward_operator,
-    dense_like,
-    empty,
-    first_order,
-    forward_operator,
-    register_fake,
-)
-from internet.ops._backend import uses_compiled
-from internet.ops.reference import motion_dtype
+from internet.ops._autograd import NoContext, apply, first_order, overload
+from internet.ops._dispatch import namespace_for
+from internet.ops.fakes import register_fake
+from internet.ops.results import dense_like, empty, motion_dtype
 
 
 def soft_argmax(
@@ -63,30 +56,32 @@ def soft_argmax(
         _checks.same_device(name, "jacobian_map", jacobian_map, "logits", logits)
         if jacobian_map.dtype != logits.dtype:
             raise TypeError(f"{name}: jacobian_map is {jacobian_map.dtype}, but logits is {logits.dtype}")
-    if not uses_compiled(name, logits.device):
+    namespace = namespace_for(name, logits.device)
+    if namespace is None:
         return reference.soft_argmax(logits, jacobian_map, temperature=temperature, align_corners=align_corners)
-    kp, jac, _ = apply(_SoftArgmax, logits, jacobian_map, float(temperature), align_corners)
+    kp, jac, _ = apply(_SoftArgmax, namespace, logits, jacobian_map, float(temperature), align_corners)
     return kp, None if jacobian_map is None else jac
 
 
 class _SoftArgmax(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, jacobian_map: Tensor | None, temperature: float, align_corners: bool
+        ctx: Any, namespace: str, logits: Tensor, jacobian_map: Tensor | None, temperature: float, align_corners: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        operator = forward_operator(ctx, "soft_argmax", logits)
-        kp, jac, statistics = operator(logits, jacobian_map, temperature, align_corners)
-        ctx.save_for_backward(logits, jacobian_map, kp, jac, statistics)
+        ctx.namespace, ctx.options = namespace, (temperature, align_corners)
+        kp, jac, statistics = overload(namespace, "soft_argmax")(logits, jacobian_map, *ctx.options)
+        # copies: who gets the key points may change them, as to pixels, before the backward pass needs them
+        own = [] if isinstance(ctx, NoContext) else [kp.clone(), jac if jacobian_map is None else jac.clone()]
+        ctx.save_for_backward(logits, jacobian_map, *own, statistics)
         ctx.mark_non_differentiable(statistics)
         ctx.set_materialize_grads(False)
-        ctx.options = temperature, align_corners
         return kp, jac, statistics
 
     @staticmethod
     def backward(ctx: Any, grad_kp: Tensor | None, grad_jac: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[:2]
-        gradients = backward_operator(ctx, "soft_argmax")(grad_kp, grad_jac, *saved, *ctx.options, *needed)
-        return (*first_order("soft_argmax", gradients, needed, (grad_kp, grad_jac, *saved[:2])), None, None)
+        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[1:3]
+        gradients = overload(ctx.namespace, "soft_argmax_backward")(grad_kp, grad_jac, *saved, *ctx.options, *needed)
+        return (None, *first_order("soft_argmax", gradients, needed, (grad_kp, grad_jac, *saved[:2])), None, None)
 
 
 @register_fake("soft_argmax")

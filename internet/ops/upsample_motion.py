@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, backward_operator, empty, first_order, forward_operator, register_fake
-from internet.ops._backend import uses_compiled
+from internet.ops._autograd import apply, first_order, overload
+from internet.ops._dispatch import namespace_for
+from internet.ops.fakes import register_fake
+from internet.ops.results import empty
 
 
 def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -40,25 +42,26 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
         _checks.shape(name, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of field)")
         _checks.same_device(name, "confidence", confidence, "field", field)
         confidence = _checks.coordinates(name, "confidence", confidence, "field", field)
-    if not uses_compiled(name, field.device):
+    namespace = namespace_for(name, field.device)
+    if namespace is None:
         return reference.upsample_motion(field, confidence)
-    upsampled, upsampled_confidence = apply(_UpsampleMotion, field, confidence)
+    upsampled, upsampled_confidence = apply(_UpsampleMotion, namespace, field, confidence)
     return upsampled, None if confidence is None else upsampled_confidence
 
 
 class _UpsampleMotion(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, field: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
-        ctx.has_confidence = confidence is not None
-        field, confidence = forward_operator(ctx, "upsample_motion", field)(field, confidence)
+    def forward(ctx: Any, namespace: str, field: Tensor, confidence: Tensor | None) -> tuple[Tensor, Tensor]:
+        ctx.namespace, ctx.has_confidence = namespace, confidence is not None
+        field, confidence = overload(namespace, "upsample_motion")(field, confidence)
         return field, confidence
 
     @staticmethod
     def backward(ctx: Any, grad_field: Tensor, grad_confidence: Tensor) -> tuple[Tensor | None, ...]:
         # Linear: the gradient does not depend on the inputs, so first_order has only the gradients to tie to.
         incoming = (grad_field, grad_confidence if ctx.has_confidence else None)
-        gradients = backward_operator(ctx, "upsample_motion")(*incoming)
-        return tuple(first_order("upsample_motion", gradients, ctx.needs_input_grad, incoming))
+        gradients = overload(ctx.namespace, "upsample_motion_backward")(*incoming)
+        return (None, *first_order("upsample_motion", gradients, ctx.needs_input_grad[1:], incoming))
 
 
 @register_fake("upsample_motion")

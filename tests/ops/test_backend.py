@@ -1,16 +1,19 @@
 """Choosing a backend: the context manager, the environment variable, and what is refused."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 
 import internet
-from internet.ops import _backend
+from internet.ops import _choice, _dispatch, _status
 from tests.support import samples
 from tests.support.compare import DEVICES
 from tests.support.evaluate import ROOT
@@ -26,14 +29,14 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
     """Makes backends ready, or not, for as long as a test lasts: pretend(cuda=Status(True))."""
 
     def pretend(**statuses: internet.ops.Status) -> None:
-        everything = {**_backend._statuses(), **statuses}
-        monkeypatch.setattr(_backend, "_statuses", lambda: everything)
+        for name, status in statuses.items():
+            monkeypatch.setitem(_status._known, name, status)
 
     return pretend
 
 
 def chosen() -> str | None:
-    return _backend._choice.name
+    return _choice.asked_for()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +54,7 @@ def test_every_backend_is_ready_or_says_why_not(name: str) -> None:
 def test_the_names_are_these() -> None:
     assert tuple(internet.ops.backends()) == NAMES == tuple(DEVICES)
     assert internet.ops.backends()["reference"].ready
-    assert _backend.OPERATORS == samples.OPERATORS
+    assert internet.ops.OPERATORS == samples.OPERATORS
 
 
 def test_the_list_is_a_copy() -> None:
@@ -86,6 +89,56 @@ def test_one_object_can_be_used_again(pretend: Pretend) -> None:
         with reference:
             assert chosen() == "reference"
         assert chosen() == outside
+
+
+def test_one_object_can_be_entered_while_it_is(pretend: Pretend) -> None:
+    outside = chosen()
+    reference = internet.ops.backend("reference")
+    with reference:
+        with reference, internet.ops.backend("cpu"), reference:
+            assert chosen() == "reference"
+        assert chosen() == "reference"
+    assert chosen() == outside
+
+
+def test_threads_choose_for_themselves() -> None:
+    """Contexts of two threads that overlap, one object among them, leave nothing behind in either."""
+    outside, shared = chosen(), internet.ops.backend("reference")
+    entered, left = threading.Event(), threading.Event()
+
+    def other() -> tuple[str | None, str | None, str | None]:
+        before = chosen()
+        with shared:
+            inside = chosen()
+            entered.set()
+            assert left.wait(60)
+        return before, inside, chosen()
+
+    with ThreadPoolExecutor(1) as threads:
+        with shared:
+            found = threads.submit(other)
+            assert entered.wait(60)
+        assert chosen() == outside
+        left.set()
+        default = _choice._FOR_A_RUN[-1] if _choice._FOR_A_RUN else None
+        assert found.result() == (default, "reference", default)
+
+
+def test_tasks_choose_for_themselves() -> None:
+    async def task(name: str) -> list[str | None]:
+        with internet.ops.backend(name):
+            found = [chosen()]
+            await asyncio.sleep(0)
+            found.append(chosen())
+        await asyncio.sleep(0)
+        return [*found, chosen()]
+
+    async def both() -> list[list[str | None]]:
+        return await asyncio.gather(task("reference"), task("cpu"))
+
+    outside = chosen()
+    assert asyncio.run(both()) == [["reference", "reference", outside], ["cpu", "cpu", outside]]
+    assert chosen() == outside
 
 
 def test_making_one_chooses_nothing() -> None:
@@ -141,7 +194,7 @@ def fresh_process(code: str, **environment: str) -> "subprocess.CompletedProcess
     )
 
 
-CODE = "from internet.ops import _backend; print(_backend._choice.name)"
+CODE = "from internet.ops import _choice; print(_choice.asked_for())"
 
 
 @pytest.mark.parametrize(("value", "expected"), [("reference", "reference"), ("", "None")])
@@ -158,12 +211,12 @@ def test_environment_variable_with_an_unknown_name() -> None:
 
 def test_each_call_takes_what_serves_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(_backend._choice, "name", None)
-    monkeypatch.setattr(_backend, "_compiled", {"cpu": frozenset(["soft_argmax"]), "cuda": frozenset()})
+    monkeypatch.setattr(_dispatch, "asked_for", lambda: None)
+    monkeypatch.setattr(_dispatch, "compiled", {"cpu": frozenset(["soft_argmax"]), "cuda": frozenset()})
     for operator in ("soft_argmax", "affine_mixture"):
         for device in ("cpu", "meta", "cuda", "mps"):
-            calls.append((operator, device, _backend.uses_compiled(operator, torch.device(device))))
-    assert [call[:2] for call in calls if call[2]] == [("soft_argmax", "cpu"), ("soft_argmax", "meta")]
+            calls.append((operator, device, _dispatch.namespace_for(operator, torch.device(device))))
+    assert [call[:2] for call in calls if call[2] == "internet"] == [("soft_argmax", "cpu"), ("soft_argmax", "meta")]
 
 
 @pytest.mark.parametrize("preferred", [False, True])
@@ -172,8 +225,8 @@ def test_each_call_takes_what_serves_its_device(monkeypatch: pytest.MonkeyPatch)
 def test_cuda_or_triton(monkeypatch: pytest.MonkeyPatch, compiled: bool, deterministic: bool, preferred: bool) -> None:
     """Triton takes what has no CUDA kernel, and what it was measured to do faster, but not where bits must repeat."""
     name, gpu = "confidence_warp", torch.device("cuda")
-    monkeypatch.setitem(_backend._compiled, "cuda", frozenset({name} if compiled else ()))
-    monkeypatch.setattr(_backend, "_triton_on_gpus", frozenset({name} if preferred or not compiled else ()))
+    monkeypatch.setitem(_dispatch.compiled, "cuda", frozenset({name} if compiled else ()))
+    monkeypatch.setattr(_dispatch, "_triton_on_gpus", frozenset({name} if preferred or not compiled else ()))
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
     by_triton = not compiled or (preferred and not deterministic)
-    assert _backend.namespace_of(name, gpu) == ("internet_triton" if by_triton else "internet")
+    assert _dispatch.namespace_for(name, gpu) == ("internet_triton" if by_triton else "internet")

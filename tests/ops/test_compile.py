@@ -1,6 +1,7 @@
 """`torch.compile(fullgraph=True)`: no graph break, forward and backward, static and dynamic shapes."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -110,3 +111,37 @@ def test_inductor() -> None:
         result = function(*leaves)
         found.append([result.detach(), *torch.autograd.grad(result, leaves)])
     assert_all_close(*found, [torch.float32] * len(found[0]))
+
+
+def test_another_backend_is_another_graph() -> None:
+    """What is asked for when a compiled function is called counts, in every thread for itself."""
+    sample = samples.build("confidence_warp", torch.float32)
+    counter = torch._dynamo.testing.CompileCounter()
+    call = compiled("confidence_warp", backend=counter)
+    for name in ("cpu", "reference", "cpu"):
+        with internet.ops.backend(name), torch.no_grad():
+            assert_all_close(tensors_of(call(sample.args, sample.kwargs)), tensors_of(sample()), [torch.float32])
+    assert counter.frame_count == 2
+    with internet.ops.backend("reference"), ThreadPoolExecutor(1) as threads:
+        threads.submit(call, sample.args, sample.kwargs).result()
+    assert counter.frame_count == 3  # nothing was asked for in that thread
+
+
+def test_a_backend_within_a_graph() -> None:
+    sample = samples.build("upsample_motion", torch.float32)
+
+    def twice(field: Tensor, confidence: Tensor) -> list[Tensor]:
+        fine = tensors_of(internet.ops.upsample_motion(field, confidence))
+        with internet.ops.backend("reference"):
+            return [*fine, *tensors_of(internet.ops.upsample_motion(*fine))]
+
+    graphs = []
+
+    def keep(graph: torch.fx.GraphModule, _: list[Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    results = torch.compile(twice, fullgraph=True, backend=keep)(*sample.tensors())
+    assert_all_close(results, twice(*sample.tensors()), [torch.float32] * 4)
+    compiled_operator = torch.ops.internet.upsample_motion.default
+    assert [node.target for node in graphs[0].graph.nodes].count(compiled_operator) == 1

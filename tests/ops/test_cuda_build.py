@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from internet.ops._backend import OPERATORS
+from internet.ops import OPERATORS
 from internet.utils import library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def registered() -> dict[str, list[bool]]:
 import ctypes, json, os, sys
 import torch
 from internet.utils import library
-from internet.ops._backend import OPERATORS
+from internet.ops import OPERATORS
 stub, path = sys.argv[1:]
 if torch.version.cuda is None:
     for torch_library in (os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so"), stub):

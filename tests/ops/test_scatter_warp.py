@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import internet
-from internet.ops.reference import motion_dtype
+from internet.ops.results import motion_dtype
 from tests.support.compare import COMPILED, require
 from tests.support.samples import DTYPES
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import internet
-from internet.ops import _backend
-from internet.ops.reference import motion_dtype
+from internet.ops import _dispatch
+from internet.ops.results import motion_dtype
 from tests.ops.test_opcheck import Calls
 from tests.support import samples
 from tests.support.compare import (
@@ -148,7 +148,7 @@ def test_the_backward_uses_the_backend_of_the_forward() -> None:
 
 
 def test_nobody_gets_triton_on_the_cpu_unasked() -> None:
-    assert _backend.namespace_of("affine_mixture", torch.device("cpu")) == "internet"
+    assert _dispatch.namespace_for("affine_mixture", torch.device("cpu")) == "internet"
 
 
 @pytest.mark.parametrize("operator", ["confidence_warp", "pyramid_warp", "masked_backwarp_loss", "anchor_features"])

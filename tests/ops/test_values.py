@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from internet.ops.reference import motion_dtype
+from internet.ops.results import motion_dtype
 from tests.support import samples
 from tests.support.compare import BACKENDS, COMPILED, assert_all_close, evaluate, require
 from tests.support.samples import DTYPES, OPERATORS, Sample

@@ -10,7 +10,7 @@ from internet import ops
 from internet.data.image import to_tensor
 from internet.data.synthetic import WalkingClip
 from internet.geometry import field_to_flow, full_flow, identity_field
-from internet.ops._backend import Status
+from internet.ops import Status
 from internet.registration import (
     MixtureMotion,
     Objective,

@@ -22,7 +22,8 @@ TORCH = os.environ.get("INTERNET_ABI_TORCH", "torch==2.10.0")
 
 UNREGISTERED = """
 import torch
-from internet.ops._backend import OPERATORS, devices_with_kernel
+from internet.ops import OPERATORS
+from internet.ops._status import devices_with_kernel
 kinds = {"cpu"} | ({"cuda"} if torch.version.cuda else set())
 print(*(name for name in OPERATORS if not kinds <= devices_with_kernel(name)))
 """

@@ -1,0 +1,112 @@
+"""The backend that was asked for: by ``with backend(name):``, or for a whole run by INTERNET_BACKEND."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import TracebackType
+from weakref import WeakKeyDictionary
+
+import torch
+
+from internet.ops._status import check_ready
+from internet.utils.torch_internals import checkpointed_region, inside_jit_trace, saves_through_hooks, saving_hooks
+
+
+def _from_environment() -> tuple[str, ...]:
+    name = os.environ.get("INTERNET_BACKEND")
+    if not name:
+        return ()
+    check_ready(name, "INTERNET_BACKEND")
+    return (name,)
+
+
+_FOR_A_RUN = _from_environment()
+_names: ContextVar[tuple[str, ...]] = ContextVar("internet.ops.backend", default=_FOR_A_RUN)
+"""The backends asked for, the innermost last. A tuple, so that no context can change what another one sees."""
+
+
+class _Traced(threading.local):
+    """The same names for Dynamo, which can neither trace a ContextVar nor guard a graph by one."""
+
+    def __init__(self) -> None:
+        self.names = _names.get()
+
+
+_traced = _Traced()
+
+
+class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
+    """Context manager that makes every operator use one backend.
+
+    ``with internet.ops.backend("reference"): ...``. The environment variable ``INTERNET_BACKEND`` is the same for
+    a whole run. Left alone, each call takes the fastest backend that serves its device.
+
+    The choice holds in the thread, or the asyncio task, that enters the context; contexts nest, and one object may
+    be entered again, also while it is entered. A backward pass uses the backend of its forward, and so does what
+    ``torch.utils.checkpoint(use_reentrant=False)`` computes again. (With ``use_reentrant=True`` a recomputation cannot
+    be told from a call, so enter the context inside the function that is checkpointed.) ``torch.jit.trace`` records
+    the reference, which is differentiable, unless a compiled backend is asked for; that one is recorded
+    without gradients.
+
+    Args:
+        name: "reference", "cpu", "cuda" or "triton".
+
+    Raises:
+        ValueError: `name` is none of these.
+        RuntimeError: the backend is not available here; the message says why.
+    """
+
+    def __init__(self, name: str) -> None:
+        check_ready(name, "backend")
+        self.name = name
+
+    def __enter__(self) -> None:
+        if not torch.compiler.is_compiling():
+            _names.set((*_names.get(), self.name))
+        _traced.names = (*_traced.names, self.name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if torch.compiler.is_compiling():
+            _traced.names = _traced.names[:-1]
+        else:
+            _names.set(_names.get()[:-1])
+            _traced.names = _names.get()
+
+
+def asked_for() -> str | None:
+    """The backend that this call has to use; None leaves it the fastest for its device."""
+    if torch.compiler.is_compiling():
+        return _traced.names[-1] if _traced.names else None
+    names = _names.get()
+    name = names[-1] if names else "reference" if inside_jit_trace() else None
+    return _as_the_first_time(name) if saves_through_hooks() else name
+
+
+_calls: WeakKeyDictionary[object, list[str | None]] = WeakKeyDictionary()
+"""By checkpointed region, what was asked for at each call of an operator in it."""
+
+_replays: WeakKeyDictionary[object, Iterator[str | None]] = WeakKeyDictionary()
+"""By the saving hook of a recomputation, what is left of that list."""
+
+
+def _as_the_first_time(name: str | None) -> str | None:
+    """`name`; where a checkpointed region is computed again, what was asked for when it was computed first.
+
+    The calls of a region come in the same order both times, whatever contexts they are in, so it is enough to count
+    them. Regions nest: a call is noted for each that it is in, and follows the outermost that is computed again.
+    """
+    regions = []
+    for hook in saving_hooks():
+        region, again = checkpointed_region(hook)
+        if again:
+            if hook not in _replays:
+                _replays[hook] = iter(_calls.get(region, ()))
+            name = next(_replays[hook], name)
+        elif region is not None:
+            regions.append(region)
+    for region in regions:
+        _calls.setdefault(region, []).append(name)
+    return name

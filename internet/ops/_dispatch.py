@@ -1,0 +1,68 @@
+"""Which implementation serves a call."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from internet.ops._choice import asked_for
+from internet.ops._status import OPERATORS, compiled, devices, triton_kernels
+from internet.utils.torch_internals import inside_functorch
+
+TRITON_BEFORE_CUDA = frozenset(
+    json.loads(Path(__file__).with_name("preference.json").read_text(encoding="utf-8"))["triton_before_cuda"]
+)
+"""The operators that Triton was measured to serve faster than CUDA; all others take CUDA."""
+
+
+def _left_to_triton() -> frozenset[str]:
+    """What Triton serves on a GPU when nobody asks for a backend: what has no CUDA kernel, or one measured slower.
+
+    Where that is nothing, Triton is not even loaded.
+    """
+    has_gpus = torch.version.cuda is not None or torch.version.hip is not None
+    wanted = (frozenset(OPERATORS) - compiled["cuda"]) | TRITON_BEFORE_CUDA
+    return wanted if has_gpus and wanted and not isinstance(triton_kernels(), str) else frozenset()
+
+
+_triton_on_gpus = _left_to_triton()
+
+
+def kind_of(device: torch.device) -> str:
+    """The kind of device whose kernels serve a tensor; a meta tensor is traced as if for the CPU."""
+    return "cpu" if device.type == "meta" else device.type
+
+
+def _fastest(operator: str, kind: str) -> str | None:
+    if kind == "cuda" and operator in _triton_on_gpus:
+        # Triton's scatters have no deterministic form
+        deterministic = operator in compiled["cuda"] and torch.are_deterministic_algorithms_enabled()
+        return "internet" if deterministic else "internet_triton"
+    return "internet" if operator in compiled.get(kind, ()) else None
+
+
+def namespace_for(operator: str, device: torch.device) -> str | None:
+    """Where the dispatcher has the operator that serves this call; None: the reference does.
+
+    "internet" is the namespace of compiled kernels, "internet_triton" that of Triton's. Call it once for each call
+    of an operator: an activation checkpoint counts.
+
+    Raises:
+        RuntimeError: the backend that was asked for does not serve this device, or not under `torch.func`.
+    """
+    asked = asked_for()
+    if asked == "reference":
+        return None
+    kind = kind_of(device)
+    if asked is None:
+        return None if inside_functorch() else _fastest(operator, kind)  # torch.func sees into the reference only
+    if kind not in devices[asked]:
+        raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
+    if asked != "triton" and operator not in compiled[kind]:
+        return None
+    if inside_functorch():
+        raise RuntimeError(
+            f"{operator}: the {asked} backend does not support torch.func transforms; "
+            'use internet.ops.backend("reference"), or leave the choice to the library'
+        )
+    return "internet_triton" if asked == "triton" else "internet"

@@ -1,0 +1,31 @@
+"""The tensors that operators return, empty yet: the types and layouts that all implementations agree on."""
+
+import torch
+from torch import Tensor
+
+
+def motion_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that coordinates, and sums, have beside data of this dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def memory_format_of(data: Tensor) -> torch.memory_format:
+    """The layout of a result that follows `data`: channels_last where it is that and nothing else, or contiguous."""
+    # is_contiguous(memory_format=channels_last), but for vmap, which has no such question
+    channels_last = data.permute(0, 2, 3, 1).is_contiguous() and not data.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def empty(like: Tensor) -> Tensor:
+    """What an operator returns in place of a tensor that nobody asked for."""
+    return like.new_empty(0)
+
+
+def like_or_empty(tensor: Tensor, needed: bool) -> Tensor:
+    """The gradient of a coordinate tensor: contiguous."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format) if needed else empty(tensor)
+
+
+def dense_like(tensor: Tensor) -> Tensor:
+    """A result in the shape, dtype and layout of a data tensor."""
+    return torch.empty_like(tensor, memory_format=memory_format_of(tensor))

@@ -1,0 +1,74 @@
+"""What the library asks of torch that torch has no public name for: every such name stands in this file."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def has_kernel(operator: str, dispatch_key: str) -> bool:
+    """Whether the dispatcher has a kernel of its own for ``namespace::name`` under a key such as "CPU"."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator, dispatch_key)
+
+
+def operators_of(namespace: str) -> dict[str, list[str]]:
+    """The names of all operators that the dispatcher has in a namespace, each with those of its arguments."""
+    names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith(f"{namespace}::")]
+    schemas = {name: torch._C._jit_get_schemas_for_operator(name) for name in names}
+    return {
+        name: [argument.name for schema in found for argument in schema.arguments] for name, found in schemas.items()
+    }
+
+
+def inside_functorch() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def inside_forward_mode() -> bool:
+    """Whether dual numbers may be about (`torch.autograd.forward_ad`)."""
+    return forward_ad._current_level >= 0
+
+
+def inside_jit_trace() -> bool:
+    """`torch.jit.is_tracing()`, in a third of its time."""
+    return torch._C._is_tracing()
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor stands for a batch of them, in ``torch.autograd.grad(is_grads_batched=True)``."""
+    return torch._C._functorch.is_legacy_batchedtensor(tensor)
+
+
+def saves_through_hooks() -> bool:
+    """Whether something, such as an activation checkpoint, intercepts what autograd saves."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+
+
+def saving_hooks() -> list[Any]:
+    """The functions that intercept what autograd saves, the innermost first; autograd only calls that one."""
+    autograd = torch._C._autograd
+    hooks = []
+    try:
+        while (top := autograd._top_saved_tensors_default_hooks(False)) is not None:
+            hooks.append(top)
+            autograd._pop_saved_tensors_default_hooks()
+    finally:
+        for pack, unpack in reversed(hooks):
+            autograd._push_saved_tensors_default_hooks(pack, unpack)
+    return [inspect.unwrap(pack) for pack, _ in hooks]
+
+
+def checkpointed_region(hook: Any) -> tuple[object | None, bool]:
+    """The region of ``torch.utils.checkpoint(use_reentrant=False)`` that this saving hook is of, if it is of one.
+
+    The second says whether the region is being computed again, in a backward pass.
+    """
+    if getattr(hook, "__module__", None) != "torch.utils.checkpoint":
+        return None, False
+    held = inspect.getclosurevars(hook).nonlocals
+    if "target_frame_ref" in held:
+        return held["target_frame_ref"](), True
+    return held.get("frame"), False
