@@ -12,6 +12,7 @@ the code uses the limited Python API and torch's stable ABI, so torch is needed 
 `ninja` does the work, so only what changed is compiled again; everything it writes is under build/ninja.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -189,6 +190,7 @@ class Ninja(build_ext):
         ninja_file = NinjaFile(torch, compiler)
         libraries = [ninja_file.library(ext.name.split(".")[-1], ext.sources) for ext in self.extensions]
         facts = {
+            "schema": hashlib.sha256(Path("csrc/schema.cpp").read_bytes()).hexdigest()[:8],
             "compiler": version.splitlines()[0] if version else compiler,
             "torch headers": torch_version(torch),
             "instruction sets": " ".join(INSTRUCTION_SETS),

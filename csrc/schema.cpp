@@ -7,6 +7,9 @@
 // What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
 // `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not tell: it
 // asks for bitwise repeatable sums where a device would use atomics.
+//
+// The Python of this package loads no library of other operators: what it expects is SCHEMA in
+// internet/utils/library.py, which changes with the names in this file.
 #include "torch_stable.h"
 
 STABLE_TORCH_LIBRARY(internet, m) {

@@ -5,6 +5,7 @@ loads wherever torch does; `_C_cuda` holds the CUDA kernels and loads where torc
 package works without either: the operators then run on another backend.
 """
 
+import hashlib
 import importlib
 import json
 import re
@@ -12,8 +13,13 @@ from pathlib import Path
 
 import torch
 
+from internet.utils.torch_internals import operators_of
+
 MINIMUM_TORCH = (2, 10)
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
+
+SCHEMA = "79726b6f"
+"""`fingerprint` of csrc/schema.cpp: the operators that the Python of this package calls."""
 
 loaded: set[str] = set()
 """The libraries that are loaded, of "_C" and "_C_cuda"."""
@@ -41,23 +47,47 @@ def _load(name: str) -> None:
         loaded.add(name)
 
 
+def fingerprint() -> str:
+    """The names and arguments of all operators that are registered as `torch.ops.internet.*`, in eight digits.
+
+    Types and defaults are left out: how torch spells them is its own affair, and may change.
+    """
+    described = [f"{name}({','.join(arguments)})" for name, arguments in operators_of("internet").items()]
+    return hashlib.sha256("\n".join(sorted(described)).encode()).hexdigest()[:8]
+
+
+def _refuse(name: str, difference: str) -> None:
+    """A library of another version is as good as none: its kernels would be called with the wrong arguments."""
+    loaded.discard(name)
+    reasons[name] = (
+        f"internet.{name} was built from other sources than this package: {difference}; rebuild it: "
+        "`python setup.py build_ext --inplace` in a source tree, or reinstall internet-ops"
+    )
+
+
 def _load_all() -> None:
     check_torch(torch.__version__)
     _load("_C")
+    if "_C" in loaded and fingerprint() != SCHEMA:
+        _refuse("_C", f"its operators are {fingerprint()}, expected {SCHEMA}")
     if "_C" not in loaded:
         reasons["_C_cuda"] = "internet._C_cuda needs internet._C, which is not loaded"
     elif torch.version.cuda is None:
         reasons["_C_cuda"] = f"torch {torch.__version__} was built without CUDA"
     else:
         _load("_C_cuda")
+        if "_C_cuda" in loaded and _built("_C_cuda").get("schema") != _built("_C").get("schema"):
+            _refuse("_C_cuda", "not the csrc/schema.cpp that internet._C was built from")
+
+
+def _built(name: str) -> dict[str, str]:
+    info: dict[str, str] = json.loads(importlib.import_module(f"internet.{name}").build_info)
+    return info
 
 
 def build_info() -> dict[str, str]:
     """How the libraries were built: compiler, instruction sets, CUDA. Empty without `_C`."""
-    if "_C" not in loaded:
-        return {}
-    info: dict[str, str] = json.loads(importlib.import_module("internet._C").build_info)
-    return info
+    return _built("_C") if "_C" in loaded else {}
 
 
 def cpu_isa() -> str | None:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +16,11 @@ from internet import cli
 from internet.utils import library
 
 
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         env={**os.environ, **environment},
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
@@ -43,6 +47,7 @@ def test_each_library_is_loaded_or_has_a_reason() -> None:
 def test_the_tests_run_with_the_cpu_kernels() -> None:
     assert "_C" in library.loaded, library.reasons["_C"]
     assert set(library.build_info()) == {
+        "schema",
         "compiler",
         "torch headers",
         "instruction sets",
@@ -50,6 +55,26 @@ def test_the_tests_run_with_the_cpu_kernels() -> None:
         "CUDA arch list",
     }
     assert library.cpu_isa() in library.build_info()["instruction sets"].split()
+
+
+def test_a_library_of_other_operators_is_not_used(tmp_path: Path) -> None:
+    """As after a pull without a build: everything works, by the reference, and `internet info` says what to do."""
+    package = Path(internet.__file__).parent
+    shutil.copytree(package, tmp_path / "internet", ignore=shutil.ignore_patterns("*cuda*", "__pycache__"))
+    compiled = tmp_path / "internet" / "_C.abi3.so"
+    compiled.write_bytes(compiled.read_bytes().replace(b"jacobian_map", b"jacobian_mop"))
+    code = (
+        "import torch, internet\n"
+        "field, _ = internet.ops.upsample_motion(torch.zeros(1, 2, 2, 2, requires_grad=True))\n"
+        "print(internet.__file__, field.grad_fn.name(), internet.ops.backends()['cpu'])"
+    )
+    done = python("-c", code, cwd=tmp_path)
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
+    assert "_UpsampleMotion" not in done.stdout
+    assert re.search(r"not available: internet\._C was built from other sources .* rebuild it", done.stdout)
+    info = python("-m", "internet", "info", cwd=tmp_path)
+    assert info.returncode == 0, info.stderr
+    assert "rebuild it: `python setup.py build_ext --inplace`" in " ".join(info.stdout.split())
 
 
 def test_the_cuda_library_waits_for_a_torch_with_cuda() -> None:
