@@ -108,7 +108,7 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
   a.check_grad_output(grad_output);
   const int64_t h = a.height(), w = a.width();
   const Device device(source);
-  ScatteredGradient grad_source(source, need_source, deterministic, LeastPass::everything, device.stream());
+  ScatteredGradient grad_source(source, need_source, deterministic, device.stream());
   if (grad_source.deterministic()) {  // a sample gives no more than its gradient
     Magnitudes largest(source, device.stream());
     largest.measure(0, grad_output);
@@ -138,8 +138,8 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
         .per_twice_variance = S(0.5 / variance),
         .x_scale = S(a.x_axis().scale),
         .y_scale = S(a.y_axis().scale)};
-    grad_source.accumulate([&](const ScatterPass& pass) {
-      p.sums = pass.sums;
+    grad_source.accumulate([&](const GradientSums& sums) {
+      p.sums = sums;
       check(anchor_features_backward(p, device.stream()));
     });
     if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());

@@ -1,8 +1,10 @@
 #include "confidence_warp.h"
 
+#include <algorithm>
+
 #include "fold_motion.h"
 #include "glue.h"
-#include "scattered_gradient.h"
+#include "sampling_transpose.h"
 #include "warp_level.h"
 
 namespace internet::cuda {
@@ -31,6 +33,64 @@ void fold(const Tensor& fine, int64_t layers, int steps, WarpMotionGradient& gra
   gradient.started = true;
 }
 
+// What transposing the samples of an image takes, and how much of that may be had at once: a whole batch
+// mostly.
+template <class S>
+constexpr int64_t transpose_bytes = sizeof(Readers) + 4 * sizeof(Reader<S>);
+constexpr int64_t most_transpose_bytes = int64_t(512) << 20;
+
+template <class T, class S = opmath<T>>
+void features_backward(const Tensor& grad_output, const Tensor& features, const SampledMotion<S>& motion,
+                       const Tensor& grad_features, cudaStream_t stream) {
+  const int64_t pixels = motion.height * motion.width;
+  STD_TORCH_CHECK(pixels <= UINT32_MAX, "features: more than 2^32 pixels in an image");
+  const int64_t at_once =
+      std::clamp<int64_t>(most_transpose_bytes / (pixels * transpose_bytes<S>), 1, motion.batch);
+  const Tensor lists =
+      empty<1>({(1 + at_once * pixels) * int64_t(sizeof(Readers))}, ScalarType::Byte, features);
+  const Tensor readers =
+      empty<1>({at_once * pixels * 4 * int64_t(sizeof(Reader<S>))}, ScalarType::Byte, features);
+  constexpr int count = warp_vector<T>;
+  const bool vectors = in_vectors<T>(grad_output, count) && in_vectors<T>(grad_features, count);
+  for (int64_t image = 0; image < motion.batch; image += at_once) {
+    const int64_t images = std::min(at_once, motion.batch - image);
+    check(transpose_sampling<S>({.motion = motion,
+                                 .first_image = image,
+                                 .images = images,
+                                 .lists = data<Readers>(lists),
+                                 .readers = data<Reader<S>>(readers)},
+                                stream));
+    check(warp_features_backward<T>({.lists = data<const Readers>(lists) + 1,
+                                     .readers = data<const Reader<S>>(readers),
+                                     .first_image = image,
+                                     .images = images,
+                                     .channels = features.size(1),
+                                     .height = motion.height,
+                                     .width = motion.width,
+                                     .grad_output = strided<const T, 4>(grad_output),
+                                     .grad_features = strided<T, 4>(grad_features)},
+                                    vectors, stream));
+  }
+}
+
+template <class T, class S = opmath<T>>
+void motion_backward(const Tensor& grad_output, const Tensor& features, const SampledMotion<S>& motion,
+                     WarpMotionGradient& gradient, cudaStream_t stream) {
+  constexpr int count = warp_vector<T>;
+  const bool vectors = in_vectors<T>(features, count) && in_vectors<T>(grad_output, count);
+  const int64_t maps = gradient.has_confidence ? 3 : 2,
+                layers = warp_motion_backward_layers(features.size(1), vectors);
+  const Tensor fine =
+      empty<5>({layers, maps, motion.batch, motion.height, motion.width}, compute_type(features), features);
+  check(warp_motion_backward<T>({.motion = motion,
+                                 .channels = features.size(1),
+                                 .features = strided<const T, 4>(features),
+                                 .grad_output = strided<const T, 4>(grad_output),
+                                 .grad_motion = data<S>(fine)},
+                                vectors, stream));
+  fold<S>(fine, layers, motion.steps, gradient, stream);
+}
+
 }  // namespace
 
 Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
@@ -52,45 +112,19 @@ Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
 }
 
 Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
-                           bool need_features, bool deterministic, WarpMotionGradient& gradient) {
+                           bool need_features, bool, WarpMotionGradient& gradient) {
   const int steps = motion.steps_to(features);
   check_like("grad_output", grad_output, features);
   const Device device(features);
-  ScatteredGradient grad_features(features, need_features, deterministic, LeastPass::some_channels,
-                                  device.stream());
-  if (features.numel() == 0 || !(need_features || gradient.wanted)) return grad_features.result();
-  const auto [batch, channels, height, width] = sizes_of(features);
-  if (grad_features.deterministic()) {
-    Magnitudes largest(features, device.stream());
-    largest.measure(0, grad_output);
-    if (motion.confidence) largest.measure(1, *motion.confidence);
-    grad_features.bound_by(largest, 1, motion.confidence.has_value(), false, height * width);
-  }
-  const int64_t maps = motion.confidence ? 3 : 2, at_once = grad_features.channels_at_once();
+  Tensor grad_features = need_features ? empty_image_like(features) : nothing(features);
+  if (features.numel() == 0) return grad_features;
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
-    using S = opmath<T>;
-    constexpr int count = warp_backward_vector<T>;
-    const bool vectors = is_dense(features, {1, 3, 2, 0}) && in_vectors<T>(features, count) &&
-                         in_vectors<T>(grad_output, count);
-    auto layers_of = [&](int64_t channels) { return confidence_warp_backward_layers(channels, vectors); };
-    const int64_t layers = channels / at_once * layers_of(at_once) + layers_of(channels % at_once);
-    const Tensor fine = empty<5>({gradient.wanted ? layers : 0, maps, batch, height, width},
-                                 compute_type(features), features);
-    ConfidenceWarpBackward<T> p{.motion = motion.sampled<S>(features, steps),
-                                .features = strided<const T, 4>(features),
-                                .grad_output = strided<const T, 4>(grad_output),
-                                .pass = {},
-                                .grad_motion = gradient.wanted ? data<S>(fine) : nullptr,
-                                .first_layer = 0};
-    grad_features.accumulate([&](const ScatterPass& pass) {
-      p.pass = pass;
-      p.first_layer = pass.first_channel / at_once * layers_of(at_once);
-      check(confidence_warp_backward(p, vectors, device.stream()));
-    });
-    if (gradient.wanted) fold<S>(fine, layers, steps, gradient, device.stream());
+    const auto sampling = motion.sampled<opmath<T>>(features, steps);
+    if (need_features) features_backward<T>(grad_output, features, sampling, grad_features, device.stream());
+    if (gradient.wanted) motion_backward<T>(grad_output, features, sampling, gradient, device.stream());
   });
-  return grad_features.result();
+  return grad_features;
 }
 
 STABLE_TORCH_LIBRARY_IMPL(internet, CUDA, m) {

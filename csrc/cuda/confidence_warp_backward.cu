@@ -1,18 +1,14 @@
-// Warping, backward: as forward, the sample of a pixel is set up once for all channels, and gradient and
-// features are read once. For the motion they give four dot products a pixel; for the features the gradient
-// of each output pixel goes to four sums.
+// Warping, backward. Both gradients are computed as the output is, in its two ways of dealing out threads.
 //
-// Neighbouring output pixels mostly sample neighbouring pixels, so that two of the four sums are those of the
-// next output pixel too. What they get is added up in registers first: half as many atomics. With vectors of
-// channels the same lanes do one pixel of a row after the other and keep what has not moved on; with planes
-// the lanes of a warp are the pixels of a row, and hand theirs on to the right.
+// The motion's: an output pixel's four dot products of its gradient with the features it reads. The
+// features': each pixel gathers the gradients of its readers (sampling_transpose.h).
 #include "confidence_warp.h"
-#include "gradient_adder.h"
 #include "lanes.h"
 #include "launch.h"
-#include "row_gifts.h"
 #include "sampled_motion.h"
+#include "sampling_transpose.h"
 #include "tiles.h"
+#include "vectors.h"
 
 namespace internet::cuda {
 namespace {
@@ -22,22 +18,24 @@ using PixelTiles = Tiles<16, 8>;
 using PlaneTiles = Tiles<warp_size, threads / warp_size>;
 static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
 
-constexpr int pixels_blocks = 5;  // a multiprocessor; six, which ptxas aims at by itself, make it spill
-constexpr int64_t layer_channels = 64;
+constexpr int64_t motion_layer = 64;   // channels of planes that share a set-up of samples
+constexpr int64_t feature_layer = 32;  // and a list of readers
+constexpr int planes_at_once = 4;
+template <class S>
+constexpr int readers_at_once = sizeof(S) == 8 ? 2 : 4;  // more doubles would spill
 
 template <class Tiles, class T>
-INTERNET_HD Tiles tiles_of(const ConfidenceWarpBackward<T>& p, int64_t layers) {
-  return {p.pass.images, layers, p.motion.height, p.motion.width};
+INTERNET_HD Tiles tiles_of(const WarpMotionBackward<T>& p, int64_t layers) {
+  return {p.motion.batch, layers, p.motion.height, p.motion.width};
+}
+template <class Tiles, class T>
+INTERNET_HD Tiles tiles_of(const WarpFeaturesBackward<T>& p, int64_t layers) {
+  return {p.images, layers, p.height, p.width};
 }
 
-template <class T>
-INTERNET_HD const T* first_plane(const Strided<const T, 4>& all, const ScatterPass& pass, int64_t image) {
-  return all.data + (pass.first_image + image) * all.stride[0] + pass.first_channel * all.stride[1];
-}
-
-// A pixel's gradient by the motion at full resolution, from its dot products.
+// A pixel's gradient with respect to the motion at full resolution, from its dot products.
 template <class T, class S = opmath<T>>
-__device__ __forceinline__ void store_motion(const ConfidenceWarpBackward<T>& p, const Tile& tile,
+__device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, const Tile& tile,
                                              const TilePixel& pixel, const PixelMotion<S>& motion,
                                              const math::Corners<S>& dots) {
   const SampledMotion<S>& m = p.motion;
@@ -48,171 +46,220 @@ __device__ __forceinline__ void store_motion(const ConfidenceWarpBackward<T>& p,
                             math::pixels_per_unit(height, m.align_corners));
   const int maps = m.confidence.data == nullptr ? 2 : 3;
   const int64_t image = m.height * m.width, map = m.batch * image;
-  S* out = p.grad_motion + (p.first_layer + tile.layer) * maps * map +
-           (p.pass.first_image + tile.image) * image + pixel.row * m.width + pixel.column;
+  S* out = p.grad_motion + tile.layer * maps * map + tile.image * image + pixel.row * m.width + pixel.column;
   out[0] = g.x;
   out[map] = g.y;
   if (maps == 3) out[2 * map] = g.confidence;
 }
 
-// What a row of samples gives to the sums, not yet handed over: to the four pixels of the latest sample.
-template <class S, int N>
-class PendingGifts {
- public:
-  __device__ __forceinline__ PendingGifts(const GradientAdder<S>& adder, const int64_t* stride)
-      : adder_(adder), stride_(stride) {}
+// The sum of four numbers over a group of lanes: every fourth lane gets the first, the lanes beside them the
+// others. Lanes hand each other the half they do not keep, so that it takes few shuffles.
+template <class S>
+__device__ __forceinline__ S quarter_sum(const math::Corners<S>& d, int lanes) {
+  const bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
+  const S north = (odd ? d.ne : d.nw) + __shfl_xor_sync(~0u, odd ? d.nw : d.ne, 1);
+  const S south = (odd ? d.se : d.sw) + __shfl_xor_sync(~0u, odd ? d.sw : d.se, 1);
+  S sum = (upper ? south : north) + __shfl_xor_sync(~0u, upper ? north : south, 2);
+  for (int offset = 4; offset < lanes; offset *= 2) sum += __shfl_xor_sync(~0u, sum, offset);
+  return sum;
+}
 
-  __device__ __forceinline__ void give(const BilinearSample<S>& s, const Values<S, N>& gradient) {
-    const bool same_rows = s.row == row_ && s.south == south_;
-    if (!same_rows || s.column != column_ || s.east != east_) {
-      if (same_rows && east_ && s.column == column_ + 1) {
-        hand_over(column_, west_north_, west_south_);
-        west_north_ = east_north_;
-        west_south_ = east_south_;
-        east_north_ = east_south_ = {};
-      } else {
-        hand_over_all();
-        west_north_ = west_south_ = east_north_ = east_south_ = {};
-      }
-      row_ = s.row, column_ = s.column, south_ = s.south, east_ = s.east;
-    }
-    west_north_.add(s.weights.nw, gradient);
-    west_south_.add(s.weights.sw, gradient);
-    east_north_.add(s.weights.ne, gradient);
-    east_south_.add(s.weights.se, gradient);
-  }
-
-  __device__ __forceinline__ void hand_over_all() const {
-    if (row_ < 0) return;
-    hand_over(column_, west_north_, west_south_);
-    if (east_) hand_over(column_ + 1, east_north_, east_south_);
-  }
-
- private:
-  __device__ __forceinline__ void hand_over(int column, const Values<S, N>& north,
-                                            const Values<S, N>& south) const {
-    const int64_t at = row_ * stride_[2] + column * stride_[3];
-    adder_.add(at, north);
-    if (south_) adder_.add(at + stride_[2], south);
-  }
-
-  GradientAdder<S> adder_;
-  const int64_t* stride_;  // of the sums
-  int row_ = -1, column_ = 0;
-  bool south_ = false, east_ = false;
-  Values<S, N> west_north_{}, west_south_{}, east_north_{}, east_south_{};
-};
-
-// A group of lanes does as many pixels as it has lanes, one after the other; at the end each lane has the dot
-// products of one of them.
+// A group of lanes does as many pixels as it has lanes, one after the other; each thread then finishes the
+// pixel that it has set up.
 template <class T>
-__global__ void __launch_bounds__(threads, pixels_blocks) pixels_kernel(ConfidenceWarpBackward<T> p) {
+__global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackward<T> p) {
   using S = opmath<T>;
-  constexpr int N = warp_backward_vector<T>;
+  constexpr int N = warp_vector<T>;
   __shared__ BilinearSample<S> samples[threads];
+  __shared__ S dots[4 * threads];
   const auto tiles = tiles_of<PixelTiles>(p, 1);
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
   PixelMotion<S> motion{};
   BilinearSample<S> own_sample{};
   if (own.inside) {
-    motion = motion_at(p.motion, p.pass.first_image + tile.image, own.row, own.column);
+    motion = motion_at(p.motion, tile.image, own.row, own.column);
     own_sample = sample_of(p.motion, motion);
   }
   samples[threadIdx.x] = own_sample;
-  __syncthreads();
-  const int lanes = lanes_for(p.pass.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
-  const T* features = first_plane(p.features, p.pass, tile.image);
-  const T* gradient = first_plane(p.grad_output, p.pass, tile.image);
-  const bool need_features = p.pass.sums.data != nullptr, need_motion = p.grad_motion != nullptr;
-  const auto adder = GradientAdder<S>(p.pass.sums).from(tile.image * p.pass.sums.stride[0]);
-  math::Corners<S> dots{};
-  for (int64_t block = 0; block < p.pass.channels; block += lanes * N) {
-    const int64_t c = block + lane * N;
-    PendingGifts<S, N> gifts(adder.from(c), p.pass.sums.stride);
-    for (int i = 0; i < lanes; ++i) {
-      const BilinearSample<S> s = samples[first + i];
-      math::Corners<S> d{};
-      if (s.reads && c < p.pass.channels) {
-        const TilePixel pixel = tile_pixel(tiles, tile, first + i);
-        const auto g = load<N>(gradient + pixel.row * p.grad_output.stride[2] +
-                               pixel.column * p.grad_output.stride[3] + c);
-        if (need_motion) {
-          const auto at = footprint(s, p.features.stride).corners();
-          d = {g.dot(load<N>(features + at.nw + c)), g.dot(load<N>(features + at.ne + c)),
-               g.dot(load<N>(features + at.sw + c)), g.dot(load<N>(features + at.se + c))};
-        }
-        if (need_features) gifts.give(s, g);
+  __syncwarp();
+  const int lanes = lanes_for(p.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
+  const T* features = p.features.data + tile.image * p.features.stride[0];
+  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0];
+#pragma unroll 2
+  for (int i = first; i < first + lanes; ++i) {
+    const BilinearSample<S> s = samples[i];
+    const TilePixel pixel = tile_pixel(tiles, tile, i);
+    math::Corners<S> d{};
+    if (s.reads) {
+      const auto at = footprint(s, p.features.stride).corners();
+      const T* g_at = gradient + pixel.row * p.grad_output.stride[2] + pixel.column * p.grad_output.stride[3];
+      for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
+        const auto g = load<N>(g_at + c);
+        const auto nw = load<N>(features + at.nw + c), ne = load<N>(features + at.ne + c);
+        const auto sw = load<N>(features + at.sw + c), se = load<N>(features + at.se + c);
+        math::add_scaled(d, S(1), {g.dot(nw), g.dot(ne), g.dot(sw), g.dot(se)});
       }
-      if (!need_motion) continue;
-      d = {group_sum(d.nw, lanes), group_sum(d.ne, lanes), group_sum(d.sw, lanes), group_sum(d.se, lanes)};
-      if (i == lane) math::add_scaled(dots, S(1), d);
     }
-    if (need_features) gifts.hand_over_all();
+    if (lanes >= 4) {
+      const S sum = quarter_sum(d, lanes);
+      if (lane < 4) dots[4 * i + lane] = sum;
+    } else {
+      d = {group_sum(d.nw, lanes), group_sum(d.ne, lanes), group_sum(d.sw, lanes), group_sum(d.se, lanes)};
+      if (lane == 0)
+        dots[4 * i] = d.nw, dots[4 * i + 1] = d.ne, dots[4 * i + 2] = d.sw, dots[4 * i + 3] = d.se;
+    }
   }
-  if (need_motion && own.inside) store_motion(p, tile, own, motion, dots);
+  __syncwarp();
+  const S* d = dots + 4 * threadIdx.x;
+  if (own.inside) store_motion(p, tile, own, motion, {d[0], d[1], d[2], d[3]});
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarpBackward<T> p) {
+__global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackward<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.pass.channels, layer_channels));
+  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, motion_layer));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
-  PixelMotion<S> motion{};
-  BilinearSample<S> s{};
-  if (pixel.inside) {
-    motion = motion_at(p.motion, p.pass.first_image + tile.image, pixel.row, pixel.column);
-    s = sample_of(p.motion, motion);
-  }
-  const HandingOn<S> hand(s);
-  const auto from = footprint(s, p.features.stride).corners(),
-             to = footprint(s, p.pass.sums.stride).corners();
-  const bool need_features = p.pass.sums.data != nullptr, need_motion = p.grad_motion != nullptr;
-  const int64_t first = tile.layer * layer_channels, left = p.pass.channels - first;
-  const int count = int(left < layer_channels ? left : layer_channels);
-  const int64_t stride = p.features.stride[1], grad_stride = p.grad_output.stride[1],
-                sum_stride = p.pass.sums.stride[1];
-  const T* plane = first_plane(p.features, p.pass, tile.image) + first * stride;
-  const T* gradient = first_plane(p.grad_output, p.pass, tile.image) + first * grad_stride +
+  if (!pixel.inside) return;
+  const PixelMotion<S> motion = motion_at(p.motion, tile.image, pixel.row, pixel.column);
+  const BilinearSample<S> s = sample_of(p.motion, motion);
+  const auto from = footprint(s, p.features.stride).corners();
+  const int64_t first = tile.layer * motion_layer, left = p.channels - first;
+  const int count = s.reads ? int(left < motion_layer ? left : motion_layer) : 0;
+  const int64_t stride = p.features.stride[1], grad_stride = p.grad_output.stride[1];
+  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
+  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0] + first * grad_stride +
                       pixel.row * p.grad_output.stride[2] + pixel.column * p.grad_output.stride[3];
-  auto adder = GradientAdder<S>(p.pass.sums).from(tile.image * p.pass.sums.stride[0] + first * sum_stride);
   math::Corners<S> dots{};
-  for (int c = 0; c < count; ++c) {
-    S g = 0;
-    if (s.reads) {
-      g = load(gradient);
-      if (need_motion) {
-        math::add_scaled(
-            dots, g,
-            {load(plane + from.nw), load(plane + from.ne), load(plane + from.sw), load(plane + from.se)});
-      }
+  auto next = [&](auto at_once) {
+    constexpr int planes = decltype(at_once)::value;
+    math::Corners<S> value[planes];
+    S g[planes];
+#pragma unroll
+    for (int k = 0; k < planes; ++k, plane += stride, gradient += grad_stride) {
+      g[k] = load(gradient);
+      value[k] = {load(plane + from.nw), load(plane + from.ne), load(plane + from.sw), load(plane + from.se)};
     }
-    if (need_features) give(adder, s, hand, to, g);
-    plane += stride;
-    gradient += grad_stride;
-    adder = adder.from(sum_stride);
+#pragma unroll
+    for (int k = 0; k < planes; ++k) math::add_scaled(dots, g[k], value[k]);
+  };
+  int c = 0;
+  for (; c + planes_at_once <= count; c += planes_at_once) next(Constant<planes_at_once>());
+  for (; c < count; ++c) next(Constant<1>());
+  store_motion(p, tile, pixel, motion, dots);
+}
+
+template <class T>
+__device__ __forceinline__ Readers readers_of(const WarpFeaturesBackward<T>& p, const Tile& tile,
+                                              const TilePixel& pixel) {
+  return p.lists[(tile.image * p.height + pixel.row) * p.width + pixel.column];
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) feature_pixels_kernel(WarpFeaturesBackward<T> p) {
+  using S = opmath<T>;
+  constexpr int N = warp_vector<T>;
+  __shared__ Readers lists[threads];
+  const auto tiles = tiles_of<PixelTiles>(p, 1);
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  if (own.inside) lists[threadIdx.x] = readers_of(p, tile, own);
+  __syncthreads();
+  const int lanes = lanes_for(p.channels / N), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
+  const int64_t image = p.first_image + tile.image;
+  const T* gradient = p.grad_output.data + image * p.grad_output.stride[0];
+  T* features = p.grad_features.data + image * p.grad_features.stride[0];
+  for (int i = group; i < threads; i += threads / lanes) {
+    const TilePixel pixel = tile_pixel(tiles, tile, i);
+    if (!pixel.inside) continue;
+    const Reader<S>* readers = p.readers + lists[i].first;
+    const int count = lists[i].count;
+    T* out = features + pixel.row * p.grad_features.stride[2] + pixel.column * p.grad_features.stride[3];
+    for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
+      Values<S, N> sum{};
+      auto add = [&](int first, auto at_once) {
+        constexpr int some = decltype(at_once)::value;
+        Reader<S> reader[some];
+        Values<S, N> g[some];
+#pragma unroll
+        for (int k = 0; k < some; ++k) reader[k] = readers[first + k];
+#pragma unroll
+        for (int k = 0; k < some; ++k) g[k] = load<N>(gradient + p.place(reader[k].pixel) + c);
+#pragma unroll
+        for (int k = 0; k < some; ++k) sum.add(reader[k].weight, g[k]);
+      };
+      int k = 0;
+      for (; k + readers_at_once<S> <= count; k += readers_at_once<S>) add(k, Constant<readers_at_once<S>>());
+      for (; k < count; ++k) add(k, Constant<1>());
+      store<N>(out + c, sum);
+    }
   }
-  if (need_motion && pixel.inside) store_motion(p, tile, pixel, motion, dots);
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) feature_planes_kernel(WarpFeaturesBackward<T> p) {
+  using S = opmath<T>;
+  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, feature_layer));
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  if (!pixel.inside) return;
+  const Readers list = readers_of(p, tile, pixel);
+  const Reader<S>* readers = p.readers + list.first;
+  const int64_t image = p.first_image + tile.image, first = tile.layer * feature_layer,
+                left = p.channels - first;
+  const int channels = int(left < feature_layer ? left : feature_layer);
+  const int64_t stride = p.grad_output.stride[1], out_stride = p.grad_features.stride[1];
+  const T* gradient = p.grad_output.data + image * p.grad_output.stride[0] + first * stride;
+  T* out = p.grad_features.data + image * p.grad_features.stride[0] + first * out_stride +
+           pixel.row * p.grad_features.stride[2] + pixel.column * p.grad_features.stride[3];
+  auto next = [&](auto at_once) {
+    constexpr int planes = decltype(at_once)::value;
+    S sum[planes] = {};
+    for (int i = 0; i < list.count; ++i) {
+      const Reader<S> reader = readers[i];
+      const T* g = gradient + p.place(reader.pixel);
+#pragma unroll
+      for (int k = 0; k < planes; ++k) sum[k] += reader.weight * load(g + k * stride);
+    }
+#pragma unroll
+    for (int k = 0; k < planes; ++k, out += out_stride) *out = narrow<T>(sum[k]);
+    gradient += planes * stride;
+  };
+  int c = 0;
+  constexpr int most = sizeof(S) == 8 ? 8 : 16;
+  for (; c + most <= channels; c += most) next(Constant<most>());
+  for (; c + 4 <= channels; c += 4) next(Constant<4>());
+  for (; c < channels; ++c) next(Constant<1>());
 }
 
 }  // namespace
 
-int64_t confidence_warp_backward_layers(int64_t channels, bool vectors) {
-  return vectors ? (channels > 0) : ceiling(channels, layer_channels);
+int64_t warp_motion_backward_layers(int64_t channels, bool vectors) {
+  return vectors ? (channels > 0) : ceiling(channels, motion_layer);
 }
 
 template <class T>
-cudaError_t confidence_warp_backward(const ConfidenceWarpBackward<T>& p, bool vectors, cudaStream_t stream) {
-  const int64_t layers = confidence_warp_backward_layers(p.pass.channels, vectors);
+cudaError_t warp_motion_backward(const WarpMotionBackward<T>& p, bool vectors, cudaStream_t stream) {
+  const int64_t layers = warp_motion_backward_layers(p.channels, vectors);
   if (vectors) {
-    return launch(pixels_kernel<T>, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
+    return launch(motion_pixels_kernel<T>, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
   }
-  return launch(planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+  return launch(motion_planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
 }
 
-#define INSTANTIATE(T) \
-  template cudaError_t confidence_warp_backward(const ConfidenceWarpBackward<T>&, bool, cudaStream_t);
+template <class T>
+cudaError_t warp_features_backward(const WarpFeaturesBackward<T>& p, bool vectors, cudaStream_t stream) {
+  if (vectors) {
+    return launch(feature_pixels_kernel<T>, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
+  }
+  const int64_t layers = ceiling(p.channels, feature_layer);
+  return launch(feature_planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+}
+
+#define INSTANTIATE(T)                                                                         \
+  template cudaError_t warp_motion_backward(const WarpMotionBackward<T>&, bool, cudaStream_t); \
+  template cudaError_t warp_features_backward(const WarpFeaturesBackward<T>&, bool, cudaStream_t);
 INSTANTIATE(float)
 INSTANTIATE(double)
 INSTANTIATE(__half)

@@ -27,25 +27,11 @@ class GradientAdder {
   __device__ __forceinline__ void add(int64_t offset, S value) const {
     if (scale_ == 0) {
       atomicAdd(static_cast<S*>(data_) + offset, value);
-    } else {
+    } else if (isfinite(value)) {
       atomicAdd(static_cast<FixedPoint*>(data_) + offset, FixedPoint(__double2ll_rn(double(value) * scale_)));
+    } else {
+      atomicMax(static_cast<long long*>(data_) + offset, static_cast<long long>(fixed_point_not_finite));
     }
-  }
-
-  // Neighbours, aligned as a whole: on sm_90 one reduction of 16 bytes, if in float.
-  template <int N>
-  __device__ __forceinline__ void add(int64_t offset, const Values<S, N>& v) const {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if constexpr (std::is_same_v<S, float> && N == 4) {
-      if (scale_ == 0) {
-        atomicAdd(reinterpret_cast<float4*>(static_cast<S*>(data_) + offset),
-                  make_float4(v.value[0], v.value[1], v.value[2], v.value[3]));
-        return;
-      }
-    }
-#endif
-#pragma unroll
-    for (int i = 0; i < N; ++i) add(offset + i, v.value[i]);
   }
 
  private:

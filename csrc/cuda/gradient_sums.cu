@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 
 #include "gradient_sums.h"
@@ -11,11 +12,11 @@ namespace {
 template <class S>
 INTERNET_HD S larger_magnitude(S largest, S value) {
   const S magnitude = fabs(value);
-  return magnitude > largest || magnitude != magnitude ? magnitude : largest;
+  return magnitude > largest && magnitude < S(INFINITY) ? magnitude : largest;
 }
 
 // A thread for each pixel, and for every `threads` pixels after it. The bits of doubles that are not negative
-// are in the order of the numbers, NaN last.
+// are in the order of the numbers.
 template <class T>
 __global__ void magnitude_kernel(Magnitude<T> p) {
   using S = opmath<T>;
@@ -45,35 +46,41 @@ __global__ void scale_kernel(FixedPointScale p) {
   double bound = p.constant * largest(0) * (p.has_mask ? largest(1) : 1.0);
   if (p.squared) bound *= (p.has_mask ? largest(1) : 1.0) * (largest(2) + largest(3));
   int exponent = 0, pixel_bits = 0;  // bound < 2^exponent, pixels <= 2^pixel_bits
-  const bool finite = isfinite(bound);
-  if (finite) frexp(bound, &exponent);
+  frexp(fmin(bound, DBL_MAX), &exponent);
   while ((int64_t(1) << pixel_bits) < p.pixels) ++pixel_bits;
-  const int power = min(62 - pixel_bits - exponent, 1000);
-  p.scale[0] = finite ? ldexp(1.0, power) : 1.0;
-  p.scale[1] = finite ? ldexp(1.0, -power) : bound - bound;
+  const int power = min(fixed_point_bits - pixel_bits - exponent, 1000);
+  p.scale[0] = ldexp(1.0, power);
+  p.scale[1] = ldexp(1.0, -power);
 }
 
-template <class S, class T>
-__device__ __forceinline__ T finished(const FinishSums<T>& p, int64_t i) {
-  if (p.scale == nullptr) return narrow<T>(static_cast<const S*>(p.sums)[i]);
-  return narrow<T>(S(double(static_cast<const int64_t*>(p.sums)[i]) * p.scale[1]));
+template <class T>
+__device__ __forceinline__ T finished(const FinishSums<T>&, opmath<T> sum) {
+  return narrow<T>(sum);
+}
+template <class T>
+__device__ __forceinline__ T finished(const FinishSums<T>& p, int64_t sum) {
+  return narrow<T>(sum < fixed_point_not_finite / 2 ? opmath<T>(double(sum) * p.scale[1]) : opmath<T>(NAN));
 }
 
 // Four neighbouring values a thread.
-constexpr int finished_at_once = 4;
+template <class Sum, class T>
+__device__ __forceinline__ void finish(const FinishSums<T>& p, int64_t first) {
+  const Sum* sums = static_cast<const Sum*>(p.sums) + first;
+  if (first + 4 <= p.count) {
+    const auto four = *reinterpret_cast<const Pack<Sum, 4>*>(sums);
+    Pack<T, 4> out;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) out.value[i] = finished(p, four.value[i]);
+    *reinterpret_cast<Pack<T, 4>*>(p.gradient + first) = out;
+  } else {
+    for (int64_t i = 0; first + i < p.count; ++i) p.gradient[first + i] = finished(p, sums[i]);
+  }
+}
 
 template <class T>
 __global__ void finish_kernel(FinishSums<T> p) {
-  using S = opmath<T>;
-  const int64_t first = finished_at_once * (int64_t(blockIdx.x) * blockDim.x + threadIdx.x);
-  const int64_t left = p.runs * p.length - first;
-  int64_t run = first / p.length, place = first - run * p.length;
-#pragma unroll
-  for (int i = 0; i < finished_at_once; ++i, ++place) {
-    if (i >= left) return;
-    if (place == p.length) ++run, place = 0;
-    p.gradient[run * p.gradient_step + place] = finished<S>(p, run * p.sums_step + place);
-  }
+  const int64_t first = 4 * (int64_t(blockIdx.x) * blockDim.x + threadIdx.x);
+  p.scale == nullptr ? finish<opmath<T>>(p, first) : finish<int64_t>(p, first);
 }
 
 }  // namespace
@@ -92,8 +99,7 @@ cudaError_t fixed_point_scale(const FixedPointScale& p, cudaStream_t stream) {
 
 template <class T>
 cudaError_t finish_sums(const FinishSums<T>& p, cudaStream_t stream) {
-  return launch_each(finish_kernel<T>, (p.runs * p.length + finished_at_once - 1) / finished_at_once, stream,
-                     p);
+  return launch_each(finish_kernel<T>, (p.count + 3) / 4, stream, p);
 }
 
 #define INSTANTIATE(T)                                               \

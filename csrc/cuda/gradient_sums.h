@@ -8,13 +8,10 @@
 //   bfloat16 would round at each of the four or more additions, and stop growing at 256 equal summands.
 // * In 64-bit fixed point, where the order does not matter: bitwise repeatable. The unit is the smallest
 //   power of two such that no sum can overflow, found on the device: with M a bound on what an output pixel
-//   can give and n such pixels, 2^62 units are at least n M. So a summand is rounded by less than 2^-61 n M;
-//   for n = 512 x 512, by 2^-43 M, where float's sums are rounded by 2^-24 of what they are.
-//   If M is not finite, the whole gradient is NaN, where a scaler of the loss will find it.
-//
-// Some images, or some channels of an image, are done at a time: so few that their sums stay in the L2 cache
-// from their zeros to the last atomic, and to the gradient that is rounded from them. DRAM then sees the
-// gradient once, and sums that are not the gradient itself need little memory.
+//   can give and n such pixels, 2^60 units are at least n M. So a summand is rounded by less than 2^-59 n M;
+//   for n = 512 x 512, by 2^-41 M, where float's sums are rounded by 2^-24 of what they are.
+//   A summand that is not finite lifts its sum to 2^62, from where the others cannot bring it back below
+//   2^61: such a sum becomes NaN. M is a bound on the finite ones.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -32,14 +29,11 @@ struct GradientSums {
   const double* scale = nullptr;  // units of fixed point in 1
 };
 
-// What is done at a time: some images, for some of their channels. Its sums begin with the first of both.
-struct ScatterPass {
-  int64_t first_image, images, first_channel, channels;
-  GradientSums sums;
-};
+constexpr int fixed_point_bits = 60;  // and a sign
+constexpr int64_t fixed_point_not_finite = int64_t(1) << 62;
 
-// The largest magnitude in a tensor of shape `size` is brought into `largest`, the bits of a double that
-// start as zero; a NaN is larger than all numbers.
+// The largest finite magnitude in a tensor of shape `size` is brought into `largest`, the bits of a double
+// that start as zero.
 template <class T>
 struct Magnitude {
   Strided<const T, 4> values;
@@ -54,17 +48,17 @@ struct FixedPointScale {
   double constant;
   bool has_mask, squared;
   int64_t pixels;  // that give, in an image
-  double* scale;   // units in 1; and its reciprocal, NaN if the bound is not finite
+  double* scale;   // units in 1; and its reciprocal
 };
 
-// From sums in float or, if there is a scale, in fixed point to the gradient: `runs` of neighbouring values,
-// one so many elements after the other.
+// From sums in float or, if there is a scale, in fixed point to the gradient, in the order they lie in. Both
+// begin at a multiple of four values' size.
 template <class T>
 struct FinishSums {
   const void* sums;
   const double* scale;
   T* gradient;
-  int64_t runs, length, sums_step, gradient_step;
+  int64_t count;
 };
 
 template <class T>

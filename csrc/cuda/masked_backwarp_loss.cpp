@@ -73,7 +73,7 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
   a.check_grad_loss(grad_loss);
   const Device device(output);
   const bool need_mask = need_motion && confidence;
-  ScatteredGradient grad_output(output, need_output, deterministic, LeastPass::an_image, device.stream());
+  ScatteredGradient grad_output(output, need_output, deterministic, device.stream());
   Tensor grad_target = need_target ? empty_image_like(target) : nothing(target);
   const Tensor grad_flow = need_motion ? a.empty_map(2) : nothing(flow);
   Tensor grad_mask = need_mask ? a.empty_map(1) : nothing(flow);
@@ -84,12 +84,12 @@ Gradients backward(Tensor grad_loss, Tensor output, Tensor target, Tensor flow, 
     MaskedBackwarpLossBackward<T> p{.in = a.inputs<T>(),
                                     .grad_loss = a.grad_of_loss<S>(grad_loss),
                                     .grad_scale = S(1 / a.divisor()),
-                                    .pass = {},
+                                    .sums = {},
                                     .grad_target = need_target ? strided<T, 4>(grad_target) : Strided<T, 4>{},
                                     .grad_flow = need_motion ? data<S>(grad_flow) : nullptr,
                                     .grad_mask = need_mask ? data<S>(grad_mask) : nullptr};
-    grad_output.accumulate([&](const ScatterPass& pass) {
-      p.pass = pass;
+    grad_output.accumulate([&](const GradientSums& sums) {
+      p.sums = sums;
       check(masked_backwarp_loss_backward(p, device.stream()));
     });
     if (need_mask && a.mask_steps > 0) grad_mask = fold_mask<S>(a, grad_mask, device.stream());

@@ -35,7 +35,7 @@ struct MaskedBackwarpLossBackward {
   BackwarpInputs<T> in;
   Strided<const S, 4> grad_loss;  // (B, 1, H, W), or one value with strides 0; times grad_scale
   S grad_scale;
-  ScatterPass pass;  // over some images, all channels: the gradient by the output
+  GradientSums sums;  // the gradient with respect to the output
   Strided<T, 4> grad_target;
   S* grad_flow;  // (B, 2, H, W), contiguous
   S* grad_mask;  // (B, 1, H, W), contiguous, at full resolution

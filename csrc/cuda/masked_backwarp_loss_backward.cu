@@ -29,9 +29,9 @@ template <class T>
 __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBackward<T> p) {
   using S = opmath<T>;
   const BackwarpInputs<T>& in = p.in;
-  const LossTiles tiles{p.pass.images, 1, in.height, in.width};
+  const LossTiles tiles{in.batch, 1, in.height, in.width};
   const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const int64_t image = p.pass.first_image + tile.image;
+  const int64_t image = tile.image;
   const TilePixel at = tile_pixel(tiles, tile, threadIdx.x);
   BackwarpPixel<S> pixel{};
   S grad = 0;
@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBac
   }
   const BilinearSample<S>& s = pixel.sample;
   const HandingOn<S> hand(s);
-  const auto from = footprint(s, in.output.stride).corners(), to = footprint(s, p.pass.sums.stride).corners();
-  const bool need_output = p.pass.sums.data != nullptr, need_target = p.grad_target.data != nullptr;
+  const auto from = footprint(s, in.output.stride).corners(), to = footprint(s, p.sums.stride).corners();
+  const bool need_output = p.sums.data != nullptr, need_target = p.grad_target.data != nullptr;
   const T* output = in.output.data + image * in.output.stride[0];
   const T* target = in.target.data + image * in.target.stride[0] + at.row * in.target.stride[2] +
                     at.column * in.target.stride[3];
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBac
     grad_target = p.grad_target.data + image * p.grad_target.stride[0] + at.row * p.grad_target.stride[2] +
                   at.column * p.grad_target.stride[3];
   }
-  auto adder = GradientAdder<S>(p.pass.sums).from(tile.image * p.pass.sums.stride[0]);
+  auto adder = GradientAdder<S>(p.sums).from(image * p.sums.stride[0]);
   math::Corners<S> dots{};
   S by_mask = 0;
   for (int64_t c = 0; c < in.channels; ++c) {
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBac
     output += in.output.stride[1];
     target += in.target.stride[1];
     if (need_target) grad_target += p.grad_target.stride[1];
-    adder = adder.from(p.pass.sums.stride[1]);
+    adder = adder.from(p.sums.stride[1]);
   }
   if (!at.inside) return;
   const int64_t map = in.height * in.width, place = at.row * in.width + at.column;
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(threads) backward_kernel(MaskedBackwarpLossBac
 
 template <class T>
 cudaError_t masked_backwarp_loss_backward(const MaskedBackwarpLossBackward<T>& p, cudaStream_t stream) {
-  const LossTiles tiles{p.pass.images, 1, p.in.height, p.in.width};
+  const LossTiles tiles{p.in.batch, 1, p.in.height, p.in.width};
   return launch(backward_kernel<T>, tiles.count(), threads, 0, stream, p);
 }
 

@@ -5,7 +5,8 @@
 
 namespace internet::cuda {
 
-// As arguments/confidence_warp.h asks for it.
+// As arguments/confidence_warp.h asks for it. Its backward gives the same bits every time, whether or not
+// that is asked for.
 struct WarpLevel {
   static Tensor forward(const Tensor& features, const WarpMotion& motion);
   static Tensor backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
