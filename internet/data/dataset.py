@@ -17,6 +17,7 @@ from internet.data.clips import usable_clips
 from internet.data.frame_cache import FrameCache
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError, square, to_tensor
+from internet.flow.chain import chain_visible, chained, flow_chain
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
 """Two images (1, 3, H, W) in [0, 1] -> flow (1, 2, H, W) in pixels: a FlowEstimator or a FlowCache."""
@@ -47,6 +48,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         flow: estimates flow between the frames as they are before augmentation, so that it can be cached.
         motion: estimate `motion` too, the flow from current to source, and `motion_visible`, (1, S, S), 1 where it
             agrees with the flow back: a teacher for the motion field.
+        chain: estimate `motion` through all frames between the two (:mod:`internet.flow.chain`), which follows arms
+            and legs where a single estimate between two poses does not.
         augmentation: None leaves the samples as they are.
         seed: of the choice of frames and of the augmentation.
         memory: bytes of frames that are remembered, in each process that reads: short clips are decoded once.
@@ -66,6 +69,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         samples_per_clip: int = 1,
         flow: FlowFunction | None = None,
         motion: bool = False,
+        chain: bool = False,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         memory: int = 256 << 20,
@@ -77,7 +81,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self._sampler = FrameSampler(min_seconds, frames, source)
         self.clips = usable_clips(clips, self._sampler)
         self.size, self.samples_per_clip = size, samples_per_clip
-        self.flow, self.motion = flow, motion
+        self.flow, self.motion, self.chain = flow, motion, chain
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         self._cache = FrameCache(memory)
         self._reported: set[int] = set()
@@ -112,6 +116,31 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def _read(self, clip: Clip, numbers: list[int]) -> list[Tensor]:
         return [square(to_tensor(frame), self.size) for frame in clip.read(numbers)]
 
+    def _direct(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow from one frame to another, and where the flow back agrees."""
+        assert self.flow is not None
+        flow = self.flow(start, end)
+        return flow, ops.flow_confidence(flow, self.flow(end, start))
+
+    def _chained(self, number: int, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """The same through all frames of the clip between them."""
+        flow, back = (flow_chain(*ends, functools.partial(self._span, number)) for ends in ((start, end), (end, start)))
+        return flow, chain_visible(flow, back)
+
+    def _span(self, number: int, at: int, length: int) -> Tensor:
+        """Flow from one frame to that `length` frames later or, if it is negative, earlier; remembered."""
+        key = (number, "span", length)
+        (flow,) = self._cache.read(key, [at], lambda _: [self._linked(number, at, length)])
+        return flow
+
+    def _linked(self, number: int, at: int, length: int) -> Tensor:
+        if abs(length) > 1:
+            half = length // 2
+            return chained(self._span(number, at, half), self._span(number, at + half, half))
+        assert self.flow is not None
+        read = functools.partial(self._read, self.clips[number])
+        return self.flow(*self._cache.read(number, [at, at + length], read))
+
     def _sample(self, number: int, generator: torch.Generator) -> dict[str, Any]:
         clip = self.clips[number]
         source, current = self._sampler.draw(clip.times, generator)
@@ -122,7 +151,6 @@ class ClipDataset(Dataset[dict[str, Any]]):
             first, before, after = frames
             sample["flow"], sample["flow_backward"] = self.flow(before, after)[0], self.flow(after, before)[0]
             if self.motion:
-                motion = self.flow(after, first)
-                sample["motion"] = motion[0]
-                sample["motion_visible"] = ops.flow_confidence(motion, self.flow(first, after))[0]
+                motion, visible = self._chained(number, current, source) if self.chain else self._direct(after, first)
+                sample["motion"], sample["motion_visible"] = motion[0], visible[0]
         return sample if self.augmentation is None else self.augmentation(sample, generator)

@@ -34,6 +34,7 @@ def training_samples(config: Config) -> tuple[EpochStream, int]:
         samples_per_clip=data.samples_per_clip,
         flow=_flow(config),
         motion=data.motion,
+        chain=data.chain,
         augmentation=data.augmentation,
         memory=data.memory << 20,
         seed=config.seed,
@@ -52,7 +53,7 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
     each = -(-held_out.samples // len(clips))
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
     if config.data.motion:  # what guides training also judges its motion
-        options |= {"flow": _flow(config), "motion": True}
+        options |= {"flow": _flow(config), "motion": True, "chain": config.data.chain}
     data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
     return Subset(data, range(min(held_out.samples, len(data))))
 

@@ -67,6 +67,7 @@ class Data(Section):
         "first", "the source: the clip's 'first' frame, or a 'random' one of `frames`", choices=SOURCES
     )
     motion: bool = setting(False, "estimate the flow from the driving frame to the source too")
+    chain: bool = setting(False, "estimate it through all frames between the two, which follows limbs further")
     flow: Flow = dataclasses.field(default_factory=Flow)
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
