@@ -120,7 +120,12 @@ def anchors(
 
 
 def motion(
-    operator: str, features_name: str, features: Tensor, field: Tensor, confidence: Tensor | None
+    operator: str,
+    features_name: str,
+    features: Tensor,
+    field: Tensor,
+    confidence: Tensor | None,
+    align_corners: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """A field (B, h, w, 2) and its confidence (B, 1, h, w) or None, beside features at a multiple of its size."""
     floating_tensor(operator, "field", field, "B", "h", "w", "2")
@@ -129,6 +134,13 @@ def motion(
     expected, meaning = (batch, *coarse, 2), f"(batch of {features_name}, h, w, x and y)"
     field = beside(operator, "field", field, ("B", "h", "w", "2"), expected, meaning, features_name, features)
     power_of_two_ratio(operator, "field", coarse, features_name, (fine[0], fine[1]))
+    if align_corners and coarse[0] < fine[0]:
+        raise ValueError(
+            f"{operator}: align_corners is True, but {features_name} is {fine[0]}x{fine[1]} and field is "
+            f"{coarse[0]}x{coarse[1]} (height x width): the progressive 2x steps between these sizes are those of "
+            "align_corners=False. Resize field and confidence to the size of the features yourself, with "
+            'torch.nn.functional.interpolate(mode="bilinear", align_corners=True), or use align_corners=False'
+        )
     if confidence is None:
         return field, None
     dims, expected = ("B", "1", "h", "w"), (batch, 1, *coarse)

@@ -36,20 +36,21 @@ def confidence_warp(
         field: (B, h, w, 2) motion field, normalised coordinates.
         confidence: (B, 1, h, w) multiplier, or None for 1.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True needs features of the
+            size of the field: the 2x steps are those of False, and would shift what True means.
 
     Returns:
         (B, C, h*2^i, w*2^i) in the dtype and memory format of `features`. Differentiable in every tensor.
 
     Raises:
         TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
-        ValueError: a shape does not fit, the ratio is no power of two or differs between the axes, or
-            `padding_mode` is unknown.
+        ValueError: a shape does not fit, the ratio is not a power of two or differs between the axes, `align_corners`
+            is True with a ratio over 1, or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
     name = "confidence_warp"
     _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
-    field, confidence = _checks.motion(name, "features", features, field, confidence)
+    field, confidence = _checks.motion(name, "features", features, field, confidence, align_corners)
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
     namespace = namespace_for(name, features.device)
     if namespace is None:

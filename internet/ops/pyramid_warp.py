@@ -30,7 +30,8 @@ def pyramid_warp(
         field: (B, h, w, 2) motion field, normalised coordinates.
         confidence: (B, 1, h, w) multiplier, or None for 1.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True needs features of the
+            size of the field: the 2x steps are those of False, and would shift what True means.
 
     Returns:
         One warped map for each of `features`, in its shape, dtype and memory format. Differentiable in every
@@ -38,7 +39,8 @@ def pyramid_warp(
 
     Raises:
         TypeError: an argument is no floating tensor or no sequence, or dtypes are mixed.
-        ValueError: a shape does not fit, a ratio is no power of two, or `padding_mode` is unknown.
+        ValueError: a shape does not fit, a ratio is not a power of two, `align_corners` is True with a ratio over 1, or
+            `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
     name = "pyramid_warp"
@@ -50,7 +52,7 @@ def pyramid_warp(
         _checks.floating_tensor(name, level_name, level, "B", "C", "H", "W")
         if level.dtype != features[0].dtype:
             raise TypeError(f"{name}: {level_name} is {level.dtype}, but features[0] is {features[0].dtype}")
-        field, confidence = _checks.motion(name, level_name, level, field, confidence)
+        field, confidence = _checks.motion(name, level_name, level, field, confidence, align_corners)
     if not features:
         return []
     namespace = namespace_for(name, features[0].device)

@@ -115,6 +115,10 @@ def warping(operator: str, features: str) -> list[Wrong]:
         ({"field": lambda t: t.permute(0, 3, 1, 2)}, ("field has shape (2, 2, 3, 5)", "x and y")),
         ({"confidence": lambda t: t.expand(2, 2, 3, 5)}, ("confidence has shape (2, 2, 3, 5)", "(2, 1, 3, 5)")),
         ({"confidence": lambda t: t[..., :4]}, ("confidence has shape (2, 1, 3, 4)", "the size of field")),
+        (
+            {"align_corners": True, "features": lambda v: tensor(v, lambda t: torch.zeros(2, 3, 6, 10))},
+            ("align_corners is True", f"{features} is 6x10", "field is 3x5", "interpolate", "align_corners=False"),
+        ),
         ({"padding_mode": "reflection"}, ("padding_mode", "'reflection'", "expected 'zeros' or 'border'")),
         ({"padding_mode": None}, ("padding_mode", "None", "expected 'zeros' or 'border'")),
     )

@@ -33,7 +33,8 @@ TAME: dict[str, dict[str, Any]] = {
     **WARPED,
     "ratio 2": {"ratio": 2},
     "ratio 4, border": {"ratio": 4, "padding_mode": "border"},
-    "ratio 4, align_corners, channels_last": {"ratio": 4, "align_corners": True, "layout": "channels_last"},
+    "ratio 4, channels_last": {"ratio": 4, "layout": "channels_last"},
+    "align_corners, channels_last": {"align_corners": True, "layout": "channels_last"},
     "ratio 8": {"ratio": 8, "size": (2, 1), "channels": 1},
     "ratio 2, one pixel": {"ratio": 2, "size": (1, 1)},
     "ratio 2, strided": {"ratio": 2, "layout": "strided"},
@@ -61,6 +62,7 @@ LARGE: list[dict[str, Any]] = [
     {"channels": 131, "size": (19, 37)},
     {"channels": 3, "size": (150, 301), "padding_mode": "border"},
     {"channels": 66, "size": (9, 21), "ratio": 4},
-    {"channels": 5, "size": (70, 10), "ratio": 2, "align_corners": True},
+    {"channels": 5, "size": (70, 10), "ratio": 2},
+    {"channels": 5, "size": (140, 20), "align_corners": True},
     {"channels": 34, "size": (5, 6), "ratio": 8, "padding_mode": "border"},
 ]

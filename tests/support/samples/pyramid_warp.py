@@ -32,6 +32,8 @@ def arguments(
 
 TAME: dict[str, dict[str, Any]] = {
     **WARPED,
+    "align_corners": {"align_corners": True, "levels": ((3, 1), (2, 1))},
+    "border, align_corners": {"padding_mode": "border", "align_corners": True, "levels": ((3, 1), (2, 1))},
     "no pixels": {"size": (0, 4), "levels": ((3, 1), (2, 1))},
     "three levels": {"levels": ((5, 1), (3, 2), (2, 4))},
     "three levels, channels_last": {"levels": ((5, 1), (3, 2), (2, 4)), "layout": "channels_last"},
