@@ -10,17 +10,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from internet import ops
+    from internet.inference import animate_video
     from internet.model import INTERnet, INTERnetConfig, load_model, save_model
 
 #: Where each name comes from.
 _MODULES = {
     "INTERnet": "internet.model",
     "INTERnetConfig": "internet.model",
+    "animate_video": "internet.inference",
     "load_model": "internet.model",
     "save_model": "internet.model",
 }
 
-__all__ = ["INTERnet", "INTERnetConfig", "__version__", "load_model", "ops", "save_model"]
+__all__ = ["INTERnet", "INTERnetConfig", "__version__", "animate_video", "load_model", "ops", "save_model"]
 
 
 def __getattr__(name: str) -> Any:
