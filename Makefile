@@ -5,6 +5,7 @@
 #   make test               the test suite, on all cores
 #   make bench              the benchmark suites and the comparison with eager and compiled torch
 #   make bench-smoke        each benchmark once, untimed
+#   make wheel              dist/: a wheel for every Linux that it can run on, and a pure one for everything else
 #   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)
 #   make lint               ruff, mypy, clang-format
 #   make clean              remove what was built; `make distclean` the environments as well
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH_READY := $(VENV)/.torch$(shell echo '$(TORCH)' | tr -c 'A-Za-z0-9.\n' '-')
 
-.PHONY: demo test test-abi bench bench-smoke lint ready clean distclean
+.PHONY: demo test test-abi wheel bench bench-smoke lint ready clean distclean
 
 demo: ready
 	$(BIN)/python -m internet demo $(if $(VIDEO),--video "$(VIDEO)")
@@ -34,6 +35,15 @@ test: ready
 
 test-abi: ready
 	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/packaging/abi -s
+
+# auditwheel names the oldest Linux whose symbols the libraries need; torch's own are not copied into the wheel.
+# For one as old as torch's wheels allow, build in a manylinux_2_28 container: .github/workflows/release.yml does.
+wheel: $(VENV)/.release $(VENV)/.built
+	rm -rf build/wheel dist
+	$(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
+	PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --exclude 'libtorch_*.so' --wheel-dir dist build/wheel/*.whl
+	INTERNET_PURE=1 $(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist
 
 bench: ready
 	$(BIN)/python -m pytest benchmarks
@@ -65,6 +75,10 @@ $(VENV)/.installed: $(TORCH_READY) pyproject.toml setup.py build_backend.py
 
 $(VENV)/.built: $(VENV)/.installed $(shell find csrc -type f)
 	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+$(VENV)/.release: $(VENV)/.installed
+	$(PIP) --no-build-isolation --editable '.[release]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.installed

@@ -6,6 +6,7 @@ only where there is none does the build ask for one; it is then about to be inst
 """
 
 import importlib.util
+import os
 import re
 import site
 import sys
@@ -46,7 +47,8 @@ def find_torch() -> Path | None:
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
     requirements: list[str] = build_meta.get_requires_for_build_wheel(config_settings)
-    return requirements + ([] if find_torch() else [TORCH_REQUIREMENT])
+    compiles = os.environ.get("INTERNET_PURE", "0") != "1"
+    return requirements + ([TORCH_REQUIREMENT] if compiles and not find_torch() else [])
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel

@@ -223,8 +223,14 @@ def extension(name: str, files: list[str]) -> Extension:
     return Extension(f"internet.{name}", ["csrc/module.cpp", *files], py_limited_api=True)
 
 
+PURE = os.environ.get("INTERNET_PURE", "0")
+if PURE not in ("0", "1"):
+    sys.exit(f"internet: INTERNET_PURE is {PURE!r}; it can be 0 or 1")
+
 extensions = [extension("_C", sources("csrc/schema.cpp", "csrc/cpu/*.cpp"))]
 extensions += [extension("_C_cuda", CUDA_SOURCES)] if NVCC else []
+if PURE == "1":  # reference and Triton only: for any platform, without a compiler
+    extensions = []
 packages, package_dir = find_packages(include=["internet", "internet.*"]), {}
 if Path("kernels").is_dir():  # Triton, beside csrc/ because it is the same layer
     packages += ["internet.kernels"]
@@ -235,8 +241,6 @@ setup(
     package_dir=package_dir,
     ext_modules=extensions,
     cmdclass={"build_ext": Ninja, "build_py": FreshPython},
-    # The wheel is tagged for this machine's linux. To publish one, build it in a manylinux_2_28 container, whose
-    # old glibc and libstdc++ torch's own wheels are built for, and name that platform: `wheel tags
-    # --platform-tag manylinux_2_28_x86_64`. (auditwheel would copy torch's libraries into the wheel.)
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    # The wheel is tagged for this machine's Linux; `make wheel` lets auditwheel find the oldest that it runs on.
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if extensions else {},
 )

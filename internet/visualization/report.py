@@ -6,13 +6,13 @@ and on a telephone, and fetch nothing from anywhere.
 """
 
 import base64
-import struct
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 
 import numpy as np
+
+from internet.visualization import draw
 
 Panel = tuple[str, np.ndarray]
 
@@ -156,22 +156,10 @@ def plots(charts: Sequence[str]) -> str:
     return f'<div class="plots">\n{_lines(charts)}\n</div>'
 
 
-def png(image: np.ndarray) -> bytes:
-    """A uint8 (H, W, 3) RGB image as a PNG file."""
-    height, width, _ = image.shape
-    rows = np.ascontiguousarray(image).reshape(height, width * 3)
-    rows = rows - np.vstack([np.zeros_like(rows[:1]), rows[:-1]])  # filter 2: each row less the one above, modulo 256
-    filtered = np.hstack([np.full((height, 1), 2, np.uint8), rows])
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-
-
 def _image(alt: str, image: np.ndarray) -> str:
     height, width, _ = image.shape
-    return f'<img src="{_data_uri("image/png", png(image))}" alt="{escape(alt)}" width="{width}" height="{height}">'
+    content = _data_uri("image/png", draw.encode_png(image))
+    return f'<img src="{content}" alt="{escape(alt)}" width="{width}" height="{height}">'
 
 
 def _data_uri(kind: str, content: bytes) -> str:

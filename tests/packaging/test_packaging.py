@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from email.parser import Parser
@@ -15,14 +14,13 @@ import pytest
 import torch
 
 import build_backend
-from internet import __version__
+from tests.packaging.build import NAME, ROOT, run
 
-ROOT = Path(__file__).resolve().parents[2]
-NAME = f"internet_ops-{__version__}"
 CODE = {".py", ".json", ".yaml", ".css", ".js", ".cpp", ".h", ".cu", ".cuh", ".map", ".typed"}
-FOLDERS = ("benchmarks", "csrc", "internet", "kernels", "tests")
+FOLDERS = ("benchmarks", "csrc", "examples", "internet", "kernels", "tests")
 ROOT_FILES = {
     "CHANGELOG.md",
+    "CITATION.cff",
     "CONTRIBUTING.md",
     "LICENSE",
     "MANIFEST.in",
@@ -41,46 +39,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(*command: str | Path, cwd: Path | None = None, **options: object) -> str:
-    """The standard output of a command that succeeds; what it said where it does not."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def call_backend(hook: str, tree: Path, out: Path) -> Path:
-    """What pip does in a tree: call a hook of the build backend in a fresh process."""
-    code = f"import sys, build_backend; print(build_backend.{hook}(sys.argv[1]))"
-    return out / run(sys.executable, "-c", code, out, cwd=tree).splitlines()[-1]
-
-
 def source_files() -> set[str]:
     """The files that an sdist should have: by name at the top, by kind in the folders."""
     files = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in CODE}
     return ROOT_FILES | {path.relative_to(ROOT).as_posix() for path in files}
-
-
-@pytest.fixture(scope="session")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree = tmp_path_factory.mktemp("tree") / "internet"
-    ignored = shutil.ignore_patterns("build", "dist", ".*", "*.egg-info", "*.so", "__pycache__")
-    shutil.copytree(ROOT, tree, ignore=ignored)
-    shutil.copy2(ROOT / ".clang-format", tree)
-    return call_backend("build_sdist", tree, tmp_path_factory.mktemp("sdist"))
-
-
-@pytest.fixture(scope="session")
-def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that the sdist makes. Objects that this checkout has already compiled are not compiled again."""
-    folder = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder)
-    if (ROOT / "build/ninja").is_dir():
-        shutil.copytree(ROOT / "build/ninja", folder / NAME / "build/ninja")
-    left_over = folder / NAME / f"build/lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}/internet/gone.py"
-    left_over.parent.mkdir(parents=True)
-    left_over.touch()
-    return call_backend("build_wheel", folder / NAME, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from internet.data.video_writer import write_video
-from internet.visualization import charts, report
+from internet.visualization import charts, draw, report
 from tests.support.browser import evaluate
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -59,7 +59,7 @@ def page(tmp_path: Path) -> Path:
         report.table("Numbers", ("", "one", "two"), [["first", "1", "2"], ["second", "3", "4"]]),
         report.video((tmp_path / "video.mp4").read_bytes(), "Noise that moves", [["left", "right"]]),
         report.gallery("Pictures", [[("left", IMAGE), ("right", IMAGE)]] * 2),
-        report.slider("Noise", {f"step {step}": report.png(IMAGE) for step in (1, 5, 9)}),
+        report.slider("Noise", {f"step {step}": draw.encode_png(IMAGE) for step in (1, 5, 9)}),
         report.plots([charts.line_chart("PSNR, dB", CURVES)]),
         report.headline_figures({"frames a second": "35"}),
         report.facts({"processor": "of this machine"}),
@@ -126,7 +126,7 @@ def test_text_is_escaped():
 def test_a_png_is_lossless():
     cv2 = pytest.importorskip("cv2")
     for image in (IMAGE, IMAGE[:1], IMAGE[:, 5:6]):
-        decoded = cv2.imdecode(np.frombuffer(report.png(image), np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(draw.encode_png(image), np.uint8), cv2.IMREAD_COLOR)
         assert np.array_equal(decoded[..., ::-1], image)
 
 
@@ -134,7 +134,7 @@ def test_pictures_of_the_slider_are_those_given(outline):
     pictures = [image for image in outline.all("img") if "data-label" in image]
     assert [image["data-label"] for image in pictures] == ["step 1", "step 5", "step 9"]
     contents = {base64.b64decode((image["src"] or "").partition(",")[2]) for image in pictures}
-    assert contents == {report.png(IMAGE)}
+    assert contents == {draw.encode_png(IMAGE)}
 
 
 @pytest.mark.parametrize(
