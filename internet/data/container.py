@@ -59,17 +59,25 @@ def decoding(path: str | os.PathLike[str]) -> Iterator[None]:
 def decode(packets: Iterable[Any]) -> Iterator[Any]:
     """The frames of a stream's packets, in the order of display.
 
-    Where a packet does not decode, the frames before it that the decoder still holds come first, and then its error.
+    A recording may begin in the middle of a stream: packets that do not decode are passed over until a first frame
+    comes. Later, the frames before such a packet that the decoder still holds come first, and then its error.
     """
     errors = require("av", "reading a video").error
+    begun, failed = False, None
     for packet in packets:
         try:
             frames = packet.decode()
-        except errors.FFmpegError:
+        except errors.FFmpegError as error:
+            if not begun:
+                failed = error
+                continue
             with suppress(errors.FFmpegError):
                 yield from packet.stream.codec_context.decode(None)
             raise
+        begun = begun or bool(frames)
         yield from frames
+    if failed and not begun:
+        raise failed
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
