@@ -90,3 +90,52 @@ def test_the_signals_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RANK", "0")  # one of torchrun's processes
     assert cli.main(["info"]) == 0
     assert seen[1:] == [signal.SIG_IGN, signal.SIG_DFL, signal.SIG_DFL]
+
+
+#: Stops where torch would be imported, and says so.
+SLOW_IMPORT = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("importing", flush=True)
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+from internet.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("sent", STATUS)
+@pytest.mark.parametrize("command", ["info", "train", "animate", "demo", "--help"])
+def test_a_command_can_be_stopped_while_torch_is_imported(command: str, sent: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_IMPORT, command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(sent)
+    said = process.communicate(timeout=60)[1]
+    status, how = STATUS[sent]
+    assert process.returncode == status, said
+    assert said == f"internet {command}: {how}\n".replace(" --help", "")
+
+
+def test_the_entry_point_is_there_before_torch() -> None:
+    program = "import sys, internet, internet.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As `internet train --help | head -1`."""
+    command = f"{sys.executable} -m internet train --help | head -1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("usage: internet train")
+    assert done.stderr == ""
