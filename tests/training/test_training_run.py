@@ -195,7 +195,7 @@ def test_a_path_without_clips_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     cases = {
         ("data.path=",): "data.path is empty, expected 'synthetic', a video",
         (f"data.path={tmp_path}/none",): "data.path: '.*none' does not exist",
-        (f"data.path={tmp_path}/notes.txt",): "data.path: '.*notes.txt' is no video",
+        (f"data.path={tmp_path}/notes.txt",): "data.path: '.*notes.txt' is not a video",
         (f"data.path={tmp_path}",): "data.path: '.*' holds no clip for the split 'train'",
         (f"validation.path={tmp_path}",): "validation.path: '.*' holds no clip for the split 'test'",
     }
