@@ -8,6 +8,7 @@ those modules and not before, so that Ctrl-C while it is imported is handled as 
 import argparse
 import importlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -83,6 +84,7 @@ def _command(arguments: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     args = parser.parse_args(arguments)
+    args.line = shlex.join(["internet", *arguments])  # for what is to be repeated
     status: int = modules[args.command].run(args)
     return status
 

@@ -16,9 +16,12 @@ from internet.data.image import WHITE, Colour, MediaError, read_image, square, t
 from internet.data.streaming import BrokenVideoError, stream_frames
 from internet.data.video import iter_frames
 from internet.data.video_writer import video_writer
-from internet.model import INTERnet
+from internet.model import INTERnet, Result
 
 Stamped = tuple[int, np.ndarray]
+
+OnResult = Callable[[int, Tensor, Tensor, Result], None]
+"""Takes a frame's number, counted from 0, the source and driving frames as the model saw them, and what it made."""
 
 
 def read_source(path: str | os.PathLike[str], background: Colour = WHITE) -> np.ndarray:
@@ -61,6 +64,7 @@ def animate_video(
     incomplete: str | os.PathLike[str] | None = None,
     precision: torch.dtype = torch.float32,
     progress: Callable[[Iterable[Stamped]], Iterable[Stamped]] = iter,
+    on_result: OnResult | None = None,
 ) -> int:
     """Write the video `out`: the person of `source` moving as in the video `driving`; returns its number of frames.
 
@@ -82,6 +86,7 @@ def animate_video(
         incomplete: the name of the video in place of `out` if the driving video is damaged.
         precision: torch.bfloat16 runs the networks under autocast.
         progress: wraps what is iterated over, for instance a tqdm bar.
+        on_result: called for every frame.
 
     Raises:
         ValueError: the model cannot take frames of this size, or a video is missing, too short, or silent.
@@ -101,9 +106,12 @@ def animate_video(
         stack.enter_context(torch.autocast(device.type, precision, enabled=precision != torch.float32))
         how = {"relative": relative, "adapt_scale": adapt_scale}
         try:
-            for stamp, frame, output in _transferred(model, picture, progress(frames), device, how):
+            for stamp, frame, result in _transferred(model, picture, progress(frames), device, how):
+                output = result.frame
                 shown = torch.cat([picture, frame, output.cpu()], dim=3) if side_by_side else output
                 video.write(to_array(shown), stamp)
+                if on_result is not None:
+                    on_result(written, picture, frame, result)
                 written += 1
         except BrokenVideoError as error:
             kept = out if incomplete is None else incomplete
@@ -113,7 +121,7 @@ def animate_video(
 
 def _transferred(
     model: INTERnet, source: Tensor, frames: Iterable[Stamped], device: torch.device, how: dict[str, bool]
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+) -> Iterator[tuple[int, Tensor, Result]]:
     """Each driving frame's stamp, the frame as the model saw it, and what the model made of it."""
     waiting: deque[tuple[int, Tensor]] = deque()
 
@@ -123,5 +131,5 @@ def _transferred(
             waiting.append((stamp, frame))
             yield frame.to(device)
 
-    for output in model.animate(source.to(device), driving(), **how):
-        yield *waiting.popleft(), output
+    for result in model.transfer(source.to(device), driving(), **how):
+        yield *waiting.popleft(), result

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from internet import ops
+from internet.commands._shared.animation_report import AnimationReport
 from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, device, operator_backend
 from internet.data.audio import open_audio
 from internet.data.image import WHITE, Colour, is_there
@@ -20,6 +21,7 @@ from internet.data.video_writer import check_suffix
 from internet.inference import animate_video, read_source
 from internet.model import INTERnet, load_model
 from internet.utils.files import output_file
+from internet.utils.machine import processor
 from internet.utils.optional import require
 
 #: The longest name that file systems take.
@@ -44,6 +46,11 @@ def add_parser(subparsers: Any) -> None:
     )
     files.add_argument("--out", required=True, type=Path, metavar="VIDEO", help="the video to write, such as out.mp4")
     files.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    files.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page beside --out that shows it and how it was made",
+    )
     _add_picture_arguments(parser)
     _add_machine_arguments(parser)
 
@@ -105,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
     _check_not_an_input(args)
     total = _frames(args)
+    report = AnimationReport.beside(args.out, total, overwrite=args.overwrite) if args.report else None
     with argument_errors("--source"):
         source = read_source(args.source, args.background)
     model = _model(args)
@@ -112,11 +120,30 @@ def run(args: argparse.Namespace) -> int:
     names = ("size", "start", "stop", "relative", "side_by_side", "audio", "background")
     options = {name: getattr(args, name) for name in names} | {"incomplete": _incomplete_name(args.out)}
     options |= {"adapt_scale": not args.no_adapt_scale, "precision": PRECISIONS[args.precision], "progress": bar}
+    options |= {"on_result": None if report is None else report.add}
     begin = time.perf_counter()
     with operator_backend(args.backend, next(model.parameters()).device):
         frames = animate_video(model, source, args.driving, args.out, **options)
-    print(f"{args.out}: {frames} frames, {frames / (time.perf_counter() - begin):.1f} a second")
+    seconds = time.perf_counter() - begin
+    print(f"{args.out}: {frames} frames, {frames / seconds:.1f} a second")
+    if report is not None:
+        report.write(args.line, _facts(args, model, frames / seconds))
+        print(f"{report.page}: the same to look at: open it in a browser")
     return 0
+
+
+def _facts(args: argparse.Namespace, model: INTERnet, rate: float) -> dict[str, str]:
+    """What the page says of how the video was made."""
+    size = model.config.size if args.size is None else args.size
+    parameter = next(model.parameters())
+    return {
+        "source": args.source,
+        "driving video": args.driving,
+        "checkpoint": args.checkpoint,
+        "motion": "relative to the first driving frame" if args.relative else "absolute",
+        "frames": f"{size} × {size}, {rate:.1f} a second, {args.precision}",
+        "processor": processor(parameter.device),
+    }
 
 
 def _check_not_an_input(args: argparse.Namespace) -> None:

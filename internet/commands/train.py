@@ -5,6 +5,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from internet.model.config import PRESETS
@@ -40,6 +41,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="SETTING",
         help=f"a YAML file or recipe ({', '.join(recipes())}), and words like key=value",
     )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="at the end, write report.html into the run's folder: a held-out clip before and after, learning curves, "
+        "pictures along the way",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,10 +56,28 @@ def run(args: argparse.Namespace) -> int:
     if not args.settings:
         raise SettingError("no settings; `internet train --help` lists them. The shortest run: out=runs/first")
     config = Config.load(path, words)
+    if args.report and not config.validation.path:
+        raise SettingError("--report: needs frames that are not trained on; give validation.path")
+    return guarded("train", config, lambda world: _train(config, world, report=args.report))
 
+
+def _train(config: Config, world: "World", *, report: bool) -> int | None:
+    """Train to the end, and say where it is; the signal that stopped it, or None."""
     from internet.training.trainer import resume_or_create
 
-    return guarded("train", config, lambda world: resume_or_create(config, world).run())
+    trainer = resume_or_create(config, world)
+    if report:
+        from internet.commands._shared.training_report import TrainingReport
+
+        page = TrainingReport(trainer, Path(config.out))
+    signal = trainer.run()
+    if world.is_main:
+        done = f"{trainer.step} steps of {trainer.steps}"
+        print(f"{config.out}: {done}; `internet info --checkpoint {config.out}` tells more")
+        if report and signal is None:
+            page.write()
+            print(f"{page.path}: the run to look at: open it in a browser")
+    return signal
 
 
 def guarded(command: str, config: Config, work: "Callable[[World], int | None]") -> int:

@@ -57,7 +57,6 @@ class INTERnet(nn.Module):
         motion = self.dense_motion_network(source, anchors, driving_anchors)
         return Result(self.generator(features, motion), motion, anchors, driving_anchors)
 
-    @torch.no_grad()
     def animate(
         self, source: Tensor, driving: Iterable[Tensor], *, relative: bool = False, adapt_scale: bool = True
     ) -> Iterator[Tensor]:
@@ -75,6 +74,14 @@ class INTERnet(nn.Module):
         Raises:
             ValueError: the model is in training mode, or a shape does not fit.
         """
+        for result in self.transfer(source, driving, relative=relative, adapt_scale=adapt_scale):
+            yield result.frame
+
+    @torch.no_grad()
+    def transfer(
+        self, source: Tensor, driving: Iterable[Tensor], *, relative: bool = False, adapt_scale: bool = True
+    ) -> Iterator[Result]:
+        """:meth:`animate` with all that each frame was made by. The anchors of a result are those that were used."""
         if self.training:
             raise ValueError("the model is in training mode; call eval() before animate()")
         self.check(source)
@@ -87,7 +94,7 @@ class INTERnet(nn.Module):
             if relative:
                 transfer = transfer or RelativeMotion(anchors, moved, adapt_scale)
                 moved = transfer(moved)
-            yield self.imitate(source, anchors, features, moved).frame
+            yield self.imitate(source, anchors, features, moved)
 
     def load_stage_one(self, state: Mapping[str, Tensor]) -> None:
         """Load what `internet import-fomm` wrote; stage II stays as it is.

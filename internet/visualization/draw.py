@@ -137,6 +137,14 @@ def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return image[rows[:, None], columns]
 
 
+def shrink(image: np.ndarray, side: int) -> np.ndarray:
+    """Average blocks of pixels, so that the longer side is at most ``side``; a remainder at the end is cut off."""
+    factor = -(-max(image.shape[:2]) // side)
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+    return np.round(blocks.mean((1, 3))).astype(np.uint8)
+
+
 def tile(rows: Sequence[Sequence[np.ndarray]], gap: int = 2) -> np.ndarray:
     """Lay rows of images of one size out in a grid, ``gap`` white pixels apart; short rows are filled with white."""
     height, width = rows[0][0].shape[:2]

@@ -1,6 +1,8 @@
 """`internet animate`: what the model gives is what is written, when it is shown, and nothing is lost or half done."""
 
+import base64
 import functools
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from internet import cli, inference, ops
+from internet.commands._shared import animation_report
 from internet.data import streaming
 from internet.data.image import square, to_array, to_tensor
 from internet.data.synthetic import WalkingClip
@@ -268,3 +271,31 @@ def test_a_suffix_that_is_no_video(animate, tmp_path, capsys, name):
     suffix = Path(name).suffix
     assert f"--out: '{name}': no format for H.264 video has the suffix '{suffix}' (use .mp4)" in capsys.readouterr().err
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_page_shows_the_video_and_how_it_was_made(animate, capsys, monkeypatch):
+    monkeypatch.setattr(animation_report, "PICTURES", 4)
+    assert animate("--report", "--side-by-side") == 0
+    page = Path("out.html").read_text(encoding="utf-8")
+    assert base64.b64encode(Path("out.mp4").read_bytes()).decode() in page
+    assert re.findall('data-label="(.*?)"', page) == ["frame 0", "frame 4", "frame 7", "frame 11"]
+    assert "internet animate --device cpu --source source.png" in page
+    assert "out.html: the same to look at" in capsys.readouterr().out
+
+
+def test_a_page_replaces_nothing_unasked(animate, capsys):
+    Path("out.html").write_text("mine")
+    assert animate("--report") == 2
+    assert "--report: 'out.html' exists" in capsys.readouterr().err
+    assert not Path("out.mp4").exists()
+    assert animate("--report", "--overwrite") == 0
+    assert Path("out.html").read_text(encoding="utf-8") != "mine"
+
+
+@pytest.mark.parametrize(("bytes_", "suffix"), [(10, "mp4"), (10**9, "mkv")])
+def test_a_video_that_cannot_be_in_the_page_is_named(animate, monkeypatch, bytes_, suffix):
+    monkeypatch.setattr(animation_report, "VIDEO_BYTES", bytes_)
+    assert animate("--report", out=f"out.{suffix}") == 0
+    page = Path("out.html").read_text(encoding="utf-8")
+    assert "<video" not in page
+    assert f"browsers do not play: out.{suffix}" in page

@@ -122,3 +122,13 @@ def test_the_figure_has_every_panel():
     stream = io.BytesIO()
     sheet.savefig(stream, format="png", dpi=40)
     assert stream.getvalue().startswith(b"\x89PNG")
+
+
+def test_shrinking_averages_blocks_of_pixels():
+    image = np.zeros((9, 8, 3), np.uint8)
+    image[:2, :2] = [[[10, 0, 0], [20, 0, 0]], [[30, 0, 0], [40, 0, 0]]]
+    small = v.shrink(image, 5)
+    assert small.shape == (4, 4, 3)
+    assert small[0, 0].tolist() == [25, 0, 0]
+    assert not small[1:].any()
+    assert np.array_equal(v.shrink(image, 9), image)

@@ -52,7 +52,10 @@ class HeldOutClip:
         clip: Clip = find_clips(config.validation.path, config.validation.split)[0]
         numbers = range(len(clip.times))[slice(*config.validation.frames)][:LONGEST]
         source, *driving = clip.read([0, *numbers])
-        fps = (len(clip.times) - 1) / (clip.times[-1] - clip.times[0])
+        if not numbers:
+            frames = config.validation.frames
+            raise ValueError(f"validation.frames is {frames}: the clip '{clip.name}' has none of them")
+        fps = (len(clip.times) - 1) / (clip.times[-1] - clip.times[0]) if len(clip.times) > 1 else 25.0
         return cls._made(clip.name, source, driving, numbers, fps, config.model.size)
 
     @classmethod

@@ -10,7 +10,7 @@ from internet.commands._shared.held_out_clip import HeldOutClip
 from internet.commands._shared.table import table
 from internet.data.image import to_array
 from internet.data.video_writer import write_video
-from internet.model import load_model
+from internet.model import INTERnet, load_model
 from internet.training.curves import read_curves, read_pictures
 from internet.training.trainer import Trainer
 from internet.utils.files import atomic_write
@@ -35,6 +35,8 @@ LABELS = (("source", "driving frame", "before", "after"),)
 class TrainingReport:
     """Looks at a run before its first step, and writes what came of it after the last.
 
+    Every process of a run makes one, for they measure together; the main one alone writes.
+
     Args:
         trainer: before it runs; it has validation samples.
         folder: where the page and its files go.
@@ -42,14 +44,24 @@ class TrainingReport:
 
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self.trainer, self.folder = trainer, folder
-        self.clip = HeldOutClip.of(trainer.config)
         trainer.validate_and_save(validate=True, save=False)
         self.metrics_before, self.first_step = trainer.metrics, trainer.step
-        model = trainer.model if trainer.ema is None else trainer.ema.model
+        with trainer.world.together():
+            if trainer.world.is_main:
+                self._look(trainer.model if trainer.ema is None else trainer.ema.model)
+        self._began = time.perf_counter()
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.folder / REPORT
+
+    def _look(self, model: INTERnet) -> None:
+        """Keep what the model makes of the clip now."""
+        self.clip = HeldOutClip.of(self.trainer.config)
         training = model.training
         self.frames_before = self.clip.animated_by(model)
         model.train(training)
-        self._began = time.perf_counter()
 
     def write(self) -> None:
         """Write the page, the video and the figure; call it when the run is over."""
@@ -60,7 +72,7 @@ class TrainingReport:
         panels = [panel for row in rows for panel in row]
         figure = draw.figure(panels, columns=len(rows[0]), title=self.clip.title, inches=2.0)
         atomic_write(self.folder / FIGURE, draw.figure_png(figure))
-        atomic_write(self.folder / REPORT, self._page(rows))
+        atomic_write(self.path, self._page(rows))
 
     def metrics(self) -> list[tuple[str, list[float]]]:
         """By label, the metrics of a model that does nothing, of the one before and of the trained one."""
@@ -72,7 +84,7 @@ class TrainingReport:
         return table(["doing nothing", "before", "after"], dict(self.metrics()), digits=3)
 
     @torch.no_grad()
-    def _rows(self, model: torch.nn.Module, count: int = 4) -> list[list[Panel]]:
+    def _rows(self, model: INTERnet, count: int = 4) -> list[list[Panel]]:
         """What the trained model makes of a few frames, a row each."""
         driving = self.clip.driving[self.clip.spread(count)].to(self.trainer.world.device)
         source = self.clip.source.to(driving.device).expand_as(driving)

@@ -1,0 +1,68 @@
+"""The page of an animation: the video, and frame by frame how it was made."""
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from internet.commands._shared.arguments import argument_errors
+from internet.model import Result
+from internet.utils.files import atomic_write, output_file
+from internet.visualization import draw, report
+from internet.visualization.figures import transfer_panels
+
+#: Pictures on the slider, and the most pixels of a frame's side in them.
+PICTURES, SIDE = 16, 192
+#: A larger video, or one of another format, stays beside the page.
+VIDEO_BYTES, SUFFIXES = 32_000_000, (".mp4", ".m4v", ".mov")
+#: What a picture shows, from left to right.
+SHOWN = ("source", "driving frame", "output", "motion", "confidence", "motion regions")
+
+
+class AnimationReport:
+    """Collects pictures of some frames while a video is made, then writes the page.
+
+    Args:
+        video: the video that is made.
+        page: the HTML file to write.
+        frames: how many the video will have.
+    """
+
+    def __init__(self, video: Path, page: Path, frames: int) -> None:
+        self.video, self.page = video, page
+        self._chosen = {round(place) for place in np.linspace(0, frames - 1, min(PICTURES, frames))}
+        self._pictures: dict[str, bytes] = {}
+
+    @classmethod
+    def beside(cls, video: Path, frames: int, *, overwrite: bool) -> "AnimationReport":
+        """With a page of the video's name; an error that names --report if that may not be written."""
+        with argument_errors("--report"):
+            return cls(video, output_file(video.with_suffix(".html"), overwrite=overwrite), frames)
+
+    def add(self, number: int, source: Tensor, driving: Tensor, result: Result) -> None:
+        """Take in the frame with this number: frames (1, 3, H, W), and what the model made of them."""
+        if number in self._chosen:
+            panels = dict(transfer_panels(result, source, driving, 1)[0])
+            row = draw.tile([[draw.shrink(panels[name], SIDE) for name in SHOWN]])
+            self._pictures[f"frame {number}"] = draw.encode_png(row)
+
+    def write(self, line: str, facts: dict[str, str]) -> None:
+        """Write the page.
+
+        Args:
+            line: the command that made the video.
+            facts: what else is said of it.
+        """
+        how = f"From left to right: {', '.join(SHOWN)}. Dots are motion anchors; confidence is white where it is high."
+        sections = [
+            report.section("The video", self._video()),
+            report.section("Frame by frame", report.slider(how, self._pictures)),
+            report.section("How it was made", report.facts(facts), report.command(line)),
+        ]
+        lead = f"{Path(facts['source']).name}, moving as {Path(facts['driving video']).name} does."
+        atomic_write(self.page, report.page(self.video.name, lead, sections))
+
+    def _video(self) -> str:
+        if self.video.stat().st_size > VIDEO_BYTES or self.video.suffix.lower() not in SUFFIXES:
+            return report.paragraph(f"It is too large, or of a format that browsers do not play: {self.video}")
+        return report.video(self.video.read_bytes(), str(self.video))
