@@ -8,7 +8,7 @@ from internet.losses.distance import mean_absolute_difference
 from internet.model.blocks import widened
 from internet.model.discriminator import Judgement
 
-#: Eq. 8 to the letter; the same for the discriminator with a generator that minimises -log D; two other losses.
+#: Eq. 8 as printed; the same for the discriminator, with a generator that minimises -log D; two other losses.
 FORMS = ("log", "nonsaturating", "lsgan", "hinge")
 
 
@@ -26,9 +26,9 @@ def discriminator_loss(fake: Judgement, real: Judgement, form: str = "log") -> T
 def generator_loss(fake: Judgement, form: str = "log") -> Tensor:
     r"""What the generator minimises, summed over scales, averaged over patches.
 
-    "log": :math:`\log(1 - D_i(O))`, the part of Eq. 8 that it can change. "nonsaturating": :math:`-\log D_i(O)`,
-    which has the same optimum and does not fade where the discriminator is sure. "lsgan": :math:`(D_i(O) - 1)^2`.
-    "hinge": :math:`-D_i(O)`.
+    "log": :math:`\log(1 - D_i(O))`, the part of Eq. 8 that depends on it. "nonsaturating": :math:`-\log D_i(O)`,
+    which has the same optimum, and a gradient that does not vanish where the discriminator is certain.
+    "lsgan": :math:`(D_i(O) - 1)^2`. "hinge": :math:`-D_i(O)`.
     """
     return torch.stack([_generator_term(logits, form).mean() for logits in _logits(fake)]).sum()
 

@@ -1,4 +1,4 @@
-"""How far two maps are from each other: what Eq. 9 and the terms like it are made of."""
+"""The distance of two maps in Eq. 9 and the terms like it."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from internet.model.blocks import widened
 def mean_absolute_difference(ours: Tensor, theirs: Tensor) -> Tensor:
     """:func:`torch.nn.functional.l1_loss` of two tensors of one shape, in float32 at least.
 
-    A mean's gradient is as large as its input, and contiguous: under it, everything that comes before a channels_last
-    map goes back in mixed formats. A sum's gradient is one number that is merely looked at from everywhere.
+    The gradient of a mean is a contiguous tensor of its input's size, with which the backward pass of a channels_last
+    network mixes memory formats. The gradient of a sum is one expanded scalar, which has no format.
     """
     return (widened(ours) - widened(theirs)).abs().sum() / ours.numel()

@@ -1,4 +1,4 @@
-"""Equivariance: what happens to the frame happens to its anchors."""
+"""Equivariance: the anchors of a deformed frame are the deformed anchors."""
 
 from collections.abc import Callable
 
@@ -16,11 +16,11 @@ def equivariance_losses(
 ) -> tuple[Tensor, Tensor]:
     r"""How far anchors of a deformed frame are from the deformed anchors, and the same of their Jacobians.
 
-    The deformed frame shows at z what the frame has at T(z). So what it has at its anchors p' the frame has at T(p'):
+    The deformed frame shows at z what the frame has at T(z), so its anchors p' lie at T(p') in the frame:
 
     .. math:: p = T(p'), \qquad J = T'(p')\, J'
 
-    as in first-order-motion, whose form :math:`|1 - J^{-1} T'(p') J'|` of the second cannot be had by shrinking J.
+    as in first-order-motion, whose form :math:`|1 - J^{-1} T'(p') J'|` of the second does not fall as J shrinks.
 
     Args:
         detector: frame (B, 3, H, W) -> anchors.

@@ -1,4 +1,4 @@
-"""Flow guidance: a motion field that learns from optical flow before it can learn from frames."""
+"""Flow guidance: optical flow teaches the motion field before the generated frames can."""
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = N
     .. math:: \frac{\sum_z v(z)\, \| F(z) - z - f(z) \|^2}{\sum_z v(z)\, (\| f(z) \|^2 + \epsilon^2)}
 
     averaged over the batch, in normalised coordinates, F upsampled progressively: 0 for the flow itself, at most 1
-    for no motion at all, whether the sample moves much or little. Not among the paper's losses. A fresh model's
-    anchors lie together in the middle and its frames are noise: nothing tells an anchor where to go, and still
-    background is the best of its eleven motions. It then takes epochs until motion is found, and short trainings never
-    find it. Flow says it at once. The square lets the few pixels that move far outweigh the many that are still;
-    under an absolute difference those win, and nothing moves.
+    for no motion at all, whether the sample moves much or little. Not one of the paper's losses. An untrained
+    model's anchors lie together in the middle and its frames are noise: no gradient tells an anchor where to go, and
+    the still background explains the frame best. It takes epochs until motion is found, and short trainings never find
+    it; flow gives it from the first step. The square lets the few pixels that move far outweigh the many that are
+    still; with an absolute difference the many prevail, and nothing moves.
 
     Args:
         field: F^0, (B, h, w, 2), in [-1, 1]; H/h is a power of two.

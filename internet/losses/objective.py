@@ -1,4 +1,4 @@
-"""Eqs. 1 and 7: everything that is minimised, weighted and summed."""
+"""Eqs. 1 and 7: the weighted sum of all losses."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from internet.model.discriminator import Judgement
 from internet.model.internet import Result
 from internet.utils.settings import Section, setting
 
-#: The terms that look at the generated frame.
+#: The terms that depend on the generated frame.
 FRAME_TERMS = ("adversarial", "perceptual", "style", "temporal", "feature_matching", "pixel")
 
 
@@ -47,7 +47,7 @@ class Weights(Section):
 
     @property
     def of_motion(self) -> "Weights":
-        """Those of the terms that do not look at the generated frame, and so teach stage I alone."""
+        """The weights of the terms that do not depend on the generated frame, and so train stage I alone."""
         return dataclasses.replace(self, **dict.fromkeys(FRAME_TERMS, 0.0))
 
 
@@ -113,7 +113,7 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """Every term of the generator side that has a weight, not yet weighted, by its name in :class:`Weights`.
 
-        The discriminator is only asked; its own parameters should take no gradient here.
+        The discriminator is evaluated only; its own parameters should take no gradient here.
 
         Args:
             weights: of this step, where they change; they take the place of the objective's own.
@@ -154,7 +154,7 @@ class Objective(nn.Module):
         return torch.stack([used[name] * term for name, term in terms.items()]).sum()
 
     def discriminator_total(self, fake: Judgement, real: Judgement) -> Tensor:
-        """What the discriminators minimise (Eq. 8), given their judgement of O_t, detached, and of I_t."""
+        """What the discriminators minimise (Eq. 8), given their outputs for O_t, detached, and for I_t."""
         return discriminator_loss(fake, real, self.form)
 
     def _frame_terms(

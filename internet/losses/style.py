@@ -10,7 +10,7 @@ from internet.model.blocks import widened, without_autocast
 
 
 def gram(features: Tensor) -> Tensor:
-    r"""Eq. 11: which channels go together, wherever: (B, C, H, W) -> (B, C, C), in float32 at least.
+    r"""Eq. 11, the correlations of channels over all positions: (B, C, H, W) -> (B, C, C), in float32 at least.
 
     .. math:: G_{ij} = \tfrac{1}{CHW} \sum_{h,w} F_{ihw} F_{jhw}
     """
@@ -43,11 +43,12 @@ def _through_pixels(ours: Tensor, theirs: Tensor) -> Tensor:
 
     A deep layer has more channels than pixels, and its Gram matrix costs more than the layer. With the pixels' channels
     as rows, :math:`D = F - F'` and :math:`M = (F + F') / 2`, both (HW, C), the difference of the products is
-    :math:`F^T F - F'^T F' = D^T M + M^T D`, and as :math:`\|A\|_F^2 = \mathrm{tr}(A^T A)` and a trace turns round,
+    :math:`F^T F - F'^T F' = D^T M + M^T D`, and as :math:`\|A\|_F^2 = \mathrm{tr}(A^T A)` and a trace is
+    invariant under cyclic permutation,
 
     .. math:: \|D^T M + M^T D\|_F^2 = 2\, \mathrm{tr}(D D^T\, M M^T) + 2\, \mathrm{tr}(M D^T\, M D^T),
 
-    in which all products are (HW, HW). Like the plain form it is 0 where F is F', and does not lose digits near it.
+    in which all products are (HW, HW). Like the plain form it is exactly 0 where F is F', and loses no digits nearby.
     """
     with without_autocast(ours):
         ours, theirs = _pixels(ours), _pixels(theirs)

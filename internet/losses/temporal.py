@@ -25,8 +25,8 @@ def temporal_loss(
         M = 1, \quad M_t, \quad M_t(F_t).
 
     f_t comes from the real frames :math:`I_{t-1}, I_t`, so O_t is the only frame to generate, whatever the scheme.
-    In the intrinsic scheme M is the model's own: through it the loss reaches the motion estimator past the
-    generator. Nothing in Eq. 4 alone keeps M from vanishing; that it also gates the features (Eq. 6) does.
+    In the intrinsic scheme M is the model's own: through it the gradient reaches the motion estimator without passing
+    the generator. Nothing in Eq. 4 alone keeps M from vanishing; that it also gates the features (Eq. 6) does.
 
     Args:
         output: O_t, (B, 3, H, W).

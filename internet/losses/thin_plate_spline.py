@@ -3,8 +3,8 @@ r"""Random smooth deformations: thin-plate splines (Bookstein 1989) and their ex
 .. math:: T(z) = b + A z + \sum_i w_i\, U(|z - c_i|), \qquad U(r) = r^2 \log r^2,
     \qquad \sum_i w_i = 0, \quad \sum_i w_i c_i^T = 0
 
-is the surface that bends least while it takes every control point :math:`c_i` to where it is told. The weights are
-linear in those targets, by a matrix that depends on the control points alone.
+is the interpolant of least bending energy that maps every control point :math:`c_i` to its target. The weights are
+linear in the targets, by a matrix that depends on the control points alone.
 """
 
 import functools
@@ -17,7 +17,7 @@ from internet import ops
 from internet.model.blocks import without_autocast
 from internet.ops.reference import identity_grid
 
-#: Squared distances below this are taken for it: U and its slope vanish there.
+#: Squared distances are clamped to this from below: U and its slope vanish there.
 NEAREST = 1e-12
 
 
@@ -30,7 +30,7 @@ class ThinPlateSpline:
 
     @classmethod
     def through(cls, targets: Tensor) -> "ThinPlateSpline":
-        """The spline that takes a square grid of control points over [-1, 1]², row by row, to `targets` (B, P², 2)."""
+        """The spline that maps a square grid of control points over [-1, 1]², row by row, to `targets` (B, P², 2)."""
         centres, solution = _grid(round(targets.shape[1] ** 0.5))
         with without_autocast(targets):
             return cls(centres.to(targets), solution.to(targets) @ targets)
@@ -46,7 +46,7 @@ class ThinPlateSpline:
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
     ) -> "ThinPlateSpline":
-        """Normally distributed: an affine map near the identity, and then each of points² control points on its own.
+        """Normally distributed: an affine map near the identity, and each of points² control points on its own.
 
         affine, bend: standard deviations, in units where the frame is 2 wide.
         """
@@ -58,7 +58,7 @@ class ThinPlateSpline:
             return cls.through(centres @ matrix.mT + shift)
 
     def part(self, rows: slice, device: torch.device | str | None = None) -> "ThinPlateSpline":
-        """The deformations of some samples, on a device: what one rank takes of a batch that all share."""
+        """The deformations of some samples, on a device: one rank's share of the batch."""
         return ThinPlateSpline(self.centres.to(device), self.weights[rows].to(device))
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class ThinPlateSpline:
 
 
 def _square_distance(points: Tensor, centres: Tensor) -> Tensor:
-    """Of points (..., M, 2) and centres (N, 2): (..., M, N). By axes, for loops over a last axis of two are slow."""
+    """Of points (..., M, 2) and centres (N, 2): (..., M, N). By axis: reductions over a last axis of two are slow."""
     (x, y), (cx, cy) = points[..., None].unbind(-2), centres.unbind(-1)
     return ((x - cx).square() + (y - cy).square()).clamp(min=NEAREST)
 

@@ -1,4 +1,4 @@
-"""INTERnet (arXiv 2012.06134): anchors, motion, generator, discriminators. The operators do the heavy part."""
+"""INTERnet (arXiv 2012.06134): anchors, motion, generator, discriminators, on top of `internet.ops`."""
 
 from internet.model.anchors import AnchorDetector, Anchors
 from internet.model.checkpoint import load_model, save_model

@@ -10,12 +10,12 @@ from internet import ops
 from internet.model.blocks import GroupNorm, Head
 from internet.model.unet import Normalisation, UNet
 
-#: What a 7x7 convolution without padding does not reach.
+#: Pixels that a 7x7 convolution without padding loses at each side.
 BORDER = 3
 
 
 class Anchors(NamedTuple):
-    """K points of a frame and, around each, the linear map from a reference pose that no one ever sees.
+    """K key points of a frame and, around each, the linear map from an abstract reference pose.
 
     kp: (B, K, 2), x first, normalised to [-1, 1]. jac: (B, K, 2, 2).
     """
@@ -25,20 +25,20 @@ class Anchors(NamedTuple):
 
 
 class AnchorDetector(nn.Module):
-    """A frame, made small -> U-Net -> K heat maps and K Jacobian maps -> their expectations.
+    """Downsampled frame -> U-Net -> K heat maps and K Jacobian maps -> their expectations.
 
-    The heads are not padded: padding tells a network where the border is, and then its anchors settle in the corners.
-    The same network sees source and driving frame; what it makes of either is comparable by the equivariance loss.
+    The heads are not padded: padding tells a network where the border is, and its anchors then drift to the corners.
+    The same network runs on source and driving frame; the equivariance loss makes its anchors of both comparable.
     The Jacobian's head starts at the identity. Parameter names are first-order-motion's.
 
     Args:
         anchors: K.
-        down: makes the small frame.
+        down: downsamples the frame.
         width, depth, widest: of the U-Net.
         temperature: of the soft-argmax.
         normalisation: of the U-Net.
-        border: whether the heat maps keep the border of 3 pixels, empty, that their 7x7 convolution does not reach.
-            First-order-motion has none, and so stretches the rest over the frame.
+        border: whether the heat maps keep, empty, the border of 3 pixels that their 7x7 convolution does not reach.
+            First-order-motion does not, and so stretches the rest over the frame.
         align_corners: the coordinate convention of the heat maps' pixels.
     """
 

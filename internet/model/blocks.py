@@ -1,4 +1,4 @@
-"""The layers that all networks share."""
+"""Layers that the networks share."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -17,16 +17,16 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 
 def widened(x: Tensor) -> Tensor:
-    """In float32 at least: sums of many, logarithms and coordinates do not survive bfloat16."""
+    """In float32 at least: long sums, logarithms and coordinates lose too much in bfloat16."""
     return x.to(motion_dtype(x.dtype))
 
 
 class GroupNorm(nn.GroupNorm):
     """Group normalisation with up to 16 channels a group, in the dtype of its input.
 
-    It does not look at the rest of the batch, so N ranks with one sample each compute what one rank with N does,
-    and a trained network is the same function as the one in training. On CUDA, autocast would widen its input and
-    result to float32 and so double the traffic of a layer that is nothing but traffic; sums are in float32 anyway.
+    It does not depend on the rest of the batch: N ranks with one sample each compute what one rank with N does, and
+    a network computes the same in training and evaluation. On CUDA, autocast would widen its input and
+    result to float32 and so double the traffic of a memory-bound layer; sums are in float32 anyway.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,8 +42,8 @@ class GroupNorm(nn.GroupNorm):
 class Head(nn.Conv2d):
     """A convolution in its weights' own precision, also under autocast.
 
-    It makes coordinates, logits and pixels. bfloat16 has steps of 1/256 below 1, wider than a pixel at 512, and
-    soft-argmax multiplies its logits by ten: both would be seen as jitter.
+    Its outputs are coordinates, logits and pixels. bfloat16 has steps of 1/256 below 1, wider than a pixel at 512, and
+    soft-argmax multiplies its logits by ten: both would be visible as jitter.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ class Head(nn.Conv2d):
             return super().forward(x.to(self.weight.dtype))
 
 
-def at_once(features: Tensor, *heads: Head) -> tuple[Tensor, ...]:
-    """What heads of one shape make of the same features, by one convolution.
+def fused_heads(features: Tensor, *heads: Head) -> tuple[Tensor, ...]:
+    """The outputs of heads of one shape for the same features, by one convolution.
 
     Convolutions compute whole vectors of output channels: one channel costs as much as sixteen.
     """

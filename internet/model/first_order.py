@@ -1,8 +1,9 @@
 """Stage I of first-order-motion (Siarohin et al., NeurIPS 2019), and its checkpoints.
 
-Its key-point detector and dense-motion network are ours with other options: batch normalisation, a Gaussian in
-front of every fourth pixel, unpadded heat maps, no threshold, and a mix of coordinate conventions: its grids are made
-as with ``align_corners=True``, but sampled as with ``False``. Its occlusion map plays the confidence's part.
+Its key-point detector and dense-motion network are ours with other options: batch normalisation, Gaussian
+anti-aliasing before every fourth pixel is taken, unpadded heat maps, no threshold, and a mix of coordinate
+conventions: its grids are made as with ``align_corners=True``, but sampled as with ``False``. Its occlusion map takes
+the place of the confidence.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The whole: anchors, motion, frame."""
+"""The whole network: anchors, motion, frame."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from internet.model.relative import RelativeMotion
 
 
 class Result(NamedTuple):
-    """A generated frame (B, 3, H, W) in [0, 1], and what it was made by."""
+    """A generated frame (B, 3, H, W) in [0, 1], and the motion and the anchors that it was generated from."""
 
     frame: Tensor
     motion: Motion
@@ -45,7 +45,7 @@ class INTERnet(nn.Module):
         return self.imitate(source, anchors, self.generator.encode(source), self.kp_detector(driving))
 
     def move(self, source: Tensor, driving: Tensor) -> Result:
-        """Stage I alone, a fraction of the work: as the frame, the source itself, moved by F and gated by M."""
+        """Stage I alone, at a fraction of the cost; its frame is the source, warped by F and gated by M."""
         self.check(source)
         anchors, driving_anchors = self.kp_detector(source), self.kp_detector(driving)
         motion = self.dense_motion_network(source, anchors, driving_anchors)
@@ -68,7 +68,7 @@ class INTERnet(nn.Module):
         Args:
             source: (B, 3, H, W) in [0, 1].
             driving: frames of the same shape, for instance while they are decoded.
-            relative: transfer how the driving anchors moved since the first driving frame, not where they are.
+            relative: transfer how the driving anchors have moved since the first driving frame, not where they are.
             adapt_scale: with `relative`, scale the movement to the source's size (:class:`RelativeMotion`).
 
         Raises:

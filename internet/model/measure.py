@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-adds and memory, found without computing anything."""
+"""What a model costs: parameters, multiply-adds and memory, counted on the meta device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ from internet.model.internet import INTERnet, make_discriminator
 
 
 def measure(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
-    """Parameters, multiply-adds and activation memory for one frame of the config's size; "- " before what is a part.
+    """Parameters, multiply-adds and activation memory for one frame of the config's size; "- " marks its parts.
 
-    Everything runs on the meta device: shapes without values, so that the largest preset takes a second.
+    Tensors have shapes and no values, so the largest preset takes a second.
     Multiply-adds are those of convolutions; `internet.ops` does a few per value it reads and is not counted.
     Activation memory is what one training sample's forward pass keeps for the backward pass, in float32.
     """
@@ -51,19 +51,19 @@ def measure(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
 
 
 def parameters(module: nn.Module) -> int:
-    """How many numbers are learned."""
+    """The number of learned parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def multiply_adds(run: Callable[[], object]) -> int:
-    """Of the convolutions and matrix products in a call."""
+    """The multiply-adds of the convolutions and matrix products in a call."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         run()
     return counter.get_total_flops() // 2
 
 
 def activation_bytes(module: nn.Module, run: Callable[[], object]) -> int:
-    """The distinct memory that autograd keeps of a call, parameters and buffers aside."""
+    """The memory that autograd saves during a call, each storage once, without parameters and buffers."""
     own = {_storage(value) for value in (*module.parameters(), *module.buffers())}
     kept: dict[int, Tensor] = {}  # the tensors themselves, so that no storage is freed and counted as another
 

@@ -6,19 +6,19 @@ from torch import Tensor, nn
 
 from internet import ops
 from internet.model.anchors import Anchors
-from internet.model.blocks import GroupNorm, Head, at_once
+from internet.model.blocks import GroupNorm, Head, fused_heads
 from internet.model.unet import Normalisation, UNet
 
-#: The confidence starts at sigmoid(2) = 0.88: Eq. 4 pulls it down, so it had better not start low.
+#: The confidence starts at sigmoid(2) = 0.88: Eq. 4 pulls it down, so it must not start low.
 CONFIDENCE_BIAS = 2.0
 
 
 class Motion(NamedTuple):
-    """How a driving frame is found in the source, at the base size (h, w).
+    """Where the pixels of a driving frame come from in the source, at the base size (h, w).
 
     field: F^0, (B, h, w, 2): where each pixel of the driving frame lies in the source, in [-1, 1].
     confidence: M^0, (B, 1, h, w) in (0, 1).
-    logits: (B, K+1, h, w) of the mixture weights, channel 0 the still background: whose motion it is.
+    logits: (B, K+1, h, w) of the mixture weights, which anchor a pixel moves with; channel 0: the still background.
     """
 
     field: Tensor
@@ -27,15 +27,15 @@ class Motion(NamedTuple):
 
 
 class MotionEstimator(nn.Module):
-    """Source, moved by each anchor in turn -> U-Net -> mixture logits and confidence -> Eq. 5.
+    """Source, warped by each anchor in turn -> U-Net -> mixture logits and confidence -> Eq. 5.
 
     Mixture and confidence come from the same last feature map, each by a convolution (the two are computed as one),
-    as in Section 3.2 of the paper. Parameter names are first-order-motion's, whose occlusion map plays the
-    confidence's part.
+    as in Section 3.2 of the paper. Parameter names are first-order-motion's, whose occlusion map takes the place of the
+    confidence.
 
     Args:
         anchors: K.
-        down: makes the small source frame.
+        down: downsamples the source frame.
         width, depth, widest: of the U-Net.
         variance: of the anchors' Gaussians.
         threshold: Eq. 5's soft threshold.
@@ -73,6 +73,6 @@ class MotionEstimator(nn.Module):
                 self.down(source), *anchors, variance=self.variance, grid_align_corners=self.grid_align_corners
             )
         )
-        logits, confidence = at_once(features, self.mask, self.occlusion)
+        logits, confidence = fused_heads(features, self.mask, self.occlusion)
         field = ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
         return Motion(field, confidence.sigmoid(), logits)

@@ -1,4 +1,4 @@
-"""Relative motion: how the driving anchors moved since the first frame, carried over to the source's."""
+"""Relative motion: how the driving anchors have moved since the first frame, applied to the source's."""
 
 from torch import Tensor
 
@@ -25,7 +25,7 @@ class RelativeMotion:
         self.scale = relative_size(source.kp, first.kp) if adapt_scale else source.kp.new_ones(())
 
     def __call__(self, driving: Anchors) -> Anchors:
-        """Anchors of a driving frame -> where the source's go."""
+        """Anchors of a driving frame -> those that the source moves to."""
         with without_autocast(driving.kp):
             return Anchors(
                 self.source.kp + self.scale * (driving.kp - self.first.kp),
@@ -34,14 +34,14 @@ class RelativeMotion:
 
 
 def relative_size(ours: Tensor, theirs: Tensor) -> Tensor:
-    """How many times larger one set of points (B, K, 2) spreads than the other, as a length: (B, 1, 1)."""
+    """The ratio of the lengths over which two sets of points (B, K, 2) spread: (B, 1, 1)."""
     areas = [[hull_area([(x, y) for x, y in points]) for points in each.tolist()] for each in (ours, theirs)]
     our_areas, their_areas = ours.new_tensor(areas)
     return (our_areas / their_areas.clamp(min=1e-6)).sqrt()[:, None, None]
 
 
 def hull_area(points: list[Point]) -> float:
-    """The area of the convex hull, around which Andrew's monotone chain walks."""
+    """The area of the convex hull, by Andrew's monotone chain."""
     ordered = sorted(points)
     hull = [*_side(ordered), *_side(ordered[::-1])]
     following = hull[1:] + hull[:1]

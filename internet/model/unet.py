@@ -1,8 +1,8 @@
 """The U-Net of stage I.
 
 Architecture and parameter names are those of first-order-motion's hourglass, whose weights therefore fit
-(:mod:`internet.model.first_order`). Each level halves the size and doubles the channels, up to a widest; going up,
-each level is joined by what the way down had at its size, the input itself included.
+(:mod:`internet.model.first_order`). Each level halves the size and doubles the channels, up to a limit; on the
+way up each level is concatenated with the encoder's features of its size, the input itself included.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class _Block(nn.Module):
 
 
 class DownBlock(_Block):
-    """Convolution, normalisation, ReLU, and the mean of each 2x2 pixels."""
+    """Convolution, normalisation, ReLU, 2x2 average pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/2, W/2)."""
@@ -36,7 +36,7 @@ class DownBlock(_Block):
 
 
 class UpBlock(_Block):
-    """Each pixel four times, then convolution, normalisation, ReLU."""
+    """Nearest-neighbour upsampling, convolution, normalisation, ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', 2H, 2W)."""
@@ -44,7 +44,7 @@ class UpBlock(_Block):
 
 
 class Encoder(nn.Module):
-    """The way down."""
+    """The contracting half."""
 
     def __init__(self, widths: list[int], normalisation: Normalisation) -> None:
         """`widths`: channels of each level, the input's first."""
@@ -60,10 +60,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The way up; `out_channels` is what it ends with."""
+    """The expanding half, with `out_channels` at its end."""
 
     def __init__(self, widths: list[int], outputs: list[int], normalisation: Normalisation) -> None:
-        """`widths`: channels of the encoder's levels; `outputs`: what is made at each of its levels but the last."""
+        """`widths`: channels of the encoder's levels; `outputs`: channels made at each of its levels but the last."""
         super().__init__()
         blocks, channels = [], widths[-1]
         for skip, made in zip(reversed(widths[:-1]), reversed(outputs), strict=True):
@@ -87,7 +87,7 @@ class UNet(nn.Module):
         in_channels: C.
         width: channels made at the input's size; level i has width * 2^i, but no more than `widest`.
         depth: how many times the size is halved.
-        normalisation: makes the normalisation of so many channels.
+        normalisation: makes the normalisation layer for a number of channels.
     """
 
     def __init__(

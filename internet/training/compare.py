@@ -10,9 +10,9 @@ from internet.training.trainer import Trainer
 
 
 def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
-    """Take the same steps from the trainer's state, by the same batch, with both implementations.
+    """Take the same steps from the trainer's state, on the same batch, with both implementations.
 
-    All that a step is takes part: both sides' forward and backward passes and updates. The trainer stays as it is.
+    A step is complete: both sides' forward and backward passes and updates. The trainer itself is left unchanged.
     "Fused" is the backend named after its device; see :func:`internet.comparison.compare_steps`.
     """
     fused, eager = _twin(trainer), _twin(trainer)
@@ -22,7 +22,7 @@ def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
 
 
 def _twin(trainer: Trainer) -> Trainer:
-    """A trainer in the same state, before its last step at most, which reads its samples itself."""
+    """A trainer in the same state, at the latest before its last step, which reads its samples in this process."""
     config = trainer.config
     twin = Trainer(dataclasses.replace(config, data=dataclasses.replace(config.data, workers=0)), trainer.world)
     twin.load_state_dict(copy.deepcopy(trainer.state_dict()))  # optimizers would share what they load
@@ -31,5 +31,5 @@ def _twin(trainer: Trainer) -> Trainer:
 
 
 def _step(trainer: Trainer, micro_batches: list[MicroBatch]) -> float:
-    """A step; the loss before it, read when the step is done."""
+    """Take a step; the loss before it, read once the step is done."""
     return float(trainer.train_step(micro_batches).terms["total"])

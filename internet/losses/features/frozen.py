@@ -1,4 +1,4 @@
-"""What the feature networks share: ImageNet's normalisation, weights from a file, and that they never learn."""
+"""What the feature networks share: ImageNet's normalisation, weights from a file, frozen parameters."""
 
 import os
 from pathlib import Path
@@ -34,12 +34,12 @@ class FrozenFeatures(nn.Module):
         return (frame - self.mean) / self.std
 
     def freeze(self) -> None:
-        """Call when the weights are there."""
+        """Stop gradients and training; call it once the weights are loaded."""
         self.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> "FrozenFeatures":
-        """Stay in evaluation mode, whatever the module around does."""
+        """Stay in evaluation mode, whatever the module around it does."""
         return super().train(False)
 
 
