@@ -15,7 +15,7 @@ def add_parser(subparsers: Any) -> None:
         "import-fomm",
         help="take stage I from a first-order-motion checkpoint",
         description="Check the key-point detector and the dense-motion network of a first-order-motion checkpoint "
-        "and write their weights, for a model with stage_one = 'first-order': `internet train start=FILE "
+        "and write their weights, for a model with stage_one = 'first-order': `internet train warm_start=FILE "
         "model.stage_one=first-order ...`, or `model.load_stage_one`. The generator's weights stay behind.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="for instance vox-cpk.pth.tar")

@@ -56,8 +56,8 @@ class World:
         return cls(place, rank, size)
 
     def leave(self) -> None:
-        """Leave the process group."""
-        if self.size > 1:
+        """Leave the process group, if there is one."""
+        if distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
 
     @property
