@@ -7,7 +7,9 @@ those modules and not before, so that Ctrl-C while it is imported is handled as 
 
 import argparse
 import importlib
+import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -29,6 +31,9 @@ COMMANDS = {
     "info": "internet.commands.info",
 }
 
+#: An option by itself, or with its value behind "=".
+OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*(=|$)")
+
 ABOUT = """\
 Human motion transfer: train an INTERnet, let pictures move, and see what the fused operators do on this machine.
 `internet COMMAND --help` describes a command; the operators themselves are in Python, `internet.ops`.
@@ -45,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Ctrl-C and SIGTERM end a command with status 130 and 143, and without its half-written files: both unwind the stack.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     with _sigterm_unwinds():
         try:
             return _run(arguments)
@@ -71,6 +78,18 @@ def _run(arguments: list[str]) -> int:
     return status
 
 
+def _attach_names(arguments: list[str]) -> list[str]:
+    """`--out -a.mp4` as `--out=-a.mp4`: argparse takes every word that begins with a dash for an option."""
+    attached: list[str] = []
+    for argument in arguments:
+        names_file = argument.startswith("-") and ("." in argument or "/" in argument) and not OPTION.match(argument)
+        if names_file and attached and OPTION.fullmatch(attached[-1]):
+            attached[-1] += f"={argument}"
+        else:
+            attached.append(argument)
+    return attached
+
+
 def _command(arguments: list[str]) -> int:
     """Parse the arguments and run the command that they name."""
     parser = argparse.ArgumentParser(prog="internet", description=ABOUT)
@@ -83,7 +102,7 @@ def _command(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(_attach_names(arguments))
     args.line = shlex.join(["internet", *arguments])  # for what is to be repeated
     status: int = modules[args.command].run(args)
     return status

@@ -50,8 +50,14 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins as a picture that OpenCV reads, whatever its name."""
     cv2 = require("cv2", "reading a picture")
     with Path(path).open("rb") as file:
-        begin = np.frombuffer(file.read(64), dtype=np.uint8)
-    return bool(begin.size) and _has_reader(cv2, path)
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError:  # OpenCV takes names in UTF-8 only
+            path = f"/dev/fd/{file.fileno()}"
+        try:
+            return bool(file.read(1)) and bool(cv2.haveImageReader(os.fspath(path)))
+        except cv2.error:
+            return False
 
 
 def read_image(path: str | os.PathLike[str], background: Colour = WHITE) -> np.ndarray:
@@ -114,13 +120,6 @@ def _may_be_transparent(header: bytes) -> bool:
 
 def _is_tiff(encoded: np.ndarray) -> bool:
     return encoded[:4].tobytes() in (b"II*\0", b"MM\0*")
-
-
-def _has_reader(cv2: Any, path: str | os.PathLike[str]) -> bool:
-    try:
-        return bool(cv2.haveImageReader(os.fspath(path)))
-    except (cv2.error, UnicodeError):
-        return False
 
 
 def _reason(error: Exception) -> str:

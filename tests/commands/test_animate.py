@@ -2,11 +2,13 @@
 
 import base64
 import functools
+import os
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from internet.inference import animate_video
 from internet.model import INTERnet, INTERnetConfig, save_model
 from tests.support.clips import heard, shown, write_image, write_talkie, write_video
 from tests.support.compare import BACKENDS, DEVICES
+from tests.support.media import break_off, encode
 
 SIDE = 32
 CONFIG = INTERnetConfig.preset(
@@ -299,3 +302,90 @@ def test_a_video_that_cannot_be_in_the_page_is_named(animate, monkeypatch, bytes
     page = Path("out.html").read_text(encoding="utf-8")
     assert "<video" not in page
     assert f"browsers do not play: out.{suffix}" in page
+
+
+NAMES = [
+    "clip 12:30",
+    "2026-11-22T12:30",
+    "file:x",
+    "pipe:0",
+    "-dash",
+    "--two-dashes",
+    "take %03d #1 & [a] {b} 'c' \"d\" $e ~ * ?",
+    "  spaces  ",
+    "line\nbreak",
+    "größe ✓ 動画",
+    os.fsdecode(b"latin-1 \xe4"),
+    "x" * 251,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_that_the_file_system_takes(name, files, animate, tmp_path, capsys):
+    """For every file that is read, and for the one that is written."""
+    changes = {}
+    for argument, file in files.items():
+        suffix = Path(file).suffix
+        stem = f"{argument[2]}{name}" if not name.startswith("-") else f"{name}{argument[2]}"
+        changes[argument[2:]] = stem[: 255 - len(suffix)] + suffix
+        if argument != "--out":
+            (tmp_path / file).rename(tmp_path / changes[argument[2:]])
+    assert animate(**changes) == 0, capsys.readouterr().err
+    assert probe(tmp_path / changes["out"]).frames == 12
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_out_is_none_of_the_inputs(animate, tmp_path, capsys):
+    (tmp_path / "link.mp4").symlink_to("driving.mp4")
+    before = (tmp_path / "driving.mp4").read_bytes()
+    for out in ("driving.mp4", "link.mp4", "./driving.mp4"):
+        assert animate("--overwrite", out=out) == 2
+        assert "is the file that --driving names; choose another name" in capsys.readouterr().err
+    assert (tmp_path / "driving.mp4").read_bytes() == before
+
+
+def test_what_was_made_before_a_damage_is_kept_under_a_name_that_says_so(animate, tmp_path, capsys):
+    whole = encode(tmp_path / "driving.mp4", FRAMES * 4, container={"movflags": "faststart"}, options={"g": "8"})
+    break_off(whole, 0.7)
+    (tmp_path / "out.mp4").write_bytes(b"a film")
+    for name in ("out.incomplete.mp4", "out.incomplete1.mp4"):
+        assert animate("--overwrite", "--relative") == 2
+        said = capsys.readouterr().err
+        count = probe(tmp_path / name).frames
+        assert 10 < count < 48
+        assert f"'driving.mp4' is damaged after frame {count - 1}, at {(count - 1) / 25:.2f} s" in said
+        assert f"what was made of the {count} frames before is '{name}'" in said
+        assert "Traceback" not in said
+    assert (tmp_path / "out.mp4").read_bytes() == b"a film"
+    assert animate("--overwrite", "--stop", str(count)) == 0
+    assert probe(tmp_path / "out.mp4").frames == count
+
+
+def test_frames_that_do_not_decode_in_the_middle(animate, tmp_path, capsys):
+    path = encode(tmp_path / "driving.mkv", FRAMES * 4, "ffv1", options={"slicecrc": "1"})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = bytes(400)
+    path.write_bytes(content)
+    status = animate(driving="driving.mkv")
+    said = capsys.readouterr().err
+    kept = tmp_path / ("out.incomplete.mp4" if status else "out.mp4")
+    assert status in (0, 2)
+    assert probe(kept).frames > 10
+    assert "Traceback" not in said
+
+
+def test_a_transparent_source_shows_the_background(animate, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("internet.commands.animate.animate_video", lambda model, source, *_, **how: seen.append(source))
+    image = np.dstack([SOURCE, np.zeros(SOURCE.shape[:2], np.uint8)])
+    cv2.imwrite(str(tmp_path / "source.png"), image)
+    for options, background in (((), (255, 255, 255)), (("--background", "#0a14FA"), (10, 20, 250))):
+        with pytest.raises(TypeError):  # no number of frames
+            animate(*options)
+        assert (seen.pop() == background).all()
+
+
+@pytest.mark.parametrize("colour", ["white", "#fff", "#gggggg", "", "#0000000"])
+def test_a_background_that_is_no_colour(animate, capsys, colour):
+    assert animate("--background", colour) == 2
+    assert f"--background: expected a colour such as #ffffff, got '{colour}'" in capsys.readouterr().err
