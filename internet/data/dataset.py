@@ -47,7 +47,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         samples_per_clip: how often an epoch shows each clip.
         flow: estimates flow between the frames as they are before augmentation, so that it can be cached.
         motion: estimate `motion` too, the flow from current to source, and `motion_visible`, (1, S, S), 1 where it
-            agrees with the flow back: a teacher for the motion field.
+            agrees with the flow back: a teacher for the motion field. `motion_reliable` is the same here: of drawn
+            figures, whose motion is known where the source hides them too, it is not.
         chain: estimate `motion` through all frames between the two (:mod:`internet.flow.chain`), which follows arms
             and legs where a single estimate between two poses does not.
         augmentation: None leaves the samples as they are.
@@ -152,5 +153,5 @@ class ClipDataset(Dataset[dict[str, Any]]):
             sample["flow"], sample["flow_backward"] = self.flow(before, after)[0], self.flow(after, before)[0]
             if self.motion:
                 motion, visible = self._chained(number, current, source) if self.chain else self._direct(after, first)
-                sample["motion"], sample["motion_visible"] = motion[0], visible[0]
+                sample |= {"motion": motion[0], "motion_visible": visible[0], "motion_reliable": visible[0]}
         return sample if self.augmentation is None else self.augmentation(sample, generator)

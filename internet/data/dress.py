@@ -59,8 +59,9 @@ def _bare(body: Sequence[Part], limb: tuple[str, str], covered: float) -> dict[s
         kind = part.name.removeprefix("far ").removeprefix("near ")
         if kind in limb:
             share = covered - limb.index(kind)
-            starts[part.name] = part.length * share if share > 0 else -1.0  # -1: all of it
-    return {name: start for name, start in starts.items() if start < 1.5}
+            if share < 1:
+                starts[part.name] = part.length * share if share > 0 else -1.0  # -1: all of it
+    return starts
 
 
 def _hair(rng: np.random.Generator, facing: float) -> Patch:

@@ -24,7 +24,9 @@ def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = N
     Args:
         field: F^0, (B, h, w, 2), in [-1, 1]; H/h is a power of two.
         motion: f, (B, 2, H, W) in pixels, from I_t to the source.
-        visible: v, (B, 1, H, W) in [0, 1], 0 where flow is wrong or leads nowhere; without it, 1.
+        visible: v, (B, 1, H, W) in [0, 1], 0 where flow is wrong or leads nowhere; without it, 1. Where the motion of
+            what the source hides is known too, it is worth teaching: then F is still where the source's figure stood,
+            and the generator sees the outline that it has to paint over.
     """
     height, width = motion.shape[2:]
     pixel = motion.new_tensor([2 / width, 2 / height])[:, None, None]

@@ -57,8 +57,9 @@ class Batch:
 
     target: I_t, which drives as well. previous: I_{t-1}, for the temporal loss. flow: from I_{t-1} to I_t.
     flow_backward: from I_t to I_{t-1}; only the extrinsic scheme needs it.
-    motion, motion_visible: where known or estimated, the flow from I_t to the source, and (B, 1, H, W), 1 where it
-        holds.
+    motion: where known or estimated, the flow from I_t to the source.
+    motion_reliable: (B, 1, H, W), 1 where that flow holds; without it, everywhere.
+    motion_visible: (B, 1, H, W), 1 where what I_t shows is seen in the source too.
     source_anchors, current_anchors: of drawn figures, the middles of the parts, (B, P, 2), in the source and in I_t.
     source_turns, current_turns: and their rotations, (B, P, 2, 2).
     """
@@ -73,6 +74,7 @@ class Batch:
     current_anchors: Tensor | None = None
     source_turns: Tensor | None = None
     current_turns: Tensor | None = None
+    motion_reliable: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -135,7 +137,7 @@ class Objective(nn.Module):
         if used.guidance:
             if batch.motion is None:
                 raise ValueError("flow guidance needs motion, the optical flow from I_t to the source")
-            terms["guidance"] = flow_guidance_loss(result.motion.field, batch.motion, batch.motion_visible)
+            terms["guidance"] = flow_guidance_loss(result.motion.field, batch.motion, batch.motion_reliable)
         if used.confidence:
             if batch.motion_visible is None:
                 raise ValueError("the loss of the confidence needs motion_visible: what the source shows as well")

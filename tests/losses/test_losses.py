@@ -434,7 +434,7 @@ def sample() -> tuple[INTERnet, Result, Batch]:
     visible = (torch.rand(1, 1, 64, 64) > 0.5).float()
     still, moved = torch.zeros(1, 2, 64, 64), torch.randn(1, 2, 64, 64)
     points, turns = torch.rand(2, 1, 4, 2) - 0.5, torch.randn(2, 1, 4, 2, 2)
-    batch = Batch(target, previous, still, still, moved, visible, *points, *turns)
+    batch = Batch(target, previous, still, still, moved, visible, *points, *turns, 1 - visible)
     return model, model(source, target), batch
 
 
@@ -467,7 +467,7 @@ def test_equations_1_and_7(sample):
         "equivariance_jacobian": jacobians,
         "feature_matching": feature_matching_loss(fake, real),
         "pixel": (result.frame - batch.target).abs().mean(),
-        "guidance": flow_guidance_loss(result.motion.field, batch.motion, batch.motion_visible),
+        "guidance": flow_guidance_loss(result.motion.field, batch.motion, batch.motion_reliable),
         "anchors": (taught[0][0] + taught[1][0]) / 2,
         "anchors_jacobian": (taught[0][1] + taught[1][1]) / 2,
         "confidence": confidence_loss(result.motion.confidence, batch.motion_visible),

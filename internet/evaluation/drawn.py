@@ -1,0 +1,37 @@
+"""How good a model is on drawn figures that no training has seen."""
+
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from internet.data.synthetic_dataset import SyntheticDataset
+from internet.evaluation.transfer import TransferMetrics
+from internet.model import INTERnet
+
+#: Training and validation draw their clips from smaller seeds.
+UNSEEN_SEED = 1 << 24
+
+
+@torch.no_grad()
+def measure_on_figures(
+    model: INTERnet, *, samples: int = 256, moving_background: float = 0.0, seed: int = UNSEEN_SEED, batch: int = 8
+) -> dict[str, float]:
+    """The metrics of :class:`~internet.evaluation.TransferMetrics` over drawn clips, any frame by the clip's first.
+
+    Args:
+        model: in evaluation mode, on its device.
+        samples: how many.
+        moving_background: the fraction of clips whose background moves.
+        seed: of the clips.
+        batch: samples that go through the model together.
+    """
+    data = SyntheticDataset(
+        model.config.size, seed=seed, min_seconds=0, moving_background=moving_background, previous=False
+    )
+    device = next(model.parameters()).device
+    metrics = TransferMetrics()
+    for sample in DataLoader(Subset(data, range(samples)), batch, generator=torch.Generator("cpu")):
+        source, target, motion, visible = (
+            sample[name].to(device) for name in ("source", "current", "motion", "motion_visible")
+        )
+        metrics.update(model(source, target), source, target, motion, visible)
+    return metrics.compute()

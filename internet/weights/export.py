@@ -1,0 +1,138 @@
+"""Make the weights that ship of a training run: ``python -m internet.weights.export runs/figures figures``.
+
+They are stored in float16, which the averaged weights of a run survive, beside a card in Markdown that says how they
+were made and how good they are.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from internet.evaluation.drawn import measure_on_figures
+from internet.model.checkpoint import build_model, find_checkpoint, load_model, read_checkpoint, save_model
+from internet.utils.files import atomic_write
+
+FOLDER = Path(__file__).parent
+
+#: Of the card: what is shown of the metrics, and the same of a model that does nothing.
+ROWS = (
+    ("motion error, pixels", "epe", "epe_zero"),
+    ("PSNR, dB", "psnr", "repeated_psnr"),
+    ("SSIM", "ssim", "repeated_ssim"),
+    ("PSNR over the person, dB", "person_psnr", "repeated_person_psnr"),
+    ("SSIM over the person", "person_ssim", "repeated_person_ssim"),
+    ("sharpness over the person (1: the real frame's)", "person_sharpness", "repeated_person_sharpness"),
+    ("M where the source shows the same", "confidence_visible", ""),
+    ("M where the source's figure stood and is gone", "confidence_vacated", ""),
+)
+
+CARD = """# Weights `{name}`
+
+`internet.load_model("{name}")`, `internet animate --checkpoint {name}`. {parameters:.1f} M parameters in float16,
+{bytes:.1f} MB, frames of {size}².
+
+## How they were made
+
+```
+internet train {recipe} out=runs/{name}
+python -m internet.weights.export runs/{name} {name}
+```
+
+Seed {seed}, {steps} steps of {batch} samples, commit {commit}; {note}. Trained on drawn figures alone, as
+`internet synth` writes them: walkers of many builds, dresses and gestures before still walls. Everything that the
+drawing knows teaches the model: the motion of each pixel, where each part of the body is, what the source does not
+show. None of that supervision is the paper's; `docs/training.md` tells what each term is.
+
+## How good they are
+
+{samples} frames of drawn clips that neither training nor validation has seen, the source being each clip's
+first frame:
+
+| | still background | repeating the source | moving background | repeating the source |
+|---|--:|--:|--:|--:|
+{rows}
+
+## What they cannot do
+
+* **People.** They have seen flat figures of twelve rigid parts, in profile or nearly so. A photograph of a person gives
+  smears; train on a video of theirs (`internet train one-video`).
+* **Moving cameras.** Eq. 5 has one still background.
+* **What the source hides.** Ground behind the figure is painted in the wall's colours, without its fine texture; a
+  limb that the source hides is guessed.
+* **Other sizes.** Frames whose sides are multiples of {multiple} run, but sizes far from {size} were never seen.
+"""
+
+
+def export(
+    run: str,
+    name: str,
+    *,
+    recipe: str = "figures",
+    folder: Path = FOLDER,
+    samples: int = 256,
+    commit: str = "unknown",
+    note: str = "on an unnamed machine",
+) -> None:
+    """Write `name`.safetensors and `name`.md into a folder.
+
+    Args:
+        run: a training run or checkpoint.
+        name: of the weights.
+        recipe: by which the run was made.
+        folder: where they go; the library's own by default.
+        samples: how many drawn samples the card's figures are means of, for each kind of background.
+        commit: of the code that trained.
+        note: for the card, on what and for how long.
+    """
+    checkpoint = read_checkpoint(find_checkpoint(run))
+    model, config = build_model(checkpoint, run), checkpoint["config"]
+    made = {
+        "seed": config["seed"],
+        "steps": checkpoint["step"],
+        "batch": config["run"]["batch"],
+        "commit": commit,
+    }
+    file = folder / f"{name}.safetensors"
+    save_model(file, model.half(), metadata=made)
+    model = load_model(file)  # what is measured is what ships
+    still, moving = (measure_on_figures(model, samples=samples, moving_background=moves) for moves in (0.0, 1.0))
+    save_model(file, model.half(), metadata={**made, "metrics": still, "metrics_moving_background": moving})
+    card = CARD.format(
+        name=name,
+        recipe=recipe,
+        note=note,
+        samples=samples,
+        parameters=sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        bytes=file.stat().st_size / 1e6,
+        size=model.config.size,
+        multiple=model.config.multiple,
+        rows="\n".join(_row(*row, still, moving) for row in ROWS),
+        **made,
+    )
+    atomic_write(folder / f"{name}.md", card.encode())
+
+
+def _row(label: str, metric: str, idle: str, *measured: Mapping[str, float]) -> str:
+    cells = [_cell(metrics.get(key)) for metrics in measured for key in (metric, idle)]
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m internet.weights.export", description=__doc__)
+    parser.add_argument("run", help="a training run, or a checkpoint of one")
+    parser.add_argument("name", help="of the weights: NAME.safetensors and NAME.md are written")
+    parser.add_argument("--recipe", default="figures", help="by which the run was made (default: figures)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where they go (default: the library's own)")
+    parser.add_argument("--samples", type=int, default=256, help="drawn samples to measure on (default: 256)")
+    parser.add_argument("--commit", default="unknown", help="of the code that trained")
+    parser.add_argument("--note", default="on an unnamed machine", help="for the card: on what and for how long")
+    export(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
