@@ -42,7 +42,10 @@ def add_parser(subparsers: Any) -> None:
     files.add_argument("--source", required=True, metavar="FILE", help="a picture, or a video for its first frame")
     files.add_argument("--driving", required=True, metavar="VIDEO", help="the video whose motion is taken")
     files.add_argument(
-        "--checkpoint", required=True, metavar="PATH", help="a checkpoint, or the folder of a training run"
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="a checkpoint, the folder of a training run, or the name of weights that ship with the library",
     )
     files.add_argument("--out", required=True, type=Path, metavar="VIDEO", help="the video to write, such as out.mp4")
     files.add_argument("--overwrite", action="store_true", help="replace --out if it exists")

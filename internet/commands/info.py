@@ -97,7 +97,14 @@ def describe_checkpoint(path: str) -> dict[str, dict[str, Any]]:
         for name, value in checkpoint.items()
         if isinstance(value, dict) and value and all(isinstance(entry, _PLAIN) for entry in value.values())
     }
-    weights = {"weights": f"{count / 1e6:.2f} M", "averaged weights": "no" if checkpoint.get("ema") is None else "yes"}
+    dtypes = {
+        str(value.dtype).removeprefix("torch.") for value in checkpoint["model"].values() if value.is_floating_point()
+    }
+    weights = {
+        "weights": f"{count / 1e6:.2f} M",
+        "stored as": ", ".join(sorted(dtypes)) or "none",
+        "averaged weights": "no" if checkpoint.get("ema") is None else "yes",
+    }
     return {"checkpoint": plain | weights, "model_config": checkpoint["model_config"]} | tables
 
 
@@ -111,7 +118,9 @@ def add_parser(subparsers: Any) -> None:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", choices=sorted(PRESETS), help="parameters, multiply-adds and memory of a preset")
-    which.add_argument("--checkpoint", metavar="PATH", help="a checkpoint, or the folder of a training run")
+    which.add_argument(
+        "--checkpoint", metavar="PATH", help="a checkpoint, the folder of a training run, or weights that ship"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 

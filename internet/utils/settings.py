@@ -10,14 +10,13 @@ Whoever makes an ``Optimizer`` gets values of the right types within their range
 """
 
 import dataclasses
-import functools
 import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -88,8 +87,9 @@ class Section:
     """
 
     def __post_init__(self) -> None:
+        types_of = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            value = _converted(getattr(self, field.name), type_hints(type(self))[field.name], field.name)
+            value = _converted(getattr(self, field.name), types_of[field.name], field.name)
             allowed = field.metadata.get("allowed", Allowed())
             if any(leaf not in allowed for leaf in _leaves(value)):
                 each = "each " if isinstance(value, tuple) else ""
@@ -97,20 +97,10 @@ class Section:
             object.__setattr__(self, field.name, value)
 
 
-def type_hints(cls: Any) -> dict[str, Any]:
-    """The types of a dataclass's fields."""
-    return _type_hints(cls)
-
-
-@functools.cache
-def _type_hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 def settings(cls: type, prefix: str = "") -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
     """The dotted names of all settings below a section, and their fields."""
     for field in dataclasses.fields(cls):
-        kind = type_hints(cls)[field.name]
+        kind = get_type_hints(cls)[field.name]
         if dataclasses.is_dataclass(kind):
             yield from settings(typing.cast("type", kind), f"{prefix}{field.name}.")
         else:
@@ -132,7 +122,7 @@ def read(cls: type[T], values: Mapping[str, Any], *, prefix: str = "", known: Se
     known = known or [name for name, _ in settings(cls)]
     arguments = {}
     for name, value in values.items():
-        kind = type_hints(cls).get(name)
+        kind = get_type_hints(cls).get(name)
         if kind is None:
             raise SettingError(
                 f"there is no setting '{prefix}{name}'; the nearest is '{_nearest(f'{prefix}{name}', known)}'"
@@ -168,20 +158,17 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return max([*known, *sections], key=likeness)
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(value: Any) -> list[Any]:
     """The text and numbers in a value."""
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, (str, int, float)):
-        yield value
+    if isinstance(value, (Mapping, tuple)):
+        items = value.values() if isinstance(value, Mapping) else value
+        return [leaf for item in items for leaf in _leaves(item)]
+    return [value] if isinstance(value, (str, int, float)) else []
 
 
 def _converted(value: Any, kind: Any, name: str) -> Any:
     """A value as the type of its field has it."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin is types.UnionType:
         return None if value is None else _converted(value, arguments[0], name)
     if origin is tuple and isinstance(value, (list, tuple)):

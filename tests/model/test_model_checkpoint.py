@@ -364,6 +364,7 @@ def test_info_tells_what_a_checkpoint_holds(model, entries, tmp_path, capsys):
         ("anchors", "4"),
         ("scales", "single"),
         ("averaged weights", "yes"),
+        ("stored as", "float32"),
     ):
         assert f"  {name:<20}{value}\n" in said
     assert "optimizer" not in said

@@ -139,6 +139,12 @@ def test_other_settings_do_not_go_on_with_a_run(whole: Path, capsys: pytest.Capt
     assert all(torch.equal(value, before[name]) for name, value in weights(whole).items())
 
 
+def test_what_systems_leave_in_folders_is_nothing(tmp_path: Path) -> None:
+    for name in (".DS_Store", "._.DS_Store", "Thumbs.db", "desktop.ini", ".directory"):
+        (tmp_path / name).touch()
+    assert train(f"out={tmp_path}", "run.steps=1") == 0
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.tex").write_text("years")
     assert train(f"out={tmp_path}") == 2

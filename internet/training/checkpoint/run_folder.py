@@ -81,6 +81,11 @@ def _newest(config: Config) -> Path | None:
     if not config.out:
         raise SettingError("out is empty, expected the run's folder: out=runs/first, for instance")
     folder = output_folder(config.out, overwrite=True)
-    if any(folder.iterdir()) and not (folder / CONFIG).is_file():
+    if any(map(_counts, folder.iterdir())) and not (folder / CONFIG).is_file():
         raise OutputError(f"the folder '{folder}' is not empty and not a training run's: it has no {CONFIG}")
     return checkpoints(config).newest()
+
+
+def _counts(path: Path) -> bool:
+    """Whether somebody has put a file there: systems leave hidden ones and these two wherever they look."""
+    return not path.name.startswith(".") and path.name not in ("Thumbs.db", "desktop.ini")

@@ -4,13 +4,13 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.training.config.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation
 from internet.training.config.text import merged, nested, read_file, read_words
 from internet.training.recipes import recipe_or_file
-from internet.utils.settings import Section, SettingError, plain, read, setting, settings, type_hints
+from internet.utils.settings import Section, SettingError, plain, read, setting, settings
 
 
 @dataclass(frozen=True)
@@ -94,5 +94,5 @@ class Config(Section):
         """The type of the setting of a dotted name; None if there is none."""
         kind: Any = cls
         for part in name.split("."):
-            kind = type_hints(kind).get(part) if dataclasses.is_dataclass(kind) else None
+            kind = get_type_hints(kind).get(part) if dataclasses.is_dataclass(kind) else None
         return kind
