@@ -66,7 +66,7 @@ def render(info: dict[str, Any]) -> str:
     for section, content in info.items():
         lines.append(f"{section}:")
         entries = content if isinstance(content, list) else [content]
-        lines += [f"  {key:<20}{_word(value)}" for entry in entries for key, value in entry.items()]
+        lines += [f"  {key:<19} {_word(value)}" for entry in entries for key, value in entry.items()]
         if not entries:
             lines.append("  none that torch can use")
     return "\n".join(lines)
@@ -97,6 +97,7 @@ def describe_checkpoint(path: str) -> dict[str, dict[str, Any]]:
         for name, value in checkpoint.items()
         if isinstance(value, dict) and value and all(isinstance(entry, _PLAIN) for entry in value.values())
     }
+    tables |= _tables({"metadata": checkpoint.get("metadata")})
     dtypes = {
         str(value.dtype).removeprefix("torch.") for value in checkpoint["model"].values() if value.is_floating_point()
     }
@@ -106,6 +107,17 @@ def describe_checkpoint(path: str) -> dict[str, dict[str, Any]]:
         "averaged weights": "no" if checkpoint.get("ema") is None else "yes",
     }
     return {"checkpoint": plain | weights, "model_config": checkpoint["model_config"]} | tables
+
+
+def _tables(entries: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The dictionaries of plain values among entries, at any depth, by their dotted names."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            plain = {str(key): entry for key, entry in value.items() if isinstance(entry, _PLAIN)}
+            found |= {name: plain} if plain else {}
+            found |= {f"{name}.{key}": table for key, table in _tables(value).items()}
+    return found
 
 
 def add_parser(subparsers: Any) -> None:

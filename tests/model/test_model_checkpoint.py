@@ -138,7 +138,7 @@ def test_weights_that_ship_are_found_by_their_name(model, tmp_path, monkeypatch)
 # Safetensors
 
 
-def test_a_model_comes_back_from_safetensors(model, tmp_path):
+def test_a_model_comes_back_from_safetensors(model, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     about = {"recipe": "demo", "steps": 12, "metrics": {"psnr": 21.5}}
     save_model(path, model, metadata=about)
@@ -149,6 +149,9 @@ def test_a_model_comes_back_from_safetensors(model, tmp_path):
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     assert read_checkpoint(path)["metadata"] == about
     assert cli.main(["info", "--checkpoint", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "metadata:\n  recipe              demo\n  steps               12\n" in said
+    assert "metadata.metrics:\n  psnr                21.5\n" in said
 
 
 def test_other_programs_read_the_tensors_and_the_header(model, tmp_path):
