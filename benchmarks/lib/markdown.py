@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-CPU, GPU, GPU_EXCERPT = "benchmark table", "gpu table", "gpu excerpt"
+CPU, CPU_EXCERPT = "benchmark table", "benchmark excerpt"
+GPU, GPU_EXCERPT = "gpu table", "gpu excerpt"
 """What stands between the markers `<!-- ...: start -->` and `<!-- ...: end -->` of a page."""
 UNKNOWN = "–"
 

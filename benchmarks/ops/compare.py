@@ -1,6 +1,7 @@
 """Fused, eager and torch.compile side by side: `python -m benchmarks compare`.
 
-Prints a Markdown table. The README's is this one: `python -m benchmarks compare --update-readme`.
+Prints a Markdown table. That of docs/benchmarks.md, and the README's excerpt of it, are written by
+`python -m benchmarks compare --update`.
 """
 
 import argparse
@@ -144,7 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes a while")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there as well")
     parser.add_argument(
-        "--update-readme", type=Path, nargs="?", const=Path("README.md"), metavar="FILE", help="put the table there"
+        "--update",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FOLDER",
+        help="put the table into docs/benchmarks.md of this checkout, and its excerpt into the README",
     )
     parser.add_argument("--shrink", type=int, default=1, help=argparse.SUPPRESS)  # shapes for tests
     return parser
@@ -169,8 +175,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     print(text := comparison_table.render(report))
-    if args.update_readme:
-        markdown.update(args.update_readme, markdown.CPU, text)
+    if args.update is not None:
+        markdown.update(args.update / "docs/benchmarks.md", markdown.CPU, text)
+        markdown.update(args.update / "README.md", markdown.CPU_EXCERPT, comparison_table.excerpt(report))
 
 
 if __name__ == "__main__":

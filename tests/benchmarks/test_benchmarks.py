@@ -183,13 +183,16 @@ def test_nvidia_says_why_there_is_no_reading() -> None:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `--quick` reports on tiny shapes, without the compiler, and the README it updates."""
+    """What `--quick` reports on tiny shapes, without the compiler, and the pages it updates."""
     folder = tmp_path_factory.mktemp("compare")
-    readme = folder / "README.md"
-    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    table, readme = folder / "docs/benchmarks.md", folder / "README.md"
+    table.parent.mkdir()
+    table.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    name = markdown.CPU_EXCERPT
+    readme.write_text(f"<!-- {name}: start -->\nold\n<!-- {name}: end -->\n")
     arguments = ["--quick", "--device", "cpu", "--shrink", "16", "--no-compile", "--threads", "1"]
-    compare.main([*arguments, "--json", str(folder / "report.json"), "--update-readme", str(readme)])
-    return json.loads((folder / "report.json").read_text()) | {"readme": readme.read_text()}
+    compare.main([*arguments, "--json", str(folder / "report.json"), "--update", str(folder)])
+    return json.loads((folder / "report.json").read_text()) | {"table": table.read_text(), "readme": readme.read_text()}
 
 
 def test_quick_compares_the_five_operators(report: dict[str, Any]) -> None:
@@ -210,8 +213,8 @@ def test_quick_compares_the_five_operators(report: dict[str, Any]) -> None:
             assert set(result["over"]) == {"eager", "copy"}
 
 
-def test_the_readme_holds_the_table_between_its_markers(report: dict[str, Any]) -> None:
-    before, rest = report["readme"].split(START)
+def test_the_page_holds_the_table_between_its_markers(report: dict[str, Any]) -> None:
+    before, rest = report["table"].split(START)
     written, after = rest.split(END)
     assert (before, after) == ("before\n", "\nafter\n")
     assert "old" not in written
@@ -222,6 +225,13 @@ def test_the_readme_holds_the_table_between_its_markers(report: dict[str, Any]) 
     assert all(re.fullmatch(r"\d+(\.\d+)? (ms|µs)", row[3]) for row in rows)
     assert all(re.fullmatch(r"[\d.]+×", row[4]) for row in rows)
     assert all(row[5] == "–" for row in rows)  # not compiled
+
+
+def test_the_readme_holds_an_excerpt(report: dict[str, Any]) -> None:
+    rows = markdown.cells(report["readme"])
+    assert [row[0].split("`")[1] for row in rows] == ["affine_mixture", "pyramid_warp", "masked_backwarp_loss"]
+    assert all(re.fullmatch(r"[\d.]+×, –", cell) for row in rows for cell in row[1:])
+    assert f"by `{report['command']}`" in report["readme"]
 
 
 @pytest.mark.parametrize("text", ["no markers", f"{END}\n{START}\n", START * 2 + END])
