@@ -11,10 +11,16 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import internet
+from tests import emulated
 from tests.support.samples import Sample
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICES = {"reference": "cpu", "cpu": "cpu", "cuda": "cuda", "triton": "cpu" if INTERPRETED else "cuda"}
+DEVICES = {
+    "reference": "cpu",
+    "cpu": "cpu",
+    "cuda": "cpu" if emulated.ASKED else "cuda",
+    "triton": "cpu" if INTERPRETED else "cuda",
+}
 # Backends for GPUs take part where they are ready; the run's header, and test_backend, say where they are not.
 BACKENDS = tuple(name for name in DEVICES if name in ("reference", "cpu") or internet.ops.backends()[name].ready)
 COMPILED = BACKENDS[1:]

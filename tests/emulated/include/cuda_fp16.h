@@ -1,0 +1,12 @@
+// __half: two bytes that are converted, to the nearest even, from and to float.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+struct __half {
+  uint16_t bits;
+};
+
+inline float __half2float(__half h) { return float(std::bit_cast<_Float16>(h)); }
+inline __half __float2half_rn(float x) { return std::bit_cast<__half>(_Float16(x)); }
