@@ -20,7 +20,7 @@ from benchmarks.gpu import speed
 from benchmarks.gpu.limits import Budget, process
 from benchmarks.lib.comparison import Row, compiled
 
-PROCESSES = 4
+PROCESSES = 6
 """At most: each holds a case's tensors on the device."""
 DONE, FAILED, NOT_IN_TIME, NOT_ASKED = "compiled", "failed", "not compiled in time", "not asked for"
 

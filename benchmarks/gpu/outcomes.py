@@ -26,8 +26,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_about_gpus(item: pytest.Item) -> bool:
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return item.get_closest_marker("gpu") is not None or parameters.get("backend") in GPU_BACKENDS
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    named = any(isinstance(value, str) and value in GPU_BACKENDS for value in parameters)
+    return named or item.get_closest_marker("gpu") is not None
 
 
 def pytest_configure(config: pytest.Config) -> None:

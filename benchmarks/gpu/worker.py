@@ -6,6 +6,7 @@ if it fails says so in the report; the rest goes on.
 
 import argparse
 import datetime
+import math
 import shlex
 import time
 import traceback
@@ -32,19 +33,21 @@ from internet.utils.machine import processor
 
 LEAST = 2.0
 """Seconds: with less than this no part begins."""
-QUICK_ROWS = 5
+FIRST_TESTS = 60.0
+"""Seconds."""
 SECTIONS = ("tests", "speed", "end to end", "small", "power", "sanitizer")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is measured in one go. `share`: of the time that is left, what it may take."""
+    """What is measured in one go. It may take a `share` of the time that is left, and no more than `most` seconds."""
 
     section: str
     name: str
     measure: Callable[[float], dict[str, Any]]
     """Takes the seconds that it has, returns an entry of the section."""
     share: float = 1.0
+    most: float = math.inf
 
     def __str__(self) -> str:
         return f"{self.section} {self.name}".strip()
@@ -53,7 +56,7 @@ class Part:
 def first_checks(folder: Path, options: argparse.Namespace) -> Iterator[Part]:
     """Whether it is right, as far as a minute tells."""
     selection = options.tests or correctness.first_selection()
-    yield _tests("the GPU", selection, folder, 0.2)
+    yield _tests("the GPU", selection, folder, 0.3, most=FIRST_TESTS)
 
 
 def more_checks(folder: Path, device: torch.device, options: argparse.Namespace) -> Iterator[Part]:
@@ -64,8 +67,8 @@ def more_checks(folder: Path, device: torch.device, options: argparse.Namespace)
         yield Part("sanitizer", tool, partial(_sanitize, tool, device, folder), 0.5)
 
 
-def _tests(name: str, selection: Sequence[str], folder: Path, share: float) -> Part:
-    return Part("tests", name, lambda s: correctness.run_tests(name, selection, folder, s - 1 - TO_SUM_UP), share)
+def _tests(name: str, selection: Sequence[str], folder: Path, share: float, most: float = math.inf) -> Part:
+    return Part("tests", name, lambda s: correctness.run_tests(name, selection, folder, s - 1 - TO_SUM_UP), share, most)
 
 
 def timings(
@@ -73,15 +76,18 @@ def timings(
 ) -> Iterator[Part]:
     """How fast it is: what has a target first."""
     rows = selected(options)
-    with_targets = [row for row in rows if speed.describe(row.workload)["batch"] == BATCH]
-    yield from _speed(with_targets, device, options, compilations)
+    yield from _speed([row for row in rows if _has_targets(row)], device, options, compilations)
     for preset in throughput.PRESETS[: 1 if device.type == "cpu" or options.quick else None]:
         yield Part("end to end", preset, partial(_end_to_end, preset, device, options), 0.25)
     for row in graphs.rows(options.shrink):
         yield Part("small", str(row.workload), partial(_small, row, device, options))
     for row in _worth_energy(rows):
         yield Part("power", str(row.workload), partial(_power, row, device))
-    yield from _speed([row for row in rows if row not in with_targets], device, options, compilations)
+    yield from _speed([row for row in rows if not _has_targets(row)], device, options, compilations)
+
+
+def _has_targets(row: Row) -> bool:
+    return speed.describe(row.workload)["batch"] == BATCH
 
 
 def compiles(options: argparse.Namespace) -> bool:
@@ -91,7 +97,8 @@ def compiles(options: argparse.Namespace) -> bool:
 
 def selected(options: argparse.Namespace) -> list[Row]:
     """The rows of the speed section."""
-    return speed.rows(options.shrink)[: QUICK_ROWS if options.quick else None]
+    rows = speed.rows(options.shrink)
+    return [row for row in rows if _has_targets(row)] if options.quick else rows
 
 
 def _worth_energy(rows: Sequence[Row]) -> Iterator[Row]:
@@ -133,7 +140,7 @@ def _power(row: Row, device: torch.device, _: float) -> dict[str, Any]:
 def work(todo: Sequence[Part], store: Store, budget: Budget) -> None:
     """Do all parts for which there is time."""
     for part in todo:
-        seconds = part.share * budget.left()
+        seconds = min(part.share * budget.left(), part.most)
         if seconds < LEAST:
             store.leave_out(str(part), "no time was left")
         else:
@@ -164,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     budget = Budget(options.until - time.time())
     device = torch.device(options.device)
     options.shrink, options.each = (1, 0.6) if device.type == "cuda" else (32, 0.02)
-    options.cost = 5.0 if device.type == "cuda" else 1.0
+    options.cost = 3.0 if device.type == "cuda" else 1.0
     options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
         options.tests = options.tests or ["tests/support/test_samples.py"]
@@ -202,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
     """What both commands take."""
     found = argparse.ArgumentParser(prog="python -m benchmarks gpu-report", add_help=False)
     found.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
-    found.add_argument("--quick", action="store_true", help="five rows only, in 150 seconds")
+    found.add_argument("--quick", action="store_true", help="the rows with targets only, in 150 seconds")
     found.add_argument("--seconds", type=float, help="for all of it, instead of 500, or 150 with --quick")
     found.add_argument("--only", nargs="+", choices=SECTIONS, help="which parts, instead of all of them")
     found.add_argument("--no-compile", action="store_true", help="without torch.compile")

@@ -1,4 +1,4 @@
-"""Compiles the CUDA sources for the processor: `python -m tests.emulated.build`.
+"""Compiles the CUDA sources for the processor: `python -m tests.emulated.build [900|800]`.
 
 The kernels and their glue as they are, against the headers of `include/`, for one of the architectures that the
 sources tell apart. Incremental, under build/emulated.
@@ -16,7 +16,9 @@ import torch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ARCHITECTURES = (900, 800)
-TORCH_TARGET_VERSION = "0x020a000000000000"
+TORCH = Path(torch.__file__).parent
+TORCH_TARGET_VERSION = "0x020a000000000000"  # as setup.py has it
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 
 def compiler() -> str | None:
@@ -24,33 +26,42 @@ def compiler() -> str | None:
     return os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
 
 
-def ninja_file(root: Path, out: Path, architecture: int, sanitize: bool) -> str:
-    """The rules and edges."""
-    include, library = (Path(torch.__file__).parent / name for name in ("include", "lib"))
-    common = "-std=c++20 -fPIC -fvisibility=hidden -DNDEBUG -g1 -w" + (" -fsanitize=address,undefined" if sanitize else "")
-    emulated = f"-I{HERE}/include -I{root}/csrc"
-    check = "" if sanitize else "-fsanitize=alignment"
-    torch_flags = f"-DUSE_CUDA -DTORCH_STABLE_ONLY -DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} -isystem {include}"
-    tail = "-MD -MF $out.d -c $in -o $out"
-    depfile = "\n  depfile = $out.d\n  deps = gcc"
-    rules = {
-        "emulator": f"{compiler()} {common} -O2 {tail}",
-        "kernel": f"{compiler()} {common} -O1 -D__CUDACC__ -D__CUDA_ARCH__={architecture} -fno-extern-tls-init {emulated} -include cuda_runtime.h {check} -x c++ {tail}",
-        "glue": f"{compiler()} {common} -O0 {emulated} {torch_flags} -include on_cpu.h {tail}",
-        "link": f"{compiler()} -shared{' -fsanitize=address,undefined' if sanitize else ''} $in -o $out -Wl,-z,defs,--no-as-needed -L{library} -ltorch_cpu -lc10",
+def _rules(root: Path, architecture: int, sanitize: bool) -> dict[str, str]:
+    common = "-std=c++20 -fPIC -fvisibility=hidden -DNDEBUG -g1 -w -MD -MF $out.d -c $in -o $out"
+    headers = f"-I{HERE}/include -I{root}/csrc"
+    device = f"-D__CUDACC__ -D__CUDA_ARCH__={architecture} -fno-extern-tls-init -include cuda_runtime.h -x c++"
+    torch_headers = (
+        f"-DUSE_CUDA -DTORCH_STABLE_ONLY -DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} -isystem {TORCH}/include"
+    )
+    everywhere = SANITIZERS if sanitize else ""
+    # emulator.cpp has what reports it
+    alignment = "" if sanitize else "-fsanitize=alignment"
+    return {
+        "emulator": f"{compiler()} -O2 {everywhere} {common}",
+        "kernel": f"{compiler()} -O1 {everywhere} {alignment} {headers} {device} {common}",
+        "glue": f"{compiler()} -O0 {everywhere} {headers} {torch_headers} -include on_cpu.h {common}",
+        "link": f"{compiler()} -shared {everywhere} $in -o $out -Wl,--no-as-needed -L{TORCH}/lib -ltorch_cpu -lc10",
     }
+
+
+def _sources(root: Path) -> dict[Path, str]:
+    """Every source and its rule."""
+    cuda = root / "csrc/cuda"
+    glue = [root / "csrc/schema.cpp", *sorted(cuda.rglob("*.cpp"))]
+    kernels = sorted(cuda.rglob("*.cu"))
+    return {HERE / "emulator.cpp": "emulator"} | dict.fromkeys(glue, "glue") | dict.fromkeys(kernels, "kernel")
+
+
+def _ninja_file(root: Path, out: Path, architecture: int, sanitize: bool) -> str:
     text = f"builddir = {out}\n"
-    for name, command in rules.items():
-        text += f"\nrule {name}\n  command = {command}\n  description = {name} $out{depfile if name != 'link' else ''}\n"
-    sources = [HERE / "emulator.cpp", root / "csrc/schema.cpp", *sorted((root / "csrc/cuda").rglob("*.cpp"))]
-    kinds = ["emulator"] + ["glue"] * (len(sources) - 1)
-    for kernel in sorted((root / "csrc/cuda").rglob("*.cu")):
-        sources.append(kernel)
-        kinds.append("kernel")
+    for name, command in _rules(root, architecture, sanitize).items():
+        depfile = "" if name == "link" else "\n  depfile = $out.d\n  deps = gcc"
+        text += f"\nrule {name}\n  command = {command}\n  description = {name} $out{depfile}\n"
     objects = []
-    for kind, source in zip(kinds, sources, strict=True):
-        objects.append(out / f"{source.relative_to(ROOT if source.is_relative_to(HERE) else root)}.o")
-        text += f"\nbuild {objects[-1]}: {kind} {source}\n"
+    for source, rule in _sources(root).items():
+        name = "emulator" if rule == "emulator" else str(source.relative_to(root))
+        objects.append(out / f"{name}.o")
+        text += f"\nbuild {objects[-1]}: {rule} {source}\n"
     return text + f"\nbuild {out / 'emulated.so'}: link {' '.join(map(str, objects))}\n"
 
 
@@ -60,8 +71,8 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
     Args:
         architecture: what the sources find as __CUDA_ARCH__.
         root: of the tree whose csrc is compiled.
-        out: where to, build/emulated of this tree if None.
-        sanitize: with the address and undefined-behaviour sanitizers, whose library is to be preloaded then.
+        out: where to; build/emulated/... of this tree if None.
+        sanitize: with the address and undefined-behaviour sanitizers, whose libraries are then to be preloaded.
 
     Raises:
         RuntimeError: it does not compile; the message is the compiler's.
@@ -69,9 +80,9 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
     out = out or ROOT / "build/emulated" / f"{architecture}{'-sanitized' * sanitize}"
     out.mkdir(parents=True, exist_ok=True)
     path = out / "build.ninja"
-    text = ninja_file(root, out, architecture, sanitize)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    text = _ninja_file(root, out, architecture, sanitize)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
     jobs = os.environ.get("MAX_JOBS") or str(len(os.sched_getaffinity(0)))
     command = [str(Path(ninja.BIN_DIR) / "ninja"), "-j", jobs, "-f", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

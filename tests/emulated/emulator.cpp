@@ -21,12 +21,13 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// What the kernels declare as `extern __shared__ unsigned char shared_memory[]`, each in the unnamed namespace
-// of its file: a GPU has one such array, and by this name the linker finds it.
+// What the kernels declare as `extern __shared__ unsigned char shared_memory[]`, each in the unnamed
+// namespace of its file: a GPU has one such array, and by this name the linker finds it.
 constexpr size_t most_shared_bytes = 227 << 10;
 constexpr size_t canary_bytes = 256;
-thread_local __attribute__((aligned(128))) unsigned char dynamic_shared[most_shared_bytes + canary_bytes] __asm__(
-    "_ZN8internet4cuda12_GLOBAL__N_113shared_memoryE");
+thread_local
+    __attribute__((aligned(128))) unsigned char dynamic_shared[most_shared_bytes + canary_bytes] __asm__(
+        "_ZN8internet4cuda12_GLOBAL__N_113shared_memoryE");
 
 namespace emulated {
 namespace {
@@ -149,7 +150,8 @@ void live() {
 
 void begin(Fiber& fiber) {
   if (fiber.stack == nullptr) {
-    void* memory = mmap(nullptr, stack_bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        mmap(nullptr, stack_bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) std::abort();
     mprotect(memory, page, PROT_NONE);  // a stack that overflows is a segmentation fault
     fiber.stack = memory;
@@ -216,8 +218,9 @@ void poison_shared(const SharedMemory& all, size_t dynamic_bytes) {
 void check_canary(size_t dynamic_bytes) {
   for (size_t i = 0; i < canary_bytes; ++i) {
     if (dynamic_shared[dynamic_bytes + i] != poison) {
-      throw Failure{"byte " + std::to_string(dynamic_bytes + i) + " of the dynamic shared memory was written, of " +
-                    std::to_string(dynamic_bytes) + " asked for"};
+      throw Failure{"byte " + std::to_string(dynamic_bytes + i) +
+                    " of the dynamic shared memory was written, of " + std::to_string(dynamic_bytes) +
+                    " asked for"};
     }
   }
 }
@@ -241,7 +244,8 @@ std::string who_waits(size_t threads) {
     if (fiber.state == State::at_exchange) ++counts["wait for lanes of their warps at " + text(fiber.site)];
   }
   std::string told;
-  for (const auto& [what, count] : counts) told += (told.empty() ? "" : ", ") + std::to_string(count) + " " + what;
+  for (const auto& [what, count] : counts)
+    told += (told.empty() ? "" : ", ") + std::to_string(count) + " " + what;
   return told;
 }
 
@@ -387,7 +391,8 @@ int run(const Launch& launch, const std::function<void()>& thread) {
 
 int allow_shared_bytes(const void* kernel, int bytes) {
   if (bytes > int(most_shared_bytes)) {
-    failure = std::to_string(bytes) + " bytes of shared memory, of which there are " + std::to_string(most_shared_bytes);
+    failure = std::to_string(bytes) + " bytes of shared memory, of which there are " +
+              std::to_string(most_shared_bytes);
     return 1;  // cudaErrorInvalidValue
   }
   allowed_bytes[kernel] = bytes;
@@ -415,7 +420,9 @@ struct TypeMismatch {
   }* type;
   unsigned char log_alignment, kind;
 };
-extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(const TypeMismatch* what, uintptr_t address) {
-  emulated::fail("misaligned access to " + std::string(what->type->name) + " at ..." + std::to_string(address % 4096),
-                 {what->site.file, int(what->site.line)});
+extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(
+    const TypeMismatch* what, uintptr_t address) {
+  emulated::fail(
+      "misaligned access to " + std::string(what->type->name) + " at ..." + std::to_string(address % 4096),
+      {what->site.file, int(what->site.line)});
 }

@@ -51,7 +51,7 @@ inline double2 make_double2(double x, double y) { return {x, y}; }
 namespace emulated {
 
 // A number that is looked up whenever it is read.
-template <const Index& (*index)(), unsigned Index::*member>
+template <const Index& (*index)(), unsigned Index::* member>
 struct Component {
   operator unsigned() const { return index().*member; }
 };
@@ -240,7 +240,8 @@ inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
 inline long long __double_as_longlong(double x) { return std::bit_cast<long long>(x); }
 
-// To nearest even; what does not fit is the nearest that does, and NaN is the most negative, as on the device.
+// To nearest even; what does not fit is the nearest that does, and NaN is the most negative, as on the
+// device.
 inline long long __double2ll_rn(double x) {
   if (!(x > -9223372036854775808.0)) return LLONG_MIN;
   return x >= 9223372036854775808.0 ? LLONG_MAX : static_cast<long long>(std::nearbyint(x));
