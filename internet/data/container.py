@@ -21,7 +21,8 @@ def open_media(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a file as a PyAV container; every failure of the demuxer or of a decoder becomes a MediaError."""
     av = require("av", "reading a video")
     path = check_file(path, "video")
-    with decoding(path), av.open(file_url(path), options={"protocol_whitelist": "file"}) as container:
+    options = {"protocol_whitelist": "file"}  # a playlist must not lead into the network
+    with decoding(path), av.open(file_url(path), options=options, metadata_errors="replace") as container:
         yield container
 
 
