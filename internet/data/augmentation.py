@@ -19,10 +19,10 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Augmentation(Section):
-    """A random flip and a random change of colours, one draw for the whole sample.
+    """A random flip and a random change of colours, drawn once for the whole sample.
 
-    The same draw for all frames keeps what moves apart from what changes colour; flow is flipped with its frames and
-    its x component changes sign, so that it still leads each pixel to itself.
+    All frames change alike, so that a change of colour is never mistaken for motion. Flow is flipped with its frames
+    and its x component changes sign, so that it still leads from each pixel to its counterpart.
 
     The factors of the colours are drawn evenly from 1 - a to 1 + a.
     """
@@ -45,7 +45,7 @@ class Augmentation(Section):
 
 
 def flipped(sample: dict[str, Any]) -> dict[str, Any]:
-    """The sample seen in a mirror: x becomes -x."""
+    """The mirrored sample: x becomes -x."""
     mirrored = dict(sample)
     for name in (*PICTURES, *FLOWS, *MASKS):
         if name in sample:

@@ -53,7 +53,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             and legs where a single estimate between two poses does not.
         augmentation: None leaves the samples as they are.
         seed: of the choice of frames and of the augmentation.
-        memory: bytes of frames that are remembered, in each process that reads: short clips are decoded once.
+        memory: bytes of decoded frames to keep in each worker process, so that short clips are decoded once.
 
     Raises:
         MediaError: no clip can be used.

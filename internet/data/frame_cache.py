@@ -1,4 +1,4 @@
-"""Frames that were read before: a short clip is decoded once, not once a sample."""
+"""A cache of decoded frames: a short clip is decoded once, not once per sample."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class FrameCache:
-    """The frames read last, up to so many bytes; each process that reads has its own.
+    """The most recently used frames, up to a number of bytes; each worker process has its own.
 
     Args:
-        limit: bytes; 0 remembers nothing.
+        limit: bytes; 0 keeps nothing.
     """
 
     def __init__(self, limit: int) -> None:
@@ -18,15 +18,15 @@ class FrameCache:
         self._frames: OrderedDict[tuple[Hashable, int], Tensor] = OrderedDict()
 
     def read(self, clip: Hashable, numbers: Sequence[int], read: Callable[[list[int]], list[Tensor]]) -> list[Tensor]:
-        """The frames of a clip with these numbers; `read` gets those that are not remembered, in one go."""
+        """The frames of a clip with these numbers; `read` is called once, for those that are not in the cache."""
         missing = sorted({number for number in numbers if (clip, number) not in self._frames})
         fresh = dict(zip(missing, read(missing), strict=True)) if missing else {}
         frames = [fresh[number] if number in fresh else self._frames[clip, number] for number in numbers]
         for number, frame in zip(numbers, frames, strict=True):
-            self._remember((clip, number), frame)
+            self._keep((clip, number), frame)
         return frames
 
-    def _remember(self, key: tuple[Hashable, int], frame: Tensor) -> None:
+    def _keep(self, key: tuple[Hashable, int], frame: Tensor) -> None:
         if key not in self._frames:
             self.size += frame.nbytes
         self._frames[key] = frame
@@ -35,5 +35,5 @@ class FrameCache:
             self.size -= self._frames.popitem(last=False)[1].nbytes
 
     def __getstate__(self) -> dict[str, object]:
-        """Workers begin with nothing."""
+        """A worker starts with an empty cache."""
         return {"limit": self.limit, "size": 0, "_frames": OrderedDict()}

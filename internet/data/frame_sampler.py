@@ -1,4 +1,4 @@
-"""Which frames of a clip make a sample."""
+"""The choice of a sample's frames among those of a clip."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ SOURCES = ("first", "random")
 
 
 class FrameSampler:
-    """The choice of a source frame and of a driving frame that is late enough after it, or before.
+    """Draws a source frame, and a driving frame that is far enough from it in time.
 
     Args:
         min_seconds: the least time between the two.
         frames: numbers (start, stop), as in ``slice``: driving frames come from there.
-        source: "first", the clip's first frame, as in the paper; "random", any in the same range. A model that has
-            seen only the first frame as a source has nothing to say about another.
+        source: "first", the clip's first frame, as in the paper; "random", any in the same range. A model that was
+            trained on first frames alone generalises poorly to other sources.
     """
 
     def __init__(
@@ -25,14 +25,14 @@ class FrameSampler:
         self.min_seconds, self.frames, self.source = min_seconds, slice(*frames), source
 
     def draw(self, times: Sequence[float], generator: torch.Generator) -> tuple[int, int]:
-        """Numbers of a source and of a driving frame, out of a clip shown at these times."""
+        """The numbers of a source and a driving frame of a clip whose frames are shown at `times` (seconds)."""
         current = _any(self.driving(times), generator)
         return _any(self.sources(times, current), generator), current
 
     def driving(self, times: Sequence[float]) -> list[int]:
-        """The numbers that a driving frame can have: there is one before it, which is no source of it."""
+        """The numbers that a driving frame can have: it has a predecessor, which is not its source."""
         numbers = self._range(times)
-        ends = self._known(numbers)[:1] + self._known(numbers)[-1:]  # times ascend: no other source is further
+        ends = self._known(numbers)[:1] + self._known(numbers)[-1:]  # times ascend: one of these is the furthest
         return [number for number in numbers if number > 0 and self._far(times, number, ends)]
 
     def sources(self, times: Sequence[float], current: int) -> list[int]:

@@ -80,6 +80,6 @@ def stream_frames(
     decode.
     """
     if start < 0 or (stop is not None and stop <= start):
-        raise ValueError(f"frames from {start} to before {stop} were asked for; that is none")
+        raise ValueError(f"start is {start} and stop is {stop}, expected 0 <= start < stop")
     with open_video(path) as (container, stream):
         yield FrameStream(path, container, stream, start, stop, background)

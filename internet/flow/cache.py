@@ -75,7 +75,7 @@ def _packed(flow: Tensor) -> bytes:
 
 
 def _read(path: Path) -> Tensor | None:
-    """The flow, or None where there is none that can be read: a damaged file is computed again and replaced."""
+    """The flow, or None if there is no readable file: a damaged one is computed again and replaced."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return torch.from_numpy(file["flow"])

@@ -1,4 +1,4 @@
-"""What OpenCV's optical flow estimators have in common: pictures in, flows out."""
+"""What OpenCV's optical flow estimators share: images in, flows out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def run_opencv(make: Callable[[], Any], first: Tensor, second: Tensor) -> Tensor
 
 
 def check_pair(first: Tensor, second: Tensor) -> None:
-    """Raises ValueError: an image is no floating (B, 3 or 1, H, W) of at least 16 pixels, or the two differ."""
+    """Raise ValueError unless both are floating images (B, 3 or 1, H, W) of one shape, at least 16 pixels a side."""
     check_image("first", first)
     check_image("second", second)
     if first.shape != second.shape:

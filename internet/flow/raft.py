@@ -12,10 +12,10 @@ from internet.model.weights import read_weights
 from internet.utils.optional import require
 
 WEIGHTS = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
-"""What torchvision calls its best weights, in the cache of torch.hub."""
+"""The file name of torchvision's best weights in torch.hub's cache."""
 
 STRIDE, SMALLEST = 8, 128
-"""RAFT wants sides that are multiples of the one and at least the other."""
+"""RAFT needs sides that are multiples of STRIDE and at least SMALLEST pixels."""
 
 
 class Raft:
@@ -28,7 +28,7 @@ class Raft:
 
     Raises:
         MissingExtraError: torchvision is not installed.
-        FileNotFoundError: there are no weights; the message says how to get them.
+        FileNotFoundError: the weights are missing; the message says how to get them.
         ValueError: the file is damaged, or holds no weights.
     """
 
