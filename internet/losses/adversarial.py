@@ -6,13 +6,13 @@ from torch.nn import functional
 
 from internet.losses.distance import mean_absolute_difference
 from internet.model.blocks import widened
-from internet.model.discriminator import Judgement
+from internet.model.discriminator import DiscriminatorOutput
 
 #: Eq. 8 as printed; the same for the discriminator, with a generator that minimises -log D; two other losses.
 FORMS = ("log", "nonsaturating", "lsgan", "hinge")
 
 
-def discriminator_loss(fake: Judgement, real: Judgement, form: str = "log") -> Tensor:
+def discriminator_loss(fake: DiscriminatorOutput, real: DiscriminatorOutput, form: str = "log") -> Tensor:
     r"""What the discriminators minimise, summed over scales, averaged over patches.
 
     "log" and "nonsaturating": :math:`-\log(1 - D_i(O)) - \log D_i(I)`, Eq. 8 with its sign turned.
@@ -23,7 +23,7 @@ def discriminator_loss(fake: Judgement, real: Judgement, form: str = "log") -> T
     return torch.stack(terms).sum()
 
 
-def generator_loss(fake: Judgement, form: str = "log") -> Tensor:
+def generator_loss(fake: DiscriminatorOutput, form: str = "log") -> Tensor:
     r"""What the generator minimises, summed over scales, averaged over patches.
 
     "log": :math:`\log(1 - D_i(O))`, the part of Eq. 8 that depends on it. "nonsaturating": :math:`-\log D_i(O)`,
@@ -33,14 +33,14 @@ def generator_loss(fake: Judgement, form: str = "log") -> Tensor:
     return torch.stack([_generator_term(logits, form).mean() for logits in _logits(fake)]).sum()
 
 
-def feature_matching_loss(fake: Judgement, real: Judgement) -> Tensor:
+def feature_matching_loss(fake: DiscriminatorOutput, real: DiscriminatorOutput) -> Tensor:
     """pix2pixHD's: the mean absolute difference of the discriminators' features, a mean over layers and scales."""
     pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
     return torch.stack([mean_absolute_difference(ours, theirs.detach()) for ours, theirs in pairs]).mean()
 
 
-def _logits(judgement: Judgement) -> list[Tensor]:
-    return [widened(features[-1]) for features in judgement]
+def _logits(output: DiscriminatorOutput) -> list[Tensor]:
+    return [widened(features[-1]) for features in output]
 
 
 def _fake_term(logits: Tensor, form: str) -> Tensor:

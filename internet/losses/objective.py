@@ -17,7 +17,7 @@ from internet.losses.supervision import anchor_losses, confidence_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
-from internet.model.discriminator import Judgement
+from internet.model.discriminator import DiscriminatorOutput
 from internet.model.internet import Result
 from internet.utils.settings import Section, setting
 
@@ -108,7 +108,7 @@ class Objective(nn.Module):
         result: Result,
         batch: Batch,
         detector: Callable[[Tensor], Anchors],
-        discriminator: Callable[[Tensor], Judgement],
+        discriminator: Callable[[Tensor], DiscriminatorOutput],
         *,
         weights: Weights | None = None,
         spline: ThinPlateSpline | None = None,
@@ -155,12 +155,12 @@ class Objective(nn.Module):
         used = dataclasses.asdict(weights or self.weights)
         return torch.stack([used[name] * term for name, term in terms.items()]).sum()
 
-    def discriminator_total(self, fake: Judgement, real: Judgement) -> Tensor:
+    def discriminator_total(self, fake: DiscriminatorOutput, real: DiscriminatorOutput) -> Tensor:
         """What the discriminators minimise (Eq. 8), given their outputs for O_t, detached, and for I_t."""
         return discriminator_loss(fake, real, self.form)
 
     def _frame_terms(
-        self, output: Tensor, target: Tensor, discriminator: Callable[[Tensor], Judgement], weights: Weights
+        self, output: Tensor, target: Tensor, discriminator: Callable[[Tensor], DiscriminatorOutput], weights: Weights
     ) -> dict[str, Tensor]:
         """L_frame of Eq. 7, and feature matching."""
         terms = {}

@@ -8,11 +8,11 @@ from torch.nn import functional
 from internet.model.blocks import GroupNorm
 
 #: For each discriminator its layers' features, logits of its patches last.
-Judgement = list[list[Tensor]]
+DiscriminatorOutput = list[list[Tensor]]
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges every 70x70 patch: four 4x4 convolutions that make features, and one that makes the logit."""
+    """Classifies every 70x70 patch: four 4x4 convolutions that make features, and one that makes the logit."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
 
-    def forward(self, frame: Tensor) -> Judgement:
+    def forward(self, frame: Tensor) -> DiscriminatorOutput:
         """Frame (B, 3, H, W) -> one list of features for each scale."""
         frames = [frame]
         for _ in range(len(self.scales) - 1):

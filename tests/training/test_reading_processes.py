@@ -74,7 +74,7 @@ def program(tmp_path: Path) -> str:
     return str(tmp_path / "program.py")
 
 
-def ended(process: Any, seconds: float = 60) -> str:
+def ended(process: Any, seconds: float = 120) -> str:
     """What a process said, which must end; also its children, who hold the pipe that it is read from."""
     try:
         return str(process.communicate(timeout=seconds)[0])
@@ -101,7 +101,7 @@ def test_a_failure_in_one_rank_ends_all(how: str, rank: int, program: str, tmp_p
     torchrun = ("-m", "torch.distributed.run", *options, program)
     variables = {"HOW": how, "FAILING_RANK": str(rank), "PYTHONPATH": str(ROOT)}
     process = start_training(f"out={tmp_path / 'run'}", "data.workers=1", program=torchrun, **variables)
-    said = ended(process, 120)
+    said = ended(process)
     assert process.returncode != 0
     assert re.search(EXPECTED[how][1], said), said
     ours = said[: said.index("ChildFailedError")] if "ChildFailedError" in said else said
