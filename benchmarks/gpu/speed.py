@@ -3,24 +3,18 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
 
-from benchmarks.gpu.limits import OutOfTime, alarm
 from benchmarks.gpu.targets import BATCH
 from benchmarks.lib import memory, nvidia, timing
 from benchmarks.lib import workloads as work
 from benchmarks.lib.backends import backends, on_backend
 from benchmarks.lib.case import Case, Function
-from benchmarks.lib.comparison import Row, compiled
+from benchmarks.lib.comparison import Row
 from benchmarks.lib.inputs import LAYOUTS
 from benchmarks.lib.workloads import Workload
-
-AT_ONCE = 20.0
-"""Seconds that torch.compile may take for what it has in its cache. It has the generated code of every graph, but of
-one with `torch.inverse` not the graph, which it works through again."""
 
 
 def rows(shrink: int = 1) -> list[Row]:
@@ -53,25 +47,23 @@ def case_of(row: Row, device: torch.device) -> Case:
     return row.workload.case(device, on_backend(row.workload.operator, ours[0]) if ours else row.baseline)
 
 
-def measure(row: Row, device: torch.device, seconds: float, *, compile: bool) -> dict[str, Any]:
+def measure(row: Row, device: torch.device, seconds: float, compiled: Function | None = None) -> dict[str, Any]:
     """Every sample of every candidate in each pass of a row: on the device, and of calls with their host work.
 
-    With `compile` torch.compile takes part, if with its cache on disk it is ready soon enough.
+    Args:
+        row: what.
+        device: where.
+        seconds: for one pass.
+        compiled: the baseline, compiled for this row.
     """
     workload = row.workload
     case = case_of(row, device)
     candidates: dict[str, Function] = {name: on_backend(workload.operator, name) for name in backends(device)}
     candidates["eager"] = row.baseline
-    if compile and (function := _from_cache(row, case)):
-        candidates["compile"] = function
+    if compiled is not None:
+        candidates["compile"] = compiled
     passes = {name: _measure_pass(case, name, candidates, device, seconds) for name in case.passes(row.baseline)}
     return {**describe(workload), "passes": passes}
-
-
-def _from_cache(row: Row, case: Case) -> Function | None:
-    with suppress(OutOfTime), alarm(AT_ONCE):
-        return compiled(row.baseline, case)
-    return None
 
 
 def describe(workload: Workload) -> dict[str, Any]:

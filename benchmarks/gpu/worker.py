@@ -21,7 +21,7 @@ import torch
 
 import internet
 from benchmarks.gpu import correctness, graphs, limits, page, speed
-from benchmarks.gpu.compiling import DONE, NOT_ASKED, NOT_IN_TIME, Compilations
+from benchmarks.gpu.compiling import NOT_ASKED, TO_LOAD, Compilations
 from benchmarks.gpu.limits import TO_SUM_UP, Budget, OutOfTime
 from benchmarks.gpu.store import Store
 from benchmarks.gpu.targets import BATCH
@@ -115,11 +115,8 @@ def _speed(
     rows: Sequence[Row], device: torch.device, options: argparse.Namespace, compilations: Compilations | None
 ) -> Iterator[Part]:
     def measure(row: Row, _: float) -> dict[str, Any]:
-        state = compilations.of(row) if compilations else NOT_ASKED
-        entry = speed.measure(row, device, options.each, compile=state == DONE)
-        if state == DONE and "compile" not in entry["passes"]["forward"]["samples"]:
-            state = NOT_IN_TIME
-        return entry | {"compile": state}
+        state, compiled = compilations.of(row) if compilations else (NOT_ASKED, None)
+        return speed.measure(row, device, options.each, compiled) | {"compile": state}
 
     for row in rows:
         yield Part("speed", str(row.workload), partial(measure, row))
@@ -164,6 +161,12 @@ def _note(store: Store, part: Part, seconds: float) -> None:
     print(f"{store.report['seconds']:6.0f} s  {part}", flush=True)
 
 
+def wait_for(path: Path, budget: Budget) -> None:
+    """Until a file exists, or the time is over."""
+    while not path.exists() and budget.left() > 0:
+        time.sleep(0.1)
+
+
 @limits.leaving_when_asked()
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line of the report, and when to be done: `--until`, in seconds of `time.time()`."""
@@ -200,7 +203,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         store.plan(str(part) for part in (*first, *then, *rest))
         work(first, store, budget)
         if compiling:  # nothing is timed before all that compile have ended
-            store.add("compilations", compiling.wait(budget.left() - options.cost * len(then)))
+            loading = TO_LOAD * sum(map(speed.is_compiled, selected(options)))
+            store.add("compilations", compiling.wait(budget.left() - options.cost * len(then) - loading))
+            compiling.load(device, budget.left() - options.cost * len(then))
+        if options.wait_for:
+            wait_for(options.wait_for, budget)
         work([*then, *rest], store, budget)
     store.finish()
 
@@ -212,6 +219,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--quick", action="store_true", help="the rows with targets only, in 150 seconds")
     found.add_argument("--seconds", type=float, help="for all of it, instead of 500, or 150 with --quick")
     found.add_argument("--only", nargs="+", choices=SECTIONS, help="which parts, instead of all of them")
+    found.add_argument("--wait-for", type=Path, metavar="FILE", help="time nothing before it exists: of a GPU in use")
     found.add_argument("--no-compile", action="store_true", help="without torch.compile")
     found.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda or cpu")
     found.add_argument(

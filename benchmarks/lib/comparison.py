@@ -31,9 +31,13 @@ def is_fused(operator: str, device: torch.device) -> bool:
     return status.ready and operator not in status.fallbacks
 
 
-def compiled(function: Function, case: Case) -> Function | None:
-    """For the case's shapes alone, which is the best torch.compile can do; None, with a message, where it cannot."""
-    torch._dynamo.reset()
+def compiled(function: Function, case: Case, *, forget: bool = True) -> Function | None:
+    """For the case's shapes alone, which is the best torch.compile can do; None, with a message, where it cannot.
+
+    What was compiled before is forgotten, if so wished: torch stops after a few versions of one function.
+    """
+    if forget:
+        torch._dynamo.reset()
     result: Function = torch.compile(function, dynamic=False)
     try:
         for run in case.passes(result).values():

@@ -178,8 +178,8 @@ def test_compilations_that_hang_are_ended_and_marked(tmp_path: Path, monkeypatch
         assert not is_running(int((tmp_path / "python.pid").read_text()))
     asked = sum(speed.is_compiled(row) for row in rows)
     assert counts == {"compiled": 1, "failed": 0, "not compiled in time": asked - 1}
-    assert [compilations.of(row) for row in rows[:3]] == ["compiled", *["not compiled in time"] * 2]
-    assert {compilations.of(row) for row in rows if not speed.is_compiled(row)} == {"not asked for"}
+    assert [compilations.of(row)[0] for row in rows[:3]] == ["compiled", *["not compiled in time"] * 2]
+    assert {compilations.of(row)[0] for row in rows if not speed.is_compiled(row)} == {"not asked for"}
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,30 @@ def test_a_compiling_process_takes_the_rows_that_nobody_has(
     assert {name: (tmp_path / name).read_text() for name in os.listdir(tmp_path)} == {"0": "", "1": state, "2": state}
 
 
-def test_a_compilation_that_is_not_in_the_cache_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "compiled", lambda *_: time.sleep(30))
-    monkeypatch.setattr(speed, "AT_ONCE", 0.05)
-    entry = speed.measure(speed.rows(32)[2], CPU, 0.0, compile=True)
+def test_what_is_compiled_is_loaded_and_what_takes_too_long_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = speed.rows(32)[:3]
+    monkeypatch.setattr(compiling, "AT_ONCE", 0.5)
+    monkeypatch.setattr(compiling, "compiled", lambda function, *_, **__: next(answers)(function))
+    answers = iter([lambda function: function, lambda _: time.sleep(30)])
+    compilations = compiling.Compilations(rows, CPU, 32, tmp_path / "log")
+    compilations._states = dict(zip(compilations._states, ["compiled", "compiled", "failed"], strict=True))
+    compilations.load(CPU, 60)
+    assert [compilations.of(row) for row in rows] == [
+        ("compiled", rows[0].baseline),
+        ("not compiled in time", None),
+        ("failed", None),
+    ]
+    entry = speed.measure(rows[1], CPU, 0.0, compilations.of(rows[1])[1]) | {"compile": compilations.of(rows[1])[0]}
     assert "compile" not in entry["passes"]["forward"]["samples"]
-    report = {**HEADER, "seconds": 1.0, "finished": True}
-    report["sections"] = {"speed": [entry | {"compile": compiling.NOT_IN_TIME}]}
-    assert "- torch.compile not compiled in time (1): `affine_mixture B=16" in page.render(report)
+    report = {**HEADER, "seconds": 1.0, "finished": True, "sections": {"speed": [entry]}}
+    assert "- torch.compile not compiled in time (1): `masked_backwarp_loss B=16" in page.render(report)
+
+
+def test_waiting_ends_with_the_file_or_the_time(tmp_path: Path) -> None:
+    began = time.monotonic()
+    worker.wait_for(tmp_path / "never", Budget(0.2))
+    (tmp_path / "go").touch()
+    worker.wait_for(tmp_path / "go", Budget(60))
+    assert time.monotonic() - began < 30
