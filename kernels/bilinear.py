@@ -59,6 +59,18 @@ def axis(t, size, BORDER: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr):
 
 
 @triton.jit
+def reads_anything(x, y):
+    """Whether any of the four pixels of a sample is read."""
+    return (x[6] | x[7]) & (y[6] | y[7])
+
+
+@triton.jit
+def moves(axis):
+    """Whether a sample moves with its coordinate: not where that was clamped."""
+    return axis[5] > axis[4]
+
+
+@triton.jit
 def corners(x, y, row_stride, column_stride, mask):
     """Offsets of the four pixels of a sample, whether they are read, and their weights.
 

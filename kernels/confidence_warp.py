@@ -81,7 +81,8 @@ def _forward(
         channel = (first + start + tl.arange(0, TILE))[None, :]
         exists = channel < channels
         pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
-        warped = bilinear.blend(pixels, places) * gate[:, None]
+        # what reads no pixel is 0, whatever its confidence is
+        warped = tl.where(bilinear.reads_anything(x, y)[:, None], bilinear.blend(pixels, places) * gate[:, None], 0.0)
         tl.store(to + channel * output_channel, warped, mask=inside[:, None] & exists)
 
 
@@ -130,8 +131,13 @@ def _backward(
     if by_field is not None:
         by_gate, by_x, by_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         pixel = (image * height + row) * width + column
+        # what does not move with its coordinate has no gradient, though it be zero times a confidence of NaN
+        reads = bilinear.reads_anything(x, y)
         by_x = gate * by_x * bilinear.pixels_per_unit(width, ALIGN_CORNERS, T)
         by_y = gate * by_y * bilinear.pixels_per_unit(height, ALIGN_CORNERS, T)
+        by_x = tl.where(reads & bilinear.moves(x), by_x, 0.0)
+        by_y = tl.where(reads & bilinear.moves(y), by_y, 0.0)
+        by_gate = tl.where(reads, by_gate, 0.0)
         tl.store(by_field + pixel * 2, by_x, mask=inside)
         tl.store(by_field + pixel * 2 + 1, by_y, mask=inside)
         if by_confidence is not None:

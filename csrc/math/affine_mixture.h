@@ -44,7 +44,8 @@ struct WeightedMotions {
 template <bool thresholded, class V>
 INTERNET_HD V kept_weight(V e, V total, ScalarOf<V> threshold) {
   if constexpr (!thresholded) return e;
-  return at_least(e - total * threshold, 0);
+  const V kept = e - total * threshold;
+  return select(kept <= splat<V>(0), splat<V>(0), kept);  // NaN stays NaN
 }
 
 template <bool thresholded, class V, class Exponential, class Motion>
@@ -148,7 +149,7 @@ struct CompositionGradient {
   // [u > 0] c
   INTERNET_MEMBER V by_weight(V weight, Point<V> to) const {
     V c = gx * to.x + (gy * to.y - at_field);
-    return thresholded ? select(weight > splat<V>(0), c, splat<V>(0)) : c;
+    return thresholded ? select(weight <= splat<V>(0), splat<V>(0), c) : c;
   }
   INTERNET_MEMBER V by_logit(V e, V weight, Point<V> to) const {
     V c = by_weight(weight, to);

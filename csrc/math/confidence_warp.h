@@ -61,10 +61,15 @@ INTERNET_HD MotionGradient<V> motion_gradient(const Axis<V>& x, const Axis<V>& y
   const V south = x.low_weight * dots.sw + x.high_weight * dots.se;
   const V west = y.low_weight * dots.nw + y.high_weight * dots.sw;
   const V east = y.low_weight * dots.ne + y.high_weight * dots.se;
+  // What does not move with its coordinate has no gradient, though it be zero times a confidence of NaN.
+  const V zero = splat<V>(0);
+  const auto reads = reads_image(x, y);
+  const auto moves_x = reads & (x.high_slope - x.low_slope > zero);
+  const auto moves_y = reads & (y.high_slope - y.low_slope > zero);
   MotionGradient<V> g;
   g.confidence = y.low_weight * north + y.high_weight * south;
-  g.x = confidence * (x.low_slope * west + x.high_slope * east) * x_scale;
-  g.y = confidence * (y.low_slope * north + y.high_slope * south) * y_scale;
+  g.x = select(moves_x, confidence * (x.low_slope * west + x.high_slope * east) * x_scale, zero);
+  g.y = select(moves_y, confidence * (y.low_slope * north + y.high_slope * south) * y_scale, zero);
   return g;
 }
 

@@ -1,5 +1,6 @@
 """Eqs. 2-4: the temporal loss, a frame warped back by optical flow against the previous one, masked."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,7 +125,9 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
         saved, needed = ctx.saved_tensors, ctx.needs_input_grad[1:5]
         inputs, of_unit_loss = saved[:4], saved[4:]
         gradients: Sequence[Tensor]
-        if not of_unit_loss or ctx.handed_over:
+        value = grad_loss.item() if of_unit_loss and not ctx.handed_over and _has_a_value(grad_loss) else None
+        if not of_unit_loss or ctx.handed_over or (value is not None and not math.isfinite(value)):
+            # in products with a gradient that is not finite, what was never read would not stay 0
             gradients = overload(ctx.namespace, "masked_backwarp_loss_backward")(
                 grad_loss,
                 *inputs,
@@ -134,9 +137,9 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
                 any(needed[2:]),
                 torch.are_deterministic_algorithms_enabled(),
             )
-        elif _has_a_value(grad_loss):
+        elif value is not None:
             ctx.handed_over = True
-            gradients = _hand_over(of_unit_loss, grad_loss.item())
+            gradients = _hand_over(of_unit_loss, value)
         else:
             gradients = [gradient * grad_loss for gradient in of_unit_loss]
         gradients = [g if of is None else g.to(of.dtype) for g, of in zip(gradients, inputs, strict=True)]

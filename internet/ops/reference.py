@@ -10,6 +10,7 @@ data's dtype and whether or not autocast is on.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -53,20 +54,42 @@ def identity_grid(height: int, width: int, align_corners: bool, like: Tensor) ->
     return torch.stack([x, y], dim=-1)
 
 
-def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
-    """``grid_sample`` that reads NaN and infinite coordinates as out of the frame, with no gradient.
+def reads_anything(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Where a sample at grid (B, h, w, 2) has one of its four pixels in an image of this size (H, W): (B, h, w)."""
+    reads = grid.isfinite().all(dim=-1)
+    if 0 in size:
+        return torch.zeros_like(reads)
+    for z, pixels in zip(grid.unbind(-1), reversed(size), strict=True):
+        beyond = z.abs() - 1  # the frame's edge, or the last pixel's centre; of one pixel all is the centre
+        reads = reads & (beyond * (pixels - 1) < 2 if align_corners else beyond * pixels < 1)
+    return reads
 
-    image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w). With padding "border" an infinite coordinate reads
-    the border on its side, NaN the first pixel.
+
+def clamp_to_frame(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """The grid with coordinates brought between the centres of the first and the last pixel of an image (H, W)."""
+    centres = [pixel_coordinates(pixels, align_corners, like=grid) for pixels in reversed(size)]
+    clamped = [z.clamp(along[0], along[-1]) for z, along in zip(grid.unbind(-1), centres, strict=True)]
+    return torch.stack(clamped, dim=-1)
+
+
+def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
+    """``grid_sample`` in which values that are not finite reach only what depends on them.
+
+    image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w). NaN and infinite coordinates are out of the frame: with
+    padding "zeros" such a sample is 0; with "border" it is the border on its side, and for NaN the first pixel. What
+    is out of the frame has no gradient. ``grid_sample`` itself multiplies by zero there, and so turns NaN into NaN.
     """
-    if 0 in image.shape[2:]:  # nothing to sample, which grid_sample refuses
+    size = image.shape[2:]
+    if 0 in size:  # nothing to sample, which grid_sample refuses
         return image.to(grid.dtype).sum() * grid.new_ones(*image.shape[:2], *grid.shape[1:3])
-    finite = grid.isfinite().all(dim=-1)[:, None]
-    grid = torch.nan_to_num(grid, nan=-2.0, posinf=2.0, neginf=-2.0)
+    reads = reads_anything(grid, size, align_corners)
+    grid = torch.nan_to_num(grid, nan=-4.0, posinf=4.0, neginf=-4.0)
+    if padding_mode == "border":
+        grid = clamp_to_frame(grid, size, align_corners)
     sampled = F.grid_sample(
         image.to(grid.dtype), grid, mode="bilinear", padding_mode=padding_mode, align_corners=align_corners
     )
-    return sampled if padding_mode == "border" else torch.where(finite, sampled, 0.0)
+    return sampled if padding_mode == "border" else torch.where(reads[:, None], sampled, 0.0)
 
 
 def inverse_2x2(matrix: Tensor) -> Tensor:
@@ -157,6 +180,8 @@ def confidence_warp(
         field, confidence = upsample_motion(field, confidence)
     warped = sample(features, field, padding_mode, align_corners)
     gated = warped if confidence is None else warped * confidence
+    if padding_mode == "zeros":  # what reads no pixel is 0, whatever its confidence is
+        gated = torch.where(reads_anything(field, features.shape[2:], align_corners)[:, None], gated, 0.0)
     return gated.to(features.dtype, memory_format=memory_format_of(features))
 
 
@@ -176,7 +201,8 @@ def pyramid_warp(
 
 def _penalty(residual: Tensor, norm: str) -> Tensor:
     if norm == "l1":
-        return residual.abs()
+        sign = torch.where(residual.isnan(), residual, residual.sign())  # abs() has no gradient at NaN
+        return residual * sign.detach()
     if norm == "l2":
         return residual.square()
     return (residual.square() + CHARBONNIER_EPSILON**2).sqrt()
@@ -217,15 +243,18 @@ def masked_backwarp_loss(
     dtype = motion_dtype(torch.promote_types(output.dtype, target.dtype))
     flow = flow.to(dtype)
     padding = "border" if padding_mode == "border" else "zeros"
+    counts = inside_frame(*flow_positions(flow))[:, None] if padding_mode == "valid" else None
+    if counts is not None:  # what does not count is not read: neither here nor, below, in the target and the mask
+        flow = torch.where(counts, flow, math.nan)
     residual = sample(output.to(dtype), flow_grid(flow), padding, align_corners=False) - target.to(dtype)
+    residual = residual if counts is None else torch.where(counts, residual, 0.0)
     if confidence is not None:
         confidence = confidence.to(dtype)
         while confidence.shape[2] < output.shape[2]:
             confidence = upsample_2x(confidence)
-        residual = residual * confidence
+        residual = residual * (confidence if counts is None else torch.where(counts, confidence, 0.0))
     penalty = _penalty(residual, norm)
-    if padding_mode == "valid":
-        penalty = torch.where(inside_frame(*flow_positions(flow))[:, None], penalty, 0.0)
+    penalty = penalty if counts is None else torch.where(counts, penalty, 0.0)
     if reduction == "none":
         return penalty.sum(dim=1, keepdim=True)
     return penalty.sum() if reduction == "sum" else penalty.mean()

@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.samples.anchors import ANCHORED, draw_anchors, singular
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
-from tests.support.samples.wild import Make, changed, every_third
+from tests.support.samples.wild import Make, changed, every_third, not_finite
 
 
 def arguments(
@@ -34,13 +34,15 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     plain = make()
     yield changed(plain, "singular Jacobians", 4, singular)
     yield changed(plain, "large logits", 0, lambda t: 3000 * t)
     yield changed(plain, "masked logits", 0, lambda t: every_third(t, -math.inf))
     yield changed(plain, "NaN logits", 0, lambda t: every_third(t, math.nan))
     yield changed(plain, "NaN anchors", 1, lambda t: every_third(t, math.nan))
+    for options in ({}, {"threshold": 0.15}, {"jacobians": False}):
+        yield from not_finite(make(note=str(options), **options))
 
 
 LARGE: list[dict[str, Any]] = [

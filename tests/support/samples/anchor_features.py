@@ -11,7 +11,7 @@ from internet.ops import reference
 from tests.support.samples.anchors import ANCHORED, Anchors, draw_anchors, singular
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source, positions_in_pixels
-from tests.support.samples.wild import Make, changed, every_third
+from tests.support.samples.wild import Make, changed, every_third, not_finite
 
 
 def arguments(
@@ -47,9 +47,11 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     yield changed(make(anchors=3), "singular Jacobians", 4, singular)
     yield changed(make(), "NaN anchors", 1, lambda t: every_third(t, math.nan))
+    # with this grid the background's samples keep clear of whole pixels, where a neighbour is read with weight zero
+    yield from not_finite(make(grid_align_corners=True))
 
 
 LARGE: list[dict[str, Any]] = [{"anchors": 10, "size": (64, 65)}]

@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
 from tests.support.samples.warping import WARPED, coarse_field
-from tests.support.samples.wild import Make, changed, every_third, in_bfloat16, strange_motions
+from tests.support.samples.wild import Make, changed, every_third, in_bfloat16, not_finite, strange_motions
 
 
 def arguments(
@@ -47,7 +47,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     yield from strange_motions(make, 1, ("zeros", "border"))
     for mode in ("zeros", "border"):
         note = f"infinite coordinates, ratio 4, {mode}"
@@ -56,6 +56,10 @@ def wild(make: Make) -> Iterator[Sample]:
     plain = make(ratio=2)
     yield changed(plain, "infinite features", 0, lambda t: every_third(t, math.inf, math.nan, 0, 0, 0))
     yield changed(plain, "bfloat16 field", 1, in_bfloat16)
+    for mode in ("zeros", "border"):
+        for parameters in ({}, {"ratio": 2}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}):
+            note = f"{parameters}, {mode}"
+            yield from not_finite(make(note=note, padding_mode=mode, **parameters))
 
 
 LARGE: list[dict[str, Any]] = [

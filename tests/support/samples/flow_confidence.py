@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.samples.layouts import LAID_OUT
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
-from tests.support.samples.wild import Make, changed, every_third
+from tests.support.samples.wild import Make, changed, every_third, not_finite
 
 
 def arguments(source: Source, *, batch: int = 2, size: Size = (7, 9), reach: float = 1.5, **kwargs: Any) -> Arguments:
@@ -33,11 +33,13 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     for note, value in {"NaN": math.nan, "infinite": math.inf, "huge": 6e4}.items():
         yield changed(make(), f"{note} forward", 0, lambda t, v=value: every_third(t, v))
         yield changed(make(), f"{note} backward", 1, lambda t, v=value: every_third(t, v))
     yield make(note="no motion", reach=0.0)
+    yield from not_finite(make())
+    yield from not_finite(make(note="no boundary test", boundary=None))
 
 
 LARGE: list[dict[str, Any]] = [{"size": (150, 301)}, {"batch": 5, "size": (129, 33)}]

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from internet.ops import reference
+from internet.ops.masked_backwarp_loss import NORMS, PADDING_MODES
 from tests.support.samples.layouts import LAID_OUT
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
-from tests.support.samples.wild import Make, changed, every_third, strange_motions
+from tests.support.samples.wild import Make, changed, every_third, not_finite, strange_motions
 
 
 def arguments(
@@ -62,7 +63,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     yield from strange_motions(make, 2, ("border", "zeros", "valid"))
     for reduction in ("mean", "none"):
         note = f"infinite coordinates, valid, {reduction}"
@@ -72,6 +73,10 @@ def wild(make: Make) -> Iterator[Sample]:
     yield make(note="no pixels, sum", size=(0, 4), ratio=1, reduction="sum")
     yield changed(make(), "equal frames", 2, torch.zeros_like)
     yield changed(make(), "wider target", 1, lambda t: t.float() if t.element_size() == 2 else t)
+    for mode in PADDING_MODES:
+        for norm in NORMS:
+            yield from not_finite(make(note=f"{norm}, {mode}", padding_mode=mode, norm=norm, reduction="none"))
+        yield from not_finite(make(note=f"mean, {mode}", padding_mode=mode))
 
 
 LARGE: list[dict[str, Any]] = [  # a square has no kink, and a sum no gradients too small for float16

@@ -6,7 +6,7 @@ from typing import Any
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
 from tests.support.samples.warping import WARPED, coarse_field
-from tests.support.samples.wild import Make, strange_motions
+from tests.support.samples.wild import Make, not_finite, strange_motions
 
 
 def arguments(
@@ -44,8 +44,10 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     yield from strange_motions(make, 2, ("zeros", "border"))
+    for mode in ("zeros", "border"):
+        yield from not_finite(make(note=mode, padding_mode=mode))
 
 
 LARGE: list[dict[str, Any]] = [{"levels": ((131, 1), (66, 2), (33, 4)), "size": (13, 21)}]

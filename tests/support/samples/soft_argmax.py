@@ -9,7 +9,7 @@ import torch
 from tests.support.samples.layouts import LAID_OUT
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
-from tests.support.samples.wild import Make, changed, every_third
+from tests.support.samples.wild import Make, changed, every_third, not_finite
 
 
 def arguments(
@@ -42,10 +42,11 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     yield changed(make(), "large logits", 0, lambda t: 3000 * t)
     yield changed(make(), "masked logits", 0, lambda t: every_third(t, -math.inf))
     yield changed(make(), "no heat", 0, lambda t: torch.full_like(t, -math.inf))
+    yield from not_finite(make())
 
 
 LARGE: list[dict[str, Any]] = [{"anchors": 10, "size": (64, 65)}]

@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.samples.layouts import LAID_OUT
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
-from tests.support.samples.wild import Make, changed, every_third, in_bfloat16
+from tests.support.samples.wild import Make, changed, every_third, in_bfloat16, not_finite
 
 
 def arguments(source: Source, *, batch: int = 2, size: Size = (3, 5), confidence: bool = True) -> Arguments:
@@ -29,11 +29,12 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples whose gradients are not compared."""
+    """Samples with values of every kind."""
     plain = make(size=(5, 7))
     yield changed(plain, "infinite motion", 0, lambda t: every_third(t, math.inf))
     yield changed(plain, "NaN confidence", 1, lambda t: every_third(t, math.nan))
     yield changed(plain, "bfloat16 confidence", 1, in_bfloat16)
+    yield from not_finite(plain)
 
 
 LARGE: list[dict[str, Any]] = [{"size": (37, 301)}, {"size": (129, 33)}]

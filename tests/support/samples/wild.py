@@ -28,6 +28,16 @@ def changed(sample: Sample, note: str, index: int, change: Callable[[Tensor], Te
     return Sample(result.operator, note, result.args, result.kwargs)
 
 
+def not_finite(sample: Sample) -> Iterator[Sample]:
+    """One sample for each of the tensors, with NaN in some of its places, and one with infinities."""
+    for place, tensor in enumerate(sample.tensors()):
+        for name, values in (("NaN", (math.nan,)), ("infinite", (math.inf, -math.inf))):
+            copy = tensor.clone(memory_format=torch.contiguous_format)
+            some = copy.flatten()[2::7]  # of a contiguous tensor: a view
+            some.copy_(torch.tensor(values, dtype=torch.float64).repeat(len(some))[: len(some)])
+            yield changed(sample, f"{name} in tensor {place}, {sample.note}", place, lambda _, new=copy: new)
+
+
 def in_bfloat16(tensor: Tensor) -> Tensor:
     """Unless it is float64, which goes with nothing less."""
     return tensor if tensor.dtype == torch.float64 else tensor.bfloat16()
