@@ -1,4 +1,4 @@
-"""Motion fields in other terms: the field that moves nothing, and a field as optical flow."""
+"""Motion fields in other terms: the field that moves nothing, and a field as optical flow (docs/conventions.md)."""
 
 import torch
 from torch import Tensor

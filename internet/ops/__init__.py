@@ -1,4 +1,7 @@
-"""The operators. Each is one module of this package; :mod:`internet.ops.reference` specifies them all."""
+"""The operators. Each is one module of this package; :mod:`internet.ops.reference` specifies them all.
+
+Words, shapes, units, ``align_corners`` and what NaN means: docs/conventions.md, for all of them.
+"""
 
 from internet.ops._choice import backend
 from internet.ops._status import OPERATORS, Status, backends

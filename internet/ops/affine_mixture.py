@@ -46,7 +46,7 @@ def affine_mixture(
         is, float32 otherwise. Differentiable in every tensor argument.
 
     Raises:
-        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
         ValueError: a shape does not fit, only one Jacobian is given, or `threshold` is out of range.
         RuntimeError: tensors on different devices.
     """

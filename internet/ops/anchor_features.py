@@ -48,7 +48,7 @@ def anchor_features(
         format of `source`. Differentiable in every tensor.
 
     Raises:
-        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
         ValueError: a shape does not fit, only one Jacobian is given, or `variance` is not positive.
         RuntimeError: tensors on different devices.
     """

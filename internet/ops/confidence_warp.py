@@ -28,8 +28,8 @@ def confidence_warp(
 
     bilinearly sampled, where :math:`F^i, M^i` are `field` and `confidence` after i progressive 2x steps
     (:func:`upsample_motion`) and :math:`2^i` is the ratio of the features' size to the field's. Neither the
-    upsampled maps nor the warped, ungated tensor are stored, forward or backward. NaN and infinite coordinates
-    read as out of the frame.
+    upsampled maps nor the warped, ungated tensor are stored, forward or backward. Coordinates and values that are
+    not finite: docs/conventions.md.
 
     Args:
         features: (B, C, h*2^i, w*2^i), any floating dtype and strides.
@@ -43,7 +43,7 @@ def confidence_warp(
         (B, C, h*2^i, w*2^i) in the dtype and memory format of `features`. Differentiable in every tensor.
 
     Raises:
-        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
         ValueError: a shape does not fit, the ratio is not a power of two or differs between the axes, `align_corners`
             is True with a ratio over 1, or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.

@@ -34,7 +34,7 @@ def flow_confidence(
         (B, 1, H, W) of 0 and 1 in the flow's dtype. No gradient.
 
     Raises:
-        TypeError: an argument is no floating tensor, or the dtypes differ.
+        TypeError: an argument is not a floating-point tensor, or the dtypes differ.
         ValueError: a shape does not fit.
         RuntimeError: tensors on different devices.
     """

@@ -38,7 +38,8 @@ def masked_backwarp_loss(
 
     for every pixel (x, y) with optical flow (u, v). Without `confidence` this is Eq. 2, with an extrinsic mask
     (:func:`flow_confidence`) Eq. 3, with the model's own confidence map Eq. 4, whose gradient reaches the
-    motion estimator through M. The mask multiplies the residual inside the norm, as in the equations.
+    motion estimator through M. The mask multiplies the residual inside the norm, as in the equations. Coordinates and
+    values that are not finite: docs/conventions.md.
 
     Args:
         output: (B, C, H, W) the frame that is sampled.
@@ -57,8 +58,8 @@ def masked_backwarp_loss(
     frames are float32 until then. A second backward pass over a graph that is kept computes them again.
 
     Raises:
-        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
-        ValueError: a shape does not fit, the mask's ratio is no power of two, or a word is unknown.
+        TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
+        ValueError: a shape does not fit, the mask's ratio is not a power of two, or a word is unknown.
         RuntimeError: tensors on different devices.
     """
     name = "masked_backwarp_loss"

@@ -38,7 +38,7 @@ def pyramid_warp(
         tensor; the gradients of `field` and `confidence` are summed over the levels.
 
     Raises:
-        TypeError: an argument is no floating tensor or no sequence, or dtypes are mixed.
+        TypeError: an argument is not a floating-point tensor, or features not a sequence, or dtypes are mixed.
         ValueError: a shape does not fit, a ratio is not a power of two, `align_corners` is True with a ratio over 1, or
             `padding_mode` is unknown.
         RuntimeError: tensors on different devices.

@@ -5,8 +5,8 @@ library is tested against it in float64. It is differentiable to any order, runs
 and is what export to ONNX uses. Signatures are those of the public functions in :mod:`internet.ops`, which
 check the arguments; the functions here trust them.
 
-Coordinates are normalised to [-1, 1], x first. Arithmetic on coordinates is in float32 at least, whatever the
-data's dtype and whether or not autocast is on.
+Words, units and what NaN means: docs/conventions.md. Coordinates are normalised to [-1, 1], x first. Arithmetic on
+coordinates is in float32 at least, whatever the data's dtype and whether or not autocast is on.
 """
 
 import functools
@@ -77,7 +77,7 @@ def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) 
 
     image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w). NaN and infinite coordinates are out of the frame: with
     padding "zeros" such a sample is 0; with "border" it is the border on its side, and for NaN the first pixel. What
-    is out of the frame has no gradient. ``grid_sample`` itself multiplies by zero there, and so turns NaN into NaN.
+    is out of the frame has no gradient; ``grid_sample`` itself multiplies by zero there, which NaN survives.
     """
     size = image.shape[2:]
     if 0 in size:  # nothing to sample, which grid_sample refuses

@@ -38,7 +38,7 @@ def soft_argmax(
         `logits` is, float32 otherwise. Differentiable in both tensors.
 
     Raises:
-        TypeError: an argument is no floating tensor, or the dtypes differ.
+        TypeError: an argument is not a floating-point tensor, or the dtypes differ.
         ValueError: a shape does not fit, H*W is 0, or `temperature` is not positive.
         RuntimeError: tensors on different devices.
     """

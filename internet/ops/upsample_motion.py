@@ -28,7 +28,7 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
         otherwise. Differentiable in both.
 
     Raises:
-        TypeError: an argument is no floating tensor, or float64 is mixed with other dtypes.
+        TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
         ValueError: a shape does not fit.
         RuntimeError: tensors on different devices.
     """
