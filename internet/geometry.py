@@ -1,16 +1,39 @@
-"""Motion fields in other terms: the field that moves nothing, and a field as optical flow (docs/conventions.md)."""
+"""Coordinates and motion fields: what operators, losses and models share (docs/conventions.md)."""
 
 import torch
 from torch import Tensor
 
-from internet import ops
+SMALLEST_DETERMINANT = 1e-6
+
+
+def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
+    """Normalised coordinates (size,) of the pixels along one axis."""
+    index = torch.arange(size, device=like.device, dtype=like.dtype)
+    if not align_corners:
+        return (2 * index + 1) / size - 1
+    return 2 * index / (size - 1) - 1 if size > 1 else 0 * index
+
+
+def identity_grid(height: int, width: int, align_corners: bool, like: Tensor) -> Tensor:
+    """The motion field (H, W, 2) that moves nothing."""
+    x = pixel_coordinates(width, align_corners, like).expand(height, width)
+    y = pixel_coordinates(height, align_corners, like)[:, None].expand(height, width)
+    return torch.stack([x, y], dim=-1)
+
+
+def inverse_2x2(matrix: Tensor) -> Tensor:
+    """Inverse of (..., 2, 2) with |det| kept at least 1e-6, sign kept: large for a singular matrix, never NaN."""
+    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
+    det = a * d - b * c
+    smallest = torch.where(det < 0, -1.0, 1.0).to(det) * SMALLEST_DETERMINANT
+    det = torch.where(det.abs() < SMALLEST_DETERMINANT, smallest, det)
+    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    return adjugate / det[..., None, None]
 
 
 def identity_field(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """The motion field (1, H, W, 2) that moves nothing (align_corners=False)."""
-    y = (2 * torch.arange(height, device=device) + 1) / height - 1
-    x = (2 * torch.arange(width, device=device) + 1) / width - 1
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
+    return identity_grid(height, width, align_corners=False, like=torch.zeros(0, device=device))[None]
 
 
 def field_to_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
@@ -26,6 +49,8 @@ def full_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
     It is the displacement that is upsampled, progressively. This is the same as upsampling the field, except
     on the outermost pixels: repeating the border of a field pulls them inwards, of a displacement it does not.
     """
+    from internet import ops  # which builds on this module
+
     flow = field_to_flow(field, size).permute(0, 2, 3, 1)
     while flow.shape[1] < size[0]:
         flow, _ = ops.upsample_motion(flow)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from internet.ops.reference import identity_grid
+from internet.geometry import identity_grid
 from internet.ops.results import motion_dtype
 
 ANCHORS = 10

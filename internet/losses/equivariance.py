@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from internet.geometry import inverse_2x2
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
 from internet.model.blocks import without_autocast
-from internet.ops.reference import inverse_2x2
 
 
 def equivariance_losses(

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from internet import ops
+from internet.geometry import identity_grid
 from internet.model.blocks import without_autocast
-from internet.ops.reference import identity_grid
 
 #: Squared distances are clamped to this from below: U and its slope vanish there.
 NEAREST = 1e-12

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
+from internet.geometry import inverse_2x2
 from internet.model.anchors import Anchors
 from internet.model.blocks import without_autocast
-from internet.ops.reference import inverse_2x2
 
 Point = tuple[float, float]
 

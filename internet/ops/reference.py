@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from internet.geometry import identity_grid, inverse_2x2, pixel_coordinates
 from internet.ops.results import memory_format_of, motion_dtype
 
-SMALLEST_DETERMINANT = 1e-6
 CHARBONNIER_EPSILON = 1e-3
 
 P = ParamSpec("P")
@@ -37,21 +37,6 @@ def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapped
-
-
-def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
-    """Normalised coordinates (size,) of the pixels along one axis."""
-    index = torch.arange(size, device=like.device, dtype=like.dtype)
-    if not align_corners:
-        return (2 * index + 1) / size - 1
-    return 2 * index / (size - 1) - 1 if size > 1 else 0 * index
-
-
-def identity_grid(height: int, width: int, align_corners: bool, like: Tensor) -> Tensor:
-    """The motion field (H, W, 2) that moves nothing."""
-    x = pixel_coordinates(width, align_corners, like).expand(height, width)
-    y = pixel_coordinates(height, align_corners, like)[:, None].expand(height, width)
-    return torch.stack([x, y], dim=-1)
 
 
 def reads_anything(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
@@ -90,16 +75,6 @@ def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) 
         image.to(grid.dtype), grid, mode="bilinear", padding_mode=padding_mode, align_corners=align_corners
     )
     return sampled if padding_mode == "border" else torch.where(reads[:, None], sampled, 0.0)
-
-
-def inverse_2x2(matrix: Tensor) -> Tensor:
-    """Inverse of (..., 2, 2) with |det| kept at least 1e-6, sign kept: large for a singular matrix, never NaN."""
-    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
-    det = a * d - b * c
-    smallest = torch.where(det < 0, -1.0, 1.0).to(det) * SMALLEST_DETERMINANT
-    det = torch.where(det.abs() < SMALLEST_DETERMINANT, smallest, det)
-    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
-    return adjugate / det[..., None, None]
 
 
 def anchor_affines(

@@ -6,7 +6,7 @@ import torch
 from benchmarks.lib import markdown
 from benchmarks.lib.inputs import MOTIONS, Maker
 from benchmarks.ops import overhead, variants
-from internet.ops.reference import identity_grid
+from internet.geometry import identity_grid
 
 
 def _maker(motion: str) -> Maker:
