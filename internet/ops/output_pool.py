@@ -12,6 +12,10 @@ def clear_output_pool() -> int:
     that were freed, because fresh memory costs more time than computing what is written there. It has no
     effect on tensors in use. With torch 2.10, which cannot tell when memory is free, nothing is kept.
 
+    What comes from this memory, outputs of 256 KiB and more, cannot be resized: ``resize_()`` to more elements, or of
+    the storage, raises torch's "Trying to resize storage that is not resizable". Resize a ``clone()``, or set
+    ``INTERNET_OUTPUT_POOL_MB=0`` before the first call.
+
     Returns:
         How many bytes were given back.
     """
