@@ -41,7 +41,7 @@ test-abi: ready
 wheel: $(VENV)/.release $(VENV)/.built
 	rm -rf build/wheel dist
 	$(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
-	PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --exclude 'libtorch_*.so' --wheel-dir dist build/wheel/*.whl
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m auditwheel repair --exclude 'libtorch_*.so' --wheel-dir dist build/wheel/*.whl
 	INTERNET_PURE=1 $(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist
 
