@@ -40,12 +40,13 @@ SHORT = ("log.every=5", "log.pictures=50", "validation.every=50")
 #: What the demo imports on its way, and what it does when it trains, too.
 PACKAGES = {
     "av": "writing a video",
-    "cv2": "reading a picture",
-    "matplotlib": "drawing the figure",
     "tqdm": "the progress bar",
     "torchmetrics": "measuring frames",
+    "safetensors": "reading the weights that ship",
 }
 TRAINING_PACKAGES = PACKAGES | {
+    "cv2": "optical flow (DIS)",
+    "matplotlib": "drawing the figure",
     "yaml": "reading settings",
     "tensorboard": "writing learning curves",
     efficientnet.PACKAGE: "the perceptual loss",

@@ -106,6 +106,17 @@ def test_one_act(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(Path("other/metrics.json").read_text())["animation"] != numbers["animation"]  # another figure
 
 
+@pytest.mark.usefixtures("quick")
+def test_without_fused_operators_it_says_so(checkpoint: str, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(showcase, "why_not_fused", lambda *_: "not built")
+    for unneeded in ("cv2", "matplotlib"):
+        monkeypatch.setitem(sys.modules, unneeded, None)
+    assert main(["demo", "--checkpoint", checkpoint, "--only", "animation", "--device", "cpu", "--out", "out"]) == 0
+    said = "the reference in plain PyTorch stands in for them: cpu: not built"
+    assert said in capsys.readouterr().out
+    assert said in Path("out/report.html").read_text(encoding="utf-8")
+
+
 def test_training_on_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
     frames = "data.synthetic.frames=8"
     assert main(["demo", "--train", *WORDS, "run.steps=4", frames]) == 0
@@ -199,7 +210,7 @@ def test_bad_input_is_named_before_any_work(video: str, capsys: pytest.CaptureFi
         ("run.batch=3",): "KEY=VALUE: needs --train or --video",
         ("--train", "--only", "frames"): "--only: cannot be used with --train or --video",
         ("--checkpoint", "none.pt"): "--checkpoint: .*'none.pt'",
-        ("--train", "batch"): "'batch' is no setting, expected key=value",
+        ("--train", "batch"): "'batch' is not a setting, expected key=value",
     }
     for arguments, words in cases.items():
         assert re.search(words, refused(capsys, *arguments)), arguments

@@ -15,13 +15,18 @@ METRICS = (
     ("motion error, pixels", "epe", "epe_zero"),
 )
 LABEL = 36
+NOT_FUSED = "fused operators are missing here, and the reference in plain PyTorch stands in for them"
 
 
 @dataclass
 class Results:
-    """What the report shows. `machine` is what it was measured on, in words; acts that were left out are None."""
+    """What the report shows; acts that were left out are None.
+
+    machine: what it was measured on, in words. missing: why there are no fused operators here, if there are none.
+    """
 
     machine: dict[str, str]
+    missing: str = ""
     operators: list[OperatorSpeed] | None = None
     animation: Animation | None = None
     frames: FrameSpeed | None = None
@@ -42,7 +47,7 @@ class Results:
 
     def screen(self) -> str:
         """As text, 80 columns wide."""
-        blocks = []
+        blocks = [f"{NOT_FUSED}: {self.missing}"] if self.missing else []
         if self.operators is not None:
             blocks.append(_operators(self.operators))
         if self.animation is not None:

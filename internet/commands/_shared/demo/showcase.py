@@ -1,16 +1,18 @@
 """`internet demo` without --train: the three acts, in well under 90 seconds on two cores."""
 
 import json
+import os
 from collections.abc import Collection
 from pathlib import Path
 
 import torch
 
+from internet import ops
 from internet.commands import info
 from internet.commands._shared.demo import page
-from internet.commands._shared.demo.animation import Animation, animate_unseen
+from internet.commands._shared.demo.animation import LABELS, Animation, animate_unseen
 from internet.commands._shared.demo.results import Results
-from internet.comparison import frames, operators
+from internet.comparison import frames, operators, why_not_fused
 from internet.model import INTERnet
 from internet.utils.files import atomic_write
 from internet.utils.machine import processor
@@ -35,7 +37,7 @@ def show(model: INTERnet, folder: Path, command: str, *, seed: int, acts: Collec
         acts: which of the three.
     """
     device = next(model.parameters()).device
-    results = Results(_machine(device))
+    results = Results(_machine(device), missing=_why_not_fused(device))
     if "operators" in acts:
         results.operators = _operators(device)
     if "animation" in acts:
@@ -58,12 +60,20 @@ def _operators(device: torch.device) -> list[operators.OperatorSpeed]:
     return [operators.measure(workload, device, OPERATOR_SECONDS) for workload in bar]
 
 
+def _why_not_fused(device: torch.device) -> str:
+    """Why no fused operators serve this device; empty if some do."""
+    backends = ("cuda", "triton") if device.type == "cuda" else (device.type,)
+    reasons = {name: why_not_fused(name, ops.OPERATORS) for name in backends}
+    return "" if "" in reasons.values() else "; ".join(f"{name}: {why}" for name, why in reasons.items())
+
+
 def _machine(device: torch.device) -> dict[str, str]:
     gathered = info.gather()
     versions = gathered["versions"]
     return {
         "processor": processor(device),
-        "threads": str(torch.get_num_threads()),
+        "threads": f"{torch.get_num_threads()} on {os.cpu_count()} cores",
+        "other work when it began": f"{os.getloadavg()[0]:.1f} processes on average",
         "kernels for": gathered["cpu"]["instruction set"] or "no instruction set: they were not built",
         "backend": f"{device.type}, {gathered['backends'][device.type]}",
         "versions": f"internet {versions['internet']}, torch {versions['torch']}, Python {versions['python']}",
@@ -72,15 +82,17 @@ def _machine(device: torch.device) -> dict[str, str]:
 
 
 def _figure(animation: Animation) -> bytes:
-    panels = [panel for row in animation.rows for panel in row]
-    return draw.figure_png(draw.figure(panels, columns=len(animation.rows[0]), title=animation.title, inches=2.0))
+    """Two of the frames, a row each; small, and made without matplotlib."""
+    names = [name for row in LABELS for name in row]
+    rows = [[panel for name, panel in row if name in names] for row in animation.rows[1::2]]
+    return draw.encode_png(draw.tile(rows))
 
 
 def _written(folder: Path) -> str:
     about = {
         REPORT: "all of it on one page: open it in a browser",
         VIDEO: "the animation",
-        FIGURE: "four of its frames: anchors, output, error, motion, confidence, regions",
+        FIGURE: "two of its frames: source, driving frame, output, motion, confidence, regions",
         METRICS: "the numbers",
     }
     return "\n".join(f"{folder / name!s:32}  {what}" for name, what in about.items() if (folder / name).exists())
