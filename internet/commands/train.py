@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0 at the end or when the time was up, 128 and the signal's number if one stopped it."""
     words = list(args.settings)
-    path = words.pop(0) if words and "=" not in words[0] else None
+    path = words.pop(0) if words and _names_a_file(words[0]) else None
     if not args.settings:
         raise SettingError("no settings; `internet train --help` lists them. The shortest run: out=runs/first")
     config = Config.load(path, words)
@@ -78,6 +78,11 @@ def _train(config: Config, world: "World", *, report: bool) -> int | None:
             page.write()
             print(f"{page.path}: the run to look at: open it in a browser")
     return signal
+
+
+def _names_a_file(word: str) -> bool:
+    """Whether the first word is a file or a recipe, and not a setting; a file's name may have "=" in it, too."""
+    return "=" not in word or (word.endswith((".yaml", ".yml")) and Path(word).is_file())
 
 
 def guarded(command: str, config: Config, work: "Callable[[World], int | None]") -> int:

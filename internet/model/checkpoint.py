@@ -29,7 +29,7 @@ from internet.model.config import INTERnetConfig
 from internet.model.internet import INTERnet
 from internet.model.weights import as_expected, check_weights, read_torch_file
 from internet.utils.files import save_tensors
-from internet.utils.run_layout import CHECKPOINTS, LATEST, latest_checkpoint
+from internet.utils.run_layout import CHECKPOINTS, LATEST, is_run, latest_checkpoint
 
 FORMAT, VERSION = "internet-checkpoint", 2
 
@@ -92,7 +92,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     newest = latest_checkpoint(path) if path.is_dir() else path
     if newest is not None and (newest.exists() or newest.name != name):
         return newest
-    if name in shipped.names():
+    if name in shipped.names() and not is_run(path):
         return shipped.find(name)
     if path.is_dir():
         raise FileNotFoundError(f"the folder '{path}' has no checkpoint: there is no {CHECKPOINTS}/{LATEST} in it")

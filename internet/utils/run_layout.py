@@ -2,7 +2,8 @@
 
 .. code-block:: text
 
-    runs/first/checkpoints/step-00000500.pt
+    runs/first/config.yaml                       every setting; by it the folder is recognised as a run's
+               checkpoints/step-00000500.pt
                            step-00001000.pt
                            latest.txt            one line, the name of the newest: step-00001000.pt
 
@@ -14,12 +15,20 @@ from pathlib import Path
 
 from internet.utils.files import atomic_write
 
+#: The resolved configuration of a run.
+CONFIG = "config.yaml"
+
 #: The folder of the checkpoints in that of a run, and the file that names the newest of them.
 CHECKPOINTS, LATEST = "checkpoints", "latest.txt"
 
 #: How the first version named the newest: a symbolic link, or a copy that somebody made of it.
 _LINK = "last.pt"
 _STEP = re.compile(r"step-(\d{8,})\.pt", re.ASCII)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, whether it has checkpoints yet or not."""
+    return (folder / CONFIG).is_file()
 
 
 def checkpoint_name(step: int) -> str:

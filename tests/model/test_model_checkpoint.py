@@ -130,6 +130,9 @@ def test_weights_that_ship_are_found_by_their_name(model, tmp_path, monkeypatch)
         load_model("elsewhere/walkers")  # a path is not a name
     (tmp_path / "walkers").mkdir()  # a folder that is not a run
     assert same_weights(load_model("walkers"), model)
+    (tmp_path / "walkers" / "config.yaml").touch()  # a run that has not saved anything yet
+    with pytest.raises(FileNotFoundError, match="the folder 'walkers' has no checkpoint"):
+        load_model("walkers")
     other = INTERnet(CONFIG)
     Checkpoints(tmp_path / "walkers" / "checkpoints").save(1, checkpoint_of(other))  # a run of that name comes first
     assert same_weights(load_model("walkers"), other)

@@ -238,6 +238,16 @@ def test_the_command_without_settings_or_with_a_file_that_is_not_there(capsys: p
     assert "out is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["a=b.yaml", "-.yaml", "a #1: b.yml", "é🙂.yaml", "n" * 250 + ".yaml"])
+def test_a_file_of_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("seed: x\n")
+    assert main(["train", f"./{name}"]) == 2
+    assert "seed is 'x', expected a whole number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_is_a_configuration(name: str) -> None:
     assert Config.load(name, ["out=runs/a"]).out == "runs/a"

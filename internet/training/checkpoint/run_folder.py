@@ -11,11 +11,8 @@ from internet.training.config import Config
 from internet.training.distributed import World
 from internet.utils.files import OutputError, atomic_write, output_folder
 from internet.utils.optional import require
-from internet.utils.run_layout import CHECKPOINTS
+from internet.utils.run_layout import CHECKPOINTS, CONFIG, is_run
 from internet.utils.settings import SettingError
-
-#: The resolved configuration, by which a folder is recognised as a run's.
-CONFIG = "config.yaml"
 
 #: What a checkpoint has that a run can go on from, beside what every checkpoint has, and of which type.
 _ENTRIES: dict[str, type] = {
@@ -81,7 +78,7 @@ def _newest(config: Config) -> Path | None:
     if not config.out:
         raise SettingError("out is empty, expected the run's folder: out=runs/first, for instance")
     folder = output_folder(config.out, overwrite=True)
-    if any(map(_counts, folder.iterdir())) and not (folder / CONFIG).is_file():
+    if any(map(_counts, folder.iterdir())) and not is_run(folder):
         raise OutputError(f"the folder '{folder}' is not empty and not a training run's: it has no {CONFIG}")
     return checkpoints(config).newest()
 
