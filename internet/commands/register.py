@@ -10,12 +10,10 @@ import numpy as np
 
 from internet.commands._shared.arguments import (
     ArgumentError,
-    add_fit_arguments,
     add_folder_arguments,
     argument_errors,
     at_least,
     result_folder,
-    working_size,
 )
 from internet.commands._shared.table import table
 from internet.comparison import not_compared
@@ -31,6 +29,11 @@ from internet.visualization.figures import registration_panels
 #: Where runs go when no --out is given: each makes its own folder in here.
 RUNS = Path("register")
 FIGURE, STATE = "figure.png", "state.pt"
+
+#: Sizes that frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
+SIZES = (128, 256, 512, 1024)
+#: The largest size that is chosen unasked.
+DEFAULT_SIZE = 512
 
 #: Rows and columns of the table: what is measured, and after which stage of the fit.
 ERRORS = {
@@ -73,7 +76,21 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=at_least(0), metavar="N", help="of the drawn clip (default: 1)")
     add_folder_arguments(parser, RUNS)
-    add_fit_arguments(parser)
+    _add_fit_arguments(parser)
+
+
+def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the motion is fitted, and what is printed."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES,
+        help="crop the frames to their central square and resize it to this many pixels "
+        f"(default: the largest that the frames hold, up to {DEFAULT_SIZE})",
+    )
+    parser.add_argument("--anchors", type=at_least(1), default=10, help="how many local motions (default: 10)")
+    parser.add_argument("--steps", type=at_least(0), default=150, help="steps of gradient descent (default: 150)")
+    parser.add_argument("--no-compare", action="store_true", help="do not time the fit against eager torch")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,7 +111,7 @@ def _require_packages() -> None:
 
 def _register(pair: Pair, folder: Path, args: argparse.Namespace) -> None:
     """Fit the motion, print the errors and the time, write the figure and the fitted state."""
-    size = working_size(args.size, *pair.source.shape[:2])
+    size = _working_size(args.size, *pair.source.shape[:2])
     problem = Problem.prepare(square(to_tensor(pair.source), size), square(to_tensor(pair.driving), size))
     bar = functools.partial(require("tqdm", "the progress bar").tqdm, desc="fitting", unit="step", disable=None)
     begin = time.perf_counter()
@@ -110,13 +127,20 @@ def _register(pair: Pair, folder: Path, args: argparse.Namespace) -> None:
     print(f"figure: {folder / FIGURE}\nstate:  {folder / STATE}")
 
 
+def _working_size(asked: int | None, height: int, width: int) -> int:
+    """The size to work at: the one asked for, else the largest of SIZES up to DEFAULT_SIZE that the frame holds."""
+    if asked is not None:
+        return asked
+    return max(size for size in SIZES if size == SIZES[0] or size <= min(height, width, DEFAULT_SIZE))
+
+
 def _errors_table(found: Registration) -> str:
     rows = {label: [getattr(found.errors[stage], name) for stage in STAGES] for label, name in ERRORS.items()}
     return table(list(STAGES.values()), rows)
 
 
 def _speed(problem: Problem, found: Registration) -> str:
-    """How much faster the fused operators take the same steps than plain torch, or why that cannot be told."""
+    """How much faster the fused operators take the same steps than plain torch, or why that is not known."""
     missing = why_not_fused(problem.source.device.type)
     return not_compared(missing) if missing else compare(problem, found).describe("fit", "energy")
 

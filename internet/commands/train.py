@@ -73,7 +73,7 @@ def _train(config: Config, world: "World", *, report: bool) -> int | None:
     signal = trainer.run()
     if world.is_main:
         done = f"{trainer.step} steps of {trainer.steps}"
-        print(f"{config.out}: {done}; `internet info --checkpoint {config.out}` tells more")
+        print(f"{config.out}: {done}; to see it: internet info --checkpoint {config.out}")
         if report and signal is None:
             page.write()
             print(f"{page.path}: the run to look at: open it in a browser")

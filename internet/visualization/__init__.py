@@ -1,1 +1,1 @@
-"""Pictures of motion: drawing, the paper's figures, charts."""
+"""What a model makes, to look at: drawing, figures, charts, and pages that hold them."""

@@ -12,11 +12,6 @@ from internet import ops
 from internet.utils.errors import format_error
 from internet.utils.files import numbered_folder, output_folder
 
-#: Sizes the frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
-SIZES = (128, 256, 512, 1024)
-#: The largest size chosen unasked.
-DEFAULT_SIZE = 512
-
 
 class ArgumentError(ValueError):
     """Something is wrong with what the user passed; the message begins with the argument's name."""
@@ -92,20 +87,6 @@ def operator_backend(name: str | None, place: torch.device) -> AbstractContextMa
     return ops.backend(name)
 
 
-def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `register` that set how it fits, and what it prints."""
-    parser.add_argument(
-        "--size",
-        type=int,
-        choices=SIZES,
-        help="crop the frames to their central square and resize it to this many pixels "
-        f"(default: the largest that the frames hold, up to {DEFAULT_SIZE})",
-    )
-    parser.add_argument("--anchors", type=at_least(1), default=10, help="how many local motions (default: 10)")
-    parser.add_argument("--steps", type=at_least(0), default=150, help="steps of gradient descent (default: 150)")
-    parser.add_argument("--no-compare", action="store_true", help="do not time the fit against eager torch")
-
-
 def add_folder_arguments(parser: argparse.ArgumentParser, runs: Path) -> None:
     """--out and --overwrite, for :func:`result_folder`."""
     parser.add_argument(
@@ -120,10 +101,3 @@ def result_folder(args: argparse.Namespace, runs: Path) -> Path:
     """The folder that --out names, or else a new numbered one in `runs`: every run keeps its own."""
     with argument_errors("--out"):
         return output_folder(args.out, overwrite=args.overwrite) if args.out else numbered_folder(runs, "run")
-
-
-def working_size(asked: int | None, height: int, width: int) -> int:
-    """The size to work at: the one asked for, else the largest of SIZES up to DEFAULT_SIZE that the frame holds."""
-    if asked is not None:
-        return asked
-    return max(size for size in SIZES if size == SIZES[0] or size <= min(height, width, DEFAULT_SIZE))

@@ -128,15 +128,15 @@ class TrainingReport:
 
     def _curves(self) -> list[str]:
         """Charts of the loss and of the metrics, which begin with those from before the run."""
-        told = read_curves(self.trainer.config.out)
+        recorded = read_curves(self.trainer.config.out)
 
         def held_out(name: str) -> Curve:
             first = (float(self.first_step), self.metrics_before[name])
-            return [first, *(point for point in told[f"validation/{name}"] if point[0] > self.first_step)]
+            return [first, *(point for point in recorded[f"validation/{name}"] if point[0] > self.first_step)]
 
         found = []
-        if "training/total" in told:  # a run of a few steps tells no loss
-            found.append(charts.line_chart("loss", {"total": told["training/total"]}))
+        if "training/total" in recorded:  # a run of a few steps logs no loss
+            found.append(charts.line_chart("loss", {"total": recorded["training/total"]}))
         for label, name, idle in METRICS:
             if name in self.metrics_before:
                 found.append(charts.line_chart(label, {"model": held_out(name), "doing nothing": held_out(idle)}))
