@@ -45,7 +45,7 @@ class HeldOutClip:
         options: dict[str, Any] = {"frames": drawn.frames, "moving_background": drawn.moving_background}
         clip = numbered_clip(config.seed + HELD_OUT_SEED, 0, size, **options)
         numbers = range(1, min(drawn.frames, LONGEST + 1))
-        return cls._made("a drawn figure", clip[0], [clip[number] for number in numbers], numbers, clip.fps, size)
+        return cls._made("Drawn figure", clip[0], [clip[number] for number in numbers], numbers, clip.fps, size)
 
     @classmethod
     def _filmed(cls, config: Config) -> "HeldOutClip":

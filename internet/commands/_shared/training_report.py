@@ -111,7 +111,7 @@ class TrainingReport:
             [
                 report.section(
                     "A clip that was not trained on",
-                    report.video((self.folder / VIDEO).read_bytes(), f"{self.clip.title}.", LABELS),
+                    report.video((self.folder / VIDEO).read_bytes(), self.clip.title, LABELS),
                     report.table("Held-out samples", ("", "doing nothing", "before", "after"), measured),
                     report.gallery("Four of the frames, by the trained model.", rows),
                 ),
