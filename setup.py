@@ -103,7 +103,7 @@ def sources(*patterns: str) -> list[str]:
 ARCHITECTURES = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
 GENCODE = gencode(ARCHITECTURES)
 NVCC, CUDA = find_nvcc()
-CUDA_SOURCES = sources("csrc/cuda/*.cu", "csrc/cuda/*.cpp")
+CUDA_SOURCES = sources("csrc/cuda/**/*.cu", "csrc/cuda/**/*.cpp")
 if NVCC and not CUDA_SOURCES:
     NVCC, CUDA = None, "there are no CUDA sources"
 

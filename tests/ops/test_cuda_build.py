@@ -16,9 +16,9 @@ from internet.utils import library
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build/ninja"
 LIBRARY = BUILD / "_C_cuda.abi3.so"
-SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
-# other files are shared by several operators
-STEMS = sorted(path.stem for path in (ROOT / "csrc/cuda").glob("*.cpp") if path.stem in OPERATORS)
+SOURCES = sorted((ROOT / "csrc/cuda").rglob("*.cu"))
+# other folders are shared by several operators
+STEMS = sorted(path.parent.name for path in (ROOT / "csrc/cuda").glob("*/glue.cpp"))
 
 pytestmark = pytest.mark.skipif(
     not LIBRARY.is_file(), reason="nvcc has not built the CUDA library here (build/ninja/_C_cuda.abi3.so)"
@@ -40,12 +40,12 @@ class Kernel:
 
 def kernels(source: Path) -> list[Kernel]:
     """The kernels in the report that the build has left beside the object of a source file."""
-    report = (BUILD / "csrc/cuda" / f"{source.name}.o.log").read_text()
+    report = (BUILD / f"{source.relative_to(ROOT)}.o.log").read_text()
     parts = re.split(r"Compiling entry function '(\w+)' for '(\w+)'", report)
     return [Kernel(*parts[i : i + 3]) for i in range(1, len(parts), 3)]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_kernel_spills_or_uses_local_memory(source: Path) -> None:
     found = kernels(source)
     assert found
@@ -56,7 +56,7 @@ def test_no_kernel_spills_or_uses_local_memory(source: Path) -> None:
         assert not any(used.values()), f"{kernel.name} for {kernel.architecture}: {used}"
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_kernel_is_there_for_every_architecture(source: Path) -> None:
     build = (BUILD / "build.ninja").read_text()
     wanted = set(re.findall(r"code=(sm_\w+)", build))

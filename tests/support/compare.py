@@ -66,10 +66,19 @@ def tensors_of(result: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
 
 
+def move(tensor: Tensor, device: str) -> Tensor:
+    """The tensor on a device, as it lies in memory: `Tensor.to` closes the gaps between its elements."""
+    if tensor.device.type == device:
+        return tensor
+    storage = tensor.untyped_storage().to(device=torch.device(device))
+    there = torch.empty(0, dtype=tensor.dtype, device=device)
+    return there.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
 def evaluate(sample: Sample, backend: str) -> list[Tensor]:
     """The results of a sample on a backend."""
     with internet.ops.backend(backend), torch.no_grad():
-        return tensors_of(sample.map(lambda tensor: tensor.to(DEVICES[backend]))())
+        return tensors_of(sample.map(lambda tensor: move(tensor, DEVICES[backend]))())
 
 
 def cotangents(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -88,12 +97,12 @@ def differentiate(
     """Gradients of a sample by its tensors, or by those of them at the places `wanted`."""
     device = DEVICES[backend]
     wanted = range(len(sample.tensors())) if wanted is None else wanted
-    leaves = [tensor.detach().to(device) for tensor in sample.tensors()]
+    leaves = [move(tensor.detach(), device).detach() for tensor in sample.tensors()]
     for place in wanted:
         leaves[place].requires_grad_()
     with internet.ops.backend(backend):
         outputs = tensors_of(sample.with_tensors(leaves)())
-    incoming = cotangents(outputs) if incoming is None else [gradient.to(device) for gradient in incoming]
+    incoming = cotangents(outputs) if incoming is None else [move(gradient, device) for gradient in incoming]
     sources = [leaves[place] for place in wanted]
     gradients = torch.autograd.grad(outputs, sources, incoming, allow_unused=True)  # a field of no pixels
     return [torch.zeros_like(s) if g is None else g for s, g in zip(sources, gradients, strict=True)]

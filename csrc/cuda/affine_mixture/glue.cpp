@@ -1,0 +1,115 @@
+#include "cuda/runtime/glue.h"
+
+#include "arguments/affine_mixture.h"
+#include "cuda/affine_mixture/kernels.h"
+#include "cuda/anchors/anchor_affines.h"
+
+namespace internet::cuda {
+namespace {
+
+constexpr int64_t affine_values = 6;  // of a math::Affine
+static_assert(sizeof(math::Affine<float>) == affine_values * sizeof(float));
+
+void check_count(const AffineMixtureArguments& a) {
+  const int most = compute_type(a.logits) == ScalarType::Double ? most_anchors<double> : most_anchors<float>;
+  STD_TORCH_CHECK(a.anchors.count() <= most, "affine_mixture on CUDA: ", a.anchors.count(),
+                  " anchors, at most ", most, " fit a block's shared memory");
+}
+
+// (B, K) affine maps, made on the device.
+template <class S>
+Tensor affines(const Anchors& anchors, cudaStream_t stream) {
+  const int64_t batch = anchors.batch(), count = anchors.count();
+  Tensor maps = empty<3>({batch, count, affine_values}, anchors.kp_source.scalar_type(), anchors.kp_source);
+  check(anchor_affines<S>(
+      {.anchors = anchors.views<S>(), .batch = batch, .count = count, .affine = data<math::Affine<S>>(maps)},
+      stream));
+  return maps;
+}
+
+template <class S>
+std::array<Tensor, 4> gradients(const Anchors& anchors, const Tensor& partials, int64_t parts,
+                                cudaStream_t stream) {
+  std::array<Tensor, 4> out = anchors.empty_gradients();
+  check(anchor_gradients<S>({.anchors = anchors.views<S>(),
+                             .batch = anchors.batch(),
+                             .count = anchors.count(),
+                             .parts = parts,
+                             .partials = data<const math::Affine<S>>(partials),
+                             .direct = nullptr,
+                             .kp_source = data<S>(out[0]),
+                             .kp_driving = data<S>(out[1]),
+                             .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
+                             .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr},
+                            stream));
+  return out;
+}
+
+Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
+               OptionalTensor jac_driving, double threshold, bool align_corners) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
+                                 align_corners);
+  check_count(a);
+  const Device device(logits);
+  const Tensor field = a.empty_field();
+  with_storage_type(logits.scalar_type(), [&](auto storage) {
+    using T = decltype(storage);
+    using S = opmath<T>;
+    const int count = int(a.anchors.count());
+    const Tensor maps = affines<S>(a.anchors, device.stream());
+    const AffineMixtureForward<T> p{.grid = pixel_grid<S>(a.batch(), a.height(), a.width(), align_corners),
+                                    .plan = plan_forward<S>(count),
+                                    .logits = strided<const T, 4>(logits),
+                                    .affine = data<const math::Affine<S>>(maps),
+                                    .field = data<S>(field),
+                                    .anchors = count,
+                                    .threshold = S(threshold)};
+    check(affine_mixture_forward(p, device.stream()));
+  });
+  return field;
+}
+
+AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving,
+                           OptionalTensor jac_source, OptionalTensor jac_driving, double threshold,
+                           bool align_corners, bool need_logits, bool need_anchors) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
+                                 align_corners);
+  check_count(a);
+  a.check_grad_field(grad_field);
+  const int64_t batch = a.batch(), height = a.height(), width = a.width();
+  const Device device(logits);
+  Tensor grad_logits = need_logits ? empty_image_like(logits) : nothing(logits);
+  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
+  with_storage_type(logits.scalar_type(), [&](auto storage) {
+    using T = decltype(storage);
+    using S = opmath<T>;
+    const int count = int(a.anchors.count());
+    const auto out = need_logits ? strided<T, 4>(grad_logits) : Strided<T, 4>{};
+    const TilePlan plan = plan_backward<S>(count, width, need_logits ? out.stride : nullptr);
+    const int64_t tiles = plan.tiles(height * width);
+    const Tensor maps = affines<S>(a.anchors, device.stream());
+    const Tensor partials =
+        empty<4>({need_anchors ? batch : 0, tiles, count, affine_values}, kp_source.scalar_type(), kp_source);
+    const AffineMixtureBackward<T> p{.grid = pixel_grid<S>(batch, height, width, align_corners),
+                                     .plan = plan,
+                                     .logits = strided<const T, 4>(logits),
+                                     .grad_field = strided<const S, 4>(grad_field),
+                                     .affine = data<const math::Affine<S>>(maps),
+                                     .grad_logits = out,
+                                     .partials = need_anchors ? data<math::Affine<S>>(partials) : nullptr,
+                                     .anchors = count,
+                                     .threshold = S(threshold)};
+    check(affine_mixture_backward(p, device.stream()));
+    if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());
+  });
+  return anchored_gradients(grad_logits, grad_anchors);
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(internet, CUDA, m) {
+  m.impl("affine_mixture", TORCH_BOX(&forward));
+  m.impl("affine_mixture_backward", TORCH_BOX(&backward));
+}
+
+}  // namespace internet::cuda

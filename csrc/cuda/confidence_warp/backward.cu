@@ -1,0 +1,280 @@
+// Warping, backward. Both gradients are computed as the output is, in its two ways of dealing out threads.
+//
+// The motion's: an output pixel's four dot products of its gradient with the features it reads. The
+// features': each pixel gathers the gradients of its readers (sampling_transpose.h).
+#include "cuda/confidence_warp/kernels.h"
+#include "cuda/confidence_warp/sampled_motion.h"
+#include "cuda/confidence_warp/sampling_transpose.h"
+#include "cuda/confidence_warp/tile_readers.h"
+#include "cuda/runtime/lanes.h"
+#include "cuda/runtime/launch.h"
+#include "cuda/runtime/tiles.h"
+#include "cuda/runtime/vectors.h"
+
+namespace internet::cuda {
+namespace {
+
+constexpr int threads = 128;
+using PixelTiles = Tiles<16, 8>;
+using PlaneTiles = Tiles<warp_size, threads / warp_size>;
+static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
+
+constexpr int64_t motion_layer = 64;   // channels of planes that share a set-up of samples
+constexpr int64_t feature_layer = 64;  // and the readers
+constexpr int planes_at_once = 4;
+constexpr int readers_at_once = 4;  // mostly all
+
+template <class Tiles, class T>
+INTERNET_HD Tiles tiles_of(const WarpMotionBackward<T>& p, int64_t layers) {
+  return {p.motion.batch, layers, p.motion.height, p.motion.width};
+}
+template <class Tiles, class T>
+INTERNET_HD Tiles tiles_of(const WarpFeaturesBackward<T>& p, int64_t layers) {
+  return {p.images, layers, p.height, p.width};
+}
+
+// Of the pixels of a tile; the layers share them.
+template <class T>
+__device__ __forceinline__ const Readers* lists_of(const WarpFeaturesBackward<T>& p, const ReaderTiles& tiles,
+                                                   const Tile& tile) {
+  const int64_t line = tile.image * tiles.down() + tile.row / ReaderTiles::height;
+  return p.lists + (line * tiles.across() + tile.column / ReaderTiles::width) * ReaderTiles::pixels;
+}
+
+// A pixel's gradient with respect to the motion at full resolution, from its dot products.
+template <class T, class S = opmath<T>>
+__device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, const Tile& tile,
+                                             const TilePixel& pixel, const PixelMotion<S>& motion,
+                                             const math::Corners<S>& dots) {
+  const SampledMotion<S>& m = p.motion;
+  const S width = S(m.width), height = S(m.height);
+  const auto x = math::axis(motion.x, width, m.border), y = math::axis(motion.y, height, m.border);
+  const auto g =
+      math::motion_gradient(x, y, motion.confidence, dots, math::pixels_per_unit(width, m.align_corners),
+                            math::pixels_per_unit(height, m.align_corners));
+  const int maps = m.confidence.data == nullptr ? 2 : 3;
+  const int64_t image = m.height * m.width, map = m.batch * image;
+  S* out = p.grad_motion + tile.layer * maps * map + tile.image * image + pixel.row * m.width + pixel.column;
+  out[0] = g.x;
+  out[map] = g.y;
+  if (maps == 3) out[2 * map] = g.confidence;
+}
+
+// The sum of four numbers over a group of lanes: every fourth lane gets the first, the lanes beside them the
+// others. Lanes hand each other the half they do not keep, so that it takes few shuffles.
+template <class S>
+__device__ __forceinline__ S quarter_sum(const math::Corners<S>& d, int lanes) {
+  const bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
+  const S north = (odd ? d.ne : d.nw) + __shfl_xor_sync(~0u, odd ? d.nw : d.ne, 1);
+  const S south = (odd ? d.se : d.sw) + __shfl_xor_sync(~0u, odd ? d.sw : d.se, 1);
+  S sum = (upper ? south : north) + __shfl_xor_sync(~0u, upper ? north : south, 2);
+  for (int offset = 4; offset < lanes; offset *= 2) sum += __shfl_xor_sync(~0u, sum, offset);
+  return sum;
+}
+
+// A group of lanes does as many pixels as it has lanes, one after the other; each thread then finishes the
+// pixel that it has set up.
+template <class T>
+__global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackward<T> p) {
+  using S = opmath<T>;
+  constexpr int N = warp_vector<T>;
+  __shared__ BilinearSample<S> samples[threads];
+  __shared__ S dots[4 * threads];
+  const auto tiles = tiles_of<PixelTiles>(p, 1);
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  PixelMotion<S> motion{};
+  BilinearSample<S> own_sample{};
+  if (own.inside) {
+    motion = motion_at(p.motion, tile.image, own.row, own.column);
+    own_sample = sample_of(p.motion, motion);
+  }
+  samples[threadIdx.x] = own_sample;
+  __syncwarp();
+  const int lanes = lanes_for(p.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
+  const T* features = p.features.data + tile.image * p.features.stride[0];
+  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0];
+#pragma unroll 2
+  for (int i = first; i < first + lanes; ++i) {
+    const BilinearSample<S> s = samples[i];
+    const TilePixel pixel = tile_pixel(tiles, tile, i);
+    math::Corners<S> d{};
+    if (s.reads) {
+      const auto at = footprint(s, p.features.stride).corners();
+      const T* g_at = gradient + pixel.row * p.grad_output.stride[2] + pixel.column * p.grad_output.stride[3];
+      for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
+        const auto loaded = load_packed<N>(g_at + c);
+        const auto nw = load_packed<N>(features + at.nw + c), ne = load_packed<N>(features + at.ne + c);
+        const auto sw = load_packed<N>(features + at.sw + c), se = load_packed<N>(features + at.se + c);
+        const auto g = widen(loaded);
+        math::add_scaled(d, S(1), {g.dot(widen(nw)), g.dot(widen(ne)), g.dot(widen(sw)), g.dot(widen(se))});
+      }
+    }
+    if (lanes >= 4) {
+      const S sum = quarter_sum(d, lanes);
+      if (lane < 4) dots[4 * i + lane] = sum;
+    } else {
+      d = {group_sum(d.nw, lanes), group_sum(d.ne, lanes), group_sum(d.sw, lanes), group_sum(d.se, lanes)};
+      if (lane == 0)
+        dots[4 * i] = d.nw, dots[4 * i + 1] = d.ne, dots[4 * i + 2] = d.sw, dots[4 * i + 3] = d.se;
+    }
+  }
+  __syncwarp();
+  const S* d = dots + 4 * threadIdx.x;
+  if (own.inside) store_motion(p, tile, own, motion, {d[0], d[1], d[2], d[3]});
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackward<T> p) {
+  using S = opmath<T>;
+  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, motion_layer));
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  if (!pixel.inside) return;
+  const PixelMotion<S> motion = motion_at(p.motion, tile.image, pixel.row, pixel.column);
+  const BilinearSample<S> s = sample_of(p.motion, motion);
+  const auto from = footprint(s, p.features.stride).corners();
+  const int64_t first = tile.layer * motion_layer, left = p.channels - first;
+  const int count = s.reads ? int(left < motion_layer ? left : motion_layer) : 0;
+  const int64_t stride = p.features.stride[1], grad_stride = p.grad_output.stride[1];
+  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
+  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0] + first * grad_stride +
+                      pixel.row * p.grad_output.stride[2] + pixel.column * p.grad_output.stride[3];
+  math::Corners<S> dots{};
+  auto next = [&](auto at_once) {
+    constexpr int planes = decltype(at_once)::value;
+    math::Corners<S> value[planes];
+    S g[planes];
+#pragma unroll
+    for (int k = 0; k < planes; ++k, plane += stride, gradient += grad_stride) {
+      g[k] = load(gradient);
+      value[k] = {load(plane + from.nw), load(plane + from.ne), load(plane + from.sw), load(plane + from.se)};
+    }
+#pragma unroll
+    for (int k = 0; k < planes; ++k) math::add_scaled(dots, g[k], value[k]);
+  };
+  int c = 0;
+  for (; c + planes_at_once <= count; c += planes_at_once) next(Constant<planes_at_once>());
+  for (; c < count; ++c) next(Constant<1>());
+  store_motion(p, tile, pixel, motion, dots);
+}
+
+// Channels that a block of the next kernel does: as many as its lanes have at once.
+template <class T>
+INTERNET_HD int64_t vector_layer(int64_t channels) {
+  return lanes_for(channels / warp_vector<T>) * warp_vector<T>;
+}
+
+// As forward, a group of lanes does pixel after pixel.
+template <class T>
+__global__ void __launch_bounds__(ReaderTiles::pixels, 4) feature_pixels_kernel(WarpFeaturesBackward<T> p) {
+  using S = opmath<T>;
+  constexpr int N = warp_vector<T>, threads = ReaderTiles::pixels;
+  __shared__ Reader<S> staged[staged_readers];
+  __shared__ int64_t begin[threads];
+  __shared__ int count[threads];
+  const int64_t layer = vector_layer<T>(p.channels);
+  const auto tiles = tiles_of<ReaderTiles>(p, ceiling(p.channels, layer));
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const auto own = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
+  begin[threadIdx.x] = own.begin;
+  count[threadIdx.x] = own.count;
+  __syncthreads();
+  const int lanes = int(layer / N), group = threadIdx.x / lanes;
+  const int64_t image = p.first_image + tile.image, c = tile.layer * layer + threadIdx.x % lanes * N;
+  if (c >= p.channels) return;
+  const T* gradient = p.grad_output.data + image * p.grad_output.stride[0] + c;
+  T* features = p.grad_features.data + image * p.grad_features.stride[0] + c;
+  for (int i = group; i < threads; i += threads / lanes) {
+    const TilePixel pixel = tile_pixel(tiles, tile, i);
+    if (!pixel.inside) continue;
+    const Reader<S>* readers = own.readers + begin[i];
+    const int all = count[i];
+    Values<S, N> sum{};
+    for (int first = 0; first < all; first += readers_at_once) {
+      Reader<S> reader[readers_at_once];
+      Loaded<T, N> g[readers_at_once];
+#pragma unroll
+      for (int k = 0; k < readers_at_once; ++k) {
+        if (first + k >= all) continue;
+        reader[k] = readers[first + k];
+        g[k] = load_packed<N>(gradient + p.place(reader[k].pixel));
+      }
+#pragma unroll
+      for (int k = 0; k < readers_at_once; ++k) {
+        if (first + k < all) sum.add(reader[k].weight, widen(g[k]));
+      }
+    }
+    store<N>(features + pixel.row * p.grad_features.stride[2] + pixel.column * p.grad_features.stride[3],
+             sum);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(ReaderTiles::pixels) feature_planes_kernel(WarpFeaturesBackward<T> p) {
+  using S = opmath<T>;
+  __shared__ Reader<S> staged[staged_readers];
+  const auto tiles = tiles_of<ReaderTiles>(p, ceiling(p.channels, feature_layer));
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const auto own = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
+  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  if (!pixel.inside) return;
+  const Reader<S>* readers = own.readers + own.begin;
+  const int64_t image = p.first_image + tile.image, first = tile.layer * feature_layer,
+                left = p.channels - first;
+  const int channels = int(left < feature_layer ? left : feature_layer);
+  const int64_t stride = p.grad_output.stride[1], out_stride = p.grad_features.stride[1];
+  const T* gradient = p.grad_output.data + image * p.grad_output.stride[0] + first * stride;
+  T* out = p.grad_features.data + image * p.grad_features.stride[0] + first * out_stride +
+           pixel.row * p.grad_features.stride[2] + pixel.column * p.grad_features.stride[3];
+  auto next = [&](auto at_once) {
+    constexpr int planes = decltype(at_once)::value;
+    S sum[planes] = {};
+    for (int i = 0; i < own.count; ++i) {
+      const Reader<S> reader = readers[i];
+      const T* g = gradient + p.place(reader.pixel);
+#pragma unroll
+      for (int k = 0; k < planes; ++k) sum[k] += reader.weight * load(g + k * stride);
+    }
+#pragma unroll
+    for (int k = 0; k < planes; ++k, out += out_stride) *out = narrow<T>(sum[k]);
+    gradient += planes * stride;
+  };
+  int c = 0;
+  constexpr int most = sizeof(S) == 8 ? 8 : 16;
+  for (; c + most <= channels; c += most) next(Constant<most>());
+  for (; c + 4 <= channels; c += 4) next(Constant<4>());
+  for (; c < channels; ++c) next(Constant<1>());
+}
+
+}  // namespace
+
+int64_t warp_motion_backward_layers(int64_t channels, bool vectors) {
+  return vectors ? (channels > 0) : ceiling(channels, motion_layer);
+}
+
+template <class T>
+cudaError_t warp_motion_backward(const WarpMotionBackward<T>& p, bool vectors, cudaStream_t stream) {
+  const int64_t layers = warp_motion_backward_layers(p.channels, vectors);
+  if (vectors) {
+    return launch(motion_pixels_kernel<T>, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
+  }
+  return launch(motion_planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+}
+
+template <class T>
+cudaError_t warp_features_backward(const WarpFeaturesBackward<T>& p, bool vectors, cudaStream_t stream) {
+  const int64_t layers = ceiling(p.channels, vectors ? vector_layer<T>(p.channels) : feature_layer);
+  auto kernel = vectors ? feature_pixels_kernel<T> : feature_planes_kernel<T>;
+  return launch(kernel, tiles_of<ReaderTiles>(p, layers).count(), ReaderTiles::pixels, 0, stream, p);
+}
+
+#define INSTANTIATE(T)                                                                         \
+  template cudaError_t warp_motion_backward(const WarpMotionBackward<T>&, bool, cudaStream_t); \
+  template cudaError_t warp_features_backward(const WarpFeaturesBackward<T>&, bool, cudaStream_t);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace internet::cuda

@@ -1,0 +1,133 @@
+// Warping, forward. A sample's place and weights are computed once and serve all channels; every value of
+// the output is written once, every value of the features comes from DRAM once.
+//
+// With the channels of a pixel side by side (channels_last), each thread first sets up the sample of one
+// pixel of the block's tile, in shared memory; then as many lanes as a pixel has vectors, at most a warp, do
+// pixel after pixel, 16 bytes a lane. Otherwise a thread does a pixel, and walks over the planes.
+#include "cuda/confidence_warp/kernels.h"
+#include "cuda/confidence_warp/sampled_motion.h"
+#include "cuda/runtime/lanes.h"
+#include "cuda/runtime/launch.h"
+#include "cuda/runtime/tiles.h"
+#include "cuda/runtime/vectors.h"
+
+namespace internet::cuda {
+namespace {
+
+constexpr int threads = 128;
+using PixelTiles = Tiles<16, 8>;  // channels_last: two rows of one tile meet in L1
+using PlaneTiles = Tiles<32, 4>;  // planes: a warp reads and writes 32 pixels of a row
+static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
+
+constexpr int64_t layer_channels = 32;  // of planes: enough to be worth setting up the samples
+constexpr int planes_at_once = 4;       // so many times four loads are in flight
+constexpr int pixels_at_once = 2;       // likewise
+
+template <class Tiles, class T>
+INTERNET_HD Tiles tiles_of(const ConfidenceWarp<T>& p, int64_t layers) {
+  return {p.motion.batch, layers, p.motion.height, p.motion.width};
+}
+
+// Blocks on a multiprocessor that the registers must allow.
+template <class T>
+constexpr int least_blocks = sizeof(T) == 8 ? 6 : 8;
+
+template <class T>
+__global__ void __launch_bounds__(threads, least_blocks<T>) pixels_kernel(ConfidenceWarp<T> p) {
+  using S = opmath<T>;
+  constexpr int N = warp_vector<T>;
+  __shared__ BilinearSample<S> samples[threads];
+  const auto tiles = tiles_of<PixelTiles>(p, 1);
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  BilinearSample<S> own_sample{};
+  if (own.inside) own_sample = sample_of(p.motion, motion_at(p.motion, tile.image, own.row, own.column));
+  samples[threadIdx.x] = own_sample;
+  __syncthreads();
+  const int lanes = lanes_for(p.channels / N), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
+  const int groups = threads / lanes;
+  const T* features = p.features.data + tile.image * p.features.stride[0];
+  T* output = p.output.data + tile.image * p.output.stride[0];
+  for (int first = group; first < threads; first += pixels_at_once * groups) {
+    for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
+      math::Corners<Loaded<T, N>> value[pixels_at_once];
+#pragma unroll
+      for (int k = 0; k < pixels_at_once; ++k) {
+        const int i = first + k * groups;
+        if (i >= threads || !samples[i].reads) continue;
+        const T* nw = features + c;
+        const auto at = footprint(samples[i], p.features.stride).corners();
+        value[k] = {load_packed<N>(nw + at.nw), load_packed<N>(nw + at.ne), load_packed<N>(nw + at.sw),
+                    load_packed<N>(nw + at.se)};
+      }
+#pragma unroll
+      for (int k = 0; k < pixels_at_once; ++k) {
+        const int i = first + k * groups;
+        if (i >= threads) continue;
+        const TilePixel pixel = tile_pixel(tiles, tile, i);
+        if (!pixel.inside) continue;
+        Values<S, N> sum{};
+        if (samples[i].reads) {
+          const auto weights = samples[i].weights;
+          sum.add(weights.nw, widen(value[k].nw));
+          sum.add(weights.ne, widen(value[k].ne));
+          sum.add(weights.sw, widen(value[k].sw));
+          sum.add(weights.se, widen(value[k].se));
+        }
+        store<N>(output + pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3] + c, sum);
+      }
+    }
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
+  using S = opmath<T>;
+  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, layer_channels));
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  if (!pixel.inside) return;
+  const BilinearSample<S> s = sample_of(p.motion, motion_at(p.motion, tile.image, pixel.row, pixel.column));
+  const auto at = footprint(s, p.features.stride).corners();
+  const int64_t first = tile.layer * layer_channels, left = p.channels - first;
+  const int count = int(left < layer_channels ? left : layer_channels);
+  const int64_t stride = p.features.stride[1], out_stride = p.output.stride[1];
+  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
+  T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
+           pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3];
+  // What a sample that reads nothing loads is not used.
+  auto next = [&](auto at_once) {
+    constexpr int planes = decltype(at_once)::value;
+    math::Corners<S> value[planes];
+#pragma unroll
+    for (int k = 0; k < planes; ++k, plane += stride) {
+      value[k] = {load(plane + at.nw), load(plane + at.ne), load(plane + at.sw), load(plane + at.se)};
+    }
+#pragma unroll
+    for (int k = 0; k < planes; ++k, out += out_stride) {
+      *out = narrow<T>(s.reads ? math::weighted_sum(s.weights, value[k]) : S(0));
+    }
+  };
+  int c = 0;
+  for (; c + planes_at_once <= count; c += planes_at_once) next(Constant<planes_at_once>());
+  for (; c < count; ++c) next(Constant<1>());
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t confidence_warp(const ConfidenceWarp<T>& p, bool vectors, cudaStream_t stream) {
+  if (vectors) {
+    return launch(pixels_kernel<T>, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
+  }
+  const int64_t layers = ceiling(p.channels, layer_channels);
+  return launch(planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+}
+
+#define INSTANTIATE(T) template cudaError_t confidence_warp(const ConfidenceWarp<T>&, bool, cudaStream_t);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace internet::cuda

@@ -1,0 +1,43 @@
+// Warping gated by confidence: parameters of the kernels, and their launchers. csrc/math/confidence_warp.h
+// has the formulas.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "arguments/confidence_warp_views.h"
+#include "cuda/runtime/storage.h"
+
+namespace internet::cuda {
+
+// How threads are dealt out. `vectors`: neighbouring threads do neighbouring channels, several at a time; the
+// images' channels then have stride 1, are a multiple of warp_vector, and everything is aligned to that many.
+// Otherwise neighbouring threads do neighbouring pixels, in layers of some channels.
+template <class T>
+constexpr int warp_vector = 16 / sizeof(T);
+
+template <class T>
+struct ConfidenceWarp {
+  SampledMotion<opmath<T>> motion;
+  int64_t channels;
+  Strided<const T, 4> features;  // (batch, channels, height, width)
+  Strided<T, 4> output;
+};
+
+// The gradient with respect to the motion at full resolution, (layers, 2 or 3, batch, height, width): x, y
+// and, if there is one, the confidence, each layer of channels for itself.
+template <class T>
+struct WarpMotionBackward {
+  SampledMotion<opmath<T>> motion;
+  int64_t channels;
+  Strided<const T, 4> features;
+  Strided<const T, 4> grad_output;
+  opmath<T>* grad_motion;
+};
+
+template <class T>
+cudaError_t confidence_warp(const ConfidenceWarp<T>& params, bool vectors, cudaStream_t stream);
+template <class T>
+cudaError_t warp_motion_backward(const WarpMotionBackward<T>& params, bool vectors, cudaStream_t stream);
+int64_t warp_motion_backward_layers(int64_t channels, bool vectors);
+
+}  // namespace internet::cuda

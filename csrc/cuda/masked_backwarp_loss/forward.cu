@@ -1,0 +1,123 @@
+// The loss, forward: a thread does some pixels of a tile, from the flow to the penalty, in registers. The
+// tile's sum is one partial sum, and one block adds up the partial sums: two fixed orders, so that the loss
+// has the same bits every time.
+#include "cuda/masked_backwarp_loss/kernels.h"
+#include "cuda/masked_backwarp_loss/pixel.h"
+#include "cuda/runtime/launch.h"
+#include "cuda/runtime/tiles.h"
+#include "cuda/runtime/vectors.h"
+#include "cuda/runtime/warp_sum.h"
+
+namespace internet::cuda {
+namespace {
+
+constexpr int threads = 256, warps = threads / warp_size;
+using LossTiles = Tiles<32, 32>;
+constexpr int channels_at_once = 3;  // frames mostly have three
+
+template <class Index, class T, class S = opmath<T>>
+__device__ __forceinline__ S pixel_loss(const BackwarpInputs<T>& in, int64_t image, Index row, Index column) {
+  const BackwarpPixel<S> pixel = backwarp_pixel(in, image, row, column);
+  const auto from = footprint<Index>(pixel.sample, in.output.stride).corners();
+  const Index step = in.output.stride[1], target_step = in.target.stride[1];
+  const T* output = in.output.data + image * in.output.stride[0];
+  const T* target = in.target.data + image * in.target.stride[0] + row * Index(in.target.stride[2]) +
+                    column * Index(in.target.stride[3]);
+  S sum = 0;
+  auto next = [&](auto at_once) {
+    constexpr int channels = decltype(at_once)::value;
+    math::Corners<S> values[channels];
+    S wanted[channels];
+#pragma unroll
+    for (int c = 0; c < channels; ++c, output += step, target += target_step) {
+      values[c] = {load(output + from.nw), load(output + from.ne), load(output + from.sw),
+                   load(output + from.se)};
+      wanted[c] = load(target);
+    }
+    with_penalty(in.norm, [&](auto norm) {
+#pragma unroll
+      for (int c = 0; c < channels; ++c) {
+        const S sample = pixel.sample.reads ? math::weighted_sum(pixel.sample.weights, values[c]) : S(0);
+        sum += math::penalty<decltype(norm)::value>((sample - wanted[c]) * pixel.mask);
+      }
+    });
+  };
+  int64_t c = 0;
+  for (; c + channels_at_once <= in.channels; c += channels_at_once) next(Constant<channels_at_once>());
+  for (; c < in.channels; ++c) next(Constant<1>());
+  return pixel.counts ? sum : S(0);
+}
+
+// Thread 0 gets the sum over the block, whose threads are all here.
+__device__ __forceinline__ double block_sum(double value) {
+  __shared__ double sums[warps];
+  const double sum = warp_sum(value);
+  if (threadIdx.x % warp_size == 0) sums[threadIdx.x / warp_size] = sum;
+  __syncthreads();
+  double total = 0;
+  if (threadIdx.x == 0) {
+    for (int warp = 0; warp < warps; ++warp) total += sums[warp];
+  }
+  return total;
+}
+
+// A thread does pixels of one column.
+template <class Index, class T>
+__global__ void __launch_bounds__(threads) loss_kernel(MaskedBackwarpLoss<T> p) {
+  using S = opmath<T>;
+  const LossTiles tiles{p.in.batch, 1, p.in.height, p.in.width};
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  const Index column = Index(tile.column) + threadIdx.x % LossTiles::width, width = p.in.width,
+              height = p.in.height;
+  double sum = 0;
+  if (column < width) {
+    for (int i = threadIdx.x / LossTiles::width; i < LossTiles::height; i += threads / LossTiles::width) {
+      const Index row = Index(tile.row) + i;
+      if (row >= height) break;
+      const S loss = pixel_loss(p.in, tile.image, row, column);
+      if (p.local != nullptr) p.local[tile.image * p.in.height * p.in.width + row * width + column] = loss;
+      sum += double(loss);
+    }
+  }
+  if (p.partials == nullptr) return;
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) p.partials[blockIdx.x] = sum;
+}
+
+template <class S>
+__global__ void __launch_bounds__(threads) sum_kernel(SumPartials<S> p) {
+  double sum = 0;
+#pragma unroll 8
+  for (int64_t i = threadIdx.x; i < p.count; i += threads) sum += load(p.partials + i);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *p.loss = S(sum / p.divisor);
+}
+
+}  // namespace
+
+int64_t masked_backwarp_loss_partials(int64_t batch, int64_t height, int64_t width) {
+  return LossTiles{batch, 1, height, width}.count();
+}
+
+template <class T>
+cudaError_t masked_backwarp_loss(const MaskedBackwarpLoss<T>& p, cudaStream_t stream) {
+  const int64_t blocks = masked_backwarp_loss_partials(p.in.batch, p.in.height, p.in.width);
+  auto kernel = fits_32_bits(p.in) ? loss_kernel<int32_t, T> : loss_kernel<int64_t, T>;
+  return launch(kernel, blocks, threads, 0, stream, p);
+}
+
+template <class S>
+cudaError_t sum_partials(const SumPartials<S>& p, cudaStream_t stream) {
+  return launch(sum_kernel<S>, 1, threads, 0, stream, p);
+}
+
+template cudaError_t sum_partials(const SumPartials<float>&, cudaStream_t);
+template cudaError_t sum_partials(const SumPartials<double>&, cudaStream_t);
+
+#define INSTANTIATE(T) template cudaError_t masked_backwarp_loss(const MaskedBackwarpLoss<T>&, cudaStream_t);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace internet::cuda

@@ -1,0 +1,49 @@
+// From torch's tensors to the launchers of csrc/cuda: device, stream, errors, type dispatch.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/macros.h>
+
+#include "cuda/runtime/storage.h"
+#include "torch_stable.h"
+
+namespace internet::cuda {
+
+// Makes the device of a tensor current as long as it lives, and knows torch's current stream there.
+class Device {
+ public:
+  explicit Device(const Tensor& tensor) : guard_(tensor.get_device_index()) {
+    void* stream = nullptr;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
+    stream_ = static_cast<cudaStream_t>(stream);
+  }
+  cudaStream_t stream() const { return stream_; }
+
+ private:
+  torch::stable::accelerator::DeviceGuard guard_;
+  cudaStream_t stream_;
+};
+
+// What a launcher returned; raises as torch's own operators do.
+inline void check(cudaError_t status) { STD_CUDA_CHECK(status); }
+
+// f(T{}) with the storage type of `type`.
+template <class F>
+auto with_storage_type(ScalarType type, F&& f) {
+  return internet::with_storage_type<__nv_bfloat16, __half>(type, f);
+}
+
+template <class T>
+T* data(const Tensor& tensor) {
+  return static_cast<T*>(tensor.data_ptr());
+}
+
+// Fills a dense tensor.
+inline void fill_zero(const Tensor& tensor, cudaStream_t stream) {
+  if (tensor.numel() == 0) return;
+  const size_t bytes = tensor.numel() * tensor.element_size();
+  check(cudaMemsetAsync(tensor.data_ptr(), 0, bytes, stream));
+}
+
+}  // namespace internet::cuda

@@ -1,0 +1,81 @@
+// Neighbouring values loaded and stored at once, as numbers of the type they are computed in.
+//
+// Loads are of data that nothing writes while the kernel runs, and say so (__ldg): the compiler may then
+// move them ahead of stores and atomics, so that more of them are in flight.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "cuda/runtime/storage.h"
+
+namespace internet::cuda {
+
+template <class T>
+__device__ __forceinline__ opmath<T> load(const T* p) {
+  return widen(__ldg(p));
+}
+
+// A number for a generic lambda to have at compile time.
+template <int n>
+using Constant = std::integral_constant<int, n>;
+
+template <class S, int N>
+struct Values {
+  S value[N];
+
+  // this += weight * v
+  __device__ __forceinline__ void add(S weight, const Values& v) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) value[i] += weight * v.value[i];
+  }
+  __device__ __forceinline__ S dot(const Values& v) const {
+    S sum = 0;
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum += value[i] * v.value[i];
+    return sum;
+  }
+};
+
+template <int bytes>
+using Bytes = std::conditional_t<bytes == 16, uint4, uint2>;
+
+// N values in 8 or 16 bytes, so aligned.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Pack {
+  T value[N];
+};
+
+// As they were loaded, until they are needed: 16-bit values then take half the registers.
+template <class T, int N>
+struct Loaded {
+  Bytes<N * sizeof(T)> bytes;
+};
+template <int N, class T>
+__device__ __forceinline__ Loaded<T, N> load_packed(const T* p) {
+  return {__ldg(reinterpret_cast<const Bytes<N * sizeof(T)>*>(p))};
+}
+
+template <class T, int N>
+__device__ __forceinline__ Values<opmath<T>, N> widen(const Loaded<T, N>& loaded) {
+  static_assert(sizeof(loaded) == sizeof(Pack<T, N>));
+  const auto& pack = reinterpret_cast<const Pack<T, N>&>(loaded);
+  Values<opmath<T>, N> v;
+#pragma unroll
+  for (int i = 0; i < N; ++i) v.value[i] = widen(pack.value[i]);
+  return v;
+}
+
+template <int N, class T>
+__device__ __forceinline__ Values<opmath<T>, N> load(const T* p) {
+  return widen(load_packed<N>(p));
+}
+
+template <int N, class T>
+__device__ __forceinline__ void store(T* p, const Values<opmath<T>, N>& v) {
+  Pack<T, N> pack;
+#pragma unroll
+  for (int i = 0; i < N; ++i) pack.value[i] = narrow<T>(v.value[i]);
+  *reinterpret_cast<Pack<T, N>*>(p) = pack;
+}
+
+}  // namespace internet::cuda

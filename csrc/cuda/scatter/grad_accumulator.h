@@ -1,0 +1,42 @@
+// What threads add to the sums of gradient_sums.h with.
+#pragma once
+
+#include "cuda/runtime/vectors.h"
+#include "cuda/scatter/gradient_sums.h"
+
+namespace internet::cuda {
+
+// Two's complement: a sum of integers does not care that it is called unsigned.
+using FixedPoint = unsigned long long;
+
+template <class S>
+class GradAccumulator {
+ public:
+  __device__ __forceinline__ explicit GradAccumulator(const GradientSums& sums)
+      : data_(sums.data), scale_(sums.scale == nullptr ? 0 : *sums.scale) {}
+
+  // The same sums, counted from an element further on.
+  __device__ __forceinline__ GradAccumulator from(int64_t offset) const {
+    GradAccumulator moved = *this;
+    const int64_t bytes = offset * int64_t(scale_ == 0 ? sizeof(S) : sizeof(FixedPoint));
+    moved.data_ = static_cast<char*>(data_) + bytes;
+    return moved;
+  }
+
+  // `offset` in elements.
+  __device__ __forceinline__ void add(int64_t offset, S value) const {
+    if (scale_ == 0) {
+      atomicAdd(static_cast<S*>(data_) + offset, value);
+    } else if (isfinite(value)) {
+      atomicAdd(static_cast<FixedPoint*>(data_) + offset, FixedPoint(__double2ll_rn(double(value) * scale_)));
+    } else {
+      atomicMax(static_cast<long long*>(data_) + offset, static_cast<long long>(fixed_point_not_finite));
+    }
+  }
+
+ private:
+  void* data_;
+  double scale_;
+};
+
+}  // namespace internet::cuda

@@ -1,0 +1,107 @@
+// The gradient of an image that many threads sample (gradient_sums.h), as a tensor: from its allocation to
+// its end in the type of the image.
+#pragma once
+
+#include "cuda/runtime/glue.h"
+#include "cuda/scatter/gradient_sums.h"
+
+namespace internet::cuda {
+
+inline std::array<int64_t, 4> sizes_of(const Tensor& image) {
+  return {image.size(0), image.size(1), image.size(2), image.size(3)};
+}
+
+// The largest magnitudes of up to four tensors on the device, none of them known to the host.
+class Magnitudes {
+ public:
+  Magnitudes(const Tensor& like, cudaStream_t stream)
+      : bits_(empty<1>({4}, ScalarType::Long, like)), stream_(stream) {
+    fill_zero(bits_, stream);
+  }
+
+  // Any strides; fewer than four axes count as one pixel each.
+  void measure(int place, const Tensor& tensor) {
+    if (tensor.numel() == 0) return;
+    with_storage_type(tensor.scalar_type(), [&](auto storage) {
+      using T = decltype(storage);
+      Magnitude<T> p{.values = {}, .size = {1, 1, 1, 1}, .largest = data<>() + place};
+      p.values.data = static_cast<const T*>(tensor.data_ptr());
+      for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
+        p.values.stride[axis] = tensor.stride(axis);
+        p.size[axis] = tensor.size(axis);
+      }
+      check(magnitude(p, stream_));
+    });
+  }
+  template <class U = unsigned long long>
+  U* data() const {
+    return cuda::data<U>(bits_);
+  }
+
+ private:
+  Tensor bits_;
+  cudaStream_t stream_;
+};
+
+class ScatteredGradient {
+ public:
+  ScatteredGradient(const Tensor& image, bool wanted, bool deterministic, cudaStream_t stream)
+      : gradient_(wanted ? empty_image_like(image) : nothing(image)),
+        scale_(nothing(image)),
+        size_(sizes_of(image)),
+        deterministic_(wanted && deterministic),
+        stream_(stream) {}
+
+  // Whether bound_by is to be called before anything is added.
+  bool deterministic() const { return deterministic_; }
+  // Empty if not wanted.
+  const Tensor& result() const { return gradient_; }
+
+  // By what an output pixel can give.
+  void bound_by(const Magnitudes& largest, double constant, bool has_mask, bool squared, int64_t pixels) {
+    scale_ = empty<1>({2}, ScalarType::Double, gradient_);
+    check(fixed_point_scale({.largest = largest.data(),
+                             .constant = constant,
+                             .has_mask = has_mask,
+                             .squared = squared,
+                             .pixels = pixels,
+                             .scale = data<double>(scale_)},
+                            stream_));
+  }
+
+  // Calls add(sums), which is to add what the images get.
+  template <class F>
+  void accumulate(F add) {
+    if (gradient_.numel() == 0) return add(GradientSums{});  // or not wanted
+    const Tensor sums = in_place() ? gradient_ : empty_image(size_, sum_type(), gradient_);
+    fill_zero(sums, stream_);
+    GradientSums view{.data = sums.data_ptr(), .scale = scale()};
+    for (int i = 0; i < 4; ++i) view.stride[i] = sums.stride(i);
+    add(view);
+    if (!in_place()) finish(sums);
+  }
+
+ private:
+  ScalarType sum_type() const { return deterministic_ ? ScalarType::Long : compute_type(gradient_); }
+  bool in_place() const { return sum_type() == gradient_.scalar_type(); }
+
+  void finish(const Tensor& sums) const {
+    with_storage_type(gradient_.scalar_type(), [&](auto storage) {
+      using T = decltype(storage);
+      check(finish_sums<T>({.sums = sums.data_ptr(),
+                            .scale = scale(),
+                            .gradient = data<T>(gradient_),
+                            .count = gradient_.numel()},
+                           stream_));
+    });
+  }
+
+  const double* scale() const { return deterministic_ ? data<const double>(scale_) : nullptr; }
+
+  Tensor gradient_, scale_;
+  std::array<int64_t, 4> size_;
+  bool deterministic_;
+  cudaStream_t stream_;
+};
+
+}  // namespace internet::cuda
