@@ -5,6 +5,7 @@
 """
 
 import os
+import sys
 from typing import Any
 
 import torch
@@ -20,21 +21,22 @@ ASKED = os.environ.get(VARIABLE)
 
 def stand_in() -> None:
     """Let the backend "cuda" be the emulation for the rest of this process: ready, and on CPU tensors."""
-    from internet.ops import _autograd, _backend
+    from internet.ops import _choice, _dispatch, _status, fakes
     from tests.emulated.build import build
 
     path = os.environ.get(LIBRARY_VARIABLE) or build(int(ASKED or "900"))
     torch.ops.load_library(path)
-    _register_fakes(_autograd.fakes)
-    served = _backend.namespace_of
+    _register_fakes(fakes.by_name)
+    served = _dispatch.namespace_for
 
-    def namespace_of(operator: str, device: torch.device) -> str | None:
-        return NAMESPACE if _backend._choice.name == "cuda" else served(operator, device)
+    def namespace_for(operator: str, device: torch.device) -> str | None:
+        return NAMESPACE if _choice.asked_for() == "cuda" else served(operator, device)
 
-    for module in (_backend, _autograd):
-        module.namespace_of = namespace_of
-    _backend._devices["cuda"] = ("cpu",)
-    _backend._statuses()["cuda"] = _backend.Status(True)
+    for module in [module for name, module in sys.modules.items() if name.startswith("internet.ops.")]:
+        if hasattr(module, "namespace_for"):
+            module.namespace_for = namespace_for  # type: ignore[attr-defined]
+    _status.devices["cuda"] = ("cpu",)
+    _status._known["cuda"] = _status.Status(True)
 
 
 def _register_fakes(fakes: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from internet.ops import OPERATORS
 from internet.utils import library
 
 ROOT = Path(__file__).resolve().parents[2]
