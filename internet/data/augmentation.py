@@ -10,7 +10,7 @@ from internet.utils.settings import Section, setting
 
 PICTURES = ("source", "previous", "current")
 FLOWS = ("flow", "flow_backward", "motion")
-MASKS = ("visible", "motion_visible", "motion_reliable")
+MASKS = ("visible", "motion_visible", "motion_reliable", "current_parts")
 ANCHORS = ("source_anchors", "current_anchors")
 
 LUMA = (0.299, 0.587, 0.114)

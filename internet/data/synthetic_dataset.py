@@ -39,6 +39,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     current_anchors   (12, 2), and in the current frame
     source_turns      (12, 2, 2), how the parts are turned in the source: rotations from a hanging limb
     current_turns     (12, 2, 2), and in the current frame
+    current_parts     (1, S, S), which part current shows: 0 the background, p the p-th
     ================  ===============================================================================
 
     Args:
@@ -50,8 +51,9 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         moving_background: the fraction of clips whose background moves.
         previous: also draw the frame before the current one, with its flows and `visible`: half of the work, which
             only the temporal loss needs.
-        compact: pictures as uint8, masks as bool and flows as float16, up to a thirtieth of a pixel off: a third of
-            the bytes for a worker process to hand over. :func:`~internet.data.image.as_float` undoes it.
+        compact: pictures as uint8, masks as bool, parts as int8 and flows as float16, up to a thirtieth of a pixel
+            off: a third of the bytes for a worker process to hand over. :func:`~internet.data.image.as_float` undoes
+            it.
         frames, fps: of each clip.
 
     Raises:
@@ -105,6 +107,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
             "current_anchors": torch.from_numpy(clip.middles(current)),
             "source_turns": torch.from_numpy(clip.rotations(source)),
             "current_turns": torch.from_numpy(clip.rotations(current)),
+            "current_parts": torch.from_numpy(clip.labels(current).astype(np.int8))[None],
         }
         if self.previous:
             sample |= self._before(clip, clip.time(number - 1), current)

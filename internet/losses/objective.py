@@ -13,7 +13,7 @@ from internet.losses.equivariance import equivariance_losses
 from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import style_loss
-from internet.losses.supervision import anchor_losses, confidence_loss
+from internet.losses.supervision import anchor_losses, confidence_loss, region_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
@@ -43,6 +43,7 @@ class Weights(Section):
     guidance: float = setting(0.0, "the motion field against optical flow, not the paper's", least=0)
     anchors: float = setting(0.0, "the anchors against the parts of drawn figures, not the paper's", least=0)
     anchors_jacobian: float = setting(0.0, "their Jacobians against the parts' rotations, likewise", least=0)
+    regions: float = setting(0.0, "the mixture's weights against the parts that are seen, likewise", least=0)
     confidence: float = setting(0.0, "M against what the source shows as well, not the paper's", least=0)
 
     @property
@@ -62,6 +63,7 @@ class Batch:
     motion_visible: (B, 1, H, W), 1 where what I_t shows is seen in the source too.
     source_anchors, current_anchors: of drawn figures, the middles of the parts, (B, P, 2), in the source and in I_t.
     source_turns, current_turns: and their rotations, (B, P, 2, 2).
+    current_parts: which part I_t shows, (B, 1, H, W), 0 the background.
     """
 
     target: Tensor
@@ -74,6 +76,7 @@ class Batch:
     current_anchors: Tensor | None = None
     source_turns: Tensor | None = None
     current_turns: Tensor | None = None
+    current_parts: Tensor | None = None
     motion_reliable: Tensor | None = None
 
 
@@ -138,6 +141,12 @@ class Objective(nn.Module):
             if batch.motion is None:
                 raise ValueError("flow guidance needs motion, the optical flow from I_t to the source")
             terms["guidance"] = flow_guidance_loss(result.motion.field, batch.motion, batch.motion_reliable)
+        if used.regions:
+            if batch.current_parts is None:
+                raise ValueError(
+                    "the loss of the regions needs the parts of the figure, which drawn samples alone have"
+                )
+            terms["regions"] = region_loss(result.motion.logits, batch.current_parts)
         if used.confidence:
             if batch.motion_visible is None:
                 raise ValueError("the loss of the confidence needs motion_visible: what the source shows as well")

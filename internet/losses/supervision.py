@@ -38,6 +38,22 @@ def anchor_losses(anchors: Anchors, points: Tensor, turns: Tensor) -> tuple[Tens
     return off.sum() / counted, turned.sum() / counted
 
 
+def region_loss(logits: Tensor, parts: Tensor) -> Tensor:
+    r"""The cross entropy of Eq. 5's mixture and the shares of the parts in each of its pixels.
+
+    .. math:: -\tfrac{1}{Bhw} \sum_z \sum_{p=0}^{P} s_p(z) \log \omega_p(z)
+
+    With an anchor on each part (:func:`anchor_losses`), the part's pixels should follow this anchor.
+
+    Args:
+        logits: (B, K+1, h, w), of the mixture weights ω, channel 0 the still background.
+        parts: (B, 1, H, W), whole numbers from 0, the background, to P <= K; (H, W) is a multiple of (h, w).
+    """
+    masks = torch.stack([parts[:, 0] == part for part in range(logits.shape[1])], dim=1)
+    share = functional.adaptive_avg_pool2d(masks.float(), (logits.shape[2], logits.shape[3]))
+    return -(share * functional.log_softmax(widened(logits), dim=1)).sum(1).mean()
+
+
 def confidence_loss(confidence: Tensor, visible: Tensor) -> Tensor:
     r"""The binary cross entropy of M^0 and the share of each of its pixels that the source shows as well.
 

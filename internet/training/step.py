@@ -16,7 +16,7 @@ from internet.training.distributed import World
 #: What the loss reads of a sample beside its frames, where the sample has it.
 TRUTH = (
     *("flow", "flow_backward", "motion", "motion_visible", "motion_reliable"),
-    *("source_anchors", "current_anchors", "source_turns", "current_turns"),
+    *("source_anchors", "current_anchors", "source_turns", "current_turns", "current_parts"),
 )
 
 

@@ -26,6 +26,7 @@ from internet.losses import (
     gram,
     make_features,
     perceptual_loss,
+    region_loss,
     style_loss,
     temporal_loss,
 )
@@ -403,6 +404,14 @@ def test_parts_out_of_the_frame_are_not_counted():
         anchor_losses(Anchors(anchors.kp[:, :1], anchors.jac[:, :1]), points, turns)
 
 
+def test_the_region_loss_is_the_cross_entropy_of_the_parts():
+    parts, logits = torch.randint(0, 3, (2, 1, 8, 8)), torch.randn(2, 4, 8, 8)  # one anchor has no part
+    torch.testing.assert_close(region_loss(logits, parts.float()), F.cross_entropy(logits, parts[:, 0]))
+    coarse = logits[..., ::2, ::2]
+    enlarged = F.interpolate(coarse, scale_factor=2)
+    torch.testing.assert_close(region_loss(coarse, parts), F.cross_entropy(enlarged, parts[:, 0]))
+
+
 def test_the_confidence_loss_is_the_cross_entropy_of_the_visible_share():
     visible = torch.zeros(1, 1, 8, 8)
     visible[..., :2] = 1  # half of the left column of M, a quarter of its row
@@ -415,10 +424,10 @@ def test_the_confidence_loss_is_the_cross_entropy_of_the_visible_share():
     assert certain.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["anchors", "anchors_jacobian", "confidence"])
+@pytest.mark.parametrize("name", ["anchors", "anchors_jacobian", "regions", "confidence"])
 def test_what_is_taught_must_be_there(sample, name):
     model, result, batch = sample
-    batch = dataclasses.replace(batch, motion_visible=None, source_turns=None)
+    batch = dataclasses.replace(batch, motion_visible=None, source_turns=None, current_parts=None)
     objective = Objective(two_layers, regularization="none", weights=Weights(0, 0, 0, 0, 0, 0, **{name: 1.0}))
     with pytest.raises(ValueError, match=r"needs (the parts|motion_visible)"):
         objective(result, batch, model.kp_detector, make_discriminator(model.config))
@@ -434,7 +443,8 @@ def sample() -> tuple[INTERnet, Result, Batch]:
     visible = (torch.rand(1, 1, 64, 64) > 0.5).float()
     still, moved = torch.zeros(1, 2, 64, 64), torch.randn(1, 2, 64, 64)
     points, turns = torch.rand(2, 1, 4, 2) - 0.5, torch.randn(2, 1, 4, 2, 2)
-    batch = Batch(target, previous, still, still, moved, visible, *points, *turns, 1 - visible)
+    parts = torch.randint(0, 5, (1, 1, 64, 64)).float()
+    batch = Batch(target, previous, still, still, moved, visible, *points, *turns, parts, 1 - visible)
     return model, model(source, target), batch
 
 
@@ -444,7 +454,7 @@ def two_layers(frame: Tensor) -> list[Tensor]:
 
 def test_equations_1_and_7(sample):
     model, result, batch = sample
-    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
     discriminator = make_discriminator(model.config)
     objective = Objective(two_layers, weights=weights)
     torch.manual_seed(5)
@@ -470,6 +480,7 @@ def test_equations_1_and_7(sample):
         "guidance": flow_guidance_loss(result.motion.field, batch.motion, batch.motion_reliable),
         "anchors": (taught[0][0] + taught[1][0]) / 2,
         "anchors_jacobian": (taught[0][1] + taught[1][1]) / 2,
+        "regions": region_loss(result.motion.logits, batch.current_parts),
         "confidence": confidence_loss(result.motion.confidence, batch.motion_visible),
     }
     assert set(terms) == set(expected)
