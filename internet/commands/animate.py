@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         check_suffix(args.out)
     _check_not_an_input(args)
     total = _frames(args)
-    report = AnimationReport.beside(args.out, total, overwrite=args.overwrite) if args.report else None
+    report = _report(args, total)
     with argument_errors("--source"):
         source = read_source(args.source, args.background)
     model = _model(args)
@@ -133,6 +133,13 @@ def run(args: argparse.Namespace) -> int:
         report.write(args.line, _facts(args, model, frames / seconds))
         print(f"{report.page}: the same to look at: open it in a browser")
     return 0
+
+
+def _report(args: argparse.Namespace, frames: int) -> AnimationReport | None:
+    """The page that --report asks for."""
+    if not args.report:
+        return None
+    return AnimationReport.beside(args.out, frames, side_by_side=args.side_by_side, overwrite=args.overwrite)
 
 
 def _facts(args: argparse.Namespace, model: INTERnet, rate: float) -> dict[str, str]:

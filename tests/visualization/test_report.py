@@ -163,7 +163,8 @@ def test_in_a_browser(page, tmp_path):
         return {
             played: video.currentTime, pixels: video.videoWidth, error: video.error && video.error.message,
             label: slider.querySelector("output").textContent, said: input.getAttribute("aria-valuetext"),
-            shown: [...slider.querySelectorAll("img")].filter(image => !image.hidden).map(image => image.dataset.label),
+            shown: [...slider.querySelectorAll("img")].filter(i => i.offsetHeight).map(i => i.dataset.label),
+            unplayable: document.querySelector(".unplayable").offsetHeight,
             broken: [...document.images].filter(image => !image.naturalWidth && !image.hidden).length,
             wide: document.documentElement.scrollWidth - innerWidth,
             reachable: document.querySelectorAll("a[href], video[controls], input, [tabindex='0']").length,
@@ -171,7 +172,7 @@ def test_in_a_browser(page, tmp_path):
     })())"""
     found = json.loads(evaluate(page, script, width=360, folder=tmp_path))
     assert found["played"] > 0, found
-    assert (found["pixels"], found["error"], found["broken"]) == (32, None, 0)
+    assert (found["pixels"], found["error"], found["broken"], found["unplayable"]) == (32, None, 0, 0)
     assert found["shown"] == ["step 5"]
     assert found["label"] == found["said"] == "step 5"
     assert found["wide"] <= 0

@@ -26,18 +26,21 @@ class AnimationReport:
         video: the video that is made.
         page: the HTML file to write.
         frames: how many the video will have.
+        side_by_side: the video shows source and driving frame beside the output.
     """
 
-    def __init__(self, video: Path, page: Path, frames: int) -> None:
+    def __init__(self, video: Path, page: Path, frames: int, *, side_by_side: bool) -> None:
         self.video, self.page = video, page
+        self._labels = (SHOWN[:3],) if side_by_side else ()
         self._chosen = {round(place) for place in np.linspace(0, frames - 1, min(PICTURES, frames))}
         self._pictures: dict[str, bytes] = {}
 
     @classmethod
-    def beside(cls, video: Path, frames: int, *, overwrite: bool) -> "AnimationReport":
+    def beside(cls, video: Path, frames: int, *, side_by_side: bool, overwrite: bool) -> "AnimationReport":
         """With a page of the video's name; an error that names --report if that may not be written."""
         with argument_errors("--report"):
-            return cls(video, output_file(video.with_suffix(".html"), overwrite=overwrite), frames)
+            page = output_file(video.with_suffix(".html"), overwrite=overwrite)
+        return cls(video, page, frames, side_by_side=side_by_side)
 
     def add(self, number: int, source: Tensor, driving: Tensor, result: Result) -> None:
         """Take in the frame with this number: frames (1, 3, H, W), and what the model made of them."""
@@ -65,4 +68,4 @@ class AnimationReport:
     def _video(self) -> str:
         if self.video.stat().st_size > VIDEO_BYTES or self.video.suffix.lower() not in SUFFIXES:
             return report.paragraph(f"It is too large, or of a format that browsers do not play: {self.video}")
-        return report.video(self.video.read_bytes(), str(self.video))
+        return report.video(self.video.read_bytes(), str(self.video), self._labels)
