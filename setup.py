@@ -227,7 +227,7 @@ PURE = os.environ.get("INTERNET_PURE", "0")
 if PURE not in ("0", "1"):
     sys.exit(f"internet: INTERNET_PURE is {PURE!r}; it can be 0 or 1")
 
-extensions = [extension("_C", sources("csrc/schema.cpp", "csrc/cpu/*.cpp"))]
+extensions = [extension("_C", sources("csrc/schema.cpp", "csrc/cpu/**/*.cpp"))]
 extensions += [extension("_C_cuda", CUDA_SOURCES)] if NVCC else []
 if PURE == "1":  # reference and Triton only: for any platform, without a compiler
     extensions = []

@@ -1,0 +1,231 @@
+#include <cstring>
+
+#include "cpu/confidence_warp/kernels.h"
+#include "cpu/runtime/denormals.h"
+#include "cpu/simd/nchw_nhwc.h"
+#include "cpu/confidence_warp/pixel_backward.h"
+
+namespace internet::cpu::INTERNET_ISA {
+namespace {
+
+// A block of channels of one band: the rows at hand, in place or in rings.
+template <int K, class T>
+class BandBackward {
+  using S = opmath<T>;
+  using Tile = PlaneTile<K, T>;
+
+ public:
+  BandBackward(const ConfidenceWarpBackward<T>& p, int64_t image, int64_t first_channel, Band band)
+      : p_(p),
+        image_(image),
+        first_channel_(first_channel),
+        channels_(std::min(p.block, p.channels - first_channel)),
+        padded_(p.in_place ? channels_ : (channels_ + Tile::channels - 1) / Tile::channels * Tile::channels),
+        band_(band),
+        window_{std::max<int64_t>(band.begin - 1, 0), std::min(band.end + 1, p.motion.height)},
+        ranges_(p.row_ranges + 2 * image * p.motion.height),
+        sorted_(p.order.starts != nullptr),
+        features_(p.grad_features.data != nullptr),
+        motion_(p.dots != nullptr),
+        at_hand_(sorted_ ? RowsAtHand{window_.begin, 2}
+                         : rows_at_hand(ranges_, {0, p.motion.height}, window_)),
+        source_rows_(p.motion.height),
+        target_rows_(p.motion.height),
+        source_ring_(motion_ && !dense(p.features) ? at_hand_.count * row_size() : 0),
+        target_ring_(features_ && !p.in_place ? at_hand_.count * row_size() : 0),
+        gradients_(sorted_ && !whole_image_dense(p.grad_output) ? p.motion.height * row_size() : 0),
+        elsewhere_(features_ && p.in_place ? p.motion.width * p.grad_features.stride[3] : 0) {}
+
+  // `dots` of the image; of the first block of a group they are new.
+  void run(SampleRow<S>& samples, S* dots, bool first_block) {
+    const int64_t height = p_.motion.height, width = p_.motion.width;
+    const Walk<T> walk = {
+        .samples = sorted_ ? sorted_samples() : samples,
+        .pixels = sorted_ ? p_.order.pixels + image_ * height * width : nullptr,
+        .source = {source_rows_.data(), dense(p_.features) ? p_.features.stride[3] : padded_},
+        .target = {target_rows_.data(), p_.in_place ? p_.grad_features.stride[3] : padded_},
+        .band = band_,
+        .channels = padded_,
+        .features = features_,
+        .motion = motion_,
+        .first_block = first_block};
+    if (sorted_) {
+      walk_sorted(walk, dots);
+    } else {
+      for (int64_t y = 0; y < height; ++y) {
+        if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
+        samples.prepare(image_, y);
+        open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
+        row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
+      }
+    }
+    open_until(window_.end, false);
+    while (closed_ < opened_) close(closed_++);
+  }
+
+ private:
+  // Whether a block of an image can be used where it is.
+  bool dense(const Strided<const T, 4>& image) const {
+    return channels_ == padded_ && (channels_ == 1 || image.stride[1] == 1);
+  }
+  bool whole_image_dense(const Strided<const T, 4>& image) const {
+    return dense(image) && image.stride[2] == p_.motion.width * image.stride[3];
+  }
+  int64_t row_size() const { return p_.motion.width * padded_; }
+
+  void open_until(int64_t end, bool read) {
+    for (; opened_ < end; ++opened_) {
+      if (opened_ - closed_ == at_hand_.count) close(closed_++);
+      open(opened_, read);
+    }
+  }
+
+  template <class U>
+  PlaneRow<U> row_of(const Strided<U, 4>& image, int64_t y) const {
+    return {image.data + image_ * image.stride[0] + first_channel_ * image.stride[1] + y * image.stride[2],
+            image.stride[1], image.stride[3], channels_};
+  }
+
+  int64_t next_row(const Strided<const T, 4>& image, int64_t y) const {
+    return y + 1 < p_.motion.height ? image.stride[2] : 0;
+  }
+
+  void open(int64_t y, bool read) {
+    if (motion_) {
+      const PlaneRow<const T> row = row_of(p_.features, y);
+      T* slot = source_ring_.data() + y % at_hand_.count * row_size();
+      source_rows_[y] = dense(p_.features) ? row.data : slot;
+      if (!dense(p_.features) && read) {
+        planes_to_pixels<K, T>(row, p_.motion.width, slot, padded_, next_row(p_.features, y));
+      }
+    }
+    if (features_) {
+      S* slot = target_ring_.data() + y % at_hand_.count * row_size();
+      int64_t size = row_size(), step = size, count = 1;
+      if constexpr (std::is_same_v<T, S>) {
+        if (p_.in_place) {
+          slot = band_.contains(y) ? row_of(p_.grad_features, y).data : elsewhere_.data();
+          size = padded_, step = p_.grad_features.stride[3], count = p_.motion.width;
+        }
+      }
+      target_rows_[y] = slot;
+      for (int64_t x = 0; x < count; ++x) std::memset(slot + x * step, 0, size_t(size) * sizeof(S));
+    }
+  }
+
+  // A row of the features' gradient is done with.
+  void close(int64_t y) {
+    if (!features_ || p_.in_place || !band_.contains(y)) return;
+    const PlaneRow<T> row = row_of(p_.grad_features, y);
+    const S* slot = target_rows_[y];
+    if constexpr (std::is_same_v<T, S>) {
+      pixels_to_planes<K, T>(slot, padded_, p_.motion.width, row, p_.streaming);
+    } else {
+      for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t, int64_t end) {
+        const bool dense = channels_ == padded_ && row.channel_stride == 1;
+        T* out = dense ? row.columns_from(x).data : piece_;
+        const int64_t stride = dense ? row.column_stride : padded_;
+        for (int64_t i = x; i < end; ++i, out += stride) {
+          for (int64_t k = 0; k < padded_; k += step) {
+            store_channel_lanes<N, T>(out + k, load_widened<N, T>(slot + i * padded_ + k),
+                                      dense && p_.streaming);
+          }
+        }
+        if (!dense) pixels_to_planes<K, T>(piece_, padded_, end - x, row.columns_from(x), p_.streaming);
+      });
+    }
+  }
+
+  void row_backward(const Walk<T>& walk, int64_t y, S* dots) {
+    const PlaneRow<const T> gradient = row_of(p_.grad_output, y);
+    if (dense(p_.grad_output)) {
+      return pixels_backward<false, N, T>(walk, 0, p_.motion.width, gradient.data, 0, gradient.column_stride,
+                                          dots);
+    }
+    for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t fresh, int64_t end) {
+      if (!reads_band(walk.samples, fresh, end)) return;
+      planes_to_pixels<K, T>(gradient.columns_from(x), end - x, piece_, padded_, next_row(p_.grad_output, y));
+      pixels_backward<false, N, T>(walk, fresh, end, piece_, x, padded_, dots);
+    });
+  }
+
+  // Source row by source row, with the gradients of all output pixels at hand.
+  void walk_sorted(const Walk<T>& walk, S* dots) {
+    const int64_t height = p_.motion.height, width = p_.motion.width;
+    const int32_t* starts = p_.order.starts + image_ * (height + 1);
+    const bool in_place = whole_image_dense(p_.grad_output);
+    const T* gradients = in_place ? row_of(p_.grad_output, 0).data : gradients_.data();
+    const int64_t stride = in_place ? p_.grad_output.stride[3] : padded_;
+    for (int64_t y = 0; !in_place && y < height; ++y) {
+      planes_to_pixels<K, T>(row_of(p_.grad_output, y), width, gradients_.data() + y * row_size(), padded_,
+                             next_row(p_.grad_output, y));
+    }
+    for (int64_t y = window_.begin; y < band_.end; ++y) {
+      open_until(std::min(y + 2, window_.end), true);
+      pixels_backward<true, N, T>(walk, starts[y], starts[y + 1], gradients, 0, stride, dots);
+    }
+  }
+
+  Samples<S> sorted_samples() const {
+    const int64_t count = p_.motion.height * p_.motion.width;
+    return samples_in(p_.order.indices + image_ * 5 * count, p_.order.weights + image_ * 4 * count, count);
+  }
+
+  bool reads_band(const Samples<S>& s, int64_t begin, int64_t end) const {
+    for (int64_t x = begin; x < end; ++x) {
+      if (s.y_high[x] >= band_.begin && s.y_low[x] < band_.end) return true;
+    }
+    return false;
+  }
+
+  static constexpr int N = Tile::side, step = channels_in<N, T>, piece = 64;
+
+  const ConfidenceWarpBackward<T>& p_;
+  const int64_t image_, first_channel_, channels_, padded_;
+  const Band band_, window_;
+  const int32_t* ranges_;
+  int64_t opened_ = window_.begin, closed_ = window_.begin;
+  const bool sorted_, features_, motion_;
+  const RowsAtHand at_hand_;
+  WorkingMemory<const T*> source_rows_;
+  WorkingMemory<S*> target_rows_;
+  WorkingMemory<T> source_ring_;
+  WorkingMemory<S> target_ring_;
+  WorkingMemory<T> gradients_;
+  WorkingMemory<S> elsewhere_;  // in place of rows of other bands
+  alignas(64) T piece_[piece * usual_block<T>];
+};
+
+template <int K, class T>
+void warp_bands_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
+  SampleRow<opmath<T>> samples(p.motion);
+  const int64_t blocks = (p.channels + p.block - 1) / p.block;
+  for (int64_t task = begin; task < end; ++task) {
+    const Band band = band_of(task % p.bands, p.motion.height, p.bands);
+    const int64_t group = task / p.bands % p.groups, image = task / p.bands / p.groups;
+    const Band members = band_of(group, blocks, p.groups);
+    const int64_t pixels = p.motion.height * p.motion.width;
+    opmath<T>* dots = p.dots == nullptr ? nullptr : p.dots + (group * p.batch + image) * pixels * 4;
+    // Blocks in their order: each adds its share to the dot products.
+    for (int64_t block = members.begin; block < members.end; ++block) {
+      BandBackward<K, T>(p, image, block * p.block, band).run(samples, dots, block == members.begin);
+    }
+  }
+  finish_streaming();
+}
+
+}  // namespace
+
+template <class T>
+void warp_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
+  FlushDenormals flush;
+  if (p.block <= smallest_block<T> || (p.in_place && p.channels < 16)) {
+    warp_bands_backward<4>(p, begin, end);
+  } else {
+    warp_bands_backward<16>(p, begin, end);
+  }
+}
+
+INTERNET_INSTANTIATE_KERNEL(warp_backward, ConfidenceWarpBackward)
+
+}  // namespace internet::cpu::INTERNET_ISA

@@ -1,0 +1,205 @@
+#include "cpu/confidence_warp/kernels.h"
+
+#include <memory>
+#include <vector>
+
+#include "cpu/runtime/glue.h"
+#include "cpu/confidence_warp/level.h"
+
+namespace internet::cpu {
+namespace {
+
+int64_t rows_per_thread(const Tensor& features, int64_t values_per_pixel) {
+  return elements_per_thread / (values_per_pixel * features.size(3) + 1);
+}
+
+template <class S>
+std::vector<int32_t> row_ranges(const Tensor& features, const SampledMotion<S>& motion) {
+  const int64_t rows = features.size(0) * motion.height;
+  std::vector<int32_t> ranges(2 * rows);
+  RowRanges<S> p{.motion = motion, .row_ranges = ranges.data()};
+  run(warp_row_ranges_kernel<S>(), p, rows, rows_per_thread(features, 1));
+  return ranges;
+}
+
+// Enough tasks for many threads. What the tasks are does not depend on how many threads there are.
+constexpr int64_t wanted_tasks = 16;
+// Tasks that may need most of an image's rows at hand: so many at a time, and so many there are at least.
+constexpr int64_t most_at_once = 4;
+
+// The samples of a batch in the order of their source rows, see SampleOrder.
+template <class S>
+class SortedSamples {
+ public:
+  SampleOrder<S> sort(const SampledMotion<S>& motion, int64_t batch) {
+    const int64_t rows = batch * motion.height, pixels = rows * motion.width;
+    integers_.reset(new int32_t[rows + batch + 6 * pixels]);
+    weights_.reset(new S[4 * pixels]);
+    int32_t *starts = integers_.get(), *numbers = starts + rows + batch;
+    const SortSamples<S> p{motion, {starts, numbers, numbers + pixels, weights_.get()}};
+    run(warp_sort_samples_kernel<S>(), p, batch, 1);
+    return p.order;
+  }
+
+ private:
+  std::unique_ptr<int32_t[]> integers_;
+  std::unique_ptr<S[]> weights_;
+};
+
+// How far apart the source rows lie that an output row reads.
+class Reach {
+ public:
+  Reach(const std::vector<int32_t>& ranges, int64_t height) : height_(height) {
+    for (size_t i = 0; i < ranges.size(); i += 2) mean_ += ranges[i + 1] - ranges[i] + 1;
+    mean_ /= int64_t(ranges.size() / 2);
+  }
+  // Bands of rows for `tasks` tasks a band. At the seams of bands work is done twice: they are much taller
+  // (in place it is only looking for the samples).
+  int64_t bands(int64_t tasks, bool in_place) const {
+    const int64_t least_rows = std::max<int64_t>(16, in_place ? mean_ / 4 : 4 * mean_);
+    const int64_t wanted = (wanted_tasks + tasks - 1) / tasks, allowed = height_ / least_rows;
+    return std::max<int64_t>(std::min(wanted, allowed), 1);
+  }
+  // Pixels' gradients are added up in float: so many channels at a time that the rows at hand stay in a
+  // cache.
+  int64_t channels_at_hand(int64_t width) const {
+    return (12 << 20) / int64_t(sizeof(float)) / (mean_ * width);
+  }
+  // Whether the field has no order.
+  bool jumps() const { return mean_ > 16 && 4 * mean_ > height_; }
+  // Then every task needs most of an image's rows at hand, and few run at once.
+  int64_t grain(int64_t tasks, int64_t least) const {
+    return 4 * mean_ > height_ ? std::max(least, (tasks + most_at_once - 1) / most_at_once) : least;
+  }
+
+ private:
+  int64_t height_, mean_ = 0;
+};
+
+// Channels that the planar kernels turn into pixels at once.
+template <class T>
+int64_t block_channels(int64_t channels) {
+  return channels <= smallest_block<T> ? smallest_block<T> : usual_block<T>;
+}
+
+// Whether to write past the caches: of what is too large for them, whole lines.
+template <class T>
+bool streams(const Tensor& image) {
+  constexpr int64_t line = 64, large = 16 << 20;
+  const bool planes = image.stride(3) == 1;
+  auto whole_lines = [](int64_t elements) { return elements * int64_t(sizeof(T)) % line == 0; };
+  return image.numel() * int64_t(sizeof(T)) >= large &&
+         reinterpret_cast<uintptr_t>(image.data_ptr()) % line == 0 &&
+         whole_lines(image.size(planes ? 3 : 1)) && whole_lines(image.stride(2));
+}
+
+bool channels_side_by_side(const Tensor& image) { return image.size(1) == 1 || image.stride(1) == 1; }
+
+template <class S>
+void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* dots, int64_t groups,
+                     WarpMotionGradient& gradient) {
+  MotionBackward<S> p{
+      .motion = motion,
+      .batch = features.size(0),
+      .groups = groups,
+      .dots = dots,
+      .grad_field = static_cast<S*>(gradient.field.data_ptr()),
+      .grad_confidence = gradient.has_confidence ? static_cast<S*>(gradient.confidence.data_ptr()) : nullptr,
+      .accumulate = gradient.started};
+  const int64_t rows = features.size(0) * motion.height, grain = rows_per_thread(features, 4);
+  run(warp_motion_gradient_kernel<S>(), p, rows, grain);
+  run(warp_motion_fold_kernel<S>(), p, rows / motion.ratio(), grain / motion.ratio());
+  gradient.started = true;
+}
+
+}  // namespace
+
+Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
+  const int steps = motion.steps_to(features);
+  const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2);
+  Tensor output = empty_image_like(features);
+  if (features.numel() == 0) return output;
+  with_storage_type(features.scalar_type(), [&](auto storage) {
+    using T = decltype(storage);
+    ConfidenceWarp<T> p{.motion = motion.sampled<opmath<T>>(features, steps),
+                        .channels = channels,
+                        .block = channels,
+                        .bands = 1,
+                        .features = strided<const T, 4>(features),
+                        .row_ranges = nullptr,
+                        .output = strided<T, 4>(output),
+                        .streaming = streams<T>(output)};
+    if (channels_side_by_side(features) && channels_side_by_side(output)) {
+      return run(warp_pixels_kernel<T>(), p, batch * height, rows_per_thread(features, channels));
+    }
+    const std::vector<int32_t> ranges = row_ranges(features, p.motion);
+    const Reach reach(ranges, height);
+    p.row_ranges = ranges.data();
+    p.block = block_channels<T>(channels);
+    const int64_t blocks = (channels + p.block - 1) / p.block;
+    p.bands = reach.bands(batch * blocks, false);
+    const int64_t tasks = batch * blocks * p.bands;
+    run(warp_planes_kernel<T>(), p, tasks,
+        reach.grain(tasks, rows_per_thread(features, p.block) * p.bands / height));
+  });
+  return output;
+}
+
+Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
+                           bool need_features, bool /*deterministic: always*/, WarpMotionGradient& gradient) {
+  const int steps = motion.steps_to(features);
+  check_like("grad_output", grad_output, features);
+  const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2);
+  Tensor grad_features = need_features ? empty_image_like(features) : nothing(features);
+  if (features.numel() == 0 || !(need_features || gradient.wanted)) return grad_features;
+  with_storage_type(features.scalar_type(), [&](auto storage) {
+    using T = decltype(storage);
+    using S = opmath<T>;
+    const SampledMotion<S> samples = motion.sampled<S>(features, steps);
+    const std::vector<int32_t> ranges = row_ranges(features, samples);
+    const Reach reach(ranges, height);
+    const bool pixels = channels_side_by_side(features) && channels_side_by_side(grad_output) &&
+                        (!need_features || channels_side_by_side(grad_features));
+    const bool in_place = pixels && std::is_same_v<T, S>;
+    const bool sorted = reach.jumps() && height * features.size(3) < int64_t(1) << 31;
+    SortedSamples<S> sorted_samples;
+    int64_t block = block_channels<T>(channels);
+    if (in_place) {
+      block = channels;
+    } else if (pixels && channels % block == 0) {
+      const int64_t at_hand = sorted ? channels : reach.channels_at_hand(features.size(3));
+      block = std::clamp(at_hand / block * block, block, channels);
+    }
+    const int64_t blocks = (channels + block - 1) / block, bands = reach.bands(batch, pixels);
+    const int64_t groups = std::min(blocks, (most_at_once + batch * bands - 1) / (batch * bands));
+    std::unique_ptr<S[]> dots(gradient.wanted ? new S[groups * 4 * batch * height * features.size(3)]
+                                              : nullptr);
+    ConfidenceWarpBackward<T> p{
+        .motion = samples,
+        .batch = batch,
+        .channels = channels,
+        .block = block,
+        .bands = bands,
+        .groups = groups,
+        .in_place = in_place,
+        .features = strided<const T, 4>(features),
+        .row_ranges = ranges.data(),
+        .order = sorted ? sorted_samples.sort(samples, batch) : SampleOrder<S>{},
+        .grad_output = strided<const T, 4>(grad_output),
+        .grad_features = need_features ? strided<T, 4>(grad_features) : Strided<T, 4>{},
+        .dots = dots.get(),
+        .streaming = need_features && streams<T>(grad_features)};
+    const int64_t tasks = batch * groups * bands;
+    run(warp_backward_kernel<T>(), p, tasks,
+        reach.grain(tasks, rows_per_thread(features, channels / groups) * bands / height));
+    if (gradient.wanted) motion_backward<S>(features, samples, dots.get(), groups, gradient);
+  });
+  return grad_features;
+}
+
+STABLE_TORCH_LIBRARY_IMPL(internet, CPU, m) {
+  m.impl("confidence_warp", TORCH_BOX(&ConfidenceWarpOperator<WarpLevel>::forward));
+  m.impl("confidence_warp_backward", TORCH_BOX(&ConfidenceWarpOperator<WarpLevel>::backward));
+}
+
+}  // namespace internet::cpu

@@ -1,0 +1,100 @@
+// What the warp does with its motion alone: where the samples of a row lie, in which order to take them, and
+// the way from their dot products to the gradients of the coarse maps.
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/confidence_warp/kernels.h"
+#include "cpu/runtime/denormals.h"
+#include "cpu/sampling/bilinear_row.h"
+
+namespace internet::cpu::INTERNET_ISA {
+
+template <class S>
+void warp_row_ranges(const RowRanges<S>& p, int64_t begin, int64_t end) {
+  FlushDenormals flush;
+  SampleRow<S> samples(p.motion);
+  for (int64_t task = begin; task < end; ++task) {
+    int32_t* range = p.row_ranges + 2 * task;
+    samples.row_range(task / p.motion.height, task % p.motion.height, range, range + 1);
+  }
+}
+
+// A counting sort: it keeps the order of what has the same row.
+template <class S>
+void warp_sort_samples(const SortSamples<S>& p, int64_t begin, int64_t end) {
+  FlushDenormals flush;
+  const int64_t height = p.motion.height, width = p.motion.width, count = height * width;
+  SampleRow<S> row(p.motion);
+  for (int64_t image = begin; image < end; ++image) {
+    int32_t* starts = p.order.starts + image * (height + 1);
+    int32_t* pixels = p.order.pixels + image * count;
+    const Samples<S> to =
+        samples_in(p.order.indices + image * 5 * count, p.order.weights + image * 4 * count, count);
+    WorkingMemory<int32_t> next(height + 1);
+    std::fill_n(next.data(), height + 1, 0);
+    for (int64_t y = 0; y < height; ++y) {
+      row.prepare(image, y);
+      for (int64_t x = 0; x < width; ++x) ++next[row.y_low[x] + 1];
+    }
+    for (int64_t y = 0; y < height; ++y) next[y + 1] += next[y];
+    std::copy_n(next.data(), height + 1, starts);
+    for (int64_t y = 0; y < height; ++y) {
+      row.prepare(image, y);
+      for (int64_t x = 0; x < width; ++x) {
+        const int32_t i = next[row.y_low[x]]++;
+        pixels[i] = int32_t(y * width + x);
+        to.assign(i, row, x);
+      }
+    }
+  }
+}
+
+template <class S>
+void warp_motion_gradient(const MotionBackward<S>& p, int64_t begin, int64_t end) {
+  FlushDenormals flush;
+  const int64_t width = p.motion.width;
+  SampleRow<S> samples(p.motion);
+  WorkingMemory<S> dots(4 * width);
+  for (int64_t task = begin; task < end; ++task) {
+    S* row = p.dots + task * 4 * width;
+    std::memcpy(dots.data(), row, size_t(4 * width) * sizeof(S));
+    for (int64_t group = 1; group < p.groups; ++group) {
+      const S* other = row + group * p.batch * p.motion.height * 4 * width;
+      for (int64_t i = 0; i < 4 * width; ++i) dots[i] += other[i];
+    }
+    samples.motion_gradients(task / p.motion.height, task % p.motion.height, dots.data(), row, row + width,
+                             row + 2 * width);
+  }
+}
+
+template <class S>
+void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
+  FlushDenormals flush;
+  const int64_t ratio = p.motion.ratio(), height = p.motion.height / ratio, width = p.motion.width / ratio;
+  WorkingMemory<S> scratch(p.motion.width);
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t image = task / height, row = task % height;
+    const S* planes = p.dots + image * p.motion.height * 4 * p.motion.width;
+    auto fold = [&](int64_t plane, S* coarse, int64_t step) {
+      for (int64_t x = 0; x < width && !p.accumulate; ++x) coarse[x * step] = 0;
+      fold_row(planes + plane * p.motion.width, 4 * p.motion.width, ratio, height, width, row, scratch.data(),
+               coarse, step);
+    };
+    fold(0, p.grad_field + task * width * 2, 2);
+    fold(1, p.grad_field + task * width * 2 + 1, 2);
+    if (p.grad_confidence != nullptr) fold(2, p.grad_confidence + task * width, 1);
+  }
+}
+
+template class SampleRow<float>;
+template class SampleRow<double>;
+template void warp_row_ranges<float>(const RowRanges<float>&, int64_t, int64_t);
+template void warp_row_ranges<double>(const RowRanges<double>&, int64_t, int64_t);
+template void warp_sort_samples<float>(const SortSamples<float>&, int64_t, int64_t);
+template void warp_sort_samples<double>(const SortSamples<double>&, int64_t, int64_t);
+template void warp_motion_gradient<float>(const MotionBackward<float>&, int64_t, int64_t);
+template void warp_motion_gradient<double>(const MotionBackward<double>&, int64_t, int64_t);
+template void warp_motion_fold<float>(const MotionBackward<float>&, int64_t, int64_t);
+template void warp_motion_fold<double>(const MotionBackward<double>&, int64_t, int64_t);
+
+}  // namespace internet::cpu::INTERNET_ISA

@@ -1,0 +1,166 @@
+// The backward pass of one output pixel of the warp, and of a run of them.
+#pragma once
+
+#include <cstring>
+
+#include "cpu/simd/channel_lanes.h"
+#include "cpu/sampling/bilinear_row.h"
+#include "cpu/sampling/pixel_rows.h"
+
+namespace internet::cpu::INTERNET_ISA {
+
+// The sums over the lanes of a, b, c and d, side by side.
+template <class S, int N>
+INTERNET_HD Vec<S, 4> four_sums(Vec<S, N> a, Vec<S, N> b, Vec<S, N> c, Vec<S, N> d) {
+  if constexpr (N > 4) {
+    using Half = Vec<S, N / 2>;
+    Half halves[4][2];
+    std::memcpy(halves[0], &a, sizeof(a));
+    std::memcpy(halves[1], &b, sizeof(b));
+    std::memcpy(halves[2], &c, sizeof(c));
+    std::memcpy(halves[3], &d, sizeof(d));
+    return four_sums<S, N / 2>(halves[0][0] + halves[0][1], halves[1][0] + halves[1][1],
+                               halves[2][0] + halves[2][1], halves[3][0] + halves[3][1]);
+  } else if constexpr (N == 4) {
+    const Vec<S, 4> ab =
+        __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Vec<S, 4> cd =
+        __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  } else {
+    return Vec<S, 4>{a[0] + a[1], b[0] + b[1], c[0] + c[1], d[0] + d[1]};
+  }
+}
+
+// The four pixels of a sample: pointers to their first channels.
+template <class S>
+struct Four {
+  S *nw, *ne, *sw, *se;
+};
+template <class S>
+INTERNET_HD Four<S> four(S* north, S* south, int64_t west, int64_t east) {
+  return {north + west, north + east, south + west, south + east};
+}
+
+template <int N, class S>
+INTERNET_HD void add_to(S* p, Vec<S, N> v) {
+  store<N>(p, load<N>(p) + v);
+}
+
+// What is walked: the sources of an output row's samples, and the gradients to be added to.
+template <class T>
+struct Walk {
+  Samples<opmath<T>> samples;
+  const int32_t* pixels;  // of sorted samples, the output pixel of each; null: they are those of a row
+  PixelRows<const T> source;
+  PixelRows<opmath<T>> target;
+  Band band;         // the target rows; exactly one band owns a sample's dot products
+  int64_t channels;  // side by side
+  bool features, motion, first_block;
+};
+
+// One output pixel; `dots` are added to but for the first block of channels.
+template <bool Features, bool Motion, int N, class T, class S = opmath<T>>
+INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int64_t channels,
+                                math::Corners<S> w, bool first_block, S* dots) {
+  constexpr int step = channels_in<N, T>;
+  math::Corners<Vec<S, N>> sums{};
+  math::Corners<S> rest{};
+  int64_t k = 0;
+  for (; k + step <= channels; k += step) {
+    const auto v = load_channel_lanes<N>(g + k);
+    if constexpr (Motion) {
+      const auto nw = load_channel_lanes<N>(from.nw + k), ne = load_channel_lanes<N>(from.ne + k);
+      const auto sw = load_channel_lanes<N>(from.sw + k), se = load_channel_lanes<N>(from.se + k);
+#pragma GCC unroll 2
+      for (int i = 0; i < v.parts; ++i) {
+        sums.nw += v.part[i] * nw.part[i];
+        sums.ne += v.part[i] * ne.part[i];
+        sums.sw += v.part[i] * sw.part[i];
+        sums.se += v.part[i] * se.part[i];
+      }
+    }
+    if constexpr (Features) {
+      // At the border some of the four are the same pixel, so each is stored before the next is read.
+#pragma GCC unroll 2
+      for (int i = 0; i < v.parts; ++i) {
+        add_to<N, S>(to.nw + k + i * N, v.part[i] * w.nw);
+        add_to<N, S>(to.ne + k + i * N, v.part[i] * w.ne);
+        add_to<N, S>(to.sw + k + i * N, v.part[i] * w.sw);
+        add_to<N, S>(to.se + k + i * N, v.part[i] * w.se);
+      }
+    }
+  }
+  for (; k < channels; ++k) {
+    const S v = widen(g[k]);
+    if constexpr (Motion) {
+      rest.nw += v * widen(from.nw[k]);
+      rest.ne += v * widen(from.ne[k]);
+      rest.sw += v * widen(from.sw[k]);
+      rest.se += v * widen(from.se[k]);
+    }
+    if constexpr (Features) {
+      to.nw[k] += w.nw * v;
+      to.ne[k] += w.ne * v;
+      to.sw[k] += w.sw * v;
+      to.se[k] += w.se * v;
+    }
+  }
+  if constexpr (Motion) {
+    Vec<S, 4> all = four_sums<S, N>(sums.nw, sums.ne, sums.sw, sums.se);
+    all += Vec<S, 4>{rest.nw, rest.ne, rest.sw, rest.se};
+    if (!first_block) all += load<4>(dots);
+    store<4>(dots, all);
+  }
+}
+
+// Samples begin..end-1: those that read a row of the band. Output pixel x has its gradient at
+// g + (x - first) * g_stride and its dot products at dots + 4 * x.
+template <bool Sorted, int N, class T, class S = opmath<T>>
+[[gnu::noinline]] void pixels_backward(const Walk<T>& walk, int64_t begin, int64_t end, const T* g,
+                                       int64_t first, int64_t g_stride, S* dots) {
+  const Samples<S> s = walk.samples;
+  const PixelRows<const T> source = walk.source;
+  const PixelRows<S> target = walk.target;
+  const Band band = walk.band;
+  const int64_t channels = walk.channels, ahead = samples_ahead<S>(channels);
+  const bool features = walk.features, motion = walk.motion, first_block = walk.first_block;
+  const int32_t* pixels = walk.pixels;
+  for (int64_t x = begin; x < end; ++x) {
+    const int64_t y_low = s.y_low[x], y_high = s.y_high[x];
+    const int64_t pixel = Sorted ? pixels[x] : x;
+    // In the order of the output the pixels of the sample are not asked for: it costs more than it gains.
+    if constexpr (Sorted) {
+      const int64_t soon = pixels[std::min(x + ahead, end - 1)];
+      prefetch_pixel(g + (soon - first) * g_stride, channels);
+      if (motion) prefetch_pixel(dots + 4 * soon, 4);
+    }
+    const bool own = motion && band.contains(y_low);
+    if (!s.reads[x]) {
+      if (own && first_block) store<4>(dots + 4 * pixel, Vec<S, 4>{});
+      continue;
+    }
+    const bool adds = features && y_high >= band.begin && y_low < band.end;
+    const T* g_pixel = g + (pixel - first) * g_stride;
+    const math::Corners<S> w = {s.nw[x], s.ne[x], s.sw[x], s.se[x]};
+    Four<const T> from{};
+    Four<S> to{};
+    if (own) {
+      from = four(source.row[y_low], source.row[y_high], s.x_low[x] * source.column_stride,
+                  s.x_high[x] * source.column_stride);
+    }
+    if (adds) {
+      to = four(target.row[y_low], target.row[y_high], s.x_low[x] * target.column_stride,
+                s.x_high[x] * target.column_stride);
+    }
+    if (own && adds) {
+      pixel_backward<true, true, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
+    } else if (adds) {
+      pixel_backward<true, false, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
+    } else if (own) {
+      pixel_backward<false, true, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
+    }
+  }
+}
+
+}  // namespace internet::cpu::INTERNET_ISA

@@ -1,7 +1,0 @@
-#include "plane_tiles.h"
-
-namespace internet::cpu::INTERNET_ISA {
-
-INTERNET_ALL_PLANE_TILES()
-
-}  // namespace internet::cpu::INTERNET_ISA

@@ -1,0 +1,223 @@
+// Between planes and pixels. A contiguous (C,H,W) image keeps the channels of a pixel a plane apart; a
+// bilinear sample wants them side by side. These functions turn some channels of a row of pixels into a
+// pixel-major row and back, N x N words at a time inside the registers.
+//
+// Values are moved, not converted. A word is a value, or two of a 16-bit type: a register of such a plane
+// holds pairs of pixels, and pairs of planes become pairs of channels before and after the words change
+// places.
+#pragma once
+
+#include <utility>
+
+#include "cpu/simd/channel_lanes.h"
+#include "cpu/runtime/isa.h"
+#include "cpu/simd/simd.h"
+
+namespace internet::cpu::INTERNET_ISA {
+namespace detail {
+
+// One step of a transpose by butterflies: row i and row i + D swap the lanes that differ in bit D.
+template <int D, bool Upper, class V, int... I>
+INTERNET_HD V butterfly(V a, V b, std::integer_sequence<int, I...>) {
+  constexpr int N = sizeof...(I);
+  if constexpr (Upper) {
+    return __builtin_shufflevector(a, b, ((I & D) ? N + I : I + D)...);
+  } else {
+    return __builtin_shufflevector(a, b, ((I & D) ? N + I - D : I)...);
+  }
+}
+
+template <int D, class V, size_t N>
+INTERNET_HD void transpose_from(V (&rows)[N]) {
+  if constexpr (D < int(N)) {
+    constexpr auto lanes = std::make_integer_sequence<int, math::Value<V>::lanes>();
+#pragma GCC unroll 16
+    for (int i = 0; i < int(N); ++i) {
+      if (i & D) continue;
+      const V a = rows[i], b = rows[i + D];
+      rows[i] = butterfly<D, false>(a, b, lanes);
+      rows[i + D] = butterfly<D, true>(a, b, lanes);
+    }
+    transpose_from<D * 2>(rows);
+  }
+}
+
+template <class T>
+using Word = std::conditional_t<sizeof(T) == 2, uint32_t, T>;
+
+template <int N, class T>
+INTERNET_HD Vec<Word<T>, N> load_words(const T* p) {
+  Vec<Word<T>, N> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+}  // namespace detail
+
+// A tile: `pixels` columns of `channels` planes. K is the number of words a pixel has in it.
+template <int K, class T>
+struct PlaneTile {
+  static constexpr int side = native_lanes<T> < K ? native_lanes<T> : K;
+  static constexpr int per_word = int(sizeof(detail::Word<T>) / sizeof(T));
+  static constexpr int pixels = side * per_word, channels = K * per_word;
+};
+
+// A row of an image, or a part of it: some of its channels.
+template <class T>
+struct PlaneRow {
+  T* data;
+  int64_t channel_stride, column_stride, channels;
+  PlaneRow columns_from(int64_t x) const {
+    return {data + x * column_stride, channel_stride, column_stride, channels};
+  }
+};
+
+// Calls piece(x, fresh, end) for pieces x..end-1 of a row that cover it: tiles of N columns that start at
+// multiples of N, and at its end one that may overlap its neighbour, so that its columns before `fresh` have
+// been seen. Only a row shorter than N is a piece of fewer columns.
+template <int N, class Piece>
+INTERNET_HD void for_each_piece(int64_t width, Piece piece) {
+  for (int64_t fresh = 0; fresh < width; fresh += N) {
+    const int64_t x = std::max<int64_t>(std::min(fresh, width - N), 0);
+    piece(x, fresh, std::min(x + N, width));
+  }
+}
+
+namespace detail {
+
+template <int K, class T>
+INTERNET_HD void load_tile(PlaneRow<const T> row, T* pixels, int64_t pixel_stride) {
+  using Tile = PlaneTile<K, T>;
+  constexpr int N = Tile::side;
+  using V = Vec<Word<T>, N>;
+  auto plane = [&](int64_t k) __attribute__((always_inline)) {
+    return k < row.channels ? load_words<N>(row.data + k * row.channel_stride) : V{};
+  };
+#pragma GCC unroll 4
+  for (int first = 0; first < K; first += N) {
+#pragma GCC unroll 2
+    for (int parity = 0; parity < Tile::per_word; ++parity) {
+      V words[N];
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i) {
+        if constexpr (Tile::per_word == 1) {
+          words[i] = plane(first + i);
+        } else {
+          const V a = plane(2 * (first + i)), b = plane(2 * (first + i) + 1);
+          words[i] = parity == 0 ? (a & 0xffffu) | (b << 16) : (a >> 16) | (b & 0xffff0000u);
+        }
+      }
+      transpose_from<1>(words);
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i) {
+        T* p = pixels + (i * Tile::per_word + parity) * pixel_stride + first * Tile::per_word;
+        std::memcpy(p, &words[i], sizeof(V));
+      }
+    }
+  }
+}
+
+template <int K, class T>
+INTERNET_HD void store_tile(const T* pixels, int64_t pixel_stride, PlaneRow<T> row, bool streaming) {
+  using Tile = PlaneTile<K, T>;
+  constexpr int N = Tile::side;
+  using V = Vec<Word<T>, N>;
+  auto store_plane = [&](int64_t k, V v) __attribute__((always_inline)) {
+    if (k < row.channels) store_line(row.data + k * row.channel_stride, v, streaming);
+  };
+#pragma GCC unroll 4
+  for (int first = 0; first < K; first += N) {
+    V words[Tile::per_word][N];
+#pragma GCC unroll 2
+    for (int parity = 0; parity < Tile::per_word; ++parity) {
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i) {
+        words[parity][i] =
+            load_words<N>(pixels + (i * Tile::per_word + parity) * pixel_stride + first * Tile::per_word);
+      }
+      transpose_from<1>(words[parity]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) {
+      if constexpr (Tile::per_word == 1) {
+        store_plane(first + i, words[0][i]);
+      } else {
+        const V a = words[0][i], b = words[1][i];
+        store_plane(2 * (first + i), (a & 0xffffu) | (b << 16));
+        store_plane(2 * (first + i) + 1, (a >> 16) | (b & 0xffff0000u));
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+// Channel k of column x into pixels[x * pixel_stride + k], for x < count. Channels beyond the row's, up to
+// pixel_stride, a multiple of PlaneTile<K, T>::channels, are zero. What lies `ahead` of each plane is asked
+// for: so many planes at a time are more than a processor foresees.
+template <int K, class T>
+[[gnu::noinline]] void planes_to_pixels(PlaneRow<const T> row, int64_t count, T* pixels, int64_t pixel_stride,
+                                        int64_t ahead) {
+  using Tile = PlaneTile<K, T>;
+  if (row.column_stride != 1 || count < Tile::pixels) {
+    for (int64_t x = 0; x < count; ++x) {
+      for (int64_t k = 0; k < pixel_stride; ++k) {
+        pixels[x * pixel_stride + k] =
+            k < row.channels ? row.data[k * row.channel_stride + x * row.column_stride] : T{};
+      }
+    }
+    return;
+  }
+  for_each_piece<Tile::pixels>(count, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
+    PlaneRow<const T> part = row.columns_from(x);
+    for (int64_t k = 0; ahead != 0 && k < row.channels; ++k) {
+      __builtin_prefetch(part.data + k * row.channel_stride + ahead, 0, 2);
+    }
+    for (int64_t k = 0; k < pixel_stride; k += Tile::channels) {
+      detail::load_tile<K, T>(part, pixels + x * pixel_stride + k, pixel_stride);
+      part.data += Tile::channels * row.channel_stride;
+      part.channels -= Tile::channels;
+    }
+  });
+}
+
+// The way back. `streaming` needs the row's start and its planes to lie on cache lines.
+template <int K, class T>
+[[gnu::noinline]] void pixels_to_planes(const T* pixels, int64_t pixel_stride, int64_t count, PlaneRow<T> row,
+                                        bool streaming = false) {
+  using Tile = PlaneTile<K, T>;
+  if (row.column_stride != 1 || count < Tile::pixels) {
+    for (int64_t x = 0; x < count; ++x) {
+      for (int64_t k = 0; k < row.channels; ++k) {
+        row.data[k * row.channel_stride + x * row.column_stride] = pixels[x * pixel_stride + k];
+      }
+    }
+    return;
+  }
+  for_each_piece<Tile::pixels>(count, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
+    PlaneRow<T> part = row.columns_from(x);
+    for (int64_t k = 0; k < pixel_stride; k += Tile::channels) {
+      detail::store_tile<K, T>(pixels + x * pixel_stride + k, pixel_stride, part, streaming);
+      part.data += Tile::channels * row.channel_stride;
+      part.channels -= Tile::channels;
+    }
+  });
+}
+
+// They are long: compiled once, in plane_tiles.kernel.cpp, for all who use them.
+#define INTERNET_PLANE_TILES(declare, K, T)                                                       \
+  declare template void planes_to_pixels<K, T>(PlaneRow<const T>, int64_t, T*, int64_t, int64_t); \
+  declare template void pixels_to_planes<K, T>(const T*, int64_t, int64_t, PlaneRow<T>, bool);
+#define INTERNET_ALL_PLANE_TILES(declare)     \
+  INTERNET_PLANE_TILES(declare, 4, float)     \
+  INTERNET_PLANE_TILES(declare, 4, double)    \
+  INTERNET_PLANE_TILES(declare, 4, BFloat16)  \
+  INTERNET_PLANE_TILES(declare, 4, Half)      \
+  INTERNET_PLANE_TILES(declare, 16, float)    \
+  INTERNET_PLANE_TILES(declare, 16, double)   \
+  INTERNET_PLANE_TILES(declare, 16, BFloat16) \
+  INTERNET_PLANE_TILES(declare, 16, Half)
+
+INTERNET_ALL_PLANE_TILES(extern)
+
+}  // namespace internet::cpu::INTERNET_ISA

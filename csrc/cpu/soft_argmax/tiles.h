@@ -1,0 +1,163 @@
+// What the forward and the backward pass of soft_argmax share: a task's rows as lines of numbers, and the
+// walk along a line in vectors.
+#pragma once
+
+#include <algorithm>
+
+#include "math/bilinear.h"
+#include "cpu/simd/image_rows.h"
+#include "cpu/soft_argmax/kernels.h"
+#include "cpu/runtime/scratch.h"
+
+namespace internet::cpu::INTERNET_ISA::heat {
+
+// Some rows of up to four channels.
+template <class T>
+struct Tile {
+  T* data = nullptr;
+  int64_t channel_stride = 0, row_stride = 0, column_stride = 1;
+  int channels = 0;
+
+  INTERNET_MEMBER T* line(int channel, int64_t row) const {
+    return data + channel * channel_stride + row * row_stride;
+  }
+  INTERNET_MEMBER Tile channel(int c) const {
+    return {line(c, 0), channel_stride, row_stride, column_stride, 1};
+  }
+  INTERNET_MEMBER ImageRow<T> row(int64_t row, int64_t width) const {
+    return {line(0, row), channel_stride, column_stride, width, channels};
+  }
+};
+
+// A task's rows and anchors.
+template <class T>
+struct Task {
+  int64_t image, group, first_row, rows, first_anchor, anchors;
+
+  INTERNET_MEMBER Task(const HeatMaps<T>& in, int64_t index) {
+    const int64_t groups = in.groups(), parts = in.parts();
+    image = index / (parts * groups);
+    group = index % groups;
+    first_row = group * in.rows_per_group;
+    rows = std::min(in.rows_per_group, in.height - first_row);
+    first_anchor = index / groups % parts * in.anchors_per_task;
+    anchors = std::min(in.anchors_per_task, in.anchors - first_anchor);
+  }
+
+  // Of `count` anchors, at most four.
+  template <class U>
+  INTERNET_MEMBER Tile<U> logits(const Strided<U, 4>& t, int64_t anchor, int64_t count) const {
+    const auto& s = t.stride;
+    return {t.data + image * s[0] + anchor * s[1] + first_row * s[2], s[1], s[2], s[3], int(count)};
+  }
+  // The 2 x 2 matrices of one anchor.
+  template <class U>
+  INTERNET_MEMBER Tile<U> map(const Strided<U, 5>& t, int64_t anchor) const {
+    const auto& s = t.stride;
+    return {t.data + image * s[0] + anchor * s[1] + first_row * s[3], s[2], s[3], s[4], 4};
+  }
+};
+
+// Not inlined: one copy for all kinds of tasks.
+template <class T, class S>
+__attribute__((noinline)) void copy(const Tile<const T>& from, const Tile<S>& to, int64_t rows,
+                                    int64_t width) {
+  for (int64_t y = 0; y < rows; ++y)
+    read_planes(from.row(y, width), 0, width, to.line(0, y), to.channel_stride);
+}
+template <class T, class S>
+__attribute__((noinline)) void copy_back(const Tile<T>& to, const Tile<S>& from, int64_t rows,
+                                         int64_t width) {
+  for (int64_t y = 0; y < rows; ++y) {
+    write_planes(to.row(y, width), 0, width, from.line(0, y), from.channel_stride);
+  }
+}
+
+// A tile's rows as lines of numbers that lie side by side: where they are, or copied and widened.
+template <bool in_place, class T>
+class Lines {
+  using Number = std::remove_const_t<T>;
+
+ public:
+  using U = std::conditional_t<in_place, Number, opmath<Number>>;
+
+  INTERNET_MEMBER Lines(int64_t rows, int64_t width)
+      : rows_(rows), width_(width), pitch_((width + 3) / 4 * 4), copies_(in_place ? 0 : 4 * rows * pitch_) {}
+
+  INTERNET_MEMBER auto of(const Tile<T>& tile) const {
+    if constexpr (in_place) {
+      return tile;
+    } else {
+      return copies<std::conditional_t<std::is_const_v<T>, const U, U>>(tile.channels);
+    }
+  }
+  INTERNET_MEMBER auto read(const Tile<T>& tile, int64_t rows) const {
+    if constexpr (!in_place) copy(tile, copies<U>(tile.channels), rows, width_);
+    return of(tile);
+  }
+  INTERNET_MEMBER void write(const Tile<T>& tile, int64_t rows) const {
+    if constexpr (!in_place) copy_back(tile, copies<U>(tile.channels), rows, width_);
+  }
+
+ private:
+  template <class W>
+  INTERNET_MEMBER Tile<W> copies(int channels) const {
+    return {copies_.data(), rows_ * pitch_, pitch_, 1, channels};
+  }
+
+  int64_t rows_, width_, pitch_;
+  WorkingMemory<opmath<Number>> copies_;
+};
+
+template <class S>
+constexpr int lanes = native_lanes<S>;
+template <class S>
+using Native = Vec<S, lanes<S>>;
+
+// f(x, count) for every vector of a line: `count` is a constant but in the last, which may not be full.
+template <class S, class F>
+INTERNET_HD void along(int64_t width, F f) {
+  constexpr std::integral_constant<int, lanes<S>> all;
+  int64_t x = 0;
+  for (; x + lanes<S> <= width; x += lanes<S>) f(x, all);
+  if (x < width) f(x, int(width - x));
+}
+
+// `count` numbers, and `filler` in the lanes beyond.
+template <class T, class Count, class S = opmath<std::remove_const_t<T>>>
+INTERNET_HD Native<S> load_some(const T* p, Count count, S filler) {
+  if constexpr (!std::is_same_v<Count, int>) return load<lanes<S>>(p);
+  T values[lanes<S>];
+  store<lanes<S>>(values, math::splat<Native<S>>(filler));
+  std::memcpy(values, p, count * sizeof(T));
+  return load<lanes<S>>(values);
+}
+template <class T, class Count, class S = opmath<T>>
+INTERNET_HD void store_some(T* p, Count count, Native<S> v) {
+  if constexpr (!std::is_same_v<Count, int>) return store<lanes<S>>(p, v);
+  T values[lanes<S>];
+  store<lanes<S>>(values, v);
+  std::memcpy(p, values, count * sizeof(T));
+}
+
+// The coordinates of the pixels of a plane: those of the columns as a line of numbers.
+template <class S>
+class Coordinates {
+ public:
+  INTERNET_MEMBER Coordinates(int64_t height, int64_t width, bool align_corners)
+      : y_start_(math::normalized_start(S(height), align_corners)),
+        y_step_(math::normalized_step(S(height), align_corners)),
+        x_(width + lanes<S>) {
+    const S start = math::normalized_start(S(width), align_corners);
+    const S step = math::normalized_step(S(width), align_corners);
+    for (int64_t i = 0; i < width + lanes<S>; ++i) x_[i] = step * S(i) + start;
+  }
+  INTERNET_MEMBER Native<S> x(int64_t column) const { return load<lanes<S>>(x_.data() + column); }
+  INTERNET_MEMBER S y(int64_t row) const { return y_step_ * S(row) + y_start_; }
+
+ private:
+  S y_start_, y_step_;
+  WorkingMemory<S> x_;
+};
+
+}  // namespace internet::cpu::INTERNET_ISA::heat
