@@ -5,7 +5,7 @@
 // floating-point types; field, flow, key points, Jacobians and confidence have the type it is computed in
 // (float64 for float64, float32 otherwise). `padding_mode`, `norm` and `reduction` take the public words.
 // What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
-// `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not tell: it
+// `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not expose: it
 // asks for bitwise repeatable sums where a device would use atomics.
 //
 // The Python of this package loads no library of other operators: what it expects is SCHEMA in
@@ -15,7 +15,8 @@
 STABLE_TORCH_LIBRARY(internet, m) {
   // 0 baseline, 1 AVX2, 2 AVX-512: the instruction set the CPU kernels run with.
   m.def("cpu_isa() -> int");
-  // Gives back the memory kept for the next outputs (csrc/cpu/output_pool.cpp); how many bytes that was.
+  // Releases the memory kept for the next outputs (csrc/cpu/runtime/output_pool.cpp); returns how many bytes
+  // that was.
   m.def("clear_output_pool() -> int");
 
   m.def(

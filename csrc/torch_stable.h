@@ -72,7 +72,7 @@ inline AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64
   return handle;
 }
 #else
-// On the CPU it is csrc/cpu/output_pool.cpp that hands out memory.
+// On the CPU it is csrc/cpu/runtime/output_pool.cpp that hands out memory.
 AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64_t* strides, ScalarType type,
                           const Tensor& like);
 #endif
@@ -92,7 +92,7 @@ Tensor empty(const std::array<int64_t, N>& sizes, ScalarType type, const Tensor&
   return empty_strided(sizes, strides, type, like);
 }
 
-// In place of a tensor that nobody asked for.
+// In place of a tensor that is not wanted.
 inline Tensor nothing(const Tensor& like) { return empty<1>({0}, like.scalar_type(), like); }
 
 // Whether the axes lie in memory in this order, densely; axes of size 1 lie anywhere.

@@ -46,7 +46,7 @@ struct BackwarpArguments {
   int64_t mask_width() const { return width() >> mask_steps; }
   // Whether every pixel keeps a loss of its own, (B, 1, H, W).
   bool local() const { return reduction == Reduction::none; }
-  // What a sum is divided by; of nothing, 0: the mean of nothing is NaN, as in torch.
+  // What a sum is divided by. For an empty image it is 0, and the mean NaN, as in torch.
   double divisor() const { return reduction == Reduction::mean ? double(output.numel()) : 1.0; }
 
   // Uninitialised, in the type of the arithmetic: the loss, and the mask's gradient.

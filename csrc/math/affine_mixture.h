@@ -1,4 +1,5 @@
-// Eq. 5 at one pixel (or one vector of pixels of a row): a convex mixture of K affine motions and stillness.
+// Eq. 5 at one pixel (or one vector of pixels of a row): a convex mixture of K affine motions and the
+// identity.
 //
 //   e_k = exp(l_k - m),  s = sum e,  u_k = max(e_k - t s, 0),  F = sum u_k T_k(z) / sum u_k
 //
@@ -126,7 +127,8 @@ INTERNET_HD void compose_logits(int anchors, Logit logit, Motion motion, const V
   for (int i = 0; i < n; ++i) f[i] = sum[i].mean(sum[i].weight);
 }
 
-// Gradient g = (gx, gy) by the field -> by each logit. With c_k = <g, T_k - F> / sum u:
+// From the gradient g = (gx, gy) with respect to the field to that of each logit. With c_k = <g, T_k - F> /
+// sum u:
 //
 //   dL/dl_k = e_k ([u_k > 0] c_k - t sum_j [u_j > 0] c_j).
 //
@@ -147,12 +149,12 @@ struct CompositionGradient {
         pull(splat<V>(0)) {}
 
   // [u > 0] c
-  INTERNET_MEMBER V by_weight(V weight, Point<V> to) const {
+  INTERNET_MEMBER V grad_weight(V weight, Point<V> to) const {
     V c = gx * to.x + (gy * to.y - at_field);
     return thresholded ? select(weight <= splat<V>(0), splat<V>(0), c) : c;
   }
-  INTERNET_MEMBER V by_logit(V e, V weight, Point<V> to) const {
-    V c = by_weight(weight, to);
+  INTERNET_MEMBER V grad_logit(V e, V weight, Point<V> to) const {
+    V c = grad_weight(weight, to);
     return thresholded ? e * (c - pull) : e * c;
   }
 };
@@ -166,8 +168,8 @@ INTERNET_HD CompositionGradient<thresholded, V> composition_gradient(const Compo
   CompositionGradient<thresholded, V> gradient(f, gx, gy);
   if constexpr (thresholded) {
     auto kept = [&](int k) { return kept_weight<true>(exponential(k), f.total, threshold); };
-    V sum = gradient.by_weight(kept(0), {x, splat<V>(y)});
-    for (int k = 1; k <= anchors; ++k) sum = sum + gradient.by_weight(kept(k), motion(k).at(x));
+    V sum = gradient.grad_weight(kept(0), {x, splat<V>(y)});
+    for (int k = 1; k <= anchors; ++k) sum = sum + gradient.grad_weight(kept(k), motion(k).at(x));
     gradient.pull = sum * threshold;
   }
   return gradient;
@@ -183,7 +185,7 @@ INTERNET_HD void compose_vjp(int anchors, Exponential exponential, Motion motion
     V e = exponential(k);
     V weight = kept_weight<thresholded>(e, f.total, threshold);
     Point<V> to = k == 0 ? Point<V>{x, splat<V>(y)} : motion(k).at(x);
-    emit(k, gradient.by_logit(e, weight, to), weight * gradient.per_kept);
+    emit(k, gradient.grad_logit(e, weight, to), weight * gradient.per_kept);
   }
 }
 

@@ -28,7 +28,7 @@ struct Affine {
 
   INTERNET_MEMBER RowMotion<S> row(S at_y) const { return {xx, xy * at_y + x, yx, yy * at_y + y}; }
 
-  // Of a gradient by a map: adds what reaches it from one point z, where T(z) has the gradient g.
+  // Of a gradient with respect to a map: adds the part of one point z, where T(z) has the gradient g.
   INTERNET_MEMBER void add_pull(S gx, S gy, S z_x, S z_y) {
     xx += gx * z_x;
     xy += gx * z_y;
@@ -45,7 +45,7 @@ struct Anchor {
   S source[2], driving[2], source_jacobian[4], driving_jacobian[4];
 };
 
-// An anchor's two key points, or the gradient by them.
+// An anchor's two key points, or the gradient with respect to them.
 template <class S>
 struct KeyPoints {
   S source[2], driving[2];
@@ -84,7 +84,7 @@ INTERNET_HD Affine<S> anchor_affine(const Anchor<S>& a) {
   return t;
 }
 
-// Gradient by the anchor's parameters, from the gradient g by M and o.
+// Gradient with respect to the anchor's parameters, from the gradient g with respect to M and o.
 //
 // o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I and I = adj(J_d)/det:
 //   g_Js = g_M I^T,  g_I = J_s^T g_M,  g_adj = g_I / det,  g_det = -<g_I, I> / det,

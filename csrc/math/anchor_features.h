@@ -6,12 +6,11 @@
 // The motion is affine in normalised coordinates, and these are affine in pixel indices, of the output in
 // one convention and of the source in perhaps another. So it is affine from output pixel (j, i) to source
 // pixel t; a pixel costs one multiplication and addition per axis, and sums of gradients times j and i are
-// turned into the gradient by the normalised motion at the very end.
+// turned into the gradient with respect to the normalised motion at the very end.
 #pragma once
 
 #include "anchor_affine.h"
 #include "bilinear.h"
-#include "confidence_warp.h"
 #include "exponential.h"
 
 namespace internet::math {
@@ -22,7 +21,7 @@ INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_
   return exp_below_88(V(-d * d * per_twice_variance));
 }
 
-// Both factors at once, for who has the time to take an exponential for each pixel.
+// Both factors at once, where an exponential for each pixel is affordable.
 template <class S>
 INTERNET_HD S gaussian(S x, S y, const S* key_point, S per_twice_variance) {
   const S dx = x - key_point[0], dy = y - key_point[1];
@@ -32,8 +31,8 @@ template <class S>
 INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S>& p, S per_twice_variance) {
   return gaussian(x, y, p.driving, per_twice_variance) - gaussian(x, y, p.source, per_twice_variance);
 }
-// Adds what reaches the key points from g, the gradient by that difference. The derivative of a Gaussian by
-// its key point p is itself times (z - p)/v.
+// Adds what reaches the key points from g, the gradient with respect to that difference. The derivative of a
+// Gaussian with respect to its key point p is itself times (z - p)/v.
 template <class S>
 INTERNET_HD void add_heat_pull(KeyPoints<S>& sum, S g, S x, S y, const KeyPoints<S>& p,
                                S per_twice_variance) {
@@ -78,7 +77,7 @@ INTERNET_HD Affine<S> pixel_stillness(const PixelAxis<S>& x, const PixelAxis<S>&
   return pixel_motion(Affine<S>{1, 0, 0, 1, 0, 0}, x, y);
 }
 
-// From the gradient by the motion in pixels to that by the normalised motion.
+// From the gradient with respect to the motion in pixels to that with respect to the normalised motion.
 template <class S>
 INTERNET_HD Affine<S> pixel_motion_vjp(const Affine<S>& g, const PixelAxis<S>& x, const PixelAxis<S>& y) {
   return {x.scale * (x.step * g.xx + x.start * g.x),
@@ -87,25 +86,6 @@ INTERNET_HD Affine<S> pixel_motion_vjp(const Affine<S>& g, const PixelAxis<S>& x
           y.scale * (y.step * g.yy + y.start * g.y),
           x.scale * g.x,
           y.scale * g.y};
-}
-
-// A sample from its four pixels, each holding several channels, and how it changes as it moves.
-template <class P, class S>
-INTERNET_HD P blend(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
-  return (c.nw * x.low_weight + c.ne * x.high_weight) * y.low_weight +
-         (c.sw * x.low_weight + c.se * x.high_weight) * y.high_weight;
-}
-template <class P>
-struct BlendSlopes {
-  P x, y;
-};
-template <class P, class S>
-INTERNET_HD BlendSlopes<P> blend_slopes(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
-  const P west = c.nw * y.low_weight + c.sw * y.high_weight,
-          east = c.ne * y.low_weight + c.se * y.high_weight;
-  const P north = c.nw * x.low_weight + c.ne * x.high_weight,
-          south = c.sw * x.low_weight + c.se * x.high_weight;
-  return {west * x.low_slope + east * x.high_slope, north * y.low_slope + south * y.high_slope};
 }
 
 }  // namespace internet::math

@@ -1,10 +1,18 @@
-// Bilinear sampling: from a coordinate to two pixels and their weights, along one axis at a time.
+// Bilinear sampling, all of it: from a coordinate to pixels and fractions, from pixels to a sample, and back.
 //
-// A sample at pixel coordinate t lies between pixels i = floor(t) and i + 1, with weights 1 - f and f,
-// f = t - i. Pixels outside the image count zero (padding "zeros") or are the nearest inside (padding
-// "border", by clamping t first). Inner loops have no masks: indices are clamped into the image, and the
-// weight of a pixel outside is zero. A clamped index repeats its neighbour's, so that the zero weight
-// never multiplies a pixel that the sample does not read anyway.
+// A sample at pixel coordinate t lies between pixels i = floor(t) and i + 1, at the fraction f = t - i of the
+// way. Pixels outside the image count zero (padding "zeros") or are the nearest inside (padding "border", by
+// clamping t first). NaN and infinite coordinates are out of the frame.
+//
+// There are two ways to take it from there, along each axis:
+//
+// - Position, for images with a frame of zeros around them: every sample lies between two pixels that can be
+// read,
+//   and its weights are 1 - f and f everywhere. Few channels are interpolated down and then across.
+// - Axis, for images as they are: indices are clamped into the image, and the weight of a pixel outside is
+// zero. A
+//   clamped index repeats its neighbour's, so that the zero weight never multiplies a pixel that the sample
+//   does not read anyway. Many channels share the products of two weights.
 #pragma once
 
 #include "value.h"
@@ -37,15 +45,6 @@ INTERNET_HD S normalized_start(S size, bool align_corners) {
   return 1 / size - 1;
 }
 
-// One axis of a sample: pixel indices (as numbers of the value type, exact far beyond any image side),
-// their weights, the derivatives of the weights by t, and whether anything is read at all.
-template <class V>
-struct Axis {
-  V low, high;                // indices, inside [0, size - 1]
-  V low_weight, high_weight;  // sum 1 inside; a pixel outside has 0
-  V low_slope, high_slope;    // d weight / d t
-};
-
 template <class V>
 INTERNET_HD V floor_of(V t) {
 #if defined(__CUDACC__)
@@ -62,34 +61,149 @@ INTERNET_HD V floor_of(V t) {
 #endif
 }
 
-// `border` clamps; otherwise pixels outside weigh zero. NaN and infinite coordinates are out of the frame:
-// zero weights and slopes without border; with it the clamped border pixel (of a NaN: the first) and zero
-// slope.
+// Between pixels base and base + 1, at this fraction of the way. With "zeros" the base is -1 .. size - 1:
+// pixels one step beyond the image are read, and are zero. A sample farther out, or at NaN, is brought to the
+// edge; see inside_frame for whether it counts.
+template <class V>
+struct Position {
+  V base, fraction;
+};
+template <class V>
+INTERNET_HD Position<V> position(V t, ScalarOf<V> size, bool border) {
+  using S = ScalarOf<V>;
+  const V bounded = at_most(at_least(t, border ? S(0) : S(-1)), border ? size - 1 : size);
+  const V base = at_most(floor_of(bounded), size - 1);
+  return {base, bounded - base};
+}
+
+// Whether the sample moves with t: with "border", not where t was clamped (nor at the ends, as in torch).
+template <class V>
+INTERNET_HD auto moves_within(V t, ScalarOf<V> size) {
+  return (t > splat<V>(0)) & (t < splat<V>(size - 1));
+}
+
+// Whether a sample reads the image, along one axis; both must. What reads nothing counts as the value 0
+// ("zeros") or does not count ("valid"). A NaN fails every comparison. With "border" everything reads.
+template <class V>
+INTERNET_HD auto inside_frame(V t, ScalarOf<V> size, bool valid) {
+  if (valid) return (t >= splat<V>(0)) & (t <= splat<V>(size - 1));
+  return (t > splat<V>(-1)) & (t < splat<V>(size));
+}
+
+// Pixel indices (as numbers of the value type, exact far beyond any image side), their weights, and the
+// derivatives of the weights with respect to t. Out of the frame: zero weights and slopes without border;
+// with it the clamped border pixel (of a NaN: the first) and zero slopes.
+template <class V>
+struct Axis {
+  V low, high;                // indices, inside [0, size - 1]
+  V low_weight, high_weight;  // sum 1 inside; a pixel outside has 0
+  V low_slope, high_slope;    // d weight / d t
+};
 template <class V>
 INTERNET_HD Axis<V> axis(V t, ScalarOf<V> size, bool border) {
-  using S = ScalarOf<V>;
   const V zero = splat<V>(0), one = splat<V>(1);
-  const S last = size - 1;
-  // Whether t can be moved a little and the sample moves with it (torch's grid_sample: not at the ends).
-  auto free = border ? ((t > zero) & (t < splat<V>(last))) : ((t > splat<V>(-1)) & (t < splat<V>(size)));
-  V bounded = at_most(at_least(t, border ? S(0) : S(-1)), border ? last : size);
-  V base = floor_of(bounded);
-  V fraction = bounded - base;
-  V slope = select(free, one, zero);
+  const ScalarOf<V> last = size - 1;
+  const auto [base, fraction] = position(t, size, border);
+  const auto moves = border ? moves_within(t, size) : inside_frame(t, size, false);
+  const auto low_inside = base >= zero, high_inside = base < splat<V>(last);
+  const V slope = select(moves, one, zero);
   Axis<V> a;
-  a.low = at_most(at_least(base, S(0)), last);
+  a.low = at_least(base, 0);
   a.high = at_most(base + 1, last);
-  auto low_inside = (base >= zero) & (base <= splat<V>(last));
-  auto high_inside = base < splat<V>(last);
   a.low_weight = select(low_inside, one - fraction, zero);
   a.high_weight = select(high_inside, fraction, zero);
   a.low_slope = select(low_inside, -slope, zero);
   a.high_slope = select(high_inside, slope, zero);
   if (!border) {
-    a.low_weight = select(free, a.low_weight, zero);
-    a.high_weight = select(free, a.high_weight, zero);
+    a.low_weight = select(moves, a.low_weight, zero);
+    a.high_weight = select(moves, a.high_weight, zero);
   }
   return a;
+}
+
+// Whether the sample reads anything: where it does not, the output is 0 whatever the pixels hold, and kernels
+// must not multiply them, which could be infinite.
+template <class V>
+INTERNET_HD auto reads_image(const Axis<V>& x, const Axis<V>& y) {
+  const V zero = splat<V>(0);
+  return (x.low_weight + x.high_weight > zero) & (y.low_weight + y.high_weight > zero);
+}
+
+// One value for each of the four pixels: north is the lower row index, west the lower column index.
+template <class V>
+struct Corners {
+  V nw, ne, sw, se;
+};
+
+template <class V>
+INTERNET_HD Corners<V> corner_weights(const Axis<V>& x, const Axis<V>& y) {
+  return {y.low_weight * x.low_weight, y.low_weight * x.high_weight, y.high_weight * x.low_weight,
+          y.high_weight * x.high_weight};
+}
+
+template <class V>
+INTERNET_HD V weighted_sum(const Corners<V>& weights, const Corners<V>& values) {
+  return weights.nw * values.nw + weights.ne * values.ne + weights.sw * values.sw + weights.se * values.se;
+}
+
+// sums += factor * values.
+template <class V>
+INTERNET_HD void add_scaled(Corners<V>& sums, V factor, const Corners<V>& values) {
+  sums.nw += factor * values.nw;
+  sums.ne += factor * values.ne;
+  sums.sw += factor * values.sw;
+  sums.se += factor * values.se;
+}
+
+// A sample from its four pixels, which may hold several channels each, and how it changes as it moves.
+template <class P, class S>
+INTERNET_HD P blend(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
+  return (c.nw * x.low_weight + c.ne * x.high_weight) * y.low_weight +
+         (c.sw * x.low_weight + c.se * x.high_weight) * y.high_weight;
+}
+template <class P>
+struct BlendSlopes {
+  P x, y;
+};
+template <class P, class S>
+INTERNET_HD BlendSlopes<P> blend_slopes(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
+  const P west = c.nw * y.low_weight + c.sw * y.high_weight,
+          east = c.ne * y.low_weight + c.se * y.high_weight;
+  const P north = c.nw * x.low_weight + c.ne * x.high_weight,
+          south = c.sw * x.low_weight + c.se * x.high_weight;
+  return {west * x.low_slope + east * x.high_slope, north * y.low_slope + south * y.high_slope};
+}
+
+// From a Position: down the columns and then across, with the derivatives with respect to the coordinate. A
+// pixel P may hold several channels, and in the first step both columns: the fraction is the same.
+template <class P>
+struct Column {
+  P level, step;  // between top and bottom, and bottom - top
+};
+template <class P, class S>
+INTERNET_HD Column<P> interpolate_down(P top, P bottom, S fraction_y) {
+  const P step = bottom - top;
+  return {top + step * fraction_y, step};
+}
+template <class P>
+struct Sample {
+  P value, slope_x, slope_y;
+};
+template <class P, class S>
+INTERNET_HD Sample<P> interpolate_across(const Column<P>& left, const Column<P>& right, S fraction_x) {
+  const P slope_x = right.level - left.level;
+  return {left.level + slope_x * fraction_x, slope_x, left.step + (right.step - left.step) * fraction_x};
+}
+
+// The adjoint: what the gradient of a sample gives to either side of the pair it was interpolated from.
+template <class P>
+struct Shares {
+  P low, high;
+};
+template <class P, class S>
+INTERNET_HD Shares<P> share(P gradient, S fraction) {
+  const P high = gradient * fraction;
+  return {gradient - high, high};
 }
 
 }  // namespace internet::math

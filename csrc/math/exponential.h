@@ -57,7 +57,7 @@ alignas(32) constexpr int32_t octave_eighths[8] = {0,        -0x46a3e, -0x7c810,
 // Each lane's entry of the table, by the low three bits of its index.
 template <class I>
 INTERNET_HD I looked_up(const int32_t (&table)[8], I index) {
-#if defined(__AVX512F__)  // masked by all ones: see cpu/simd.h
+#if defined(__AVX512F__)  // masked by all ones: see cpu/simd/simd.h
   if constexpr (sizeof(I) == 64) {
     const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i*>(table));
     const __m512i both = _mm512_maskz_broadcast_i64x4(0xff, half);

@@ -27,8 +27,8 @@ INTERNET_HD V squared_length(FlowVector<V> w) {
   return w.x * w.x + w.y * w.y;
 }
 
-// Forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow where w
-// leads. They do not where the pixel is occluded, nor where the mismatch is infinite: m - m is then NaN.
+// Forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow at the
+// end of w. They do not where the pixel is occluded, nor where the mismatch is infinite: m - m is then NaN.
 template <class V>
 INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned,
                               const FlowBounds<ScalarOf<V>>& bounds) {

@@ -87,7 +87,8 @@ INTERNET_HD bool all(M mask) {
 // The larger one, b if either is NaN.
 template <class V>
 INTERNET_HD V larger(V a, V b) {
-#if defined(__AVX512F__)  // one instruction, which gcc 12 does not find; masked by all ones: see cpu/simd.h
+#if defined(__AVX512F__)  // one instruction, which gcc 12 does not find; masked by all ones: see
+                          // cpu/simd/simd.h
   if constexpr (sizeof(V) == 64 && sizeof(ScalarOf<V>) == 4) return _mm512_maskz_max_ps(0xffff, a, b);
   if constexpr (sizeof(V) == 64 && sizeof(ScalarOf<V>) == 8) return _mm512_maskz_max_pd(0xff, a, b);
 #endif

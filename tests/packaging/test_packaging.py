@@ -142,8 +142,13 @@ def kernel_objects() -> list[Path]:
     return sorted((ROOT / "build/ninja/csrc").rglob("*.kernel.cpp.*.o"))
 
 
+def name_of(kernel: Path) -> str:
+    """Such as confidence_warp.forward.avx2."""
+    return f"{kernel.parent.name}.{kernel.stem}".replace(".kernel.cpp", "")
+
+
 @pytest.mark.skipif(not kernel_objects(), reason="no objects in build/ninja: the package was not built here")
-@pytest.mark.parametrize("path", kernel_objects(), ids=lambda path: path.name.replace(".kernel.cpp", "")[:-2])
+@pytest.mark.parametrize("path", kernel_objects(), ids=name_of)
 def test_no_instruction_set_leaks_into_another(path: Path) -> None:
     """A weak symbol outside the namespace of the instruction set, such as a std:: function that was not inlined,
     could be merged with its twin of another: AVX-512 code would then run on machines without it."""

@@ -143,13 +143,13 @@ std::array<double, 2> compose_field(const std::vector<double>& logits, const Mot
 template <bool thresholded>
 auto compose_gradients(const std::vector<double>& logits, const Motions& motions, double x, double y,
                        double threshold, double gx, double gy) {
-  std::vector<double> by_logit(logits.size()), by_motion(logits.size());
+  std::vector<double> grad_logit(logits.size()), by_motion(logits.size());
   compose_vjp<thresholded>(int(motions.size()), exponential_of(logits), motion_of(motions), x, y, threshold,
                            gx, gy, [&](int k, double logit, double weight) {
-                             by_logit[k] = logit;
+                             grad_logit[k] = logit;
                              by_motion[k] = weight;
                            });
-  return std::make_pair(by_logit, by_motion);
+  return std::make_pair(grad_logit, by_motion);
 }
 
 // Two neighbouring pixels, each with logits of its own.

@@ -6,7 +6,7 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// The gradient by one affine map, lane by lane: sums of w g, times 1, x and y.
+// The gradient with respect to one affine map, lane by lane: sums of w g, times 1, x and y.
 template <class V>
 struct AffineSums {
   V xx, xy, x, yx, yy, y;
@@ -31,7 +31,7 @@ class BackwardRows {
         row_(p.anchors, p.height, p.width, p.align_corners),
         exponentials_(strip_vectors * channels_),
         strip_(strip_vectors),
-        by_logits_(channels_, strip_vectors),
+        grad_logits_(channels_, strip_vectors),
         sums_(p.anchors) {}
 
   INTERNET_MEMBER void group(int64_t task) {
@@ -62,16 +62,16 @@ class BackwardRows {
     const int vectors = int(std::min<int64_t>(left, strip_vectors));
     for (int i = 0; i < vectors; i += n) compose(image, y, column, i);
 
-    const auto& by = p_.grad_logits.stride;
+    const auto& stride = p_.grad_logits.stride;
     T* out = p_.grad_logits.data;
-    if (out != nullptr) out += image * by[0] + y * by[2] + column * by[3];
-    const bool dense = out != nullptr && by[3] == 1 && column + vectors * lanes<T> <= p_.width;
+    if (out != nullptr) out += image * stride[0] + y * stride[2] + column * stride[3];
+    const bool dense = out != nullptr && stride[3] == 1 && column + vectors * lanes<T> <= p_.width;
     auto to_memory = [=](int k, int i, V v) {
-      T* at = out + k * by[1] + i * lanes<T>;
-      __builtin_prefetch(at + by[2], 0, 2);  // the next row: a store then waits for the L2 cache at most
+      T* at = out + k * stride[1] + i * lanes<T>;
+      __builtin_prefetch(at + stride[2], 0, 2);  // the next row: a store then waits for the L2 cache at most
       store<lanes<T>>(at, v);
     };
-    auto to_planes = [&](int k, int i, V v) { by_logits_.planes(i)[k] = v; };
+    auto to_planes = [&](int k, int i, V v) { grad_logits_.planes(i)[k] = v; };
     if (dense) return anchors(column, vectors, to_memory);
     anchors(column, vectors, to_planes);
     if (out == nullptr) return;
@@ -79,7 +79,7 @@ class BackwardRows {
       const int64_t first = i * lanes<T>;
       const int count = pixels_from<T>(column + first, p_.width);
       const bool last = column + first + 2 * lanes<T> > p_.width;
-      by_logits_.store_to(out + first * by[3], i, by[1], by[3], count, last);
+      grad_logits_.store_to(out + first * stride[3], i, stride[1], stride[3], count, last);
     }
   }
 
@@ -123,7 +123,7 @@ class BackwardRows {
     if (k == p_.anchors) anchors_from<1>(k, column, vectors, emit);
   }
 
-  // emit(k, i, v) takes the gradient by logit k of vector i.
+  // emit(k, i, v) takes the gradient with respect to logit k of vector i.
   //
   // Along a row y is constant, and x grows by the same step from vector to vector. So sums of w g x need no
   // multiplications: the sum of w g, added up after every one of n vectors, has vector i in it n - i times,
@@ -140,17 +140,17 @@ class BackwardRows {
     }
     for (int i = 0; i < vectors; ++i) {
       const auto& [gradient, total] = strip_[i];
-      V by_logit[count];
+      V grad_logit[count];
       for (int j = 0; j < count; ++j) {
         const V e = exponentials[i * channels_ + j];
         const V weight = math::kept_weight<thresholded>(e, total, p_.threshold);
-        by_logit[j] = gradient.by_logit(e, weight, to[j]);
+        grad_logit[j] = gradient.grad_logit(e, weight, to[j]);
         sum[j] = Pair{sum[j].x + weight * gradient.gx, sum[j].y + weight * gradient.gy};
         sum_of_sums[j] = Pair{sum_of_sums[j].x + sum[j].x, sum_of_sums[j].y + sum[j].y};
         to[j] = motion[j].next(to[j]);
       }
       // last: what it writes could be, for all the compiler knows, what was read above
-      for (int j = 0; j < count; ++j) emit(k + j, i, by_logit[j]);
+      for (int j = 0; j < count; ++j) emit(k + j, i, grad_logit[j]);
     }
     if (k == 0) return;
     const V end = row_.x_of(column + vectors * lanes<T>);
@@ -168,10 +168,10 @@ class BackwardRows {
   const AffineMixtureBackward<T>& p_;
   int64_t channels_;
   Row<T> row_;
-  WorkingMemory<V> exponentials_;
-  WorkingMemory<PixelGradient> strip_;
-  Block<T> by_logits_;
-  WorkingMemory<AffineSums<V>> sums_;
+  Scratch<V> exponentials_;
+  Scratch<PixelGradient> strip_;
+  Block<T> grad_logits_;
+  Scratch<AffineSums<V>> sums_;
 };
 
 }  // namespace

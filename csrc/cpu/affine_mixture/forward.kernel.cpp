@@ -11,7 +11,7 @@ INTERNET_HD void forward_rows(const AffineMixtureForward<T>& p, int64_t begin, i
   constexpr int n = vectors_at_once;
   const int64_t channels = p.anchors + 1;
   Row<T> row(p.anchors, p.height, p.width, p.align_corners);
-  WorkingMemory<V> exponentials(n * channels);
+  Scratch<V> exponentials(n * channels);
   auto keep = [&](int k, int i, V e) {
     if constexpr (thresholded) exponentials[i * channels + k] = e;
   };

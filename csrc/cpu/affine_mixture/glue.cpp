@@ -1,7 +1,6 @@
-#include "cpu/affine_mixture/kernels.h"
-
-#include "cpu/anchors/anchor_affines.h"
 #include "arguments/affine_mixture.h"
+#include "cpu/affine_mixture/kernels.h"
+#include "cpu/anchors/anchor_affines.h"
 
 namespace internet::cpu {
 namespace {

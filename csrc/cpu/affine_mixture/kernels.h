@@ -1,11 +1,11 @@
 // Parameters of the affine-mixture kernels. A forward task is a row of one image; a backward task is a group
-// of rows, whose sums by anchor it leaves in `partials` for the caller to add up in order.
+// of rows, whose sums for each anchor it leaves in `partials` for the caller to add up in order.
 #pragma once
 
 #include "arguments/strided.h"
 #include "cpu/runtime/isa.h"
-#include "math/anchor_affine.h"
 #include "cpu/simd/simd.h"
+#include "math/anchor_affine.h"
 
 namespace internet::cpu {
 
@@ -29,7 +29,7 @@ struct AffineMixtureBackward {
   Strided<const S, 4> grad_field;  // (B, H, W, 2)
   const math::Affine<S>* affine;
   Strided<T, 4> grad_logits;       // no data: not wanted
-  math::Affine<double>* partials;  // (B, groups, K): gradient by each affine map
+  math::Affine<double>* partials;  // (B, groups, K): gradient with respect to each affine map
   int64_t anchors, height, width;
   S threshold;
   bool align_corners;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/affine_mixture/kernels.h"
+#include "cpu/runtime/scratch.h"
 #include "cpu/simd/channel_vectors.h"
 #include "math/affine_mixture.h"
 #include "math/bilinear.h"
@@ -113,8 +114,8 @@ class Block {
   }
 
   int64_t channels_, planes_per_vector_;
-  WorkingMemory<V> planes_;
-  WorkingMemory<T> pixels_;
+  Scratch<V> planes_;
+  Scratch<T> pixels_;
 };
 
 // The rows of an image, one after the other.
@@ -167,8 +168,8 @@ class Row {
     if (pixel_stride == 1 && column + n * lanes<T> <= width_) {
       auto logit = [=, width = width_](int k, int i) {
         const T* at = p + k * anchor_stride + i * lanes<T>;
-        // The next row, of as many streams as the hardware follows badly. Into the L2 cache: in L1 the rows
-        // of planes of 2^n pixels would push each other out.
+        // Prefetches the next row: the hardware does not follow so many streams. Into the L2 cache: in L1 the
+        // rows of planes of 2^n pixels would push each other out.
         __builtin_prefetch(at + width, 0, 2);
         return load<lanes<T>>(at);
       };
@@ -189,7 +190,7 @@ class Row {
  private:
   int64_t anchors_, width_;
   S x_start_, x_step_, y_start_, y_step_;
-  WorkingMemory<math::SteppedMotion<S>> motion_;
+  Scratch<math::SteppedMotion<S>> motion_;
   Block<T> logits_;
 };
 

@@ -14,16 +14,18 @@ using namespace anchor_rows;
 // The sum of the components of each of four vectors.
 template <class S>
 INTERNET_HD Pixel<S> component_sums(Pixel<S> (&v)[4]) {
-  transpose<S>(v);
+  transpose(v);
   return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
-// Sums over a row: of the gradient by the sample's position and, times the column, by the motion's slope.
+// Sums over a row of the gradient with respect to the sample's position and, times the column, to the
+// motion's slope.
 template <class V>
 struct MotionSums {
   V x, xx, y, yx;
 };
-// Of the gradient by the heat map times a Gaussian's factor along the row, and that times x - p_x.
+// Sums of the gradient with respect to the heat map times a Gaussian's factor along the row, and of that
+// times x - p_x.
 template <class V>
 struct HeatSums {
   V mass, moment;
@@ -113,7 +115,7 @@ class BackwardPart {
     if (to_source)
       scattered = p_.scattered + task_ * shape_.framed.size() + block * shape_.framed.block_size();
     for (int64_t i = 0; i < count; i += 4) {
-      Pixel<S> g[4], by_x[4], by_y[4];
+      Pixel<S> g[4], grad_x[4], grad_y[4];
       read<L>(grad, first + i, count - i, g);
       if constexpr (to_anchors) {
         if (block == 0) store<4>(grad_heat_ + i, Pixel<S>{g[0][0], g[1][0], g[2][0], g[3][0]});
@@ -121,11 +123,11 @@ class BackwardPart {
         for (int j = 0; j < 4; ++j) {
           const auto slopes = math::blend_slopes(corners(pixels, places_.pixel[i + j], pitch),
                                                  places_.x_axis(i + j), places_.y_axis(i + j));
-          by_x[j] = g[j] * slopes.x;
-          by_y[j] = g[j] * slopes.y;
+          grad_x[j] = g[j] * slopes.x;
+          grad_y[j] = g[j] * slopes.y;
         }
-        store<4>(grad_x_ + i, load<4>(grad_x_ + i) + component_sums<S>(by_x));
-        store<4>(grad_y_ + i, load<4>(grad_y_ + i) + component_sums<S>(by_y));
+        store<4>(grad_x_ + i, load<4>(grad_x_ + i) + component_sums<S>(grad_x));
+        store<4>(grad_y_ + i, load<4>(grad_y_ + i) + component_sums<S>(grad_y));
       }
       if constexpr (to_source) {
 #pragma GCC unroll 4
@@ -187,7 +189,7 @@ class BackwardPart {
     sums.mass += weighted;
     sums.moment += weighted * distance;
   }
-  // A Gaussian's derivative by its key point is itself times (z - p)/variance.
+  // A Gaussian's derivative with respect to its key point is itself times (z - p)/variance.
   INTERNET_MEMBER void add_key_point(const HeatSums<V>& sums, double row_factor, double y_distance,
                                      double* out) {
     const double scale = row_factor * p_.per_variance;
@@ -220,7 +222,7 @@ INTERNET_HD void gather_row(const AnchorFeaturesGather<T>& p, int64_t task) {
         const S* pixels = p.scattered + part * framed.size() + framed.row(block, y) + 4 * (x + 1);
         for (int64_t i = 0; i < count; ++i) sum[i] += load<4>(pixels + 4 * i);
       }
-      transpose<S>(sum);
+      transpose(sum);
       for (int l = 0; l < 4; ++l) {
         const int64_t channel = 4 * block + l - 1;
         if (channel < 0 || channel >= p.shape.channels) continue;

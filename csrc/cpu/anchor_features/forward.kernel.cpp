@@ -1,7 +1,6 @@
-#include "math/anchor_features.h"
-
 #include "cpu/anchor_features/rows.h"
 #include "cpu/runtime/denormals.h"
+#include "math/anchor_features.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -27,7 +26,7 @@ INTERNET_HD void frame_row(const AnchorFeaturesPrepare<T>& p, int64_t image, int
   for (; s[3] == 1 && x + 4 <= p.shape.width; x += 4) {
     Pixel<S> v[4];
     for (int l = 0; l < 4; ++l) v[l] = line[l] == nullptr ? nothing : load<4>(line[l] + x);
-    transpose<S>(v);
+    transpose(v);
     for (int i = 0; i < 4; ++i) store<4>(row + 4 * (x + i), v[i]);
   }
   for (; x < p.shape.width; ++x) {

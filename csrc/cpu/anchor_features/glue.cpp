@@ -1,9 +1,8 @@
-#include "cpu/anchor_features/kernels.h"
-
 #include <limits>
 
-#include "cpu/anchors/anchor_affines.h"
 #include "arguments/anchor_features.h"
+#include "cpu/anchor_features/kernels.h"
+#include "cpu/anchors/anchor_affines.h"
 #include "cpu/runtime/scratch.h"
 
 namespace internet::cpu {
@@ -20,7 +19,7 @@ AnchorFeaturesShape shape_of(const AnchorFeaturesArguments& a) {
 template <class S>
 struct Prepared {
   math::PixelAxis<double> x, y;
-  WorkingMemory<S> framed, factors;
+  Scratch<S> framed, factors;
   std::vector<math::KeyPoints<double>> key_points;  // (B, K)
   std::vector<math::Affine<double>> motion;         // (B, K+1)
 
@@ -128,7 +127,7 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
     const Prepared<S> prepared(storage, a, shape);
     int64_t parts = parts_of(batch, h), tasks = batch * parts;
     std::vector<AnchorPartial> partials(need_anchors ? tasks * shape.anchors : 0);
-    WorkingMemory<S> scattered(need_source ? tasks * shape.framed.size() : 0);
+    Scratch<S> scattered(need_source ? tasks * shape.framed.size() : 0);
     std::vector<uint8_t> touched(need_source ? tasks * shape.framed.rows() : 0);
     AnchorFeaturesBackward<T> p{.shape = shape,
                                 .parts = parts,

@@ -10,8 +10,8 @@
 
 #include "arguments/strided.h"
 #include "cpu/runtime/isa.h"
-#include "math/anchor_features.h"
 #include "cpu/simd/simd.h"
+#include "math/anchor_features.h"
 
 namespace internet::cpu {
 

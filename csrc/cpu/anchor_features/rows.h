@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "cpu/anchor_features/kernels.h"
-#include "cpu/simd/image_rows.h"
+#include "cpu/simd/few_channels.h"
 
 namespace internet::cpu::INTERNET_ISA::anchor_rows {
 
@@ -53,7 +53,7 @@ struct alignas(64) Places {
     }
   }
 
-  // With the frame's zeros at hand, the weights change by one per pixel everywhere.
+  // As the frame of zeros is read like the image, the weights change by one per pixel everywhere.
   INTERNET_MEMBER math::Axis<S> x_axis(int64_t i) const { return {0, 0, west[i], east[i], S(-1), S(1)}; }
   INTERNET_MEMBER math::Axis<S> y_axis(int64_t i) const { return {0, 0, north[i], south[i], S(-1), S(1)}; }
 };

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "arguments/anchors.h"
-#include "cpu/runtime/glue.h"
+#include "cpu/runtime/launch.h"
 
 namespace internet::cpu {
 
@@ -40,12 +40,12 @@ std::array<Tensor, 4> gradients(const Anchors& anchors, const std::vector<math::
       const auto& s = partials[(b * parts + part) * count + k];
       g = {g.xx + s.xx, g.xy + s.xy, g.yx + s.yx, g.yy + s.yy, g.x + s.x, g.y + s.y};
     }
-    auto by = math::anchor_affine_vjp(views.at(b, k), g);
-    write(to[0], i, by.source, 2);
-    write(to[1], i, by.driving, 2);
+    const auto grad = math::anchor_affine_vjp(views.at(b, k), g);
+    write(to[0], i, grad.source, 2);
+    write(to[1], i, grad.driving, 2);
     if (!anchors.jac_source) continue;
-    write(to[2], i, by.source_jacobian, 4);
-    write(to[3], i, by.driving_jacobian, 4);
+    write(to[2], i, grad.source_jacobian, 4);
+    write(to[3], i, grad.driving_jacobian, 4);
   }
   return out;
 }

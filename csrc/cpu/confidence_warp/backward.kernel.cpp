@@ -1,14 +1,15 @@
 #include <cstring>
 
 #include "cpu/confidence_warp/kernels.h"
-#include "cpu/runtime/denormals.h"
-#include "cpu/simd/nchw_nhwc.h"
 #include "cpu/confidence_warp/pixel_backward.h"
+#include "cpu/runtime/denormals.h"
+#include "cpu/sampling/resident_rows.h"
+#include "cpu/simd/nchw_nhwc.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// A block of channels of one band: the rows at hand, in place or in rings.
+// A block of channels of one band: its resident rows are in place or in rings.
 template <int K, class T>
 class BandBackward {
   using S = opmath<T>;
@@ -23,23 +24,22 @@ class BandBackward {
         padded_(p.in_place ? channels_ : (channels_ + Tile::channels - 1) / Tile::channels * Tile::channels),
         band_(band),
         window_{std::max<int64_t>(band.begin - 1, 0), std::min(band.end + 1, p.motion.height)},
-        ranges_(p.row_ranges + 2 * image * p.motion.height),
+        ranges_(p.row_ranges + image * p.motion.height),
         sorted_(p.order.starts != nullptr),
         features_(p.grad_features.data != nullptr),
-        motion_(p.dots != nullptr),
-        at_hand_(sorted_ ? RowsAtHand{window_.begin, 2}
-                         : rows_at_hand(ranges_, {0, p.motion.height}, window_)),
+        motion_(p.corner_dots != nullptr),
+        slots_(sorted_ ? 2 : resident_rows()),
         source_rows_(p.motion.height),
         target_rows_(p.motion.height),
-        source_ring_(motion_ && !dense(p.features) ? at_hand_.count * row_size() : 0),
-        target_ring_(features_ && !p.in_place ? at_hand_.count * row_size() : 0),
+        source_ring_(motion_ && !dense(p.features) ? slots_ * row_size() : 0),
+        target_ring_(features_ && !p.in_place ? slots_ * row_size() : 0),
         gradients_(sorted_ && !whole_image_dense(p.grad_output) ? p.motion.height * row_size() : 0),
         elsewhere_(features_ && p.in_place ? p.motion.width * p.grad_features.stride[3] : 0) {}
 
-  // `dots` of the image; of the first block of a group they are new.
-  void run(SampleRow<S>& samples, S* dots, bool first_block) {
+  // `corner_dots` of the image; of the first block of a group they are new.
+  void run(BilinearRow<S>& samples, S* corner_dots, bool first_block) {
     const int64_t height = p_.motion.height, width = p_.motion.width;
-    const Walk<T> walk = {
+    const SampledRows<T> rows = {
         .samples = sorted_ ? sorted_samples() : samples,
         .pixels = sorted_ ? p_.order.pixels + image_ * height * width : nullptr,
         .source = {source_rows_.data(), dense(p_.features) ? p_.features.stride[3] : padded_},
@@ -50,13 +50,13 @@ class BandBackward {
         .motion = motion_,
         .first_block = first_block};
     if (sorted_) {
-      walk_sorted(walk, dots);
+      run_sorted(rows, corner_dots);
     } else {
       for (int64_t y = 0; y < height; ++y) {
-        if (ranges_[2 * y] >= window_.end || ranges_[2 * y + 1] < band_.begin) continue;
+        if (ranges_[y].first >= window_.end || ranges_[y].last < band_.begin) continue;
         samples.prepare(image_, y);
-        open_until(std::min<int64_t>(ranges_[2 * y + 1] + 1, window_.end), true);
-        row_backward(walk, y, motion_ ? dots + y * width * 4 : nullptr);
+        open_until(std::min<int64_t>(ranges_[y].last + 1, window_.end), true);
+        row_backward(rows, y, motion_ ? corner_dots + y * width * 4 : nullptr);
       }
     }
     open_until(window_.end, false);
@@ -72,18 +72,23 @@ class BandBackward {
     return dense(image) && image.stride[2] == p_.motion.width * image.stride[3];
   }
   int64_t row_size() const { return p_.motion.width * padded_; }
+  int64_t resident_rows() const {
+    ResidentRows rows;
+    rows.plan(ranges_, p_.motion.height, int32_t(window_.begin), int32_t(window_.end));
+    return rows.tallest();
+  }
 
   void open_until(int64_t end, bool read) {
     for (; opened_ < end; ++opened_) {
-      if (opened_ - closed_ == at_hand_.count) close(closed_++);
+      if (opened_ - closed_ == slots_) close(closed_++);
       open(opened_, read);
     }
   }
 
   template <class U>
-  PlaneRow<U> row_of(const Strided<U, 4>& image, int64_t y) const {
+  ImageRow<U> row_of(const Strided<U, 4>& image, int64_t y) const {
     return {image.data + image_ * image.stride[0] + first_channel_ * image.stride[1] + y * image.stride[2],
-            image.stride[1], image.stride[3], channels_};
+            image.stride[1], image.stride[3], p_.motion.width, channels_};
   }
 
   int64_t next_row(const Strided<const T, 4>& image, int64_t y) const {
@@ -92,15 +97,15 @@ class BandBackward {
 
   void open(int64_t y, bool read) {
     if (motion_) {
-      const PlaneRow<const T> row = row_of(p_.features, y);
-      T* slot = source_ring_.data() + y % at_hand_.count * row_size();
+      const ImageRow<const T> row = row_of(p_.features, y);
+      T* slot = source_ring_.data() + y % slots_ * row_size();
       source_rows_[y] = dense(p_.features) ? row.data : slot;
       if (!dense(p_.features) && read) {
-        planes_to_pixels<K, T>(row, p_.motion.width, slot, padded_, next_row(p_.features, y));
+        planes_to_pixels<K, T>(row, slot, padded_, next_row(p_.features, y));
       }
     }
     if (features_) {
-      S* slot = target_ring_.data() + y % at_hand_.count * row_size();
+      S* slot = target_ring_.data() + y % slots_ * row_size();
       int64_t size = row_size(), step = size, count = 1;
       if constexpr (std::is_same_v<T, S>) {
         if (p_.in_place) {
@@ -116,14 +121,14 @@ class BandBackward {
   // A row of the features' gradient is done with.
   void close(int64_t y) {
     if (!features_ || p_.in_place || !band_.contains(y)) return;
-    const PlaneRow<T> row = row_of(p_.grad_features, y);
+    const ImageRow<T> row = row_of(p_.grad_features, y);
     const S* slot = target_rows_[y];
     if constexpr (std::is_same_v<T, S>) {
-      pixels_to_planes<K, T>(slot, padded_, p_.motion.width, row, p_.streaming);
+      pixels_to_planes<K, T>(slot, padded_, row, p_.streaming);
     } else {
       for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t, int64_t end) {
         const bool dense = channels_ == padded_ && row.channel_stride == 1;
-        T* out = dense ? row.columns_from(x).data : piece_;
+        T* out = dense ? row.part(x, end - x).data : piece_;
         const int64_t stride = dense ? row.column_stride : padded_;
         for (int64_t i = x; i < end; ++i, out += stride) {
           for (int64_t k = 0; k < padded_; k += step) {
@@ -131,38 +136,38 @@ class BandBackward {
                                       dense && p_.streaming);
           }
         }
-        if (!dense) pixels_to_planes<K, T>(piece_, padded_, end - x, row.columns_from(x), p_.streaming);
+        if (!dense) pixels_to_planes<K, T>(piece_, padded_, row.part(x, end - x), p_.streaming);
       });
     }
   }
 
-  void row_backward(const Walk<T>& walk, int64_t y, S* dots) {
-    const PlaneRow<const T> gradient = row_of(p_.grad_output, y);
+  void row_backward(const SampledRows<T>& rows, int64_t y, S* corner_dots) {
+    const ImageRow<const T> gradient = row_of(p_.grad_output, y);
     if (dense(p_.grad_output)) {
-      return pixels_backward<false, N, T>(walk, 0, p_.motion.width, gradient.data, 0, gradient.column_stride,
-                                          dots);
+      return pixels_backward<false, N, T>(rows, 0, p_.motion.width, gradient.data, 0, gradient.column_stride,
+                                          corner_dots);
     }
     for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t fresh, int64_t end) {
-      if (!reads_band(walk.samples, fresh, end)) return;
-      planes_to_pixels<K, T>(gradient.columns_from(x), end - x, piece_, padded_, next_row(p_.grad_output, y));
-      pixels_backward<false, N, T>(walk, fresh, end, piece_, x, padded_, dots);
+      if (!reads_band(rows.samples, fresh, end)) return;
+      planes_to_pixels<K, T>(gradient.part(x, end - x), piece_, padded_, next_row(p_.grad_output, y));
+      pixels_backward<false, N, T>(rows, fresh, end, piece_, x, padded_, corner_dots);
     });
   }
 
-  // Source row by source row, with the gradients of all output pixels at hand.
-  void walk_sorted(const Walk<T>& walk, S* dots) {
-    const int64_t height = p_.motion.height, width = p_.motion.width;
+  // Source row by source row, with the gradients of all output pixels in memory as pixels.
+  void run_sorted(const SampledRows<T>& rows, S* corner_dots) {
+    const int64_t height = p_.motion.height;
     const int32_t* starts = p_.order.starts + image_ * (height + 1);
     const bool in_place = whole_image_dense(p_.grad_output);
     const T* gradients = in_place ? row_of(p_.grad_output, 0).data : gradients_.data();
     const int64_t stride = in_place ? p_.grad_output.stride[3] : padded_;
     for (int64_t y = 0; !in_place && y < height; ++y) {
-      planes_to_pixels<K, T>(row_of(p_.grad_output, y), width, gradients_.data() + y * row_size(), padded_,
+      planes_to_pixels<K, T>(row_of(p_.grad_output, y), gradients_.data() + y * row_size(), padded_,
                              next_row(p_.grad_output, y));
     }
     for (int64_t y = window_.begin; y < band_.end; ++y) {
       open_until(std::min(y + 2, window_.end), true);
-      pixels_backward<true, N, T>(walk, starts[y], starts[y + 1], gradients, 0, stride, dots);
+      pixels_backward<true, N, T>(rows, starts[y], starts[y + 1], gradients, 0, stride, corner_dots);
     }
   }
 
@@ -183,32 +188,33 @@ class BandBackward {
   const ConfidenceWarpBackward<T>& p_;
   const int64_t image_, first_channel_, channels_, padded_;
   const Band band_, window_;
-  const int32_t* ranges_;
+  const RowRange* ranges_;
   int64_t opened_ = window_.begin, closed_ = window_.begin;
   const bool sorted_, features_, motion_;
-  const RowsAtHand at_hand_;
-  WorkingMemory<const T*> source_rows_;
-  WorkingMemory<S*> target_rows_;
-  WorkingMemory<T> source_ring_;
-  WorkingMemory<S> target_ring_;
-  WorkingMemory<T> gradients_;
-  WorkingMemory<S> elsewhere_;  // in place of rows of other bands
+  const int64_t slots_;
+  Scratch<const T*> source_rows_;
+  Scratch<S*> target_rows_;
+  Scratch<T> source_ring_;
+  Scratch<S> target_ring_;
+  Scratch<T> gradients_;
+  Scratch<S> elsewhere_;  // in place of rows of other bands
   alignas(64) T piece_[piece * usual_block<T>];
 };
 
 template <int K, class T>
 void warp_bands_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int64_t end) {
-  SampleRow<opmath<T>> samples(p.motion);
+  BilinearRow<opmath<T>> samples(p.motion);
   const int64_t blocks = (p.channels + p.block - 1) / p.block;
   for (int64_t task = begin; task < end; ++task) {
     const Band band = band_of(task % p.bands, p.motion.height, p.bands);
     const int64_t group = task / p.bands % p.groups, image = task / p.bands / p.groups;
     const Band members = band_of(group, blocks, p.groups);
     const int64_t pixels = p.motion.height * p.motion.width;
-    opmath<T>* dots = p.dots == nullptr ? nullptr : p.dots + (group * p.batch + image) * pixels * 4;
+    opmath<T>* corner_dots =
+        p.corner_dots == nullptr ? nullptr : p.corner_dots + (group * p.batch + image) * pixels * 4;
     // Blocks in their order: each adds its share to the dot products.
     for (int64_t block = members.begin; block < members.end; ++block) {
-      BandBackward<K, T>(p, image, block * p.block, band).run(samples, dots, block == members.begin);
+      BandBackward<K, T>(p, image, block * p.block, band).run(samples, corner_dots, block == members.begin);
     }
   }
   finish_streaming();

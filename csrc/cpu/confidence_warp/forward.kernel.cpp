@@ -1,17 +1,17 @@
 #include "cpu/confidence_warp/kernels.h"
-
-#include "cpu/simd/channel_lanes.h"
+#include "cpu/confidence_warp/pixel_rows.h"
 #include "cpu/runtime/denormals.h"
-#include "cpu/simd/nchw_nhwc.h"
 #include "cpu/sampling/bilinear_row.h"
-#include "cpu/sampling/pixel_rows.h"
+#include "cpu/sampling/resident_rows.h"
+#include "cpu/simd/channel_lanes.h"
+#include "cpu/simd/nchw_nhwc.h"
 
 namespace internet::cpu::INTERNET_ISA {
 
 namespace {
 
-// Output pixels begin..end-1 of a row, `channels` side by side, the first one at out. The source is asked for
-// `ahead` samples early, or not at all.
+// Output pixels begin..end-1 of a row, `channels` side by side, the first one at out. The source is
+// prefetched `ahead` samples early, or not at all.
 template <int N, class T>
 INTERNET_HD void blend_pixels(const Samples<opmath<T>>& s, PixelRows<const T> source, int64_t begin,
                               int64_t end, int64_t channels, int64_t ahead, T* out, int64_t out_stride,
@@ -48,8 +48,8 @@ INTERNET_HD void blend_pixels(const Samples<opmath<T>>& s, PixelRows<const T> so
 template <int N, class T>
 void warp_pixel_rows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   const int64_t height = p.motion.height;
-  SampleRow<opmath<T>> samples(p.motion);
-  WorkingMemory<const T*> rows(height);
+  BilinearRow<opmath<T>> samples(p.motion);
+  Scratch<const T*> rows(height);
   for (int64_t task = begin, image = -1; task < end; ++task) {
     const int64_t y = task % height;
     if (image != task / height) {
@@ -83,42 +83,44 @@ namespace {
 
 // The output rows of a band, channels first_channel and on.
 template <int K, class T>
-void warp_block(const ConfidenceWarp<T>& p, SampleRow<opmath<T>>& samples, int64_t image,
+void warp_block(const ConfidenceWarp<T>& p, BilinearRow<opmath<T>>& samples, int64_t image,
                 int64_t first_channel, Band band) {
   using Tile = PlaneTile<K, T>;
   const int64_t height = p.motion.height, width = p.motion.width;
   const int64_t channels = std::min(p.block, p.channels - first_channel);
   constexpr int64_t padded = Tile::channels;
-  // As measured: to ask for pixels of a ring costs more than it gains, but for those of 16 bits.
+  // As measured: prefetching pixels of a ring costs more than it gains, but for those of 16 bits.
   const int64_t ahead = sizeof(T) == 2 ? samples_ahead<T>(padded) : 0;
   const T* in = p.features.data + image * p.features.stride[0] + first_channel * p.features.stride[1];
   T* out = p.output.data + image * p.output.stride[0] + first_channel * p.output.stride[1];
-  const int32_t* ranges = p.row_ranges + 2 * image * height;
-  const auto [first_row, slots] = rows_at_hand(ranges, band, {0, height});
-  WorkingMemory<T> ring(slots * width * padded);
-  WorkingMemory<const T*> rows(height);
+  const RowRange* ranges = p.row_ranges + image * height;
+  ResidentRows resident;
+  resident.plan(ranges + band.begin, band.end - band.begin, 0, int32_t(height));
+  const int64_t slots = resident.tallest();
+  Scratch<T> ring(slots * width * padded);
+  Scratch<const T*> rows(height);
   T tile[Tile::pixels * padded];
-  int64_t ready = first_row;
+  int64_t ready = resident.needed_from(0);
   for (int64_t y = band.begin; y < band.end; ++y) {
     samples.prepare(image, y);
-    for (; ready <= ranges[2 * y + 1]; ++ready) {
+    for (; ready <= ranges[y].last; ++ready) {
       T* row = ring.data() + ready % slots * width * padded;
       planes_to_pixels<K, T>(
-          {in + ready * p.features.stride[2], p.features.stride[1], p.features.stride[3], channels}, width,
+          {in + ready * p.features.stride[2], p.features.stride[1], p.features.stride[3], width, channels},
           row, padded, ready + 1 < height ? p.features.stride[2] : 0);
       rows[ready] = row;
     }
-    const PlaneRow<T> target = {out + y * p.output.stride[2], p.output.stride[1], 1, channels};
+    const ImageRow<T> target = {out + y * p.output.stride[2], p.output.stride[1], 1, width, channels};
     for_each_piece<Tile::pixels>(width, [&](int64_t x, int64_t, int64_t end) {
       blend_pixels<Tile::side, T>(samples, {rows.data(), padded}, x, end, padded, ahead, tile, padded, false);
-      pixels_to_planes<K, T>(tile, padded, end - x, target.columns_from(x), p.streaming);
+      pixels_to_planes<K, T>(tile, padded, target.part(x, end - x), p.streaming);
     });
   }
 }
 
 template <int K, class T>
 void warp_blocks(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
-  SampleRow<opmath<T>> samples(p.motion);
+  BilinearRow<opmath<T>> samples(p.motion);
   const int64_t blocks = (p.channels + p.block - 1) / p.block;
   for (int64_t task = begin; task < end; ++task) {
     const Band band = band_of(task % p.bands, p.motion.height, p.bands);

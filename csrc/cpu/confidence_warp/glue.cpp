@@ -1,10 +1,9 @@
-#include "cpu/confidence_warp/kernels.h"
-
 #include <memory>
 #include <vector>
 
-#include "cpu/runtime/glue.h"
+#include "cpu/confidence_warp/kernels.h"
 #include "cpu/confidence_warp/level.h"
+#include "cpu/runtime/launch.h"
 
 namespace internet::cpu {
 namespace {
@@ -14,17 +13,18 @@ int64_t rows_per_thread(const Tensor& features, int64_t values_per_pixel) {
 }
 
 template <class S>
-std::vector<int32_t> row_ranges(const Tensor& features, const SampledMotion<S>& motion) {
+std::vector<RowRange> row_ranges(const Tensor& features, const SampledMotion<S>& motion) {
   const int64_t rows = features.size(0) * motion.height;
-  std::vector<int32_t> ranges(2 * rows);
+  std::vector<RowRange> ranges(rows);
   RowRanges<S> p{.motion = motion, .row_ranges = ranges.data()};
   run(warp_row_ranges_kernel<S>(), p, rows, rows_per_thread(features, 1));
   return ranges;
 }
 
-// Enough tasks for many threads. What the tasks are does not depend on how many threads there are.
+// Enough tasks for many threads. The tasks do not depend on the number of threads.
 constexpr int64_t wanted_tasks = 16;
-// Tasks that may need most of an image's rows at hand: so many at a time, and so many there are at least.
+// Of tasks that may each keep most of an image's rows resident: so many run at a time, and there are at least
+// so many.
 constexpr int64_t most_at_once = 4;
 
 // The samples of a batch in the order of their source rows, see SampleOrder.
@@ -49,9 +49,9 @@ class SortedSamples {
 // How far apart the source rows lie that an output row reads.
 class Reach {
  public:
-  Reach(const std::vector<int32_t>& ranges, int64_t height) : height_(height) {
-    for (size_t i = 0; i < ranges.size(); i += 2) mean_ += ranges[i + 1] - ranges[i] + 1;
-    mean_ /= int64_t(ranges.size() / 2);
+  Reach(const std::vector<RowRange>& ranges, int64_t height) : height_(height) {
+    for (const RowRange& range : ranges) mean_ += range.last - range.first + 1;
+    mean_ /= int64_t(ranges.size());
   }
   // Bands of rows for `tasks` tasks a band. At the seams of bands work is done twice: they are much taller
   // (in place it is only looking for the samples).
@@ -60,14 +60,14 @@ class Reach {
     const int64_t wanted = (wanted_tasks + tasks - 1) / tasks, allowed = height_ / least_rows;
     return std::max<int64_t>(std::min(wanted, allowed), 1);
   }
-  // Pixels' gradients are added up in float: so many channels at a time that the rows at hand stay in a
+  // Pixels' gradients are added up in float: so many channels at a time that the resident rows stay in a
   // cache.
-  int64_t channels_at_hand(int64_t width) const {
+  int64_t resident_channels(int64_t width) const {
     return (12 << 20) / int64_t(sizeof(float)) / (mean_ * width);
   }
   // Whether the field has no order.
   bool jumps() const { return mean_ > 16 && 4 * mean_ > height_; }
-  // Then every task needs most of an image's rows at hand, and few run at once.
+  // Then every task keeps most of an image's rows resident, and few run at once.
   int64_t grain(int64_t tasks, int64_t least) const {
     return 4 * mean_ > height_ ? std::max(least, (tasks + most_at_once - 1) / most_at_once) : least;
   }
@@ -76,13 +76,13 @@ class Reach {
   int64_t height_, mean_ = 0;
 };
 
-// Channels that the planar kernels turn into pixels at once.
+// How many channels the planar kernels turn into pixels at a time.
 template <class T>
 int64_t block_channels(int64_t channels) {
   return channels <= smallest_block<T> ? smallest_block<T> : usual_block<T>;
 }
 
-// Whether to write past the caches: of what is too large for them, whole lines.
+// Whether to write past the caches: images that are too large for them, in whole lines.
 template <class T>
 bool streams(const Tensor& image) {
   constexpr int64_t line = 64, large = 16 << 20;
@@ -96,13 +96,13 @@ bool streams(const Tensor& image) {
 bool channels_side_by_side(const Tensor& image) { return image.size(1) == 1 || image.stride(1) == 1; }
 
 template <class S>
-void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* dots, int64_t groups,
+void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* corner_dots, int64_t groups,
                      WarpMotionGradient& gradient) {
   MotionBackward<S> p{
       .motion = motion,
       .batch = features.size(0),
       .groups = groups,
-      .dots = dots,
+      .corner_dots = corner_dots,
       .grad_field = static_cast<S*>(gradient.field.data_ptr()),
       .grad_confidence = gradient.has_confidence ? static_cast<S*>(gradient.confidence.data_ptr()) : nullptr,
       .accumulate = gradient.started};
@@ -132,7 +132,7 @@ Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
     if (channels_side_by_side(features) && channels_side_by_side(output)) {
       return run(warp_pixels_kernel<T>(), p, batch * height, rows_per_thread(features, channels));
     }
-    const std::vector<int32_t> ranges = row_ranges(features, p.motion);
+    const std::vector<RowRange> ranges = row_ranges(features, p.motion);
     const Reach reach(ranges, height);
     p.row_ranges = ranges.data();
     p.block = block_channels<T>(channels);
@@ -156,7 +156,7 @@ Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, co
     using T = decltype(storage);
     using S = opmath<T>;
     const SampledMotion<S> samples = motion.sampled<S>(features, steps);
-    const std::vector<int32_t> ranges = row_ranges(features, samples);
+    const std::vector<RowRange> ranges = row_ranges(features, samples);
     const Reach reach(ranges, height);
     const bool pixels = channels_side_by_side(features) && channels_side_by_side(grad_output) &&
                         (!need_features || channels_side_by_side(grad_features));
@@ -167,13 +167,13 @@ Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, co
     if (in_place) {
       block = channels;
     } else if (pixels && channels % block == 0) {
-      const int64_t at_hand = sorted ? channels : reach.channels_at_hand(features.size(3));
-      block = std::clamp(at_hand / block * block, block, channels);
+      const int64_t resident = sorted ? channels : reach.resident_channels(features.size(3));
+      block = std::clamp(resident / block * block, block, channels);
     }
     const int64_t blocks = (channels + block - 1) / block, bands = reach.bands(batch, pixels);
     const int64_t groups = std::min(blocks, (most_at_once + batch * bands - 1) / (batch * bands));
-    std::unique_ptr<S[]> dots(gradient.wanted ? new S[groups * 4 * batch * height * features.size(3)]
-                                              : nullptr);
+    std::unique_ptr<S[]> corner_dots(gradient.wanted ? new S[groups * 4 * batch * height * features.size(3)]
+                                                     : nullptr);
     ConfidenceWarpBackward<T> p{
         .motion = samples,
         .batch = batch,
@@ -187,12 +187,12 @@ Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, co
         .order = sorted ? sorted_samples.sort(samples, batch) : SampleOrder<S>{},
         .grad_output = strided<const T, 4>(grad_output),
         .grad_features = need_features ? strided<T, 4>(grad_features) : Strided<T, 4>{},
-        .dots = dots.get(),
+        .corner_dots = corner_dots.get(),
         .streaming = need_features && streams<T>(grad_features)};
     const int64_t tasks = batch * groups * bands;
     run(warp_backward_kernel<T>(), p, tasks,
         reach.grain(tasks, rows_per_thread(features, channels / groups) * bands / height));
-    if (gradient.wanted) motion_backward<S>(features, samples, dots.get(), groups, gradient);
+    if (gradient.wanted) motion_backward<S>(features, samples, corner_dots.get(), groups, gradient);
   });
   return grad_features;
 }

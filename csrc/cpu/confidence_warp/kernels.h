@@ -1,22 +1,24 @@
-// Warping gated by confidence: what the kernels of confidence_warp.kernel.cpp take, and their tasks.
+// Warping gated by confidence: parameters of the kernels, and their tasks.
 //
 // Two layouts, one traversal. With the channels of a pixel side by side (channels_last) the loop over
 // channels is a loop over vectors, and everything is done in place. Otherwise a block of channels at a time
-// is turned into pixel-major rows in scratch memory (plane_tiles.h): a ring of as many source rows as the
-// walk over the output rows needs at a time. A smooth field needs a few, a random one all of the image.
+// is turned into pixel-major rows in scratch memory (simd/nchw_nhwc.h): a ring of as many source rows as must
+// be resident at a time while the output rows are walked. A smooth field needs a few, a random one all of the
+// image.
 //
 // The gradient of the features is divided by *bands* of source rows: a task adds up the pixels of its own
 // rows of it, from all output pixels that read them, in their order. So no two tasks write the same pixel,
 // and neither the number of bands nor that of threads changes a bit of the result.
 //
-// Of a field that jumps all over the image the samples are sorted by the source row they read: walked in that
-// order, they need two rows at hand, and each of them once.
+// If the field jumps all over the image, the samples are sorted by the source row they read: walked in that
+// order, only two rows must be resident, and each of them once.
 #pragma once
 
 #include <cstdint>
 
 #include "arguments/confidence_warp_views.h"
 #include "cpu/runtime/isa.h"
+#include "cpu/sampling/row_range.h"
 #include "cpu/simd/simd.h"
 
 namespace internet::cpu {
@@ -26,7 +28,7 @@ struct ConfidenceWarp {
   SampledMotion<opmath<T>> motion;
   int64_t channels, block, bands;  // warp_planes: channels at a time, and bands of output rows
   Strided<const T, 4> features;    // (batch, channels, height, width)
-  const int32_t* row_ranges;       // (batch, height, 2): first and last source row an output row reads
+  const RowRange* row_ranges;      // (batch, height): the source rows an output row reads
   Strided<T, 4> output;
   bool streaming;  // the output is too large for a cache, and its pixels or rows are whole cache lines
 };
@@ -48,11 +50,11 @@ struct ConfidenceWarpBackward {
   int64_t groups;                         // of blocks, each with dot products of its own
   bool in_place;                 // float and double: all images have channels of stride 1, block = channels
   Strided<const T, 4> features;  // (batch, channels, height, width)
-  const int32_t* row_ranges;
+  const RowRange* row_ranges;
   SampleOrder<opmath<T>> order;  // where sorted, bands > 1 need a grad_output with channels of stride 1
   Strided<const T, 4> grad_output;
   Strided<T, 4> grad_features;  // no data: not wanted
-  opmath<T>* dots;              // (groups, batch, height, width, 4), null: no motion gradient wanted
+  opmath<T>* corner_dots;       // (groups, batch, height, width, 4), null: no motion gradient wanted
   bool streaming;               // as above, of the gradient of the features
 };
 
@@ -60,7 +62,7 @@ struct ConfidenceWarpBackward {
 template <class S>
 struct RowRanges {
   SampledMotion<S> motion;
-  int32_t* row_ranges;
+  RowRange* row_ranges;
 };
 template <class S>
 struct SortSamples {
@@ -71,9 +73,9 @@ template <class S>
 struct MotionBackward {
   SampledMotion<S> motion;
   int64_t batch, groups;
-  S* dots;        // corner dot products; warp_motion_gradient sums the groups' into the first and turns each
-                  // row of 4 * width values into three rows of width: by x, by y, by confidence
-  S* grad_field;  // (batch, height / ratio, width / ratio, 2), contiguous
+  S* corner_dots;  // the corner dot products; warp_motion_gradient sums the groups' into the first and turns
+                   // each row of 4 * width values into three rows of width: by x, by y, by confidence
+  S* grad_field;   // (batch, height / ratio, width / ratio, 2), contiguous
   S* grad_confidence;  // (batch, height / ratio, width / ratio) or null
   bool accumulate;     // add to what is there
 };

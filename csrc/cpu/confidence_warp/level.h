@@ -5,7 +5,7 @@
 
 namespace internet::cpu {
 
-// As arguments/confidence_warp.h asks for it.
+// The `Level` of arguments/confidence_warp.h.
 struct WarpLevel {
   static Tensor forward(const Tensor& features, const WarpMotion& motion);
   static Tensor backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,

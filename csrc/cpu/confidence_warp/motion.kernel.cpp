@@ -1,5 +1,5 @@
 // What the warp does with its motion alone: where the samples of a row lie, in which order to take them, and
-// the way from their dot products to the gradients of the coarse maps.
+// the gradients of the coarse maps from their corner dot products.
 #include <algorithm>
 #include <cstring>
 
@@ -12,10 +12,9 @@ namespace internet::cpu::INTERNET_ISA {
 template <class S>
 void warp_row_ranges(const RowRanges<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
-  SampleRow<S> samples(p.motion);
+  BilinearRow<S> samples(p.motion);
   for (int64_t task = begin; task < end; ++task) {
-    int32_t* range = p.row_ranges + 2 * task;
-    samples.row_range(task / p.motion.height, task % p.motion.height, range, range + 1);
+    p.row_ranges[task] = samples.row_range(task / p.motion.height, task % p.motion.height);
   }
 }
 
@@ -24,13 +23,13 @@ template <class S>
 void warp_sort_samples(const SortSamples<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t height = p.motion.height, width = p.motion.width, count = height * width;
-  SampleRow<S> row(p.motion);
+  BilinearRow<S> row(p.motion);
   for (int64_t image = begin; image < end; ++image) {
     int32_t* starts = p.order.starts + image * (height + 1);
     int32_t* pixels = p.order.pixels + image * count;
     const Samples<S> to =
         samples_in(p.order.indices + image * 5 * count, p.order.weights + image * 4 * count, count);
-    WorkingMemory<int32_t> next(height + 1);
+    Scratch<int32_t> next(height + 1);
     std::fill_n(next.data(), height + 1, 0);
     for (int64_t y = 0; y < height; ++y) {
       row.prepare(image, y);
@@ -53,17 +52,17 @@ template <class S>
 void warp_motion_gradient(const MotionBackward<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t width = p.motion.width;
-  SampleRow<S> samples(p.motion);
-  WorkingMemory<S> dots(4 * width);
+  BilinearRow<S> samples(p.motion);
+  Scratch<S> corner_dots(4 * width);
   for (int64_t task = begin; task < end; ++task) {
-    S* row = p.dots + task * 4 * width;
-    std::memcpy(dots.data(), row, size_t(4 * width) * sizeof(S));
+    S* row = p.corner_dots + task * 4 * width;
+    std::memcpy(corner_dots.data(), row, size_t(4 * width) * sizeof(S));
     for (int64_t group = 1; group < p.groups; ++group) {
       const S* other = row + group * p.batch * p.motion.height * 4 * width;
-      for (int64_t i = 0; i < 4 * width; ++i) dots[i] += other[i];
+      for (int64_t i = 0; i < 4 * width; ++i) corner_dots[i] += other[i];
     }
-    samples.motion_gradients(task / p.motion.height, task % p.motion.height, dots.data(), row, row + width,
-                             row + 2 * width);
+    samples.motion_gradients(task / p.motion.height, task % p.motion.height, corner_dots.data(), row,
+                             row + width, row + 2 * width);
   }
 }
 
@@ -71,10 +70,10 @@ template <class S>
 void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t ratio = p.motion.ratio(), height = p.motion.height / ratio, width = p.motion.width / ratio;
-  WorkingMemory<S> scratch(p.motion.width);
+  Scratch<S> scratch(p.motion.width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / height, row = task % height;
-    const S* planes = p.dots + image * p.motion.height * 4 * p.motion.width;
+    const S* planes = p.corner_dots + image * p.motion.height * 4 * p.motion.width;
     auto fold = [&](int64_t plane, S* coarse, int64_t step) {
       for (int64_t x = 0; x < width && !p.accumulate; ++x) coarse[x * step] = 0;
       fold_row(planes + plane * p.motion.width, 4 * p.motion.width, ratio, height, width, row, scratch.data(),
@@ -86,8 +85,8 @@ void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
   }
 }
 
-template class SampleRow<float>;
-template class SampleRow<double>;
+template class BilinearRow<float>;
+template class BilinearRow<double>;
 template void warp_row_ranges<float>(const RowRanges<float>&, int64_t, int64_t);
 template void warp_row_ranges<double>(const RowRanges<double>&, int64_t, int64_t);
 template void warp_sort_samples<float>(const SortSamples<float>&, int64_t, int64_t);

@@ -3,9 +3,9 @@
 
 #include <cstring>
 
-#include "cpu/simd/channel_lanes.h"
+#include "cpu/confidence_warp/pixel_rows.h"
 #include "cpu/sampling/bilinear_row.h"
-#include "cpu/sampling/pixel_rows.h"
+#include "cpu/simd/channel_lanes.h"
 
 namespace internet::cpu::INTERNET_ISA {
 
@@ -47,22 +47,22 @@ INTERNET_HD void add_to(S* p, Vec<S, N> v) {
   store<N>(p, load<N>(p) + v);
 }
 
-// What is walked: the sources of an output row's samples, and the gradients to be added to.
+// The samples of some output pixels, the rows they read, and the rows of the gradient they add to.
 template <class T>
-struct Walk {
+struct SampledRows {
   Samples<opmath<T>> samples;
   const int32_t* pixels;  // of sorted samples, the output pixel of each; null: they are those of a row
   PixelRows<const T> source;
   PixelRows<opmath<T>> target;
-  Band band;         // the target rows; exactly one band owns a sample's dot products
+  Band band;         // the target rows; exactly one band owns a sample's corner dot products
   int64_t channels;  // side by side
   bool features, motion, first_block;
 };
 
-// One output pixel; `dots` are added to but for the first block of channels.
+// One output pixel; `corner_dots` are added to but for the first block of channels.
 template <bool Features, bool Motion, int N, class T, class S = opmath<T>>
 INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int64_t channels,
-                                math::Corners<S> w, bool first_block, S* dots) {
+                                math::Corners<S> w, bool first_block, S* corner_dots) {
   constexpr int step = channels_in<N, T>;
   math::Corners<Vec<S, N>> sums{};
   math::Corners<S> rest{};
@@ -109,35 +109,35 @@ INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int6
   if constexpr (Motion) {
     Vec<S, 4> all = four_sums<S, N>(sums.nw, sums.ne, sums.sw, sums.se);
     all += Vec<S, 4>{rest.nw, rest.ne, rest.sw, rest.se};
-    if (!first_block) all += load<4>(dots);
-    store<4>(dots, all);
+    if (!first_block) all += load<4>(corner_dots);
+    store<4>(corner_dots, all);
   }
 }
 
 // Samples begin..end-1: those that read a row of the band. Output pixel x has its gradient at
-// g + (x - first) * g_stride and its dot products at dots + 4 * x.
+// g + (x - first) * g_stride and its corner dot products at corner_dots + 4 * x.
 template <bool Sorted, int N, class T, class S = opmath<T>>
-[[gnu::noinline]] void pixels_backward(const Walk<T>& walk, int64_t begin, int64_t end, const T* g,
-                                       int64_t first, int64_t g_stride, S* dots) {
-  const Samples<S> s = walk.samples;
-  const PixelRows<const T> source = walk.source;
-  const PixelRows<S> target = walk.target;
-  const Band band = walk.band;
-  const int64_t channels = walk.channels, ahead = samples_ahead<S>(channels);
-  const bool features = walk.features, motion = walk.motion, first_block = walk.first_block;
-  const int32_t* pixels = walk.pixels;
+[[gnu::noinline]] void pixels_backward(const SampledRows<T>& rows, int64_t begin, int64_t end, const T* g,
+                                       int64_t first, int64_t g_stride, S* corner_dots) {
+  const Samples<S> s = rows.samples;
+  const PixelRows<const T> source = rows.source;
+  const PixelRows<S> target = rows.target;
+  const Band band = rows.band;
+  const int64_t channels = rows.channels, ahead = samples_ahead<S>(channels);
+  const bool features = rows.features, motion = rows.motion, first_block = rows.first_block;
+  const int32_t* pixels = rows.pixels;
   for (int64_t x = begin; x < end; ++x) {
     const int64_t y_low = s.y_low[x], y_high = s.y_high[x];
     const int64_t pixel = Sorted ? pixels[x] : x;
-    // In the order of the output the pixels of the sample are not asked for: it costs more than it gains.
+    // In the order of the output the sample's own pixels are not prefetched: it costs more than it gains.
     if constexpr (Sorted) {
       const int64_t soon = pixels[std::min(x + ahead, end - 1)];
-      prefetch_pixel(g + (soon - first) * g_stride, channels);
-      if (motion) prefetch_pixel(dots + 4 * soon, 4);
+      prefetch<Cache::first>(g + (soon - first) * g_stride, channels);
+      if (motion) prefetch<Cache::first>(corner_dots + 4 * soon, 4);
     }
     const bool own = motion && band.contains(y_low);
     if (!s.reads[x]) {
-      if (own && first_block) store<4>(dots + 4 * pixel, Vec<S, 4>{});
+      if (own && first_block) store<4>(corner_dots + 4 * pixel, Vec<S, 4>{});
       continue;
     }
     const bool adds = features && y_high >= band.begin && y_low < band.end;
@@ -154,11 +154,11 @@ template <bool Sorted, int N, class T, class S = opmath<T>>
                 s.x_high[x] * target.column_stride);
     }
     if (own && adds) {
-      pixel_backward<true, true, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
+      pixel_backward<true, true, N>(g_pixel, from, to, channels, w, first_block, corner_dots + 4 * pixel);
     } else if (adds) {
-      pixel_backward<true, false, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
+      pixel_backward<true, false, N>(g_pixel, from, to, channels, w, first_block, corner_dots + 4 * pixel);
     } else if (own) {
-      pixel_backward<false, true, N>(g_pixel, from, to, channels, w, first_block, dots + 4 * pixel);
+      pixel_backward<false, true, N>(g_pixel, from, to, channels, w, first_block, corner_dots + 4 * pixel);
     }
   }
 }

@@ -1,12 +1,11 @@
-// The extrinsic confidence mask, a chunk of a row at a time: where the forward flow leads, in vectors; what
-// the backward flow is there, pixel by pixel; the tests, in vectors again.
-#include "cpu/flow_confidence/kernels.h"
-
+// The extrinsic confidence mask, a chunk of a row at a time: the end points of the forward flow, in vectors;
+// the backward flow there, pixel by pixel; the tests, in vectors again.
 #include <algorithm>
 
+#include "cpu/flow_confidence/kernels.h"
+#include "cpu/simd/few_channels.h"
+#include "math/bilinear.h"
 #include "math/flow_confidence.h"
-#include "math/masked_backwarp_loss.h"
-#include "cpu/simd/image_rows.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -102,7 +101,7 @@ class Rows {
         const S* bottom = top + 2 * p.shape.pitch();
         v[j] = math::interpolate_down(load<4>(top), load<4>(bottom), down_[i + j]).level;
       }
-      transpose<S>(v);
+      transpose(v);
       const Pixel<S> fraction = load<4>(across_ + i);
       store<4>(back_x_ + i, interpolate(v[0], v[2], fraction));
       store<4>(back_y_ + i, interpolate(v[1], v[3], fraction));
@@ -135,7 +134,7 @@ class Rows {
 
   using ScalarIndex = typename math::Value<S>::Integer;
   const FlowConfidence<T>& p;
-  // Of the pixel where the flow leads, or the one up and left of it: its number, and how far beyond.
+  // The pixel up and left of the flow's end point: its index, and the fractions of the way beyond it.
   alignas(64) ScalarIndex pixel_[columns];
   alignas(64) S across_[columns], down_[columns];
   alignas(64) S back_x_[columns], back_y_[columns];

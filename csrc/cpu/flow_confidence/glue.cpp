@@ -1,9 +1,8 @@
-#include "cpu/flow_confidence/kernels.h"
-
 #include <limits>
 
 #include "arguments/flow_confidence.h"
-#include "cpu/runtime/glue.h"
+#include "cpu/flow_confidence/kernels.h"
+#include "cpu/runtime/launch.h"
 
 namespace internet::cpu {
 namespace {

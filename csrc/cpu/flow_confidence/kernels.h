@@ -1,4 +1,4 @@
-// What the kernels of the extrinsic confidence mask are given.
+// Parameters of the kernels of the extrinsic confidence mask.
 //
 // The backward flow is first copied, whatever its layout, to pixels: x and y side by side, so that one load
 // fetches both of two neighbouring pixels. Each row repeats its last pixel and each image its last row, so
@@ -7,8 +7,8 @@
 
 #include "arguments/strided.h"
 #include "cpu/runtime/isa.h"
-#include "math/flow_confidence.h"
 #include "cpu/simd/simd.h"
+#include "math/flow_confidence.h"
 
 namespace internet::cpu {
 

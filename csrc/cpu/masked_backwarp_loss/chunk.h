@@ -10,8 +10,8 @@
 #include <type_traits>
 
 #include "cpu/masked_backwarp_loss/kernels.h"
+#include "cpu/simd/few_channels.h"
 #include "math/masked_backwarp_loss.h"
-#include "cpu/simd/image_rows.h"
 
 namespace internet::cpu::INTERNET_ISA::backwarp {
 
@@ -49,7 +49,8 @@ struct alignas(64) Chunk {
   Pairs<S> added;
   // Four channels, in planes.
   S value[4 * n], slope_x[4 * n], slope_y[4 * n];
-  // Gradients by the samples, in planes; by the others where they are wanted in memory, if they can be there.
+  // Gradients with respect to the samples, in planes. The others are written straight to memory where they
+  // can be.
   S sample[4 * n];
   S *grad_target[4], *grad_flow_x, *grad_flow_y, *grad_mask;
   S loss[n];
@@ -73,7 +74,7 @@ INTERNET_HD void store_indices(Index<S>* p, Indices<S> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-// `count` values, readable in whole vectors: where they are, or else a copy that repeats the last value.
+// `count` values, readable in whole vectors: in place, or else a copy that repeats the last value.
 template <class S>
 inline const S* read_line(const S* line, int64_t stride, int64_t count, S* copy) {
   const int64_t whole = whole_vectors<S>(count);
@@ -163,7 +164,7 @@ inline void place(Chunk<S>& c, int64_t count, int64_t x0, int64_t y, S width, S 
     const auto px = math::position(x, width, border), py = math::position(t, height, border);
     Indices<S> row = __builtin_convertvector(py.base, Indices<S>);
     if (!border) {
-      // A sample that is not read points at a row that is at hand.
+      // A sample that is not read points at a row that is resident.
       const Indices<S> first = Indices<S>{} + range.first, last = Indices<S>{} + (range.last - 1);
       row = row < first ? first : row;
       row = row > last ? last : row;
@@ -181,7 +182,7 @@ inline void place(Chunk<S>& c, int64_t count, int64_t x0, int64_t y, S width, S 
   }
 }
 
-// The flow and the mask of a chunk, and from them its samples' places.
+// The flow and the mask of a chunk, and where its samples lie.
 template <bool with_slopes, class T, class S = opmath<T>>
 inline void set_up(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t b, int64_t y, int64_t x0, int64_t count,
                    const S* mask, RowRange range) {
@@ -230,27 +231,6 @@ INTERNET_HD Pair<S> pair_of(Pixel<S> left, Pixel<S> right) {
   return __builtin_shufflevector(left, right, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
-// 4 x 4 in each half: from four pairs of pixels to four planes of four left and four right ones, and back.
-template <class S>
-INTERNET_HD void transpose_pairs(Pair<S> (&v)[4]) {
-  if constexpr (sizeof(Pair<S>) <= 32 && vector_bytes >= 32) {
-    Pair<S> a = __builtin_shufflevector(v[0], v[1], 0, 8, 1, 9, 4, 12, 5, 13);
-    Pair<S> b = __builtin_shufflevector(v[2], v[3], 0, 8, 1, 9, 4, 12, 5, 13);
-    Pair<S> c = __builtin_shufflevector(v[0], v[1], 2, 10, 3, 11, 6, 14, 7, 15);
-    Pair<S> d = __builtin_shufflevector(v[2], v[3], 2, 10, 3, 11, 6, 14, 7, 15);
-    v[0] = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
-    v[1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
-    v[2] = __builtin_shufflevector(c, d, 0, 1, 8, 9, 4, 5, 12, 13);
-    v[3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
-  } else {
-    Pixel<S> left[4], right[4];
-    for (int k = 0; k < 4; ++k) left[k] = left_of<S>(v[k]), right[k] = right_of<S>(v[k]);
-    transpose<S>(left);
-    transpose<S>(right);
-    for (int k = 0; k < 4; ++k) v[k] = pair_of<S>(left[k], right[k]);
-  }
-}
-
 // A ring's offsets count 8 bytes, a scale that addresses have for free.
 template <class S>
 constexpr Index<S> pixel_units = pixel_lanes * sizeof(S) / 8;
@@ -259,9 +239,9 @@ INTERNET_HD S* at_offset(S* ring, Index<S> offset) {
   return ring + int64_t(offset) * int64_t(8 / sizeof(S));
 }
 
-// Whether the pairs of a ring of this size are asked for, those of all samples at once, well before they are
-// used one by one: of a flow that jumps all over the image, each is a wait for a far cache. A ring that fits
-// in a near one is left alone.
+// Whether to prefetch the pairs of all samples of a chunk before they are used one by one: if the flow jumps
+// all over the image, each would otherwise be a wait for a far cache. A ring that fits in a near one needs no
+// prefetch.
 template <class S>
 INTERNET_HD bool is_far(int64_t ring_size) {
   return ring_size * int64_t(sizeof(S)) > 1 << 19;

@@ -1,9 +1,8 @@
-#include "cpu/masked_backwarp_loss/kernels.h"
-
 #include <numeric>
 
 #include "arguments/masked_backwarp_loss.h"
-#include "cpu/runtime/glue.h"
+#include "cpu/masked_backwarp_loss/kernels.h"
+#include "cpu/runtime/launch.h"
 
 namespace internet::cpu {
 namespace {

@@ -1,18 +1,14 @@
-// What the kernels of the masked back-warping loss are given: pointers, strides in elements, sizes.
+// Parameters of the kernels of the masked back-warping loss.
 #pragma once
 
 #include <cstdint>
 
 #include "arguments/masked_backwarp_loss_views.h"
 #include "cpu/runtime/isa.h"
+#include "cpu/sampling/row_range.h"
 #include "cpu/simd/simd.h"
 
 namespace internet::cpu {
-
-// The rows of the output image that one row of the flow reads, both included.
-struct RowRange {
-  int32_t first, last;
-};
 
 // Tasks: batch * height, one for each row of the flow.
 template <class T>

@@ -5,10 +5,10 @@
 // read its band, and its own rows, top to bottom; it adds only to its band and stores the other results only
 // of its own rows. A row near the edge of a band is computed by both neighbours. Every pixel receives its
 // contributions in the order of the samples, whatever the bands and the threads.
-#include "cpu/runtime/denormals.h"
 #include "cpu/masked_backwarp_loss/mask.h"
 #include "cpu/masked_backwarp_loss/scatter.h"
 #include "cpu/masked_backwarp_loss/source.h"
+#include "cpu/runtime/denormals.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -18,8 +18,8 @@ using namespace backwarp;
 // What is computed of a row.
 enum class Pass { loss, gradients, gradients_and_slopes };
 
-// From the samples of up to four channels to their penalties and the gradients by them, by the target, the
-// mask and (with slopes) the flow. The sums over channels go on from the block before.
+// From the samples of up to four channels to their penalties, and the gradients with respect to them, the
+// target, the mask and (with slopes) the flow. The sums over channels go on from the block before.
 template <Penalty P, Pass pass, Padding padding, class S>
 void residuals(Chunk<S>& c, int64_t count, int channels, S grad_scale, bool first_block) {
   constexpr int N = native_lanes<S>, n = Chunk<S>::n;
@@ -76,7 +76,7 @@ void residuals_of(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t count, int c
   });
 }
 
-// The sum of `count` values, of which there is room for whole vectors.
+// The sum of `count` values, in memory with room for whole vectors.
 template <class S>
 S sum_of(S* values, int64_t count) {
   constexpr int N = native_lanes<S>;
@@ -98,11 +98,11 @@ void store_line(S* memory, const S* line, int64_t count) {
 
 // Everything a thread keeps while it does its tasks.
 template <class T>
-class Walk {
+class BandLoss {
   using S = opmath<T>;
 
  public:
-  explicit Walk(const MaskedBackwarpLoss<T>& p)
+  explicit BandLoss(const MaskedBackwarpLoss<T>& p)
       : p(p), in(p.in), source(in), gradient(in, p.grad_output), masks(in) {}
 
   // Rows first..end-1 of image b.
@@ -128,45 +128,45 @@ class Walk {
   SourceRing<T> source;
   GradientRing<T> gradient;
   MaskRows<T> masks;
-  RowWindow read, added, all_rows;
-  Scratch<int32_t> walk;
-  Scratch<RowRange> ranges, clipped;
+  ResidentRows read, added, all_rows;
+  GrowingScratch<int32_t> rows;  // those to walk, and what each reads
+  GrowingScratch<RowRange> ranges;
   Chunk<S> c = {};
   S *flow_x = nullptr, *flow_y = nullptr;  // the chunk's gradients in memory
 };
 
-// Lists the rows to walk for a band, and plans which rows of the image to keep at hand.
+// Lists the rows to walk for a band, and plans which rows of the image to keep resident.
 template <class T>
-int64_t Walk<T>::plan(int64_t b, int64_t first, int64_t end) {
+int64_t BandLoss<T>::plan(int64_t b, int64_t first, int64_t end) {
   const bool scatters = p.grad_output.data != nullptr;
-  int32_t* rows = walk.at_least(in.height);
-  RowRange* full = ranges.at_least(in.height);
-  RowRange* clip = clipped.at_least(in.height);
+  int32_t* row = rows.at_least(in.height);
+  RowRange* range = ranges.at_least(in.height);
   int64_t count = 0;
   const bool all = p.ranges != nullptr;
   for (int64_t y = all ? 0 : first; y < (all ? in.height : end); ++y) {
     const RowRange r = all ? p.ranges[b * in.height + y] : row_range(in, b, y);
     const bool own = first <= y && y < end;
     if (!own && (r.first >= end || r.last < first)) continue;
-    rows[count] = int32_t(y);
-    full[count] = r;
-    clip[count++] = {std::max(r.first, int32_t(first)), std::min(r.last, int32_t(end - 1))};
+    row[count] = int32_t(y);
+    range[count++] = r;
   }
-  read.plan(full, count, int32_t(in.height));
-  if (scatters) added.plan(clip, count, int32_t(end));
-  if (all) all_rows.plan(p.ranges + b * in.height, in.height, int32_t(in.height));
+  // Padding reads row -1 and row `height` as well.
+  const int32_t above = -1, below = int32_t(in.height) + 1;
+  read.plan(range, count, above, below);
+  if (scatters) added.plan(range, count, int32_t(first), int32_t(end));
+  if (all) all_rows.plan(p.ranges + b * in.height, in.height, above, below);
   return count;
 }
 
 template <class T>
-void Walk<T>::band(int64_t b, int64_t first, int64_t end) {
+void BandLoss<T>::band(int64_t b, int64_t first, int64_t end) {
   const bool scatters = p.grad_output.data != nullptr;
   const int64_t count = plan(b, first, end);
   source.start(b, read);
   if (scatters) gradient.start(b, first, end, added, !jumps());
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t y = walk.data()[i];
-    const RowRange range = ranges.data()[i];
+    const int64_t y = rows[i];
+    const RowRange range = ranges[i];
     const bool own = first <= y && y < end;
     source.advance(read, i);
     if (scatters) gradient.advance(added, i);
@@ -183,7 +183,7 @@ void Walk<T>::band(int64_t b, int64_t first, int64_t end) {
 
 template <class T>
 template <Pass pass>
-void Walk<T>::row(int64_t b, int64_t y, RowRange range, bool own) {
+void BandLoss<T>::row(int64_t b, int64_t y, RowRange range, bool own) {
   constexpr bool with_slopes = pass == Pass::gradients_and_slopes;
   const S* mask = masks.at(b, y);
   const int64_t at = (b * in.height + y) * in.width;
@@ -201,7 +201,7 @@ void Walk<T>::row(int64_t b, int64_t y, RowRange range, bool own) {
 
 template <class T>
 template <Pass pass>
-void Walk<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
+void BandLoss<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
   constexpr bool with_gradients = pass != Pass::loss, with_slopes = pass == Pass::gradients_and_slopes;
   const int64_t whole = whole_vectors<S>(count);
   const bool scatters = with_gradients && p.grad_output.data != nullptr;
@@ -226,9 +226,9 @@ void Walk<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool own)
   }
 }
 
-// Lets the chunk point to the gradient of the loss, and to where those of the mask and the flow go.
+// Points the chunk to the gradient of the loss, and to where the gradients of the mask and the flow go.
 template <class T>
-void Walk<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
+void BandLoss<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
   const auto& g = p.grad_loss;
   const S* grad_loss = g.data + b * g.stride[0] + y * g.stride[2] + x0 * g.stride[3];
   c.grad_loss = read_line(grad_loss, g.stride[3], count, c.grad_loss_copy);
@@ -242,11 +242,11 @@ void Walk<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count
   if (y + 1 < in.height) prefetch(ImageRow<S>{flow_x + in.width, plane, 1, in.width, 2}, 0, count);
 }
 
-// Lets the chunk point to where the target's gradient goes. Returns the row to write it to afterwards; null
+// Points the chunk to where the target's gradient goes. Returns the row to write it to afterwards; null
 // where it is in place, or not wanted.
 template <class T>
-ImageRow<opmath<T>> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count,
-                                                  int64_t block, bool own) {
+ImageRow<opmath<T>> BandLoss<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count,
+                                                      int64_t block, bool own) {
   const bool wanted = own && p.grad_target.data != nullptr;
   for (int ch = 0; ch < 4; ++ch) c.grad_target[ch] = wanted ? c.grad_target_copy + ch * Chunk<S>::n : nullptr;
   if (!wanted) return {};
@@ -264,10 +264,10 @@ ImageRow<opmath<T>> Walk<T>::point_to_grad_target(int64_t b, int64_t y, int64_t 
 template <class T>
 void masked_backwarp_loss(const MaskedBackwarpLoss<T>& p, int64_t begin, int64_t end) {
   const FlushDenormals flush;
-  Walk<T> walk(p);
+  BandLoss<T> loss(p);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t b = task / p.bands, band = task % p.bands;
-    walk.band(b, p.in.height * band / p.bands, p.in.height * (band + 1) / p.bands);
+    loss.band(b, p.in.height * band / p.bands, p.in.height * (band + 1) / p.bands);
   }
 }
 

@@ -1,9 +1,9 @@
-// The mask at full resolution, a row at a time, and the way back of a row's gradient.
+// The mask at full resolution, a row at a time, and the adjoint for a row's gradient.
 #pragma once
 
 #include "cpu/masked_backwarp_loss/chunk.h"
+#include "cpu/runtime/scratch.h"
 #include "cpu/sampling/upsample_rows.h"
-#include "cpu/sampling/resident_rows.h"
 
 namespace internet::cpu::INTERNET_ISA::backwarp {
 

@@ -6,8 +6,8 @@
 
 namespace internet::cpu::INTERNET_ISA::backwarp {
 
-// The rows of the output's gradient being added to, as pixels: of a band's rows first..end-1 those that are
-// at hand. One more row takes what belongs to other bands.
+// The rows of the output's gradient being added to, as pixels: the resident ones among a band's rows
+// first..end-1. One more row takes what belongs to other bands.
 //
 // A sample adds to two pairs of neighbouring pixels, a vector each. The next sample's pairs usually overlap
 // them by one pixel, and a load from half of what was just stored would stall; so each row is kept twice:
@@ -24,9 +24,9 @@ class GradientRing {
   GradientRing(const BackwarpInputs<T>& in, const Strided<S, 4>& gradient) : in_(in), gradient_(gradient) {}
 
   // Rows first..end-1 of image b. All slots are zero until something is added.
-  void start(int64_t b, int64_t first, int64_t end, const RowWindow& window, bool twins) {
+  void start(int64_t b, int64_t first, int64_t end, const ResidentRows& resident, bool twins) {
     b_ = b, first_ = first, end_ = end, done_ = first;
-    slots_ = window.slots();
+    slots_ = resident.slots();
     // Two pixels of margin on the left and an odd twin distance align the pairs of both.
     const int64_t columns = (in_.width + 7) / 8 * 8;
     twin_ = twins ? columns + 5 : 0;
@@ -35,7 +35,7 @@ class GradientRing {
     std::fill_n(ring_.at_least(count), count, S(0));
   }
   // Stores the rows that get nothing more from step i on.
-  void advance(const RowWindow& window, int64_t step) { finish(window.needed_from(step)); }
+  void advance(const ResidentRows& resident, int64_t step) { finish(resident.needed_from(step)); }
   // Stores all rows before `row`.
   void finish(int64_t row) {
     for (; done_ < row; ++done_) {
@@ -72,7 +72,7 @@ class GradientRing {
         const Pixel<S> plane = load<4>(c.sample + ch * Chunk<S>::n + i);
         d[ch] = pair_of<S>(plane, plane);
       }
-      transpose_pairs<S>(d);
+      transpose(d);
 #pragma GCC unroll 4
       for (int64_t k = 0; k < 4; ++k) {
         const int64_t j = i + k;
@@ -129,7 +129,7 @@ class GradientRing {
   template <Layout layout>
   static void store_eight(const ImageRow<S>& out, int64_t x, Pair<S> (&v)[4]) {
     if (layout == Layout::planes && x + 8 <= out.width) {
-      transpose_pairs<S>(v);
+      transpose(v);
 #pragma GCC unroll 4
       for (int c = 0; c < 4; ++c) {
         if (c < out.channels) store<8>(out.data + x + c * out.channel_stride, v[c]);
@@ -145,7 +145,7 @@ class GradientRing {
   const BackwarpInputs<T>& in_;
   const Strided<S, 4>& gradient_;
   int64_t twin_ = 0, pitch_ = 0, b_ = 0, first_ = 0, end_ = 0, slots_ = 1, done_ = 0;
-  Scratch<S> ring_;
+  GrowingScratch<S> ring_;
 };
 
 }  // namespace internet::cpu::INTERNET_ISA::backwarp

@@ -1,4 +1,4 @@
-// The image that the masked back-warping loss samples: the rows at hand, and bilinear samples of them.
+// The image that the masked back-warping loss samples: its resident rows, and bilinear samples of them.
 #pragma once
 
 #include "cpu/masked_backwarp_loss/chunk.h"
@@ -24,9 +24,9 @@ INTERNET_HD Pair<S> right_side(const Pair<S> (&v)[2]) {
   return __builtin_shufflevector(v[0], v[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
-// Samples up to four channels of `count` columns, with the derivatives by the coordinate if asked for: down
-// the columns pair by pair, and across once they are planes, of eight samples where a vector has as many. The
-// ring's rows are `row_size` values apart.
+// Samples up to four channels of `count` columns, with the derivatives with respect to the coordinate if
+// wanted: down the columns pair by pair, and across once they are planes, of eight samples where a vector has
+// as many. The ring's rows are `row_size` values apart.
 template <bool with_slopes, class S>
 inline void sample_columns(Chunk<S>& c, int64_t count, int channels, S* ring, int64_t row_size) {
   constexpr int n = Chunk<S>::n, fours = native_lanes<S> >= 8 ? 2 : 1, lanes = 4 * fours;
@@ -42,8 +42,8 @@ inline void sample_columns(Chunk<S>& c, int64_t count, int channels, S* ring, in
         const auto column = math::interpolate_down(load<8>(top), load<8>(top + row_size), c.fraction_y[j]);
         levels[k] = column.level, steps[k] = column.step;
       }
-      transpose_pairs<S>(levels);
-      if constexpr (with_slopes) transpose_pairs<S>(steps);
+      transpose(levels);
+      if constexpr (with_slopes) transpose(steps);
 #pragma GCC unroll 4
       for (int ch = 0; ch < 4; ++ch) level[ch][f] = levels[ch], step[ch][f] = steps[ch];
     }
@@ -73,7 +73,7 @@ inline int64_t read_eights(const ImageRow<const T>& row, S* pixels) {
     Pair<S> v[4];  // of each pair, the second is four columns on
     for (int c = 0; c < 4; ++c)
       v[c] = load<8>(row.data + x + (c < row.channels ? c : 0) * row.channel_stride);
-    transpose_pairs<S>(v);
+    transpose(v);
     for (int k = 0; k < 2; ++k) {
       const Pair<S> pairs[] = {v[2 * k], v[2 * k + 1]};
       store<8>(pixels + 2 * k * pixel_lanes, left_side<S>(pairs));
@@ -83,9 +83,9 @@ inline int64_t read_eights(const ImageRow<const T>& row, S* pixels) {
   return row.width / 8 * 8;
 }
 
-// The rows of the output image at hand, as pixels, with zeros around the image: a ring, or all of them where
-// the flow jumps all over the image. Its first row is there again after the last, so that below every row is
-// the next.
+// The resident rows of the output image, as pixels, with zeros around the image: a ring, or all of them where
+// the flow jumps all over the image. The first row is repeated after the last, so that the next row always
+// lies below.
 template <class T>
 class SourceRing {
   using S = opmath<T>;
@@ -94,18 +94,18 @@ class SourceRing {
   // One pixel of margin before the first, at least one after the last.
   explicit SourceRing(const BackwarpInputs<T>& in) : in_(in), pitch_((in.width + 3) / 4 * 4 + 4) {}
 
-  void start(int64_t b, const RowWindow& window) {
+  void start(int64_t b, const ResidentRows& resident) {
     b_ = b;
-    next_ = window.needed_from(0);
+    next_ = resident.needed_from(0);
     const int64_t all = in_.height + 2;  // one above the first and one below the last
-    slots_ = std::min(window.slots(), all);
+    slots_ = std::min(resident.slots(), all);
     slot_mask_ = slots_ == all ? -1 : slots_ - 1;
     ring_.at_least((slots_ + 1) * blocks_of(in_) * row_size());
   }
-  // Before step i of the walk that `window` was planned for.
-  void advance(const RowWindow& window, int64_t step) {
-    if (next_ < window.needed_from(step)) next_ = window.needed_from(step);
-    for (; next_ <= window.touched_to(step); ++next_) {
+  // Before step i of the walk that `resident` was planned for.
+  void advance(const ResidentRows& resident, int64_t step) {
+    if (next_ < resident.needed_from(step)) next_ = resident.needed_from(step);
+    for (; next_ <= resident.touched_to(step); ++next_) {
       for (int64_t block = 0; block < blocks_of(in_); ++block) fill(block, next_);
     }
   }
@@ -162,7 +162,7 @@ class SourceRing {
 
   const BackwarpInputs<T>& in_;
   int64_t pitch_, b_ = 0, slots_ = 1, slot_mask_ = 0, next_ = 0;
-  Scratch<S> ring_;
+  GrowingScratch<S> ring_;
 };
 
 }  // namespace internet::cpu::INTERNET_ISA::backwarp

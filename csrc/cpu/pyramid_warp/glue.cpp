@@ -1,5 +1,4 @@
 #include "arguments/pyramid_warp.h"
-
 #include "cpu/confidence_warp/level.h"
 
 namespace internet::cpu {

@@ -1,4 +1,4 @@
-#include "cpu/runtime/glue.h"
+#include "cpu/runtime/launch.h"
 
 namespace internet::cpu {
 namespace {

@@ -14,8 +14,8 @@ namespace internet::cpu {
 
 enum class Isa : int { baseline = 0, avx2 = 1, avx512 = 2 };
 
-// The best instruction set of this machine, or what INTERNET_CPU_ISA=baseline|avx2|avx512 asks for.
-// Throws std::runtime_error if the variable names one that is unknown or not there.
+// The best instruction set of this machine, or the one that INTERNET_CPU_ISA=baseline|avx2|avx512 names.
+// Throws std::runtime_error if that one is unknown or this machine does not have it.
 Isa chosen_isa();
 
 template <class P>

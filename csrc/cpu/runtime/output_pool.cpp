@@ -4,8 +4,8 @@
 // than computing what is written there. A network makes tensors of the same few sizes again and again, so
 // what one step frees is what the next one needs.
 //
-// The pool holds at most INTERNET_OUTPUT_POOL_MB megabytes (512 unless told; 0 switches it off), and gives
-// back what was freed longest ago beyond that. It needs torch >= 2.11, which can tell when a tensor's memory
+// The pool holds at most INTERNET_OUTPUT_POOL_MB megabytes (512 by default; 0 switches it off); beyond that,
+// it releases what was freed longest ago. It needs torch >= 2.11, which can tell when a tensor's memory
 // is free; with torch 2.10 outputs come from torch's allocator.
 #include <algorithm>
 #include <cstdlib>

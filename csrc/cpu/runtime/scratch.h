@@ -1,28 +1,61 @@
 // A thread's scratch memory: uninitialised, aligned to a cache line, freed at the end of the scope.
 #pragma once
 
-#include <cstddef>
+#include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <new>
+
+#include "math/host_device.h"
 
 namespace internet::cpu {
 
 template <class T>
-class WorkingMemory {
+class Scratch {
  public:
-  __attribute__((always_inline)) explicit WorkingMemory(int64_t count)
-      : memory_(static_cast<T*>(::operator new(size_t(count > 0 ? count : 1) * sizeof(T), alignment))) {}
-  __attribute__((always_inline)) ~WorkingMemory() { ::operator delete(memory_, alignment); }
-  WorkingMemory(const WorkingMemory&) = delete;
-  WorkingMemory& operator=(const WorkingMemory&) = delete;
+  INTERNET_MEMBER explicit Scratch(int64_t count) : memory_(allocate(count)) {}
+  INTERNET_MEMBER ~Scratch() { ::operator delete(memory_, alignment); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
 
-  __attribute__((always_inline)) T* data() const { return memory_; }
-  __attribute__((always_inline)) T& operator[](int64_t i) const { return memory_[i]; }
+  INTERNET_MEMBER T* data() const { return memory_; }
+  INTERNET_MEMBER T& operator[](int64_t i) const { return memory_[i]; }
+
+  // Other memory, of another size.
+  INTERNET_MEMBER void replace(int64_t count) {
+    T* other = allocate(count);
+    ::operator delete(memory_, alignment);
+    memory_ = other;
+  }
 
  private:
+  INTERNET_MEMBER static T* allocate(int64_t count) {
+    return static_cast<T*>(::operator new(size_t(std::max<int64_t>(count, 1)) * sizeof(T), alignment));
+  }
+
   static constexpr std::align_val_t alignment{64};
   T* memory_;
+};
+
+// Scratch memory that grows, and then forgets what it held. A class of its own: the size, which the other
+// does not keep, cost a kernel that lives in registers a twentieth of its time.
+template <class T>
+class GrowingScratch {
+ public:
+  INTERNET_MEMBER GrowingScratch() : memory_(0) {}
+
+  INTERNET_MEMBER T* at_least(int64_t count) {
+    if (count > count_) {
+      memory_.replace(count);
+      count_ = count;
+    }
+    return memory_.data();
+  }
+  INTERNET_MEMBER T* data() const { return memory_.data(); }
+  INTERNET_MEMBER T& operator[](int64_t i) const { return memory_[i]; }
+
+ private:
+  Scratch<T> memory_;
+  int64_t count_ = 0;
 };
 
 }  // namespace internet::cpu

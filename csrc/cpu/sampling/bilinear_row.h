@@ -1,12 +1,13 @@
-// One row of bilinear samples: where every pixel of an output row looks in the source, and with which
+// One row of bilinear samples: which source pixels every pixel of an output row reads, and with which
 // weights, from the coarse motion. Made a vector of pixels at a time, used one pixel at a time.
 #pragma once
 
-#include "cpu/confidence_warp/kernels.h"
-#include "math/confidence_warp.h"
+#include "arguments/confidence_warp_views.h"
+#include "cpu/runtime/scratch.h"
+#include "cpu/sampling/row_range.h"
 #include "cpu/sampling/upsample_rows.h"
 #include "cpu/simd/simd.h"
-#include "cpu/runtime/scratch.h"
+#include "math/confidence_warp.h"
 
 namespace internet::cpu::INTERNET_ISA {
 
@@ -32,14 +33,14 @@ INTERNET_HD Samples<S> samples_in(int32_t* i, S* w, int64_t count) {
 }
 
 template <class S>
-class SampleRow : public Samples<S> {
+class BilinearRow : public Samples<S> {
  public:
   static constexpr int lanes = native_lanes<S>;
   using V = Vec<S, lanes>;
   using Samples<S>::x_low, Samples<S>::x_high, Samples<S>::y_low, Samples<S>::y_high, Samples<S>::reads;
   using Samples<S>::nw, Samples<S>::ne, Samples<S>::sw, Samples<S>::se;
 
-  explicit SampleRow(const SampledMotion<S>& motion)
+  explicit BilinearRow(const SampledMotion<S>& motion)
       : motion_(motion),
         padded_((motion.width + lanes - 1) / lanes * lanes),
         integers_(5 * padded_),
@@ -71,7 +72,7 @@ class SampleRow : public Samples<S> {
   }
 
   // First and last source row that the pixels of the output row read.
-  void row_range(int64_t image, int64_t row, int32_t* first, int32_t* last) {
+  RowRange row_range(int64_t image, int64_t row) {
     upsample_field(1, image, row, y_);
     V low = math::splat<V>(S(motion_.height)), high = V{};
     for (int64_t k = 0; k < motion_.width; k += lanes) {
@@ -86,12 +87,12 @@ class SampleRow : public Samples<S> {
       lows[0] = lows[i] < lows[0] ? lows[i] : lows[0];
       highs[0] = highs[i] > highs[0] ? highs[i] : highs[0];
     }
-    *first = int32_t(lows[0]);
-    *last = int32_t(highs[0]);
+    return {int32_t(lows[0]), int32_t(highs[0])};
   }
 
-  // From the corner dot products of a row, dots[4 * x + corner], to the gradients of the fine motion.
-  void motion_gradients(int64_t image, int64_t row, const S* dots, S* grad_x, S* grad_y, S* grad_confidence) {
+  // From the corner dot products of a row, corner_dots[4 * x + corner], to the gradients of the fine motion.
+  void motion_gradients(int64_t image, int64_t row, const S* corner_dots, S* grad_x, S* grad_y,
+                        S* grad_confidence) {
     upsample_field(0, image, row, x_);
     upsample_field(1, image, row, y_);
     upsample_confidence(image, row);
@@ -101,10 +102,10 @@ class SampleRow : public Samples<S> {
       math::Corners<V> d{};
       const int count = int(std::min<int64_t>(lanes, motion_.width - k));
       for (int i = 0; i < count; ++i) {
-        d.nw[i] = dots[4 * (k + i)];
-        d.ne[i] = dots[4 * (k + i) + 1];
-        d.sw[i] = dots[4 * (k + i) + 2];
-        d.se[i] = dots[4 * (k + i) + 3];
+        d.nw[i] = corner_dots[4 * (k + i)];
+        d.ne[i] = corner_dots[4 * (k + i) + 1];
+        d.sw[i] = corner_dots[4 * (k + i) + 2];
+        d.se[i] = corner_dots[4 * (k + i) + 3];
       }
       const auto g =
           math::motion_gradient(x_axis(k), y_axis(k), load<lanes>(confidence_ + k), d, x_scale, y_scale);
@@ -151,13 +152,13 @@ class SampleRow : public Samples<S> {
 
   const SampledMotion<S>& motion_;
   int64_t padded_;
-  WorkingMemory<int32_t> integers_;
-  WorkingMemory<S> values_;
+  Scratch<int32_t> integers_;
+  Scratch<S> values_;
   S *x_, *y_, *confidence_, *scratch_;
 };
 
-// Compiled once, in warp_motion.kernel.cpp, for all who use it.
-extern template class SampleRow<float>;
-extern template class SampleRow<double>;
+// Compiled once, in confidence_warp/motion.kernel.cpp.
+extern template class BilinearRow<float>;
+extern template class BilinearRow<double>;
 
 }  // namespace internet::cpu::INTERNET_ISA

@@ -1,63 +1,42 @@
-// Which rows of an image to keep at hand while walking rows that each touch a range of it.
+// Which rows of an image must be resident, in a ring buffer, while walking output rows that each read a range
+// of them. For a smooth field they are a few, whatever the size of the image.
 #pragma once
 
-#include <cstdint>
-#include <cstdlib>
-#include <new>
+#include <algorithm>
 
-#include "cpu/masked_backwarp_loss/kernels.h"
+#include "cpu/runtime/isa.h"
+#include "cpu/runtime/scratch.h"
+#include "cpu/sampling/row_range.h"
 
-namespace internet::cpu::INTERNET_ISA::backwarp {
+namespace internet::cpu::INTERNET_ISA {
 
-// Scratch memory, aligned to cache lines; grows, forgetting what it held.
-template <class S>
-class Scratch {
+// Before step i of the walk, no row before needed_from(i) is read any more, and none after touched_to(i) has
+// been.
+class ResidentRows {
  public:
-  Scratch() = default;
-  explicit Scratch(int64_t count) { at_least(count); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { std::free(data_); }
-
-  S* at_least(int64_t count) {
-    if (count > count_) {
-      std::free(data_);
-      data_ = static_cast<S*>(std::aligned_alloc(64, (size_t(count) * sizeof(S) + 63) / 64 * 64));
-      if (data_ == nullptr) throw std::bad_alloc();
-      count_ = count;
-    }
-    return data_;
-  }
-  S* data() const { return data_; }
-
- private:
-  S* data_ = nullptr;
-  int64_t count_ = 0;
-};
-
-// Which rows have to be at hand while walking rows that each touch a range. Before step i all rows below
-// needed_from(i) are done with for good, and no step so far has touched a row beyond touched_to(i).
-class RowWindow {
- public:
-  // Ranges with first > last touch nothing.
-  void plan(const RowRange* ranges, int64_t count, int32_t end) {
+  // Step i reads ranges[i], of which only rows begin..end-1 count.
+  [[gnu::noinline]] void plan(const RowRange* ranges, int64_t count, int32_t begin, int32_t end) {
     int32_t* from = from_.at_least(count + 1);
     int32_t* to = to_.at_least(count + 1);
     from[count] = end;
     for (int64_t i = count - 1; i >= 0; --i) {
-      bool touches = ranges[i].first <= ranges[i].last;
-      from[i] = touches && ranges[i].first < from[i + 1] ? ranges[i].first : from[i + 1];
+      const RowRange r = clipped(ranges[i], begin, end);
+      from[i] = r.first <= r.last ? std::min(r.first, from[i + 1]) : from[i + 1];
     }
     tallest_ = 1;
+    int32_t last = from[0] - 1;
     for (int64_t i = 0; i < count; ++i) {
-      int32_t last = i > 0 ? to[i - 1] : from[0] - 1;
-      to[i] = ranges[i].first <= ranges[i].last && ranges[i].last > last ? ranges[i].last : last;
-      if (to[i] - from[i] + 1 > tallest_) tallest_ = to[i] - from[i] + 1;
+      const RowRange r = clipped(ranges[i], begin, end);
+      if (r.first <= r.last) last = std::max(last, r.last);
+      to[i] = last;
+      tallest_ = std::max<int64_t>(tallest_, to[i] - from[i] + 1);
     }
   }
-  int32_t needed_from(int64_t step) const { return from_.data()[step]; }
-  int32_t touched_to(int64_t step) const { return to_.data()[step]; }
-  // A power of two: the slot of row y is y & (slots() - 1).
+  int32_t needed_from(int64_t step) const { return from_[step]; }
+  int32_t touched_to(int64_t step) const { return to_[step]; }
+  // The most rows between the two at any step, at least 1.
+  int64_t tallest() const { return tallest_; }
+  // As many or more, a power of two: the slot of row y is then y & (slots() - 1).
   int64_t slots() const {
     int64_t n = 1;
     while (n < tallest_) n *= 2;
@@ -65,8 +44,12 @@ class RowWindow {
   }
 
  private:
-  Scratch<int32_t> from_, to_;
+  static RowRange clipped(RowRange r, int32_t begin, int32_t end) {
+    return {std::max(r.first, begin), std::min(r.last, end - 1)};
+  }
+
+  GrowingScratch<int32_t> from_, to_;
   int64_t tallest_ = 1;
 };
 
-}  // namespace internet::cpu::INTERNET_ISA::backwarp
+}  // namespace internet::cpu::INTERNET_ISA

@@ -1,6 +1,6 @@
-// Coarse motion maps, one full-resolution row at a time, and the way back for their gradients.
+// Coarse motion maps, upsampled one full-resolution row at a time, and the adjoint for their gradients.
 //
-// A map is one channel: x or y of a flow, or a confidence. The kernels want it at r = 2^i times its size;
+// A map is one channel: x or y of a field, or a confidence. The kernels want it at r = 2^i times its size;
 // they make the one fine row they are about to use and keep nothing else. Gradients come as fine rows,
 // and every coarse row gathers its own from the (at most 3r) fine rows it weighs in: no two tasks write
 // the same value, so any number of threads gives the same bits.

@@ -59,8 +59,8 @@ template <int N, class T>
 INTERNET_HD void store_channel_lanes(T* p, const ChannelLanes<N, T>& c, bool streaming = false) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     using U = Vec<uint32_t, N>;
-    const U even = detail::float_to_bfloat16<Vec<float, N>, U>(c.part[0]);
-    const U odd = detail::float_to_bfloat16<Vec<float, N>, U>(c.part[1]);
+    const U even = cpu::detail::float_to_bfloat16<Vec<float, N>, U>(c.part[0]);
+    const U odd = cpu::detail::float_to_bfloat16<Vec<float, N>, U>(c.part[1]);
     store_line(p, U(even | (odd << 16)), streaming);
   } else if constexpr (ChannelLanes<N, T>::parts == 2) {
     struct {

@@ -3,20 +3,10 @@
 // every fourth pixel goes into one register, and blocks of 4 x 4 are transposed in registers.
 #pragma once
 
-#include "cpu/simd/nchw_nhwc.h"
-#include "cpu/runtime/scratch.h"
+#include "cpu/simd/transpose.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace detail {
-
-template <class V, int... i>
-INTERNET_HD auto joined(V a, V b, std::integer_sequence<int, i...>) {
-  return __builtin_shufflevector(a, b, i...);
-}
-template <int first, class V, int... i>
-INTERNET_HD auto four_lanes(V v, std::integer_sequence<int, i...>) {
-  return __builtin_shufflevector(v, v, (first + i)...);
-}
 
 // Four values from p on, from p + stride on, ...: N in all.
 template <int N, class T>
@@ -24,8 +14,7 @@ INTERNET_HD Vec<opmath<T>, N> load_fours(const T* p, int64_t stride) {
   if constexpr (N == 4) {
     return load<4>(p);
   } else {
-    return joined(load_fours<N / 2>(p, stride), load_fours<N / 2>(p + N / 8 * stride, stride),
-                  std::make_integer_sequence<int, N>{});
+    return cpu::joined(load_fours<N / 2>(p, stride), load_fours<N / 2>(p + N / 8 * stride, stride));
   }
 }
 
@@ -35,7 +24,7 @@ template <int first, class T, class V>
 INTERNET_HD void store_fours(T* p, int64_t stride, const V (&rows)[4]) {
   if constexpr (first < math::Value<V>::lanes) {
     for (int i = 0; i < 4; ++i) {
-      store<4>(p + i * stride, four_lanes<first>(rows[i], std::make_integer_sequence<int, 4>{}));
+      store<4>(p + i * stride, cpu::detail::lanes_from<first>(rows[i], std::make_integer_sequence<int, 4>{}));
     }
     store_fours<first + 4>(p + 4 * stride, stride, rows);
   }
@@ -51,12 +40,12 @@ INTERNET_HD void load_channels(const T* pixels, int64_t channels, Vec<opmath<T>,
   for (int64_t first = 0; first < channels; first += 4) {
     Vec<opmath<T>, N> rows[4];
     for (int i = 0; i < 4; ++i) rows[i] = detail::load_fours<N>(pixels + i * channels + first, 4 * channels);
-    detail::transpose_from<1>(rows);
+    transpose(rows);
     for (int k = 0; k < 4; ++k) planes[first + k] = rows[k];
   }
 }
 
-// The way back. Writes up to 3 values past the last pixel. The last block of channels comes first: what it
+// The reverse. Writes up to 3 values past the last pixel. The last block of channels comes first: what it
 // writes past a pixel belongs to the next one's first channels, which are written after it.
 template <class T, int N = native_lanes<T>>
 INTERNET_HD void store_channels(const Vec<opmath<T>, N>* planes, int64_t channels, T* pixels) {
@@ -64,7 +53,7 @@ INTERNET_HD void store_channels(const Vec<opmath<T>, N>* planes, int64_t channel
     Vec<opmath<T>, N> rows[4];
     const int64_t count = std::min<int64_t>(4, channels - first);
     for (int k = 0; k < 4; ++k) rows[k] = planes[first + (k < count ? k : 0)];
-    detail::transpose_from<1>(rows);
+    transpose(rows);
     detail::store_fours<0>(pixels + first, channels, rows);
   }
 }

@@ -1,6 +1,6 @@
-// Between planes and pixels. A contiguous (C,H,W) image keeps the channels of a pixel a plane apart; a
-// bilinear sample wants them side by side. These functions turn some channels of a row of pixels into a
-// pixel-major row and back, N x N words at a time inside the registers.
+// Between planes (NCHW) and pixels (NHWC). A contiguous (C,H,W) image keeps the channels of a pixel a plane
+// apart; a bilinear sample wants them side by side. These functions turn some channels of a row of pixels
+// into a pixel-major row and back, N x N words at a time inside the registers.
 //
 // Values are moved, not converted. A word is a value, or two of a 16-bit type: a register of such a plane
 // holds pairs of pixels, and pairs of planes become pairs of channels before and after the words change
@@ -9,38 +9,14 @@
 
 #include <utility>
 
-#include "cpu/simd/channel_lanes.h"
 #include "cpu/runtime/isa.h"
+#include "cpu/simd/channel_lanes.h"
+#include "cpu/simd/image_row.h"
 #include "cpu/simd/simd.h"
+#include "cpu/simd/transpose.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace detail {
-
-// One step of a transpose by butterflies: row i and row i + D swap the lanes that differ in bit D.
-template <int D, bool Upper, class V, int... I>
-INTERNET_HD V butterfly(V a, V b, std::integer_sequence<int, I...>) {
-  constexpr int N = sizeof...(I);
-  if constexpr (Upper) {
-    return __builtin_shufflevector(a, b, ((I & D) ? N + I : I + D)...);
-  } else {
-    return __builtin_shufflevector(a, b, ((I & D) ? N + I - D : I)...);
-  }
-}
-
-template <int D, class V, size_t N>
-INTERNET_HD void transpose_from(V (&rows)[N]) {
-  if constexpr (D < int(N)) {
-    constexpr auto lanes = std::make_integer_sequence<int, math::Value<V>::lanes>();
-#pragma GCC unroll 16
-    for (int i = 0; i < int(N); ++i) {
-      if (i & D) continue;
-      const V a = rows[i], b = rows[i + D];
-      rows[i] = butterfly<D, false>(a, b, lanes);
-      rows[i + D] = butterfly<D, true>(a, b, lanes);
-    }
-    transpose_from<D * 2>(rows);
-  }
-}
 
 template <class T>
 using Word = std::conditional_t<sizeof(T) == 2, uint32_t, T>;
@@ -62,16 +38,6 @@ struct PlaneTile {
   static constexpr int pixels = side * per_word, channels = K * per_word;
 };
 
-// A row of an image, or a part of it: some of its channels.
-template <class T>
-struct PlaneRow {
-  T* data;
-  int64_t channel_stride, column_stride, channels;
-  PlaneRow columns_from(int64_t x) const {
-    return {data + x * column_stride, channel_stride, column_stride, channels};
-  }
-};
-
 // Calls piece(x, fresh, end) for pieces x..end-1 of a row that cover it: tiles of N columns that start at
 // multiples of N, and at its end one that may overlap its neighbour, so that its columns before `fresh` have
 // been seen. Only a row shorter than N is a piece of fewer columns.
@@ -86,7 +52,7 @@ INTERNET_HD void for_each_piece(int64_t width, Piece piece) {
 namespace detail {
 
 template <int K, class T>
-INTERNET_HD void load_tile(PlaneRow<const T> row, T* pixels, int64_t pixel_stride) {
+INTERNET_HD void load_tile(ImageRow<const T> row, T* pixels, int64_t pixel_stride) {
   using Tile = PlaneTile<K, T>;
   constexpr int N = Tile::side;
   using V = Vec<Word<T>, N>;
@@ -107,7 +73,7 @@ INTERNET_HD void load_tile(PlaneRow<const T> row, T* pixels, int64_t pixel_strid
           words[i] = parity == 0 ? (a & 0xffffu) | (b << 16) : (a >> 16) | (b & 0xffff0000u);
         }
       }
-      transpose_from<1>(words);
+      transpose(words);
 #pragma GCC unroll 16
       for (int i = 0; i < N; ++i) {
         T* p = pixels + (i * Tile::per_word + parity) * pixel_stride + first * Tile::per_word;
@@ -118,7 +84,7 @@ INTERNET_HD void load_tile(PlaneRow<const T> row, T* pixels, int64_t pixel_strid
 }
 
 template <int K, class T>
-INTERNET_HD void store_tile(const T* pixels, int64_t pixel_stride, PlaneRow<T> row, bool streaming) {
+INTERNET_HD void store_tile(const T* pixels, int64_t pixel_stride, ImageRow<T> row, bool streaming) {
   using Tile = PlaneTile<K, T>;
   constexpr int N = Tile::side;
   using V = Vec<Word<T>, N>;
@@ -135,7 +101,7 @@ INTERNET_HD void store_tile(const T* pixels, int64_t pixel_stride, PlaneRow<T> r
         words[parity][i] =
             load_words<N>(pixels + (i * Tile::per_word + parity) * pixel_stride + first * Tile::per_word);
       }
-      transpose_from<1>(words[parity]);
+      transpose(words[parity]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < N; ++i) {
@@ -152,15 +118,15 @@ INTERNET_HD void store_tile(const T* pixels, int64_t pixel_stride, PlaneRow<T> r
 
 }  // namespace detail
 
-// Channel k of column x into pixels[x * pixel_stride + k], for x < count. Channels beyond the row's, up to
-// pixel_stride, a multiple of PlaneTile<K, T>::channels, are zero. What lies `ahead` of each plane is asked
-// for: so many planes at a time are more than a processor foresees.
+// Channel k of column x into pixels[x * pixel_stride + k], for x < row.width. Channels beyond the row's, up
+// to pixel_stride, a multiple of PlaneTile<K, T>::channels, are zero. What lies `ahead` of each plane is
+// prefetched: the hardware does not follow so many planes at a time.
 template <int K, class T>
-[[gnu::noinline]] void planes_to_pixels(PlaneRow<const T> row, int64_t count, T* pixels, int64_t pixel_stride,
+[[gnu::noinline]] void planes_to_pixels(ImageRow<const T> row, T* pixels, int64_t pixel_stride,
                                         int64_t ahead) {
   using Tile = PlaneTile<K, T>;
-  if (row.column_stride != 1 || count < Tile::pixels) {
-    for (int64_t x = 0; x < count; ++x) {
+  if (row.column_stride != 1 || row.width < Tile::pixels) {
+    for (int64_t x = 0; x < row.width; ++x) {
       for (int64_t k = 0; k < pixel_stride; ++k) {
         pixels[x * pixel_stride + k] =
             k < row.channels ? row.data[k * row.channel_stride + x * row.column_stride] : T{};
@@ -168,8 +134,8 @@ template <int K, class T>
     }
     return;
   }
-  for_each_piece<Tile::pixels>(count, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
-    PlaneRow<const T> part = row.columns_from(x);
+  for_each_piece<Tile::pixels>(row.width, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
+    ImageRow<const T> part = row.part(x, Tile::pixels);
     for (int64_t k = 0; ahead != 0 && k < row.channels; ++k) {
       __builtin_prefetch(part.data + k * row.channel_stride + ahead, 0, 2);
     }
@@ -181,21 +147,21 @@ template <int K, class T>
   });
 }
 
-// The way back. `streaming` needs the row's start and its planes to lie on cache lines.
+// The reverse. `streaming` needs the row's start and its planes to lie on cache lines.
 template <int K, class T>
-[[gnu::noinline]] void pixels_to_planes(const T* pixels, int64_t pixel_stride, int64_t count, PlaneRow<T> row,
+[[gnu::noinline]] void pixels_to_planes(const T* pixels, int64_t pixel_stride, ImageRow<T> row,
                                         bool streaming = false) {
   using Tile = PlaneTile<K, T>;
-  if (row.column_stride != 1 || count < Tile::pixels) {
-    for (int64_t x = 0; x < count; ++x) {
+  if (row.column_stride != 1 || row.width < Tile::pixels) {
+    for (int64_t x = 0; x < row.width; ++x) {
       for (int64_t k = 0; k < row.channels; ++k) {
         row.data[k * row.channel_stride + x * row.column_stride] = pixels[x * pixel_stride + k];
       }
     }
     return;
   }
-  for_each_piece<Tile::pixels>(count, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
-    PlaneRow<T> part = row.columns_from(x);
+  for_each_piece<Tile::pixels>(row.width, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
+    ImageRow<T> part = row.part(x, Tile::pixels);
     for (int64_t k = 0; k < pixel_stride; k += Tile::channels) {
       detail::store_tile<K, T>(pixels + x * pixel_stride + k, pixel_stride, part, streaming);
       part.data += Tile::channels * row.channel_stride;
@@ -204,20 +170,20 @@ template <int K, class T>
   });
 }
 
-// They are long: compiled once, in plane_tiles.kernel.cpp, for all who use them.
-#define INTERNET_PLANE_TILES(declare, K, T)                                                       \
-  declare template void planes_to_pixels<K, T>(PlaneRow<const T>, int64_t, T*, int64_t, int64_t); \
-  declare template void pixels_to_planes<K, T>(const T*, int64_t, int64_t, PlaneRow<T>, bool);
-#define INTERNET_ALL_PLANE_TILES(declare)     \
-  INTERNET_PLANE_TILES(declare, 4, float)     \
-  INTERNET_PLANE_TILES(declare, 4, double)    \
-  INTERNET_PLANE_TILES(declare, 4, BFloat16)  \
-  INTERNET_PLANE_TILES(declare, 4, Half)      \
-  INTERNET_PLANE_TILES(declare, 16, float)    \
-  INTERNET_PLANE_TILES(declare, 16, double)   \
-  INTERNET_PLANE_TILES(declare, 16, BFloat16) \
-  INTERNET_PLANE_TILES(declare, 16, Half)
+// They are long, so they are compiled once, in nchw_nhwc.kernel.cpp.
+#define INTERNET_NCHW_NHWC(declare, K, T)                                                \
+  declare template void planes_to_pixels<K, T>(ImageRow<const T>, T*, int64_t, int64_t); \
+  declare template void pixels_to_planes<K, T>(const T*, int64_t, ImageRow<T>, bool);
+#define INTERNET_ALL_NCHW_NHWC(declare)     \
+  INTERNET_NCHW_NHWC(declare, 4, float)     \
+  INTERNET_NCHW_NHWC(declare, 4, double)    \
+  INTERNET_NCHW_NHWC(declare, 4, BFloat16)  \
+  INTERNET_NCHW_NHWC(declare, 4, Half)      \
+  INTERNET_NCHW_NHWC(declare, 16, float)    \
+  INTERNET_NCHW_NHWC(declare, 16, double)   \
+  INTERNET_NCHW_NHWC(declare, 16, BFloat16) \
+  INTERNET_NCHW_NHWC(declare, 16, Half)
 
-INTERNET_ALL_PLANE_TILES(extern)
+INTERNET_ALL_NCHW_NHWC(extern)
 
 }  // namespace internet::cpu::INTERNET_ISA

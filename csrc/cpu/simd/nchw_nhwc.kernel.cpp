@@ -2,6 +2,6 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-INTERNET_ALL_PLANE_TILES()
+INTERNET_ALL_NCHW_NHWC()
 
 }  // namespace internet::cpu::INTERNET_ISA

@@ -158,11 +158,26 @@ INTERNET_HD void deinterleave(V low, V high, V& a, V& b) {
 }
 
 namespace detail {
+template <int first, class V, int... i>
+INTERNET_HD auto lanes_from(V v, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(v, v, (first + i)...);
+}
 template <class V, int... i>
-INTERNET_HD auto sum_of_halves(V v, std::integer_sequence<int, i...>) {
-  return __builtin_shufflevector(v, v, i...) + __builtin_shufflevector(v, v, (int(sizeof...(i)) + i)...);
+INTERNET_HD auto joined(V low, V high, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(low, high, i...);
 }
 }  // namespace detail
+
+// The lower half of a vector (0) or the upper (1), and the vector of two halves.
+template <int which, class V>
+INTERNET_HD auto half_of(V v) {
+  constexpr int n = math::Value<V>::lanes / 2;
+  return detail::lanes_from<which * n>(v, std::make_integer_sequence<int, n>{});
+}
+template <class V>
+INTERNET_HD auto joined(V low, V high) {
+  return detail::joined(low, high, std::make_integer_sequence<int, 2 * math::Value<V>::lanes>{});
+}
 
 // The sum of the lanes, halves first: the order is part of the result, and the same on every run.
 template <int N, class V>
@@ -172,7 +187,7 @@ INTERNET_HD math::ScalarOf<V> sum_of_lanes(V v) {
   } else if constexpr (N == 2) {
     return v[0] + v[1];
   } else {
-    return sum_of_lanes<N / 2>(detail::sum_of_halves(v, std::make_integer_sequence<int, N / 2>{}));
+    return sum_of_lanes<N / 2>(half_of<0>(v) + half_of<1>(v));
   }
 }
 

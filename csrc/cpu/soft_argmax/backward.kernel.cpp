@@ -1,4 +1,4 @@
-// With a plane's largest logit and its sum of exponentials at hand, one visit of each pixel.
+// Each pixel is visited once: the forward pass kept its plane's largest logit and sum of exponentials.
 #include "cpu/runtime/denormals.h"
 #include "cpu/soft_argmax/tiles.h"
 
@@ -67,9 +67,9 @@ class BackwardTasks {
       }
       for (int c = 0; to_map && c < 4; ++c) {
         U* out = grad_map.line(c, y) + x;
-        V by_map = heat * g.grad_jac[c];
-        if (add_to_map) by_map += load_some(out, count, S(0));
-        store_some(out, count, by_map);
+        V grad = heat * g.grad_jac[c];
+        if (add_to_map) grad += load_some(out, count, S(0));
+        store_some(out, count, grad);
       }
     });
   }

@@ -1,9 +1,8 @@
-#include "cpu/soft_argmax/kernels.h"
-
 #include <cmath>
 
 #include "arguments/soft_argmax.h"
-#include "cpu/runtime/glue.h"
+#include "cpu/runtime/launch.h"
+#include "cpu/soft_argmax/kernels.h"
 
 namespace internet::cpu {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "arguments/strided.h"
 #include "cpu/runtime/isa.h"
-#include "math/soft_argmax.h"
 #include "cpu/simd/simd.h"
+#include "math/soft_argmax.h"
 
 namespace internet::cpu {
 

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "math/bilinear.h"
-#include "cpu/simd/image_rows.h"
-#include "cpu/soft_argmax/kernels.h"
 #include "cpu/runtime/scratch.h"
+#include "cpu/simd/few_channels.h"
+#include "cpu/soft_argmax/kernels.h"
+#include "math/bilinear.h"
 
 namespace internet::cpu::INTERNET_ISA::heat {
 
@@ -106,7 +106,7 @@ class Lines {
   }
 
   int64_t rows_, width_, pitch_;
-  WorkingMemory<opmath<Number>> copies_;
+  Scratch<opmath<Number>> copies_;
 };
 
 template <class S>
@@ -157,7 +157,7 @@ class Coordinates {
 
  private:
   S y_start_, y_step_;
-  WorkingMemory<S> x_;
+  Scratch<S> x_;
 };
 
 }  // namespace internet::cpu::INTERNET_ISA::heat

@@ -1,6 +1,5 @@
 #include "arguments/upsample_motion.h"
-
-#include "cpu/runtime/glue.h"
+#include "cpu/runtime/launch.h"
 #include "cpu/upsample_motion/kernels.h"
 
 namespace internet::cpu {

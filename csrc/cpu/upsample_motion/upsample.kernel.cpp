@@ -1,8 +1,7 @@
-#include "cpu/upsample_motion/kernels.h"
-
 #include "cpu/runtime/denormals.h"
-#include "cpu/sampling/upsample_rows.h"
 #include "cpu/runtime/scratch.h"
+#include "cpu/sampling/upsample_rows.h"
+#include "cpu/upsample_motion/kernels.h"
 
 namespace internet::cpu::INTERNET_ISA {
 
@@ -10,7 +9,7 @@ template <class T>
 void upsample_motion(const UpsampleMotion<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t fine_width = 2 * p.width;
-  WorkingMemory<T> blended(p.width), fine_x(fine_width), fine_y(fine_width);
+  Scratch<T> blended(p.width), fine_x(fine_width), fine_y(fine_width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / (2 * p.height), row = task % (2 * p.height);
     const auto& field = p.field;
@@ -36,7 +35,7 @@ template <class T>
 void upsample_motion_backward(const UpsampleMotionBackward<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t fine_width = 2 * p.width;
-  WorkingMemory<T> scratch(fine_width);
+  Scratch<T> scratch(fine_width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / p.height, row = task % p.height;
     auto fold = [&](const T* fine, int64_t row_stride, int64_t column_stride, T* coarse, int64_t step) {

@@ -17,7 +17,7 @@ auto with_storage_type(ScalarType type, F&& f) {
 }
 
 // Run tasks 0..count-1 on torch's threads, each thread at least `grain` of them. A kernel's result does not
-// depend on how the tasks are dealt out.
+// depend on how the tasks are shared out.
 template <class P>
 void run(Kernel<P> kernel, const P& params, int64_t count, int64_t grain) {
   if (count == 0) return;

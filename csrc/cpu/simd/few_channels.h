@@ -2,7 +2,7 @@
 //
 // A bilinear sample of an RGB image in planes is 12 scalar gathers; of pixels that are 4-vectors, 4 loads.
 // So the rows of the image that are being sampled are kept, transposed, in a ring just long enough for the
-// range of rows that the flow reads at a time. Scattering gradients goes the same way back.
+// range of rows that the flow reads at a time. Gradients are scattered into such a ring, too.
 //
 // Channels beyond the fourth go in further blocks of four. Lanes without a channel hold anything.
 #pragma once
@@ -11,34 +11,15 @@
 #include <type_traits>
 
 #include "cpu/runtime/isa.h"
+#include "cpu/simd/image_row.h"
 #include "cpu/simd/simd.h"
+#include "cpu/simd/transpose.h"
 
 namespace internet::cpu::INTERNET_ISA {
 
 constexpr int pixel_lanes = 4;
 template <class S>
 using Pixel = Vec<S, pixel_lanes>;
-
-// 4 x 4: from four pixels to four planes of four pixels, and back.
-template <class S>
-INTERNET_HD void transpose(Pixel<S> (&v)[4]) {
-  Pixel<S> a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
-  Pixel<S> b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
-  Pixel<S> c = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
-  Pixel<S> d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
-  v[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  v[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  v[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-  v[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-}
-
-// One row of up to four channels of an image in memory.
-template <class T>
-struct ImageRow {
-  T* data;
-  int64_t channel_stride, column_stride, width;
-  int channels;
-};
 
 // How the channels of a row lie in memory, and so which vectors it can be read in.
 enum class Layout { planes, pixels, strided };
@@ -62,7 +43,7 @@ INTERNET_HD void load_group(const ImageRow<T>& row, int64_t x, int64_t count, Pi
     for (int c = 0; c < 4; ++c) {
       v[c] = load<4>(row.data + x + (c < row.channels ? c : 0) * row.channel_stride);
     }
-    if (!as_planes) transpose<S>(v);
+    if (!as_planes) transpose(v);
   } else {
     // The load of a pixel may reach into the next, so there has to be one.
     if (L == Layout::pixels && x + 4 < row.width) {
@@ -75,21 +56,21 @@ INTERNET_HD void load_group(const ImageRow<T>& row, int64_t x, int64_t count, Pi
         v[i] = load<4>(lanes);
       }
     }
-    if (as_planes) transpose<S>(v);
+    if (as_planes) transpose(v);
   }
 }
 
-// The way back; only `count` columns are written.
+// The reverse; only `count` columns are written.
 template <Layout L, bool as_planes, class T, class S = opmath<T>>
 INTERNET_HD void store_group(const ImageRow<T>& row, int64_t x, int64_t count, Pixel<S> (&v)[4]) {
   if (L == Layout::planes && count >= 4) {
-    if (!as_planes) transpose<S>(v);
+    if (!as_planes) transpose(v);
     for (int c = 0; c < 4; ++c) {
       if (c < row.channels) store<4>(row.data + x + c * row.channel_stride, v[c]);
     }
     return;
   }
-  if (as_planes) transpose<S>(v);
+  if (as_planes) transpose(v);
   T* p = row.data + x * row.column_stride;
   if (L == Layout::pixels && count >= 4 && row.channels == 4) {
     for (int i = 0; i < 4; ++i) store<4>(p + i * row.column_stride, v[i]);
@@ -104,19 +85,6 @@ INTERNET_HD void store_group(const ImageRow<T>& row, int64_t x, int64_t count, P
       store<4>(lanes, v[i]);
       for (int c = 0; c < row.channels; ++c) p[c * row.channel_stride] = narrow<T>(lanes[c]);
     }
-  }
-}
-
-// Asks for a part of a row, so that it is in the second-level cache when its turn comes: rows are short, and
-// the processor's own prefetching starts anew at each. What will be written is asked for as such.
-template <class T>
-INTERNET_HD void prefetch(const ImageRow<T>& row, int64_t x0, int64_t count) {
-  constexpr int64_t line = 64 / sizeof(T);
-  const bool planes = row.column_stride == 1;
-  for (int c = 0; c < (planes ? row.channels : 1); ++c) {
-    const T* p = row.data + c * row.channel_stride + x0 * row.column_stride;
-    for (int64_t i = 0; i < count * row.column_stride; i += line)
-      __builtin_prefetch(p + i, std::is_const_v<T> ? 0 : 1, 2);
   }
 }
 

@@ -1,0 +1,30 @@
+// Some channels of a row of an image in memory, or of a part of it.
+#pragma once
+
+#include "cpu/runtime/prefetch.h"
+
+namespace internet::cpu {
+
+template <class T>
+struct ImageRow {
+  T* data;
+  int64_t channel_stride, column_stride;
+  int64_t width, channels;
+
+  INTERNET_MEMBER ImageRow part(int64_t x, int64_t count) const {
+    return {data + x * column_stride, channel_stride, column_stride, count, channels};
+  }
+};
+
+// Asks for a part of a row, so that it is in the second-level cache when its turn comes: rows are short, and
+// the hardware's prefetching starts anew at each.
+template <class T>
+INTERNET_HD void prefetch(const ImageRow<T>& row, int64_t x, int64_t count) {
+  const int64_t lines = row.column_stride == 1 ? row.channels : 1;
+  for (int64_t c = 0; c < lines; ++c) {
+    prefetch<Cache::second>(row.data + c * row.channel_stride + x * row.column_stride,
+                            count * row.column_stride);
+  }
+}
+
+}  // namespace internet::cpu
