@@ -19,6 +19,9 @@ from internet.visualization import draw
 
 Panel = tuple[str, np.ndarray]
 
+#: Of the panels of a transfer, from left to right.
+TITLES = ("source", "driving frame", "output", "error (x3)", "motion", "confidence", "motion regions")
+
 #: Motions shorter than this fraction of the frame's width do not reach full colours: noise should look faint.
 FAINT = 1 / 64
 
@@ -88,15 +91,16 @@ def training_sheet(result: Result, source: Tensor, target: Tensor, count: int = 
 
 def _row(sample: SampleArrays, source: Tensor, target: Tensor, longest: float) -> list[Panel]:
     driving = to_array(target)
-    return [
-        ("source", draw.draw_anchors(to_array(source), sample.source_points)),
-        ("driving frame", draw.draw_anchors(driving, sample.driving_points)),
-        ("output", sample.output),
-        ("error (x3)", draw.error_map(sample.output, driving)),
-        ("motion", draw.with_wheel(draw.flow_colours(sample.flow, longest))),
-        ("confidence", sample.confidence_image()),
-        ("motion regions", sample.region_image()),
-    ]
+    images = (
+        draw.draw_anchors(to_array(source), sample.source_points),
+        draw.draw_anchors(driving, sample.driving_points),
+        sample.output,
+        draw.error_map(sample.output, driving),
+        draw.with_wheel(draw.flow_colours(sample.flow, longest)),
+        sample.confidence_image(),
+        sample.region_image(),
+    )
+    return list(zip(TITLES, images, strict=True))
 
 
 def registration_panels(problem: Problem, found: Registration) -> list[Panel]:

@@ -133,21 +133,24 @@ def gallery(caption: str, rows: Sequence[Sequence[Panel]]) -> str:
     return f"<figure>{_scrollable(caption, grid)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def slider(caption: str, pictures: Mapping[str, bytes]) -> str:
+def slider(caption: str, pictures: Mapping[str, bytes], labels: Sequence[str] = ()) -> str:
     """One of several PNG pictures, chosen by a slider, which begins at the last.
 
     Args:
-        caption: what the pictures show, and what the slider moves along.
-        pictures: PNG files, by the labels that the slider shows, in its order.
+        caption: what the pictures show.
+        pictures: PNG files, by what the slider calls them, in its order.
+        labels: names of what is beside each other in every picture.
     """
     images = (
         f'<img src="{_data_uri("image/png", content)}" alt="{escape(caption)}: {escape(label)}" '
         f'data-label="{escape(label)}"{" hidden" if number < len(pictures) - 1 else ""}>'
         for number, (label, content) in enumerate(pictures.items())
     )
+    last = len(pictures) - 1
     return (
-        f'<figure class="slider">\n{_lines(images)}\n<label>{escape(caption)}: <output></output>'
-        f'<input type="range" min="0" max="{len(pictures) - 1}" value="{len(pictures) - 1}" step="1"></label></figure>'
+        f'<figure class="slider">\n{_labels([labels] if labels else [])}{_lines(images)}\n'
+        f'<label>Shown: <output></output><input type="range" min="0" max="{last}" value="{last}" step="1"></label>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 

@@ -9,14 +9,15 @@ from internet.commands._shared.arguments import argument_errors
 from internet.model import Result
 from internet.utils.files import atomic_write, output_file
 from internet.visualization import draw, report
-from internet.visualization.figures import transfer_panels
+from internet.visualization.figures import TITLES, transfer_panels
 
 #: Pictures on the slider, and the most pixels of a frame's side in them.
 PICTURES, SIDE = 16, 192
 #: A larger video, or one of another format, stays beside the page.
 VIDEO_BYTES, SUFFIXES = 32_000_000, (".mp4", ".m4v", ".mov")
 #: What a picture shows, from left to right.
-SHOWN = ("source", "driving frame", "output", "motion", "confidence", "motion regions")
+CAPTION = "Dots are motion anchors. Confidence is white where the moved source is trusted."
+SHOWN = tuple(title for title in TITLES if not title.startswith("error"))
 
 
 class AnimationReport:
@@ -56,10 +57,9 @@ class AnimationReport:
             line: the command that made the video.
             facts: what else is said of it.
         """
-        how = f"From left to right: {', '.join(SHOWN)}. Dots are motion anchors; confidence is white where it is high."
         sections = [
             report.section("The video", self._video()),
-            report.section("Frame by frame", report.slider(how, self._pictures)),
+            report.section("Frame by frame", report.slider(CAPTION, self._pictures, SHOWN)),
             report.section("How it was made", report.facts(facts), report.command(line)),
         ]
         lead = f"{Path(facts['source']).name}, moving as {Path(facts['driving video']).name} does."

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from internet.commands._shared.held_out_clip import HeldOutClip
+from internet.commands._shared.metrics import METRICS
 from internet.commands._shared.table import table
 from internet.data.image import to_array
 from internet.data.video_writer import write_video
@@ -16,17 +17,10 @@ from internet.training.trainer import Trainer
 from internet.utils.files import atomic_write
 from internet.visualization import charts, draw, report
 from internet.visualization.charts import Curve
-from internet.visualization.figures import Panel, transfer_panels
+from internet.visualization.figures import TITLES, Panel, transfer_panels
 
 REPORT, VIDEO, FIGURE = "report.html", "held-out.mp4", "figure.png"
 
-#: What is measured: a label, the metric, and the same of a model that does nothing.
-METRICS = (
-    ("PSNR, dB", "psnr", "repeated_psnr"),
-    ("SSIM", "ssim", "repeated_ssim"),
-    ("PSNR over the person, dB", "person_psnr", "repeated_person_psnr"),
-    ("motion error, pixels", "epe", "epe_zero"),
-)
 #: Pictures on the slider: at most so many, of at most so many bytes together.
 PICTURES, PICTURE_BYTES = 16, 8_000_000
 LABELS = (("source", "driving frame", "before", "after"),)
@@ -101,10 +95,6 @@ class TrainingReport:
         size = f"{config.model.size} × {config.model.size}"
         lead = f"{steps} steps from step {self.first_step} in {self.seconds:.0f} s, {size}."
         measured = [[label, *(f"{value:.3f}" for value in values)] for label, values in self.metrics()]
-        pictures = read_pictures(config.out, "validation")
-        along = (
-            [report.section("Along the way", report.slider("Held-out samples", _chosen(pictures)))] if pictures else []
-        )
         return report.page(
             f"Training run {config.out}",
             lead,
@@ -116,7 +106,7 @@ class TrainingReport:
                     report.gallery("Four of the frames, by the trained model.", rows),
                 ),
                 report.section("Learning curves", report.plots(self._curves())),
-                *along,
+                *self._along_the_way(),
                 report.section(
                     "Go on",
                     report.paragraph("The same run, further; and a picture of yours, animated by it:"),
@@ -125,6 +115,14 @@ class TrainingReport:
                 ),
             ],
         )
+
+    def _along_the_way(self) -> list[str]:
+        """What the run showed at each validation, on a slider; nothing if it showed nothing."""
+        pictures = read_pictures(self.trainer.config.out, "validation")
+        if not pictures:
+            return []
+        slider = report.slider("Held-out samples, by the model of that step.", _chosen(pictures), TITLES)
+        return [report.section("Along the way", slider)]
 
     def _curves(self) -> list[str]:
         """Charts of the loss and of the metrics, which begin with those from before the run."""

@@ -1,7 +1,8 @@
 """The demo's results as a page."""
 
 from internet.commands._shared.demo.animation import LABELS, Animation
-from internet.commands._shared.demo.results import METRICS, NOT_FUSED, Results, milliseconds, times
+from internet.commands._shared.demo.results import NOT_FUSED, Results, milliseconds, times
+from internet.commands._shared.metrics import METRICS
 from internet.comparison.frames import FrameSpeed
 from internet.comparison.operators import OperatorSpeed
 from internet.visualization import charts, report

@@ -4,16 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from internet.commands._shared.demo.animation import Animation
+from internet.commands._shared.metrics import METRICS
 from internet.comparison.frames import FrameSpeed
 from internet.comparison.operators import OperatorSpeed
 
-#: A label, the metric, and that of a model that does nothing.
-METRICS = (
-    ("PSNR, dB", "psnr", "repeated_psnr"),
-    ("SSIM", "ssim", "repeated_ssim"),
-    ("PSNR over the person, dB", "person_psnr", "repeated_person_psnr"),
-    ("motion error, pixels", "epe", "epe_zero"),
-)
 LABEL = 36
 NOT_FUSED = "fused operators are missing here, and the reference in plain PyTorch stands in for them"
 
