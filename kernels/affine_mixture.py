@@ -44,7 +44,7 @@ def _affines(
 
 @triton.jit
 def _anchor_gradients(
-    by_kp_source, by_kp_driving, by_jac_source, by_jac_driving, by_affines,
+    grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, grad_affines,
     kp_source, source_image, source_anchor, source_axis,
     kp_driving, driving_image, driving_anchor, driving_axis,
     jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
@@ -62,9 +62,11 @@ def _anchor_gradients(
         jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
         image, k, exists,
     )  # fmt: skip
-    by_affine = anchors.load_affine(by_affines + (place + image + 1) * 6, exists)
-    gradient = anchors.affine_vjp(anchor, by_affine)
-    anchors.store_anchor_gradient(by_kp_source, by_kp_driving, by_jac_source, by_jac_driving, place, gradient, exists)
+    grad_affine = anchors.load_affine(grad_affines + (place + image + 1) * 6, exists)
+    gradient = anchors.affine_vjp(anchor, grad_affine)
+    anchors.store_anchor_gradient(
+        grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, place, gradient, exists
+    )
 
 
 @triton.jit
@@ -118,7 +120,7 @@ def _forward(
 
 @triton.jit
 def _backward(
-    by_logits, by_logits_image, by_logits_anchor, by_logits_row, by_logits_column,
+    grad_logits, grad_logits_image, grad_logits_anchor, grad_logits_row, grad_logits_column,
     partials, affines,
     grad, grad_image, grad_row, grad_column, grad_axis,
     logits, logits_image, logits_anchor, logits_row, logits_column,
@@ -143,24 +145,24 @@ def _backward(
     grad_x = tl.load(from_grad, mask=inside, other=0.0).to(T)[None, :]
     grad_y = tl.load(from_grad + grad_axis, mask=inside, other=0.0).to(T)[None, :]
     share = weight / kept[None, :]
-    if by_logits is not None:
+    if grad_logits is not None:
         field_x = tl.sum(weight * moved_x, 0)[None, :] / kept[None, :]
         field_y = tl.sum(weight * moved_y, 0)[None, :] / kept[None, :]
         centred = grad_x * (moved_x - field_x) + grad_y * (moved_y - field_y)
         if THRESHOLDED:
-            by_weight = tl.where(weight > 0, centred * (total / kept)[None, :], 0.0)
-            by_weight -= tl.sum(by_weight, 0)[None, :] * tl.full([1, 1], threshold, T)
+            grad_weight = tl.where(weight > 0, centred * (total / kept)[None, :], 0.0)
+            grad_weight -= tl.sum(grad_weight, 0)[None, :] * tl.full([1, 1], threshold, T)
         else:
-            by_weight = centred
-        gradient = exponential / total[None, :] * by_weight
-        to = k.to(INDEX)[:, None] * by_logits_anchor + (row * by_logits_row + column * by_logits_column)[None, :]
-        tl.store(by_logits + image * by_logits_image + to, gradient, mask=tile)
+            grad_weight = centred
+        gradient = exponential / total[None, :] * grad_weight
+        to = k.to(INDEX)[:, None] * grad_logits_anchor + (row * grad_logits_row + column * grad_logits_column)[None, :]
+        tl.store(grad_logits + image * grad_logits_image + to, gradient, mask=tile)
     if partials is not None:
         share = tl.where(tile, share, 0.0)
-        by_x, by_y = share * grad_x, share * grad_y
+        pull_x, pull_y = share * grad_x, share * grad_y
         sums = (
-            tl.sum(by_x * x, 1), tl.sum(by_x * y, 1), tl.sum(by_y * x, 1), tl.sum(by_y * y, 1),
-            tl.sum(by_x, 1), tl.sum(by_y, 1),
+            tl.sum(pull_x * x, 1), tl.sum(pull_x * y, 1), tl.sum(pull_y * x, 1), tl.sum(pull_y * y, 1),
+            tl.sum(pull_x, 1), tl.sum(pull_y, 1),
         )  # fmt: skip
         anchors.store_affine(partials + ((image * blocks + block) * motions + k) * 6, sums, k < motions)
 
@@ -225,25 +227,25 @@ def affine_mixture_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, motions, height, width = logits.shape
     points = (kp_source, kp_driving, jac_source, jac_driving)
-    by_logits = dense_like(logits) if need_logits else empty(logits)
-    by_points = [empty(kp_source) if p is None else like_or_empty(p, need_anchors) for p in points]
+    grad_logits = dense_like(logits) if need_logits else empty(logits)
+    grad_points = [empty(kp_source) if p is None else like_or_empty(p, need_anchors) for p in points]
     padded, block = _tile(motions, BACKWARD_TILE)
     blocks = triton.cdiv(height * width, block)
     affines = _affine_maps(*points)
     partials = affines.new_empty(batch, blocks, motions, 6) if need_anchors else None
     if batch * height * width:
         _backward[grid(batch, height * width, block)](
-            by_logits if need_logits else None, *strides(by_logits if need_logits else None, 4),
+            grad_logits if need_logits else None, *strides(grad_logits if need_logits else None, 4),
             partials, affines, grad_field, *grad_field.stride(), logits, *logits.stride(),
             height, width, motions, blocks, threshold,
             THRESHOLDED=threshold > 0, ALIGN_CORNERS=align_corners, MOTIONS=padded, BLOCK=block,
-            T=compute_type(logits), INDEX=index_type(logits, grad_field, by_logits, partials),
+            T=compute_type(logits), INDEX=index_type(logits, grad_field, grad_logits, partials),
         )  # fmt: skip
     total = batch * (motions - 1)
     if partials is not None and total:
         has_jacobians = jac_source is not None
         _anchor_gradients[grid(1, total, ANCHORS_PER_PROGRAM)](
-            *by_points[:2], *(by_points[2:] if has_jacobians else (None, None)), partials.sum(1),
+            *grad_points[:2], *(grad_points[2:] if has_jacobians else (None, None)), partials.sum(1),
             *anchor_arguments(*points), total, motions - 1, BLOCK=ANCHORS_PER_PROGRAM,
         )  # fmt: skip
-    return (by_logits, *by_points)
+    return (grad_logits, *grad_points)

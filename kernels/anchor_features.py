@@ -90,7 +90,7 @@ def _pixel_affines(
 
 @triton.jit
 def _anchor_gradients(
-    by_kp_source, by_kp_driving, by_jac_source, by_jac_driving, sums,
+    grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, sums,
     kp_source, source_image, source_anchor, source_axis,
     kp_driving, driving_image, driving_anchor, driving_axis,
     jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
@@ -110,17 +110,19 @@ def _anchor_gradients(
         image, k, exists,
     )  # fmt: skip
     from_sums = sums + (place + image + 1) * SUMS
-    by_pixels = anchors.load_affine(from_sums, exists)
+    grad_pixels = anchors.load_affine(from_sums, exists)
     x_axis = _pixel_axis(width, ALIGN_CORNERS, GRID_ALIGN_CORNERS)
     y_axis = _pixel_axis(height, ALIGN_CORNERS, GRID_ALIGN_CORNERS)
-    by_anchor = anchors.affine_vjp(anchor, _pixel_motion_vjp(by_pixels, x_axis, y_axis))
-    sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = by_anchor
+    grad_anchor = anchors.affine_vjp(anchor, _pixel_motion_vjp(grad_pixels, x_axis, y_axis))
+    sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = grad_anchor
     sx += tl.load(from_sums + 6, mask=exists, other=0.0).to(tl.float64)
     sy += tl.load(from_sums + 7, mask=exists, other=0.0).to(tl.float64)
     dx += tl.load(from_sums + 8, mask=exists, other=0.0).to(tl.float64)
     dy += tl.load(from_sums + 9, mask=exists, other=0.0).to(tl.float64)
     total = (sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy)
-    anchors.store_anchor_gradient(by_kp_source, by_kp_driving, by_jac_source, by_jac_driving, place, total, exists)
+    anchors.store_anchor_gradient(
+        grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, place, total, exists
+    )
 
 
 @triton.jit
@@ -188,7 +190,7 @@ _forward_channels_last = tuned(_CHANNELS_LAST, ["CHANNELS", "height", "width"])(
 
 @triton.jit
 def _backward(
-    by_source, by_source_image, by_source_channel, by_source_row, by_source_column,
+    grad_source, grad_source_image, grad_source_channel, grad_source_row, grad_source_column,
     partials,
     grad, grad_image, grad_channel, grad_row, grad_column,
     source, source_image, source_channel, source_row, source_column,
@@ -205,7 +207,7 @@ def _backward(
     from_grad = grad + image * grad_image + k * (1 + CHANNELS) * grad_channel + row * grad_row + column * grad_column
     x_axis, y_axis = _axes(affines, plane, row, column, height, width, T, INDEX)
     places = bilinear.corners(x_axis, y_axis, source_row, source_column, inside)
-    scattered = bilinear.corners(x_axis, y_axis, by_source_row, by_source_column, inside)
+    scattered = bilinear.corners(x_axis, y_axis, grad_source_row, grad_source_column, inside)
     source += image * source_image
     nw, ne = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     sw, se = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
@@ -218,33 +220,33 @@ def _backward(
             pixels = bilinear.read_corners(source, places, channel * source_channel, exists, T)
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
-        if by_source is not None:
-            to = by_source + image * by_source_image
-            bilinear.scatter(to, scattered, gradient, channel * by_source_channel, exists)
+        if grad_source is not None:
+            to = grad_source + image * grad_source_image
+            bilinear.scatter(to, scattered, gradient, channel * grad_source_channel, exists)
     if partials is not None:
         to = partials + ((image * blocks + block) * motions + k) * SUMS
-        _value, by_x, by_y = bilinear.position_gradient(x_axis, y_axis, (nw, ne, sw, se))
+        _value, grad_x, grad_y = bilinear.position_gradient(x_axis, y_axis, (nw, ne, sw, se))
         j, i = column.to(T), row.to(T)
         sums = (
-            tl.sum(by_x * j, 0), tl.sum(by_x * i, 0), tl.sum(by_y * j, 0), tl.sum(by_y * i, 0),
-            tl.sum(by_x, 0), tl.sum(by_y, 0),
+            tl.sum(grad_x * j, 0), tl.sum(grad_x * i, 0), tl.sum(grad_y * j, 0), tl.sum(grad_y * i, 0),
+            tl.sum(grad_x, 0), tl.sum(grad_y, 0),
         )  # fmt: skip
         anchors.store_affine(to, sums, True)
         if k > 0:
             per = tl.full([1], per_twice_variance, T)
             x = normalized(column, width, GRID_ALIGN_CORNERS, T)
             y = normalized(row, height, GRID_ALIGN_CORNERS, T)
-            by_heat = tl.load(from_grad, mask=inside, other=0.0).to(T) * 2 * per
+            grad_heat = tl.load(from_grad, mask=inside, other=0.0).to(T) * 2 * per
             still, dx, dy = _gaussian(
                 kp_source, kp_source_image, kp_source_anchor, kp_source_axis, image, k - 1, x, y, per
             )
-            tl.store(to + 6, -tl.sum(by_heat * still * dx, 0))
-            tl.store(to + 7, -tl.sum(by_heat * still * dy, 0))
+            tl.store(to + 6, -tl.sum(grad_heat * still * dx, 0))
+            tl.store(to + 7, -tl.sum(grad_heat * still * dy, 0))
             driving, dx, dy = _gaussian(
                 kp_driving, kp_driving_image, kp_driving_anchor, kp_driving_axis, image, k - 1, x, y, per
             )
-            tl.store(to + 8, tl.sum(by_heat * driving * dx, 0))
-            tl.store(to + 9, tl.sum(by_heat * driving * dy, 0))
+            tl.store(to + 8, tl.sum(grad_heat * driving * dx, 0))
+            tl.store(to + 9, tl.sum(grad_heat * driving * dy, 0))
 
 
 def _affine_maps(size: tuple[int, int], aligned: tuple[bool, bool], *points: Tensor | None) -> Tensor:
@@ -310,29 +312,29 @@ def anchor_features_backward(
     motions = kp_source.shape[1] + 1
     points = (kp_source, kp_driving, jac_source, jac_driving)
     aligned = (align_corners, grid_align_corners)
-    by_source = accumulator(source, kp_source.dtype) if need_source else None
-    by_points = [empty(kp_source) if p is None else like_or_empty(p, need_anchors) for p in points]
+    grad_source = accumulator(source, kp_source.dtype) if need_source else None
+    grad_points = [empty(kp_source) if p is None else like_or_empty(p, need_anchors) for p in points]
     block, tile = (32, min(16, triton.next_power_of_2(channels))) if channels_lie_last(source) else (128, 1)
     blocks = triton.cdiv(height * width, block)
     partials = kp_source.new_empty(batch, blocks, motions, SUMS.value) if need_anchors else None
     if batch * height * width:
         affines = _affine_maps((height, width), aligned, *points)
         _backward[grid(batch * motions, height * width, block)](
-            by_source, *strides(by_source, 4), partials, grad_output, *grad_output.stride(),
+            grad_source, *strides(grad_source, 4), partials, grad_output, *grad_output.stride(),
             source, *source.stride(), *anchor_arguments(kp_source, kp_driving),
             affines, motions, height, width, blocks, 0.5 / variance, CHANNELS=channels,
             GRID_ALIGN_CORNERS=grid_align_corners, T=compute_type(source),
-            INDEX=index_type(by_source, grad_output, source, partials), BLOCK=block, TILE=tile,
+            INDEX=index_type(grad_source, grad_output, source, partials), BLOCK=block, TILE=tile,
         )  # fmt: skip
     else:
-        for by_point in by_points:
-            by_point.zero_()
+        for grad_point in grad_points:
+            grad_point.zero_()
     total = batch * (motions - 1) if height * width else 0
     if partials is not None and total:
-        by_jacobians = by_points[2:] if jac_source is not None else (None, None)
+        grad_jacobians = grad_points[2:] if jac_source is not None else (None, None)
         _anchor_gradients[grid(1, total, ANCHORS_PER_PROGRAM)](
-            *by_points[:2], *by_jacobians, partials.sum(1), *anchor_arguments(*points),
+            *grad_points[:2], *grad_jacobians, partials.sum(1), *anchor_arguments(*points),
             total, motions - 1, height, width,
             ALIGN_CORNERS=align_corners, GRID_ALIGN_CORNERS=grid_align_corners, BLOCK=ANCHORS_PER_PROGRAM,
         )  # fmt: skip
-    return (empty(source) if by_source is None else by_source.to(source.dtype), *by_points)
+    return (empty(source) if grad_source is None else grad_source.to(source.dtype), *grad_points)

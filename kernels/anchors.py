@@ -90,12 +90,13 @@ def affine_vjp(anchor, gradient):
     byx, byy = jxy * gxx + jyy * gyx, jxy * gxy + jyy * gyy
     true_det = dxx * dyy - dxy * dyx
     det = kept_determinant(true_det)
-    by_det = tl.where(det == true_det, -(bxx * ixx + bxy * ixy + byx * iyx + byy * iyy) / det, 0.0)
+    grad_det = tl.where(det == true_det, -(bxx * ixx + bxy * ixy + byx * iyx + byy * iyy) / det, 0.0)
     return (
         gx, gy,
         -(xx * gx + yx * gy), -(xy * gx + yy * gy),
         gxx * ixx + gxy * ixy, gxx * iyx + gxy * iyy, gyx * ixx + gyy * ixy, gyx * iyx + gyy * iyy,
-        byy / det + by_det * dyy, -bxy / det - by_det * dyx, -byx / det - by_det * dxy, bxx / det + by_det * dxx,
+        byy / det + grad_det * dyy, -bxy / det - grad_det * dyx,
+        -byx / det - grad_det * dxy, bxx / det + grad_det * dxx,
     )  # fmt: skip
 
 

@@ -92,8 +92,8 @@ _forward_channels_last = tuned(_shapes(True), ["channels", "height", "width", "R
 
 @triton.jit
 def _backward(
-    by_features, by_features_image, by_features_channel, by_features_row, by_features_column,
-    by_field, by_confidence,
+    grad_features, grad_features_image, grad_features_channel, grad_features_row, grad_features_column,
+    grad_field, grad_confidence,
     grad, grad_image, grad_channel, grad_row, grad_column,
     features, features_image, features_channel, features_row, features_column,
     field, field_image, field_row, field_column, field_axis,
@@ -111,7 +111,7 @@ def _backward(
         RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
     )  # fmt: skip
     places = bilinear.corners(x, y, features_row, features_column, inside)
-    scattered = bilinear.corners(x, y, by_features_row, by_features_column, inside)
+    scattered = bilinear.corners(x, y, grad_features_row, grad_features_column, inside)
     features += image * features_image
     grad += image * grad_image
     at = (row * grad_row + column * grad_column)[:, None]
@@ -121,27 +121,27 @@ def _backward(
         channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
         exists = channel < CHANNELS
         gradient = tl.load(grad + at + channel * grad_channel, mask=inside[:, None] & exists, other=0.0).to(T)
-        if by_field is not None:
+        if grad_field is not None:
             pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
-        if by_features is not None:
-            target = by_features + image * by_features_image
-            bilinear.scatter(target, scattered, gradient * gate[:, None], channel * by_features_channel, exists)
-    if by_field is not None:
-        by_gate, by_x, by_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
+        if grad_features is not None:
+            target = grad_features + image * grad_features_image
+            bilinear.scatter(target, scattered, gradient * gate[:, None], channel * grad_features_channel, exists)
+    if grad_field is not None:
+        grad_gate, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         pixel = (image * height + row) * width + column
         # what does not move with its coordinate has no gradient, though it be zero times a confidence of NaN
         reads = bilinear.reads_anything(x, y)
-        by_x = gate * by_x * bilinear.pixels_per_unit(width, ALIGN_CORNERS, T)
-        by_y = gate * by_y * bilinear.pixels_per_unit(height, ALIGN_CORNERS, T)
-        by_x = tl.where(reads & bilinear.moves(x), by_x, 0.0)
-        by_y = tl.where(reads & bilinear.moves(y), by_y, 0.0)
-        by_gate = tl.where(reads, by_gate, 0.0)
-        tl.store(by_field + pixel * 2, by_x, mask=inside)
-        tl.store(by_field + pixel * 2 + 1, by_y, mask=inside)
-        if by_confidence is not None:
-            tl.store(by_confidence + pixel, by_gate, mask=inside)
+        grad_x = gate * grad_x * bilinear.pixels_per_unit(width, ALIGN_CORNERS, T)
+        grad_y = gate * grad_y * bilinear.pixels_per_unit(height, ALIGN_CORNERS, T)
+        grad_x = tl.where(reads & bilinear.moves(x), grad_x, 0.0)
+        grad_y = tl.where(reads & bilinear.moves(y), grad_y, 0.0)
+        grad_gate = tl.where(reads, grad_gate, 0.0)
+        tl.store(grad_field + pixel * 2, grad_x, mask=inside)
+        tl.store(grad_field + pixel * 2 + 1, grad_y, mask=inside)
+        if grad_confidence is not None:
+            tl.store(grad_confidence + pixel, grad_gate, mask=inside)
 
 
 def channels_lie_last(features: Tensor) -> bool:
@@ -186,13 +186,13 @@ def warp_backward(
     if deterministic and need_features:
         alert_not_deterministic(operator)
     batch, channels, height, width = features.shape
-    by_features = accumulator(features, field.dtype) if need_features else None
-    by_field, by_confidence = like_or_empty(field, need_motion), None
+    grad_features = accumulator(features, field.dtype) if need_features else None
+    grad_field, grad_confidence = like_or_empty(field, need_motion), None
     if confidence is not None:
-        by_confidence = like_or_empty(confidence, need_motion)
+        grad_confidence = like_or_empty(confidence, need_motion)
     ratio = _ratio(features, field)
     plane = None if confidence is None else confidence[:, 0]
-    fine_field, fine_confidence = by_field if need_motion else None, by_confidence if need_motion else None
+    fine_field, fine_confidence = grad_field if need_motion else None, grad_confidence if need_motion else None
     if ratio > 1 and need_motion:
         fine_field = field.new_empty(batch, height, width, 2)
         fine_confidence = None if plane is None else plane.new_empty(batch, 1, height, width)
@@ -200,21 +200,21 @@ def warp_backward(
         last = channels_lie_last(features)
         block, tile = (16, min(64, triton.next_power_of_2(channels))) if last else (128, 1)
         _backward[grid(batch, height * width, block)](
-            by_features, *strides(by_features, 4), fine_field, fine_confidence,
+            grad_features, *strides(grad_features, 4), fine_field, fine_confidence,
             grad_output, *grad_output.stride(), features, *features.stride(),
             field, *field.stride(), plane, *strides(plane, 3),
             height, width, *field.shape[1:3], CHANNELS=channels,
             RATIO=ratio, BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners, T=compute_type(features),
-            INDEX=index_type(by_features, grad_output, features, field, plane), BLOCK=block, TILE=tile,
+            INDEX=index_type(grad_features, grad_output, features, field, plane, fine_field), BLOCK=block, TILE=tile,
         )  # fmt: skip
     if ratio > 1 and need_motion:
-        gather_field(fine_field, by_field)
+        gather_field(fine_field, grad_field)
         if fine_confidence is not None:
-            gather(fine_confidence, by_confidence)
+            gather(fine_confidence, grad_confidence)
     return (
-        empty(features) if by_features is None else by_features.to(features.dtype),
-        by_field,
-        empty(field) if by_confidence is None else by_confidence,
+        empty(features) if grad_features is None else grad_features.to(features.dtype),
+        grad_field,
+        empty(field) if grad_confidence is None else grad_confidence,
     )
 
 

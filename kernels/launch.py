@@ -1,5 +1,6 @@
 """What a launch has to decide: types, strides, blocks and grids."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,7 +53,22 @@ def tuned(configurations: list[dict[str, int]], key: list[str]) -> Any:
     cannot measure, and takes the first. What was found is kept on disk, beside the compiled kernels.
     """
     offered = configurations[:1] if INTERPRETED else configurations
-    return triton.autotune([_configuration(**one) for one in offered], key=key, cache_results=True)
+    chosen = [_configuration(**one) for one in offered]
+    return triton.autotune(chosen, key=key, do_bench=_measure, cache_results=True)
+
+
+def _measure(call: Callable[[], Any], quantiles: Sequence[float]) -> Any:
+    """Triton's own measurement, where there can be one.
+
+    Raises:
+        RuntimeError: a CUDA graph is being captured, which what a measurement does would break.
+    """
+    if torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "a Triton kernel meets a shape for the first time while a CUDA graph is captured, and cannot be tuned for "
+            "it there: run the step once, on these shapes, before the capture"
+        )
+    return triton.runtime.driver.active.get_benchmarker()(call, quantiles=quantiles)
 
 
 def _configuration(warps: int, **blocks: int) -> triton.Config:

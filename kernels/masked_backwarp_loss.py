@@ -109,9 +109,9 @@ def _forward(
 
 @triton.jit
 def _backward(
-    by_output, by_output_image, by_output_channel, by_output_row, by_output_column,
-    by_target, by_target_image, by_target_channel, by_target_row, by_target_column,
-    by_flow, by_mask,
+    grad_output, grad_output_image, grad_output_channel, grad_output_row, grad_output_column,
+    grad_target, grad_target_image, grad_target_channel, grad_target_row, grad_target_column,
+    grad_flow, grad_mask,
     grad, grad_image, grad_row, grad_column,
     output, output_image, output_channel, output_row, output_column,
     target, target_image, target_channel, target_row, target_column,
@@ -122,7 +122,7 @@ def _backward(
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """With d = sample - target and r = d m: the sample gets g penalty'(r) m, the target its negative, the mask
-    g penalty'(r) d. `by_mask` is that of the upsampled mask, (B, H, W)."""
+    g penalty'(r) d. `grad_mask` is that of the upsampled mask, (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate, counts = _sample(
         flow, flow_image, flow_axis, flow_row, flow_column,
@@ -130,7 +130,7 @@ def _backward(
         height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX,
     )  # fmt: skip
     places = bilinear.corners(x, y, output_row, output_column, counts)
-    scattered = bilinear.corners(x, y, by_output_row, by_output_column, counts)
+    scattered = bilinear.corners(x, y, grad_output_row, grad_output_column, counts)
     output += image * output_image
     from_grad = grad + image * grad_image + row * grad_row + column * grad_column
     incoming = tl.load(from_grad, mask=counts, other=0.0).to(T)[:, None]
@@ -147,24 +147,24 @@ def _backward(
         slope = incoming * _penalty_slope(difference * gate[:, None], NORM)
         slope = tl.where(counts[:, None] & exists, slope, 0.0)
         gradient = slope * gate[:, None]
-        if by_target is not None:
-            to = by_target + image * by_target_image + row * by_target_row + column * by_target_column
-            tl.store(to[:, None] + channel * by_target_channel, -gradient, mask=inside[:, None] & exists)
-        if by_flow is not None:
+        if grad_target is not None:
+            to = grad_target + image * grad_target_image + row * grad_target_row + column * grad_target_column
+            tl.store(to[:, None] + channel * grad_target_channel, -gradient, mask=inside[:, None] & exists)
+        if grad_flow is not None:
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
             of_mask += tl.sum(tl.where(counts[:, None] & exists, slope * difference, 0.0), 1)
-        if by_output is not None:
-            to_output = by_output + image * by_output_image
-            bilinear.scatter(to_output, scattered, gradient, channel * by_output_channel, exists)
-    if by_flow is not None:
-        _value, by_x, by_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
+        if grad_output is not None:
+            to_output = grad_output + image * grad_output_image
+            bilinear.scatter(to_output, scattered, gradient, channel * grad_output_channel, exists)
+    if grad_flow is not None:
+        _value, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         plane = image * height * width
         pixel = row * width + column
-        tl.store(by_flow + 2 * plane + pixel, by_x, mask=inside)
-        tl.store(by_flow + 2 * plane + pixel + tl.cast(height, INDEX) * width, by_y, mask=inside)
-        if by_mask is not None:
-            tl.store(by_mask + plane + pixel, of_mask, mask=inside)
+        tl.store(grad_flow + 2 * plane + pixel, grad_x, mask=inside)
+        tl.store(grad_flow + 2 * plane + pixel + tl.cast(height, INDEX) * width, grad_y, mask=inside)
+        if grad_mask is not None:
+            tl.store(grad_mask + plane + pixel, of_mask, mask=inside)
 
 
 def _tile(output: Tensor) -> tuple[int, int]:
@@ -235,29 +235,29 @@ def masked_backwarp_loss_backward(
     if deterministic and need_output:
         alert_not_deterministic("masked_backwarp_loss")
     batch, channels, height, width = output.shape
-    by_output = accumulator(output, flow.dtype) if need_output else None
-    by_target = dense_like(target) if need_target else None
-    by_flow = like_or_empty(flow, need_motion)
-    by_mask = None if confidence is None else like_or_empty(confidence, need_motion)
+    grad_output = accumulator(output, flow.dtype) if need_output else None
+    grad_target = dense_like(target) if need_target else None
+    grad_flow = like_or_empty(flow, need_motion)
+    grad_mask = None if confidence is None else like_or_empty(confidence, need_motion)
     ratio = _ratio(output, confidence)
-    fine_mask = by_mask if need_motion else None
+    fine_mask = grad_mask if need_motion else None
     if ratio > 1 and fine_mask is not None:
         fine_mask = flow.new_empty(batch, 1, height, width)
     per_pixel = (grad_loss / output.numel() if reduction == "mean" else grad_loss).expand(batch, 1, height, width)[:, 0]
     if batch * height * width:
         block, tile = _tile(output)
         _backward[grid(batch, height * width, block)](
-            by_output, *strides(by_output, 4), by_target, *strides(by_target, 4),
-            by_flow if need_motion else None, fine_mask, per_pixel, *per_pixel.stride(),
+            grad_output, *strides(grad_output, 4), grad_target, *strides(grad_target, 4),
+            grad_flow if need_motion else None, fine_mask, per_pixel, *per_pixel.stride(),
             *_arguments(output, target, flow, confidence), CHANNELS=channels, NORM=norm,
             RATIO=ratio, PADDING=padding_mode, T=compute_type(output),
-            INDEX=index_type(by_output, by_target, output, target, flow), BLOCK=block, TILE=tile,
+            INDEX=index_type(grad_output, grad_target, output, target, flow), BLOCK=block, TILE=tile,
         )  # fmt: skip
-    if ratio > 1 and fine_mask is not None and by_mask is not None:
-        gather(fine_mask, by_mask)
+    if ratio > 1 and fine_mask is not None and grad_mask is not None:
+        gather(fine_mask, grad_mask)
     return (
-        empty(output) if by_output is None else by_output.to(output.dtype),
-        empty(target) if by_target is None else by_target,
-        by_flow,
-        empty(flow) if by_mask is None else by_mask,
+        empty(output) if grad_output is None else grad_output.to(output.dtype),
+        empty(target) if grad_target is None else grad_target,
+        grad_flow,
+        empty(flow) if grad_mask is None else grad_mask,
     )

@@ -28,14 +28,14 @@ def pyramid_warp_backward(
     need_motion: bool,
     deterministic: bool,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    by_features, by_fields, by_confidences = [], [], []
+    grad_features, grad_fields, grad_confidences = [], [], []
     for grad_output, level, need in zip(grad_outputs, features, need_features, strict=True):
         inputs = (grad_output, level, field, confidence, padding_mode, align_corners)
         found = warp_backward("pyramid_warp", *inputs, need, need_motion, deterministic)
-        by_features.append(found[0])
-        by_fields.append(found[1])
-        by_confidences.append(found[2])
-    return by_features, _sum(by_fields, empty(field)), _sum(by_confidences, empty(field))
+        grad_features.append(found[0])
+        grad_fields.append(found[1])
+        grad_confidences.append(found[2])
+    return grad_features, _sum(grad_fields, empty(field)), _sum(grad_confidences, empty(field))
 
 
 def _sum(gradients: list[Tensor], nothing: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from internet.ops.results import empty, motion_dtype
 
 SUMMED = 2048
 """Pixels that one program sums."""
+COMBINED = 1024
+"""Of those, how many are added up at a time."""
 SUMS = tl.constexpr(8)
 """Numbers it leaves: the largest logit, and the sums of e, e x, e y and e map."""
 
@@ -28,8 +30,8 @@ def _heat_reference(largest):
 
 
 @triton.jit
-def _map_entry(jacobian_map, entry_stride, C: tl.constexpr, mask, T: tl.constexpr):
-    return tl.load(jacobian_map + C * entry_stride, mask=mask, other=0.0).to(T)
+def _map_entry(jacobian_map, entry_stride, C: tl.constexpr, mask, T: tl.constexpr, INDEX: tl.constexpr):
+    return tl.load(jacobian_map + tl.cast(C, INDEX) * entry_stride, mask=mask, other=0.0).to(T)
 
 
 @triton.jit
@@ -54,26 +56,43 @@ def _sum_block(
     if jacobian_map is not None:
         from_map = jacobian_map + image * map_image + anchor * map_anchor + row * map_row + column * map_column
         for c in tl.static_range(4):
-            tl.store(to + 4 + c, tl.sum(heat * _map_entry(from_map, map_entry, c, inside, T), 0))
+            tl.store(to + 4 + c, tl.sum(heat * _map_entry(from_map, map_entry, c, inside, T, INDEX), 0))
 
 
 @triton.jit
-def _combine(kp, jac, statistics, partials, blocks, per_temperature: tl.float64, T: tl.constexpr, BLOCKS: tl.constexpr):
-    """One plane's results from its blocks' sums."""
+def _sum_over_blocks(
+    sums, blocks, of_all, per, T: tl.constexpr, BLOCKS: tl.constexpr, CHUNK: tl.constexpr, C: tl.constexpr
+):
+    """Number C of the sums of a plane's blocks, brought to the largest logit of all."""
+    total = tl.zeros([], T)
+    for first in range(0, BLOCKS, CHUNK):
+        block = first + tl.arange(0, CHUNK)
+        at, exists = sums + block * SUMS, block < blocks
+        scale = tl.exp((tl.load(at, mask=exists, other=-float("inf")) - _heat_reference(of_all)) * per)
+        total += tl.sum(scale * tl.load(at + C, mask=exists, other=0.0), 0)
+    return total
+
+
+@triton.jit
+def _combine(
+    kp, jac, statistics, partials, blocks, per_temperature: tl.float64,
+    T: tl.constexpr, BLOCKS: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """One plane's results from its blocks' sums, a chunk of blocks at a time."""
     plane = tl.program_id(0).to(tl.int64)
-    block = tl.arange(0, BLOCKS)
-    exists = block < blocks
-    at = partials + (plane * blocks + block) * SUMS
-    largest = tl.load(at, mask=exists, other=-float("inf"))
+    sums = partials + plane * blocks * SUMS
+    per = tl.full([1], per_temperature, T)
     # a NaN does not show in a maximum; it shows in the sums, whatever m is
-    of_all = tl.max(largest, 0)
-    scale = tl.exp((largest - _heat_reference(of_all)) * tl.full([1], per_temperature, T))
-    mass = tl.sum(scale * tl.load(at + 1, mask=exists, other=0.0), 0)
-    tl.store(kp + plane * 2, tl.sum(scale * tl.load(at + 2, mask=exists, other=0.0), 0) / mass)
-    tl.store(kp + plane * 2 + 1, tl.sum(scale * tl.load(at + 3, mask=exists, other=0.0), 0) / mass)
+    of_all = tl.full([], -float("inf"), T)
+    for first in range(0, BLOCKS, CHUNK):
+        block = first + tl.arange(0, CHUNK)
+        of_all = tl.maximum(of_all, tl.max(tl.load(sums + block * SUMS, mask=block < blocks, other=-float("inf")), 0))
+    mass = _sum_over_blocks(sums, blocks, of_all, per, T, BLOCKS, CHUNK, 1)
+    tl.store(kp + plane * 2, _sum_over_blocks(sums, blocks, of_all, per, T, BLOCKS, CHUNK, 2) / mass)
+    tl.store(kp + plane * 2 + 1, _sum_over_blocks(sums, blocks, of_all, per, T, BLOCKS, CHUNK, 3) / mass)
     if jac is not None:
         for c in tl.static_range(4):
-            tl.store(jac + plane * 4 + c, tl.sum(scale * tl.load(at + 4 + c, mask=exists, other=0.0), 0) / mass)
+            tl.store(jac + plane * 4 + c, _sum_over_blocks(sums, blocks, of_all, per, T, BLOCKS, CHUNK, 4 + c) / mass)
     tl.store(statistics + plane * 2, of_all)
     tl.store(statistics + plane * 2 + 1, mass)
 
@@ -90,8 +109,8 @@ def _incoming(gradient, C: tl.constexpr, T: tl.constexpr):
 
 @triton.jit
 def _backward(
-    by_logits, by_logits_image, by_logits_anchor, by_logits_row, by_logits_column,
-    by_map, by_map_image, by_map_anchor, by_map_entry, by_map_row, by_map_column,
+    grad_logits, grad_logits_image, grad_logits_anchor, grad_logits_row, grad_logits_column,
+    grad_map, grad_map_image, grad_map_anchor, grad_map_entry, grad_map_row, grad_map_column,
     grad_kp, grad_jac, kp, jac, statistics,
     logits, logits_image, logits_anchor, logits_row, logits_column,
     jacobian_map, map_image, map_anchor, map_entry, map_row, map_column,
@@ -108,11 +127,12 @@ def _backward(
     x = normalized(column, width, ALIGN_CORNERS, T)
     y = normalized(row, height, ALIGN_CORNERS, T)
     per = tl.full([1], per_temperature, T)
-    if by_map is not None:
-        by_map += image * by_map_image + row * by_map_row + column * by_map_column
+    if grad_map is not None:
+        grad_map += image * grad_map_image + row * grad_map_row + column * grad_map_column
     shared0, shared1 = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     shared2, shared3 = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
-    for k in range(ANCHORS):
+    for anchor in range(ANCHORS):
+        k = tl.cast(anchor, INDEX)
         plane = image * ANCHORS + k
         reference = _heat_reference(tl.load(statistics + plane * 2))
         mass = tl.load(statistics + plane * 2 + 1)
@@ -122,29 +142,29 @@ def _backward(
         pull += (y - tl.load(kp + plane * 2 + 1)) * _incoming(_at(grad_kp, plane * 2), 1, T)
         if jacobian_map is not None:
             from_map = jacobian_map + image * map_image + k * map_anchor + row * map_row + column * map_column
-            by_jac = _at(grad_jac, plane * 4)
+            incoming_jac = _at(grad_jac, plane * 4)
             for c in tl.static_range(4):
-                entry = _map_entry(from_map, map_entry, c, inside, T)
-                pull += (entry - tl.load(jac + plane * 4 + c)) * _incoming(by_jac, c, T)
-            if by_map is not None:
+                entry = _map_entry(from_map, map_entry, c, inside, T, INDEX)
+                pull += (entry - tl.load(jac + plane * 4 + c)) * _incoming(incoming_jac, c, T)
+            if grad_map is not None:
                 if SHARED:
-                    shared0 += heat * _incoming(by_jac, 0, T)
-                    shared1 += heat * _incoming(by_jac, 1, T)
-                    shared2 += heat * _incoming(by_jac, 2, T)
-                    shared3 += heat * _incoming(by_jac, 3, T)
+                    shared0 += heat * _incoming(incoming_jac, 0, T)
+                    shared1 += heat * _incoming(incoming_jac, 1, T)
+                    shared2 += heat * _incoming(incoming_jac, 2, T)
+                    shared3 += heat * _incoming(incoming_jac, 3, T)
                 else:
                     for c in tl.static_range(4):
-                        to = by_map + k * by_map_anchor + c * by_map_entry
-                        tl.store(to, heat * _incoming(by_jac, c, T), mask=inside)
-        if by_logits is not None:
-            to = by_logits + image * by_logits_image + k * by_logits_anchor
-            tl.store(to + row * by_logits_row + column * by_logits_column, heat * pull * per, mask=inside)
-    if by_map is not None:
+                        to = grad_map + k * grad_map_anchor + tl.cast(c, INDEX) * grad_map_entry
+                        tl.store(to, heat * _incoming(incoming_jac, c, T), mask=inside)
+        if grad_logits is not None:
+            to = grad_logits + image * grad_logits_image + k * grad_logits_anchor
+            tl.store(to + row * grad_logits_row + column * grad_logits_column, heat * pull * per, mask=inside)
+    if grad_map is not None:
         if SHARED:
-            tl.store(by_map, shared0, mask=inside)
-            tl.store(by_map + by_map_entry, shared1, mask=inside)
-            tl.store(by_map + 2 * by_map_entry, shared2, mask=inside)
-            tl.store(by_map + 3 * by_map_entry, shared3, mask=inside)
+            tl.store(grad_map, shared0, mask=inside)
+            tl.store(grad_map + grad_map_entry, shared1, mask=inside)
+            tl.store(grad_map + tl.cast(2, INDEX) * grad_map_entry, shared2, mask=inside)
+            tl.store(grad_map + tl.cast(3, INDEX) * grad_map_entry, shared3, mask=inside)
 
 
 @triton.jit
@@ -186,6 +206,7 @@ def soft_argmax(
         _combine[(planes,)](
             kp, None if jacobian_map is None else jac, statistics, partials, blocks, 1 / temperature,
             T=compute_type(logits), BLOCKS=triton.next_power_of_2(blocks),
+            CHUNK=min(COMBINED, triton.next_power_of_2(blocks)),
         )  # fmt: skip
     return kp, jac, statistics
 
@@ -209,15 +230,17 @@ def soft_argmax_backward(
     gradients: tuple[Tensor, Tensor] = fakes.by_name["soft_argmax_backward"](
         grad_kp, grad_jac, *tensors, temperature, align_corners, need_logits, need_map
     )
-    by_logits = gradients[0] if need_logits else None
-    by_map = gradients[1] if need_map and jacobian_map is not None else None
+    grad_logits = gradients[0] if need_logits else None
+    grad_map = gradients[1] if need_map and jacobian_map is not None else None
     small = [None if t is None else t.contiguous() for t in (grad_kp, grad_jac, kp, jac, statistics)]
     if batch * anchors:
         _backward[grid(batch, height * width, PIXELS)](
-            by_logits, *strides(by_logits, 4), by_map, *strides(by_map, 5),
+            grad_logits, *strides(grad_logits, 4), grad_map, *strides(grad_map, 5),
             *small, logits, *logits.stride(), *_map_arguments(jacobian_map), height, width, 1 / temperature,
             ANCHORS=anchors, SHARED=jacobian_map is not None and jacobian_map.shape[1] == 1,
             ALIGN_CORNERS=align_corners, T=compute_type(logits),
-            INDEX=index_type(logits, jacobian_map, by_logits, by_map), BLOCK=PIXELS,
+            INDEX=index_type(logits, jacobian_map, grad_logits, grad_map), BLOCK=PIXELS,
         )  # fmt: skip
+    elif grad_map is not None:
+        grad_map.zero_()  # one for all of no anchors
     return gradients

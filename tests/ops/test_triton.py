@@ -154,3 +154,16 @@ def test_a_graph_captures_forward_and_backward(operator: str) -> None:
     graph.replay()
     torch.cuda.synchronize()
     assert_all_close(captured, run(), [torch.float32] * len(captured), operator)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_tuning_while_a_graph_is_captured_is_refused() -> None:
+    """It would break the capture, and say nothing of why."""
+    from internet.kernels.launch import _measure
+
+    with (
+        torch.cuda.graph(torch.cuda.CUDAGraph()),
+        pytest.raises(RuntimeError, match="run the step once, on these shapes, before the capture"),
+    ):
+        _measure(lambda: None, (0.5, 0.2, 0.8))

@@ -167,3 +167,21 @@ def test_deterministic_algorithms(operator: str) -> None:
             differentiate(sample, "triton")
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_soft_argmax_of_more_blocks_than_are_added_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from internet.kernels import soft_argmax
+
+    monkeypatch.setattr(soft_argmax, "SUMMED", 16)
+    monkeypatch.setattr(soft_argmax, "COMBINED", 4)
+    compare(samples.build("soft_argmax", torch.float64, size=(9, 20), jacobian_maps=1), torch.float64, gradients=True)
+
+
+def test_the_gradient_of_a_map_of_no_anchors() -> None:
+    """Zero, and not what was in its memory."""
+    maps = torch.ones(2, 1, 4, 3, 5, requires_grad=True)
+    with internet.ops.backend("triton"):
+        _, jacobians = internet.ops.soft_argmax(torch.zeros(2, 0, 3, 5), maps)
+    assert jacobians is not None
+    (gradient,) = torch.autograd.grad(jacobians.sum(), maps)
+    assert (gradient == 0).all()
