@@ -33,6 +33,8 @@ def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         first = args[0] if isinstance(args[0], Tensor) else args[0][0]  # type: ignore[index]
+        if not torch.amp.is_autocast_available(first.device.type):  # the meta device has none
+            return function(*args, **kwargs)
         with torch.autocast(first.device.type, enabled=False):
             return function(*args, **kwargs)
 

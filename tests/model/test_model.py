@@ -1,5 +1,6 @@
 """The model: shapes, dtypes, layouts, compilation, streaming, and one function on every backend."""
 
+import contextlib
 import gc
 import itertools
 import weakref
@@ -270,6 +271,13 @@ def test_a_wrong_field_is_named(changes, words):
 def test_an_unknown_preset_is_named():
     with pytest.raises(ValueError, match=r"preset is 'huge', expected one of internet-512, .*tiny"):
         INTERnetConfig.preset("huge")
+
+
+@pytest.mark.parametrize("backend", [None, "reference"])
+def test_a_model_is_measured_without_compiled_operators_too(backend):
+    with ops.backend(backend) if backend else contextlib.nullcontext():
+        costs = measure(INTERnetConfig.preset("tiny", size=64))
+    assert costs["multiply-adds"]["each driving frame"] > 1e8
 
 
 def test_cost_is_counted():
