@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch
 import triton
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from internet.ops import fakes
+from internet.utils.torch_internals import leaves
 
 NAMESPACE = "internet_triton"
 INTERPRETED: bool = triton.knobs.runtime.interpret
@@ -41,7 +41,7 @@ def _on_device_of_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def guarded(*args: Any) -> Any:
-        device = next(leaf.device for leaf in pytree.arg_tree_leaves(*args) if isinstance(leaf, Tensor))
+        device = next(leaf.device for leaf in leaves(*args) if isinstance(leaf, Tensor))
         elsewhere = device.index != torch.cuda.current_device()
         with torch.cuda.device(device) if elsewhere else contextlib.nullcontext():
             return function(*args)

@@ -10,6 +10,7 @@ from internet.ops._autograd import NoContext, apply, first_order, overload
 from internet.ops._dispatch import namespace_for
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, motion_dtype
+from internet.utils.torch_internals import versions
 
 
 def soft_argmax(
@@ -70,18 +71,35 @@ class _SoftArgmax(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.namespace, ctx.options = namespace, (temperature, align_corners)
         kp, jac, statistics = overload(namespace, "soft_argmax")(logits, jacobian_map, *ctx.options)
-        # copies: who gets the key points may change them, as to pixels, before the backward pass needs them
-        own = [] if isinstance(ctx, NoContext) else [kp.clone(), jac if jacobian_map is None else jac.clone()]
-        ctx.save_for_backward(logits, jacobian_map, *own, statistics)
+        if not isinstance(ctx, NoContext):
+            ctx.results, ctx.versions = _kept(kp, jac)
+        ctx.save_for_backward(logits, jacobian_map, statistics)
         ctx.mark_non_differentiable(statistics)
         ctx.set_materialize_grads(False)
         return kp, jac, statistics
 
     @staticmethod
     def backward(ctx: Any, grad_kp: Tensor | None, grad_jac: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
-        saved, needed = ctx.saved_tensors, ctx.needs_input_grad[1:3]
-        gradients = overload(ctx.namespace, "soft_argmax_backward")(grad_kp, grad_jac, *saved, *ctx.options, *needed)
-        return (None, *first_order("soft_argmax", gradients, needed, (grad_kp, grad_jac, *saved[:2])), None, None)
+        (logits, jacobian_map, statistics), needed = ctx.saved_tensors, ctx.needs_input_grad[1:3]
+        kp, jac = ctx.results
+        if not torch.compiler.is_compiling() and versions(kp, jac) != ctx.versions:
+            kp, jac, _ = overload(ctx.namespace, "soft_argmax")(logits, jacobian_map, *ctx.options)
+        gradients = overload(ctx.namespace, "soft_argmax_backward")(
+            grad_kp, grad_jac, logits, jacobian_map, kp, jac, statistics, *ctx.options, *needed
+        )
+        inputs = (grad_kp, grad_jac, logits, jacobian_map)
+        return (None, *first_order("soft_argmax", gradients, needed, inputs), None, None)
+
+
+def _kept(kp: Tensor, jac: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, ...]]:
+    """The results for the backward pass, and their versions, which tell whether they were changed in place since.
+
+    Who gets the key points may change them, as to pixels; the backward pass then computes them again, which costs
+    less in all than a copy of them in every call. A compiler has no versions, and makes such copies for nothing.
+    """
+    if torch.compiler.is_compiling():
+        return (kp.clone(), jac.clone()), (0, 0)
+    return (kp.detach(), jac.detach()), versions(kp, jac)
 
 
 @register_fake("soft_argmax")

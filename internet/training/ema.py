@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from internet.model import INTERnet
 
@@ -22,6 +23,6 @@ class Ema:
     def update(self, model: INTERnet, step: int) -> None:
         """Update the average after the model's step number `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.model.parameters()), list(model.parameters()), None)
         for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils import _pytree as pytree
 
 
 def has_kernel(operator: str, dispatch_key: str) -> bool:
@@ -20,6 +21,16 @@ def operators_of(namespace: str) -> dict[str, list[str]]:
     return {
         name: [argument.name for schema in found for argument in schema.arguments] for name, found in schemas.items()
     }
+
+
+def versions(*tensors: Tensor) -> tuple[int, ...]:
+    """How often the memory of each tensor has been written to in place; inference tensors do not count it."""
+    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+
+
+def leaves(*arguments: Any) -> list[Any]:
+    """The arguments, and what lists, tuples and dictionaries among them hold."""
+    return pytree.arg_tree_leaves(*arguments)
 
 
 def inside_functorch() -> bool:
