@@ -248,4 +248,5 @@ def affine_mixture_backward(
             *grad_points[:2], *(grad_points[2:] if has_jacobians else (None, None)), partials.sum(1),
             *anchor_arguments(*points), total, motions - 1, BLOCK=ANCHORS_PER_PROGRAM,
         )  # fmt: skip
-    return (grad_logits, *grad_points)
+    grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving = grad_points
+    return grad_logits, grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving

@@ -337,4 +337,6 @@ def anchor_features_backward(
             total, motions - 1, height, width,
             ALIGN_CORNERS=align_corners, GRID_ALIGN_CORNERS=grid_align_corners, BLOCK=ANCHORS_PER_PROGRAM,
         )  # fmt: skip
-    return (empty(source) if grad_source is None else grad_source.to(source.dtype), *grad_points)
+    grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving = grad_points
+    grad_data = empty(source) if grad_source is None else grad_source.to(source.dtype)
+    return grad_data, grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving
