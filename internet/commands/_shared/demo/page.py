@@ -1,7 +1,7 @@
 """The demo's results as a page."""
 
 from internet.commands._shared.demo.animation import LABELS, Animation
-from internet.commands._shared.demo.results import NOT_FUSED, Results, milliseconds, times
+from internet.commands._shared.demo.results import Results, milliseconds, times
 from internet.commands._shared.metrics import METRICS
 from internet.comparison.frames import FrameSpeed
 from internet.comparison.operators import OperatorSpeed
@@ -17,9 +17,8 @@ def render(results: Results, video: bytes | None, command: str) -> bytes:
         command: what runs the demo again; `--only ACT` after it runs one act.
     """
     sections = []
-    if results.missing:
-        said = f"The {NOT_FUSED}: {results.missing}"
-        sections.append(report.section("No fused operators", report.paragraph(said)))
+    if results.notes:
+        sections.append(report.section("Before you read on", *map(report.paragraph, results.notes)))
     if results.operators is not None:
         sections.append(_operators(results.operators, f"{command} --only operators"))
     if results.animation is not None and video is not None:
@@ -34,7 +33,7 @@ def render(results: Results, video: bytes | None, command: str) -> bytes:
 
 def _lead(results: Results) -> str:
     said = "internet puts what motion-transfer networks do between their convolutions into fused operators."
-    if results.operators is not None and not results.missing:
+    if results.operators is not None and results.fused:
         ratios = [speed.both_ratio for speed in results.operators]
         said += (
             f" On this machine, forward and backward, they are {times(min(ratios))} to {times(max(ratios))} faster "

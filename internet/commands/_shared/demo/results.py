@@ -9,18 +9,19 @@ from internet.comparison.frames import FrameSpeed
 from internet.comparison.operators import OperatorSpeed
 
 LABEL = 36
-NOT_FUSED = "fused operators are missing here, and the reference in plain PyTorch stands in for them"
 
 
 @dataclass
 class Results:
     """What the report shows; acts that were left out are None.
 
-    machine: what it was measured on, in words. missing: why there are no fused operators here, if there are none.
+    machine: what it was measured on, in words. fused: whether fused operators serve this device.
+    notes: what a reader must know beside the numbers.
     """
 
     machine: dict[str, str]
-    missing: str = ""
+    fused: bool = True
+    notes: tuple[str, ...] = ()
     operators: list[OperatorSpeed] | None = None
     animation: Animation | None = None
     frames: FrameSpeed | None = None
@@ -41,7 +42,7 @@ class Results:
 
     def screen(self) -> str:
         """As text, 80 columns wide."""
-        blocks = [f"{NOT_FUSED}: {self.missing}"] if self.missing else []
+        blocks = ["\n".join(self.notes)] if self.notes else []
         if self.operators is not None:
             blocks.append(_operators(self.operators))
         if self.animation is not None:

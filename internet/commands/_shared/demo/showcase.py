@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -37,7 +37,8 @@ def show(model: INTERnet, folder: Path, command: str, *, seed: int, acts: Collec
         acts: which of the three.
     """
     device = next(model.parameters()).device
-    results = Results(_machine(device), missing=_why_not_fused(device))
+    missing = _why_not_fused(device)
+    results = Results(_machine(device), not missing, tuple(_notes(missing)))
     if "operators" in acts:
         results.operators = _operators(device)
     if "animation" in acts:
@@ -67,13 +68,22 @@ def _why_not_fused(device: torch.device) -> str:
     return "" if "" in reasons.values() else "; ".join(f"{name}: {why}" for name, why in reasons.items())
 
 
+def _notes(missing: str) -> Iterator[str]:
+    """What a reader must know beside the numbers: `missing` is why nothing is fused, if nothing is."""
+    if missing:
+        yield f"Fused operators are missing here, and the reference in plain PyTorch stands in for them: {missing}."
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has none
+    cores = os.cpu_count() or 1
+    if load > cores:
+        yield f"{load:.0f} processes ran on {cores} cores when this began: times are long and ratios rough."
+
+
 def _machine(device: torch.device) -> dict[str, str]:
     gathered = info.gather()
     versions = gathered["versions"]
     return {
         "processor": processor(device),
         "threads": f"{torch.get_num_threads()} on {os.cpu_count()} cores",
-        "other work when it began": f"{os.getloadavg()[0]:.1f} processes on average",
         "kernels for": gathered["cpu"]["instruction set"] or "no instruction set: they were not built",
         "backend": f"{device.type}, {gathered['backends'][device.type]}",
         "versions": f"internet {versions['internet']}, torch {versions['torch']}, Python {versions['python']}",
