@@ -6,7 +6,6 @@
 
 import os
 import sys
-from typing import Any
 
 import torch
 
@@ -24,26 +23,20 @@ def stand_in() -> None:
     from internet.ops import _choice, _dispatch, _status, fakes
     from tests.emulated.build import build
 
-    path = os.environ.get(LIBRARY_VARIABLE) or build(int(ASKED or "900"))
-    torch.ops.load_library(path)
-    _register_fakes(fakes.by_name)
-    served = _dispatch.namespace_for
+    torch.ops.load_library(os.environ.get(LIBRARY_VARIABLE) or build(int(ASKED or "900")))
+    for name, fake in fakes.by_name.items():
+        torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+    namespace_for = _dispatch.namespace_for
 
-    def namespace_for(operator: str, device: torch.device) -> str | None:
-        return NAMESPACE if _choice.asked_for() == "cuda" else served(operator, device)
+    def emulated(operator: str, device: torch.device) -> str | None:
+        namespace = namespace_for(operator, device)
+        return NAMESPACE if namespace == "internet" and _choice.asked_for() == "cuda" else namespace
 
-    for module in [module for name, module in sys.modules.items() if name.startswith("internet.ops.")]:
-        if hasattr(module, "namespace_for"):
-            module.namespace_for = namespace_for  # type: ignore[attr-defined]
+    for name, module in sys.modules.items():
+        if name.startswith("internet.ops.") and getattr(module, "namespace_for", None) is namespace_for:
+            module.namespace_for = emulated  # type: ignore[attr-defined]
     _status.devices["cuda"] = ("cpu",)
     _status._known["cuda"] = _status.Status(True)
 
 
-def _register_fakes(fakes: dict[str, Any]) -> None:
-    library = torch.library.Library(NAMESPACE, "FRAGMENT")
-    for name, fake in fakes.items():
-        torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=library)
-    _kept.append(library)  # what it registered goes when it does
-
-
-_kept: list[torch.library.Library] = []
+_library = torch.library.Library(NAMESPACE, "FRAGMENT")

@@ -1,13 +1,15 @@
-"""Compiles the CUDA sources for the processor: `python -m tests.emulated.build [900|800]`.
+"""Compiles the CUDA sources for the processor: `python -m tests.emulated.build`.
 
-The kernels and their glue as they are, against the headers of `include/`, for one of the architectures that the
-sources tell apart. Incremental, under build/emulated.
+The kernels and their glue as they are, against the headers of `include/`, once for each architecture that
+the sources tell apart. Incremental, under build/emulated.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import ninja
@@ -26,43 +28,48 @@ def compiler() -> str | None:
     return os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
 
 
-def _rules(root: Path, architecture: int, sanitize: bool) -> dict[str, str]:
-    common = "-std=c++20 -fPIC -fvisibility=hidden -DNDEBUG -g1 -w -MD -MF $out.d -c $in -o $out"
-    headers = f"-I{HERE}/include -I{root}/csrc"
-    device = f"-D__CUDACC__ -D__CUDA_ARCH__={architecture} -fno-extern-tls-init -include cuda_runtime.h -x c++"
-    torch_headers = (
-        f"-DUSE_CUDA -DTORCH_STABLE_ONLY -DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} -isystem {TORCH}/include"
-    )
+def _rules(root: Path, sanitize: bool) -> dict[str, str]:
     everywhere = SANITIZERS if sanitize else ""
-    # emulator.cpp has what reports it
-    alignment = "" if sanitize else "-fsanitize=alignment"
+    alignment = "" if sanitize else "-fsanitize=alignment"  # what reports it is in emulator.cpp
+    common = f"-std=c++20 -fPIC -fvisibility=hidden -DNDEBUG -g1 -w {everywhere} -MD -MF $out.d -c $in -o $out"
+    headers = f"-I{HERE}/include -I{root}/csrc"
+    device = (
+        f"-D__CUDACC__ -D__CUDA_ARCH__=$architecture {alignment} -fno-extern-tls-init -include cuda_runtime.h -x c++"
+    )
+    stable = f"-DUSE_CUDA -DTORCH_STABLE_ONLY -DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} -isystem {TORCH}/include"
+    libraries = f"-L{TORCH}/lib -ltorch_cpu -lc10"
     return {
-        "emulator": f"{compiler()} -O2 {everywhere} {common}",
-        "kernel": f"{compiler()} -O1 {everywhere} {alignment} {headers} {device} {common}",
-        "glue": f"{compiler()} -O0 {everywhere} {headers} {torch_headers} -include on_cpu.h {common}",
-        "link": f"{compiler()} -shared {everywhere} $in -o $out -Wl,--no-as-needed -L{TORCH}/lib -ltorch_cpu -lc10",
+        "emulator": f"{compiler()} -O2 {common}",
+        "glue": f"{compiler()} -O0 {headers} {stable} -include on_cpu.h {common}",
+        "kernel": f"{compiler()} -O1 {alignment} {headers} {device} {common}",
+        "link": f"{compiler()} -shared {everywhere} $in -o $out -Wl,--no-as-needed {libraries}",
     }
 
 
-def _sources(root: Path) -> dict[Path, str]:
-    """Every source and its rule."""
-    cuda = root / "csrc/cuda"
-    glue = [root / "csrc/schema.cpp", *sorted(cuda.rglob("*.cpp"))]
-    kernels = sorted(cuda.rglob("*.cu"))
-    return {HERE / "emulator.cpp": "emulator"} | dict.fromkeys(glue, "glue") | dict.fromkeys(kernels, "kernel")
-
-
-def _ninja_file(root: Path, out: Path, architecture: int, sanitize: bool) -> str:
+def _ninja_file(root: Path, out: Path, sanitize: bool) -> str:
+    """One library an architecture; only the kernels differ."""
     text = f"builddir = {out}\n"
-    for name, command in _rules(root, architecture, sanitize).items():
+    for name, command in _rules(root, sanitize).items():
         depfile = "" if name == "link" else "\n  depfile = $out.d\n  deps = gcc"
         text += f"\nrule {name}\n  command = {command}\n  description = {name} $out{depfile}\n"
-    objects = []
-    for source, rule in _sources(root).items():
-        name = "emulator" if rule == "emulator" else str(source.relative_to(root))
-        objects.append(out / f"{name}.o")
-        text += f"\nbuild {objects[-1]}: {rule} {source}\n"
-    return text + f"\nbuild {out / 'emulated.so'}: link {' '.join(map(str, objects))}\n"
+
+    def edge(rule: str, output: Path, inputs: Iterable[Path], **variables: object) -> Path:
+        nonlocal text
+        text += f"\nbuild {output}: {rule} {' '.join(map(str, inputs))}\n"
+        text += "".join(f"  {name} = {value}\n" for name, value in variables.items())
+        return output
+
+    cuda = root / "csrc/cuda"
+    shared = [edge("emulator", out / "emulator.o", [HERE / "emulator.cpp"])]
+    for source in [root / "csrc/schema.cpp", *sorted(cuda.rglob("*.cpp"))]:
+        shared.append(edge("glue", out / f"{source.relative_to(root)}.o", [source]))
+    for number in ARCHITECTURES:
+        kernels = [
+            edge("kernel", out / f"{source.relative_to(root)}.{number}.o", [source], architecture=number)
+            for source in sorted(cuda.rglob("*.cu"))
+        ]
+        edge("link", out / f"emulated.{number}.so", shared + kernels)
+    return text
 
 
 def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None, sanitize: bool = False) -> Path:
@@ -71,25 +78,27 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
     Args:
         architecture: what the sources find as __CUDA_ARCH__.
         root: of the tree whose csrc is compiled.
-        out: where to; build/emulated/... of this tree if None.
+        out: where to; build/emulated of this tree if None.
         sanitize: with the address and undefined-behaviour sanitizers, whose libraries are then to be preloaded.
 
     Raises:
         RuntimeError: it does not compile; the message is the compiler's.
     """
-    out = out or ROOT / "build/emulated" / f"{architecture}{'-sanitized' * sanitize}"
+    out = out or ROOT / f"build/emulated{'-sanitized' * sanitize}"
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "build.ninja"
-    text = _ninja_file(root, out, architecture, sanitize)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
-    jobs = os.environ.get("MAX_JOBS") or str(len(os.sched_getaffinity(0)))
-    command = [str(Path(ninja.BIN_DIR) / "ninja"), "-j", jobs, "-f", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    path, library = out / "build.ninja", out / f"emulated.{architecture}.so"
+    with (out / "lock").open("w") as lock:  # several test processes may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        text = _ninja_file(root, out, sanitize)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+        jobs = os.environ.get("MAX_JOBS") or str(len(os.sched_getaffinity(0)))
+        command = [str(Path(ninja.BIN_DIR) / "ninja"), "-j", jobs, "-f", str(path), str(library)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{done.stdout}{done.stderr}")
-    return out / "emulated.so"
+    return library
 
 
 if __name__ == "__main__":
-    print(build(*map(int, sys.argv[1:])))
+    print(*(build(architecture) for architecture in map(int, sys.argv[1:] or ARCHITECTURES)), sep="\n")

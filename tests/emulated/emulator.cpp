@@ -7,6 +7,8 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -74,7 +77,8 @@ jmp_buf scheduler;
 ucontext_t scheduler_context;
 std::string failure, launched;
 std::map<const void*, int> allowed_bytes;
-size_t dirty_bytes = sizeof dynamic_shared;  // of dynamic_shared, that a block may have written
+std::array<int, most_threads / warp_size> waiting;  // lanes of each warp that are at an exchange
+size_t dirty_bytes = sizeof dynamic_shared;         // of dynamic_shared, that a block may have written
 
 uint64_t first_seed() {
   const char* wish = std::getenv("INTERNET_EMULATED_SEED");
@@ -225,15 +229,6 @@ void check_canary(size_t dynamic_bytes) {
   }
 }
 
-// The lanes of a fiber's warp that its mask names: how many there are, and f for each.
-template <class F>
-void each_lane(const Fiber& fiber, size_t threads, F f) {
-  const size_t first = fiber.thread.number / warp_size * warp_size;
-  for (int lane = 0; lane < warp_size; ++lane) {
-    if (fiber.mask >> lane & 1) f(first + lane < threads ? fibers[first + lane].get() : nullptr, lane);
-  }
-}
-
 // Every thread that waits, and for what.
 std::string who_waits(size_t threads) {
   std::map<std::string, int> counts;
@@ -262,30 +257,37 @@ void release_barrier(size_t threads, std::vector<Fiber*>& ready) {
   }
 }
 
-// Lets the lanes go on that `last` was the last to join, if it was.
+// Lets the lanes go on that `last` was the last to join, if it was. Lanes that have returned, or do not
+// exist, never join: that is a deadlock.
 void release_exchange(const Fiber& last, size_t threads, std::vector<Fiber*>& ready) {
-  bool all_here = true;
-  each_lane(last, threads, [&](Fiber* other, int lane) {
-    if (other == nullptr || other->state == State::done) {
-      throw Failure{text(last.site) + ": the mask names lane " + std::to_string(lane) + ", which " +
-                    (other == nullptr ? "does not exist" : "has returned")};
-    }
-    all_here &= other->state == State::at_exchange && other->site == last.site && other->mask == last.mask;
-  });
-  if (!all_here) return;
+  const size_t warp = last.thread.number / warp_size, first = warp * warp_size;
+  if (++waiting[warp] < std::popcount(last.mask)) return;
+  std::array<Fiber*, warp_size> lanes{};
+  for (int i = 0; i < warp_size && first + i < threads; ++i) {
+    Fiber* lane = fibers[first + i].get();
+    const bool joins =
+        lane->state == State::at_exchange && lane->site == last.site && lane->mask == last.mask;
+    if (last.mask >> i & 1 && !joins) return;
+    if (last.mask >> i & 1) lanes[i] = lane;
+  }
   unsigned char values[warp_size][largest_shuffle];
   std::memset(values, poison, sizeof values);  // what a lane gets from one that takes no part
-  each_lane(last, threads, [&](Fiber* lane, int i) { std::memcpy(values[i], lane->value, lane->size); });
-  each_lane(last, threads, [&](Fiber* lane, int) {
+  for (int i = 0; i < warp_size; ++i) {
+    if (lanes[i] != nullptr) std::memcpy(values[i], lanes[i]->value, lanes[i]->size);
+  }
+  for (Fiber* lane : lanes) {
+    if (lane == nullptr) continue;
     std::memcpy(lane->value, values[lane->source & (warp_size - 1)], lane->size);
     lane->state = State::ready;
     ready.push_back(lane);
-  });
+    --waiting[warp];
+  }
 }
 
 void run_block(size_t threads) {
   std::vector<Fiber*> ready;
   ready.reserve(threads);
+  waiting.fill(0);
   for (size_t i = 0; i < threads; ++i) {
     const unsigned n = unsigned(i), x = block.dim.x, y = block.dim.y;
     fibers[i]->thread = {{n % x, n / x % y, n / (x * y)}, int(n)};
