@@ -3,11 +3,15 @@
 In processes of their own, which tests/conftest.py gives the emulation; nothing may be skipped for lack of a backend.
 """
 
+import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from internet.ops import OPERATORS
 from tests import emulated
 from tests.emulated.build import ARCHITECTURES, build, compiler
 from tests.support.evaluate import ROOT, environment_of
@@ -18,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(bool(emulated.ASKED), reason="this process has the emulation"),
 ]
 
-PORTABLE = "not_finite or in_chunks or have_their_layout or same_bits"
+PORTABLE = "not_finite or in_chunks or same_bits or soft_argmax_of_many"
 """What test_cuda.py has that needs no GPU, beside values and gradients of many tiles."""
 SCATTERS = "gradients_are and float32 and (confidence_warp or masked_backwarp_loss or anchor_features)"
 
@@ -52,3 +56,26 @@ def test_many_tiles() -> None:
 
 def test_what_is_written_otherwise_before_sm_90() -> None:
     run(800, "tests/ops/test_cuda.py", "-k", SCATTERS)
+
+
+def test_the_gpu_report_runs_to_its_end(tmp_path: Path) -> None:
+    """All of its steps, with the emulation as the GPU, each call once."""
+    until = str(time.time() + 900)
+    tests = "tests/ops/test_values.py -k upsample_motion"
+    options = ["--out", str(tmp_path), "--device", "cpu", "--no-compile", "--until", until, "--tests", tests]
+    environment = environment_of({emulated.VARIABLE: "900", "INTERNET_BACKEND": ""})
+    command = [sys.executable, "-m", "tests.emulated.dry_run", *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-2000:]}"
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["finished"]
+    assert report["backends"] == ["cuda"]
+    assert report["left_out"] == report["pending"] == []
+    sections = report["sections"]
+    assert "errors" not in sections
+    (tests_of_gpu,) = sections["tests"]
+    assert tests_of_gpu["passed"] > 0 == tests_of_gpu["failed"]
+    assert {row["operator"] for row in sections["speed"]} == set(OPERATORS) - {"confidence_warp"}  # in pyramid_warp
+    assert all("cuda" in measured["samples"] for row in sections["speed"] for measured in row["passes"].values())
+    assert {row["operator"] for row in sections["small"]} == set(OPERATORS)
+    assert "cuda" in sections["end to end"][0]["passes"]["training step"]["samples"]
