@@ -5,9 +5,13 @@ one Python and one torch. Here one wheel serves Python >= 3.10 and torch >= 2.10
 the code uses the limited Python API and torch's stable ABI, so torch is needed for its *headers* only.
 
     INTERNET_CUDA=auto|0|1          auto (default): CUDA when nvcc is found; 1: fail when it is not
-    TORCH_CUDA_ARCH_LIST            default "8.0;9.0+PTX"
+    TORCH_CUDA_ARCH_LIST            default "8.0;9.0+PTX"; a wheel for the public: "8.0;9.0;10.0;12.0+PTX"
     CXX, CXXFLAGS, CUDA_HOME        the usual meanings
     MAX_JOBS                        compilations at a time, default: the number of CPUs
+
+A GPU runs machine code of its own major version: 8.0 serves all of Ampere and Ada, 9.0 Hopper. Blackwell, 10.0 and
+12.0, runs the default build too, after the driver has compiled it once on each machine; to be spared that is
+worth two more architectures in a wheel that many install, and not in one built for the machine at hand.
 
 `ninja` does the work, so only what changed is compiled again; everything it writes is under build/ninja.
 """

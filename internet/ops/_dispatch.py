@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from internet.ops._choice import asked_for
-from internet.ops._status import OPERATORS, compiled, devices, triton_kernels
+from internet.ops._status import OPERATORS, compiled, devices, triton_kernels, why_not_on
 from internet.utils.torch_internals import inside_functorch
 
 TRITON_BEFORE_CUDA = frozenset(
@@ -33,7 +33,15 @@ def kind_of(device: torch.device) -> str:
     return "cpu" if device.type == "meta" else device.type
 
 
-def _fastest(operator: str, kind: str) -> str | None:
+def _runs_on(gpu: torch.device) -> bool:
+    """Whether compiled kernels, if there are any, run on this GPU. What is traced is not tried."""
+    return not compiled["cuda"] or torch.compiler.is_compiling() or not why_not_on(gpu.index)
+
+
+def _fastest(operator: str, device: torch.device) -> str | None:
+    kind = kind_of(device)
+    if kind == "cuda" and not _runs_on(device):
+        return None if isinstance(triton_kernels(), str) else "internet_triton"
     if kind == "cuda" and operator in _triton_on_gpus:
         # Triton's scatters have no deterministic form
         deterministic = operator in compiled["cuda"] and torch.are_deterministic_algorithms_enabled()
@@ -53,9 +61,9 @@ def namespace_for(operator: str, device: torch.device) -> str | None:
     asked = asked_for()
     if asked == "reference":
         return None
-    kind = kind_of(device)
     if asked is None:
-        return None if inside_functorch() else _fastest(operator, kind)  # torch.func sees into the reference only
+        return None if inside_functorch() else _fastest(operator, device)  # torch.func sees into the reference only
+    kind = kind_of(device)
     if kind not in devices[asked]:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")
     if asked != "triton" and operator not in compiled[kind]:

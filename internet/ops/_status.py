@@ -55,12 +55,30 @@ compiled = {kind: frozenset(name for name in OPERATORS if kind in devices_with_k
 """By kind of device, the operators that have a compiled kernel for it."""
 
 
+@functools.cache
+def why_not_on(gpu: int | None) -> str:
+    """Why the CUDA kernels do not run on a GPU, by its index, or on the current one; empty if they do.
+
+    That a GPU is too old for them, or its driver, shows when a kernel is launched: so one is, on the smallest input.
+    """
+    field = torch.zeros(1, 1, 1, 2, device="cuda" if gpu is None else f"cuda:{gpu}")
+    try:
+        torch.ops.internet.upsample_motion(field, None)
+    except RuntimeError as error:
+        capability = "{}.{}".format(*torch.cuda.get_device_capability(gpu))
+        reason = str(error).strip().splitlines()[0]
+        return f"no kernels for {torch.cuda.get_device_name(gpu)}, of compute capability {capability}: {reason}"
+    return ""
+
+
 def _compiled_status(kind: str) -> Status:
     name = _LIBRARIES[kind]
     if name not in library.loaded:
         return Status(False, library.reasons[name])
     if kind == "cuda" and not torch.cuda.is_available():
         return Status(False, "torch finds no CUDA device")
+    if kind == "cuda" and why_not_on(None):
+        return Status(False, why_not_on(None))
     return Status(True, fallbacks=tuple(name for name in OPERATORS if name not in compiled[kind]))
 
 

@@ -227,6 +227,17 @@ def test_cuda_or_triton(monkeypatch: pytest.MonkeyPatch, compiled: bool, determi
     name, gpu = "confidence_warp", torch.device("cuda")
     monkeypatch.setitem(_dispatch.compiled, "cuda", frozenset({name} if compiled else ()))
     monkeypatch.setattr(_dispatch, "_triton_on_gpus", frozenset({name} if preferred or not compiled else ()))
+    monkeypatch.setattr(_dispatch, "why_not_on", lambda _: "")
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
     by_triton = not compiled or (preferred and not deterministic)
     assert _dispatch.namespace_for(name, gpu) == ("internet_triton" if by_triton else "internet")
+
+
+@pytest.mark.parametrize("triton", [False, True])
+def test_a_gpu_that_the_kernels_do_not_run_on(monkeypatch: pytest.MonkeyPatch, triton: bool) -> None:
+    """An old GPU beside a new one: Triton serves it, or else the reference; the new one keeps its kernels."""
+    monkeypatch.setitem(_dispatch.compiled, "cuda", frozenset({"soft_argmax"}))
+    monkeypatch.setattr(_dispatch, "why_not_on", lambda gpu: "no kernels" if gpu == 1 else "")
+    monkeypatch.setattr(_dispatch, "triton_kernels", lambda: object() if triton else "not installed")
+    assert _dispatch.namespace_for("soft_argmax", torch.device("cuda", 0)) == "internet"
+    assert _dispatch.namespace_for("soft_argmax", torch.device("cuda", 1)) == ("internet_triton" if triton else None)

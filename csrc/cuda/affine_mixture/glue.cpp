@@ -10,10 +10,11 @@ namespace {
 constexpr int64_t affine_values = 6;  // of a math::Affine
 static_assert(sizeof(math::Affine<float>) == affine_values * sizeof(float));
 
-void check_count(const AffineMixtureArguments& a) {
-  const int most = compute_type(a.logits) == ScalarType::Double ? most_anchors<double> : most_anchors<float>;
-  STD_TORCH_CHECK(a.anchors.count() <= most, "affine_mixture on CUDA: ", a.anchors.count(),
-                  " anchors, at most ", most, " fit a block's shared memory");
+// What the blocks need instead of shared memory, if they need it.
+Tensor scratch_of(const TilePlan& plan, const AffineMixtureArguments& a) {
+  const int64_t blocks = a.batch() * plan.tiles(a.height() * a.width());
+  return empty<1>({needs_scratch(plan) ? blocks * int64_t(plan.shared_bytes) : 0}, ScalarType::Byte,
+                  a.logits);
 }
 
 // (B, K) affine maps, made on the device.
@@ -49,19 +50,20 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
                OptionalTensor jac_driving, double threshold, bool align_corners) {
   const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
                                  align_corners);
-  check_count(a);
   const Device device(logits);
   const Tensor field = a.empty_field();
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
     const int count = int(a.anchors.count());
-    const Tensor maps = affines<S>(a.anchors, device.stream());
+    const TilePlan plan = plan_forward<S>(count);
+    const Tensor maps = affines<S>(a.anchors, device.stream()), scratch = scratch_of(plan, a);
     const AffineMixtureForward<T> p{.grid = pixel_grid<S>(a.batch(), a.height(), a.width(), align_corners),
-                                    .plan = plan_forward<S>(count),
+                                    .plan = plan,
                                     .logits = strided<const T, 4>(logits),
                                     .affine = data<const math::Affine<S>>(maps),
                                     .field = data<S>(field),
+                                    .scratch = data<unsigned char>(scratch),
                                     .anchors = count,
                                     .threshold = S(threshold)};
     check(affine_mixture_forward(p, device.stream()));
@@ -74,7 +76,6 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
                            bool align_corners, bool need_logits, bool need_anchors) {
   const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
                                  align_corners);
-  check_count(a);
   a.check_grad_field(grad_field);
   const int64_t batch = a.batch(), height = a.height(), width = a.width();
   const Device device(logits);
@@ -87,7 +88,7 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
     const auto out = need_logits ? strided<T, 4>(grad_logits) : Strided<T, 4>{};
     const TilePlan plan = plan_backward<S>(count, width, need_logits ? out.stride : nullptr);
     const int64_t tiles = plan.tiles(height * width);
-    const Tensor maps = affines<S>(a.anchors, device.stream());
+    const Tensor maps = affines<S>(a.anchors, device.stream()), scratch = scratch_of(plan, a);
     const Tensor partials =
         empty<4>({need_anchors ? batch : 0, tiles, count, affine_values}, kp_source.scalar_type(), kp_source);
     const AffineMixtureBackward<T> p{.grid = pixel_grid<S>(batch, height, width, align_corners),
@@ -97,6 +98,7 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
                                      .affine = data<const math::Affine<S>>(maps),
                                      .grad_logits = out,
                                      .partials = need_anchors ? data<math::Affine<S>>(partials) : nullptr,
+                                     .scratch = data<unsigned char>(scratch),
                                      .anchors = count,
                                      .threshold = S(threshold)};
     check(affine_mixture_backward(p, device.stream()));

@@ -31,10 +31,10 @@ struct alignas(4 * sizeof(S)) Pull {
   S gx, gy, x, y;
 };
 
-// A block's shared memory. `values` are the tile's logits, in the backward pass then their exponentials and
-// at last the weights; `gradients`, where staged, those of the logits. Both are (K+1, pitch), a thread's
-// pixel along the second axis; the pitch is odd, so that walking along either axis spreads a warp over the
-// banks.
+// A block's shared memory, or scratch. `values` are the tile's logits, in the backward pass then their
+// exponentials and at last the weights; `gradients`, where staged, those of the logits. Both are (K+1,
+// pitch), a thread's pixel along the second axis; the pitch is odd, so that walking along either axis spreads
+// a warp over the banks.
 template <class S>
 struct TileMemory {
   AnchorMap<S>* maps;  // (K)
@@ -179,9 +179,15 @@ __device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T>& p, cons
 
 extern __shared__ __align__(4 * sizeof(double)) unsigned char shared_memory[];
 
-template <bool thresholded, class T>
+template <bool in_scratch, class P>
+__device__ __forceinline__ unsigned char* tile_memory(const P& p) {
+  if constexpr (in_scratch) return p.scratch + blockIdx.x * p.plan.shared_bytes;
+  return shared_memory;
+}
+
+template <bool thresholded, bool in_scratch, class T>
 __global__ void __launch_bounds__(most_threads, least_blocks<T>) forward_kernel(AffineMixtureForward<T> p) {
-  const TileMemory<opmath<T>> memory(shared_memory, p.anchors, p.plan.threads, false);
+  const TileMemory<opmath<T>> memory(tile_memory<in_scratch>(p), p.anchors, p.plan.threads, false);
   const PixelTile tile = pixel_tile_of_block(p.grid, p.plan, blockIdx.x);
   const int thread = threadIdx.x;
   load_tile(p, tile, memory, thread);
@@ -189,9 +195,9 @@ __global__ void __launch_bounds__(most_threads, least_blocks<T>) forward_kernel(
   if (thread < tile.count) forward_pixel<thresholded>(p, tile, memory, thread);
 }
 
-template <bool thresholded, class T>
+template <bool thresholded, bool in_scratch, class T>
 __global__ void __launch_bounds__(most_threads) backward_kernel(AffineMixtureBackward<T> p) {
-  const TileMemory<opmath<T>> memory(shared_memory, p.anchors, p.plan.threads, true);
+  const TileMemory<opmath<T>> memory(tile_memory<in_scratch>(p), p.anchors, p.plan.threads, true);
   const PixelTile tile = pixel_tile_of_block(p.grid, p.plan, blockIdx.x);
   const int thread = threadIdx.x;
   load_tile(p, tile, memory, thread);
@@ -202,14 +208,24 @@ __global__ void __launch_bounds__(most_threads) backward_kernel(AffineMixtureBac
   if (p.partials != nullptr) sum_tile(p, tile, memory);
 }
 
-// The largest tile that fits, 0 threads if none does.
+// The largest tile that fits, without staging if that is what it takes; or else the smallest, for scratch.
 template <class S>
 TilePlan fitting(int anchors, bool backward, bool staged) {
   for (int threads = most_threads; threads >= warp_size; threads /= 2) {
     const size_t bytes = TileMemory<S>::bytes(anchors, threads, backward, staged);
     if (bytes <= shared_bytes_of_a_block) return {threads, staged, bytes};
   }
-  return {0, false, 0};
+  if (staged) return fitting<S>(anchors, backward, false);
+  const size_t bytes = TileMemory<S>::bytes(anchors, warp_size, backward, false);
+  constexpr size_t unit = sizeof(AnchorMap<S>);  // keeps the next block's aligned
+  return {warp_size, false, (bytes + unit - 1) / unit * unit};
+}
+
+template <class P>
+cudaError_t launch_tiles(void (*kernel)(P), const P& p, cudaStream_t stream) {
+  const int64_t blocks = p.grid.batch * p.plan.tiles(p.grid.pixels());
+  const size_t shared_bytes = needs_scratch(p.plan) ? 0 : p.plan.shared_bytes;
+  return launch(kernel, blocks, p.plan.threads, shared_bytes, stream, p);
 }
 
 }  // namespace
@@ -221,25 +237,25 @@ TilePlan plan_forward(int anchors) {
 
 template <class S>
 TilePlan plan_backward(int anchors, int64_t width, const int64_t* grad_logits_stride) {
-  if (grad_logits_stride != nullptr && pixel_major(grad_logits_stride, anchors + 1, width)) {
-    const TilePlan plan = fitting<S>(anchors, true, true);
-    if (plan.threads > 0) return plan;
-  }
-  return fitting<S>(anchors, true, false);
+  const bool staged = grad_logits_stride != nullptr && pixel_major(grad_logits_stride, anchors + 1, width);
+  return fitting<S>(anchors, true, staged);
 }
 
+// In scratch, a threshold of 0 is one like any other.
 template <class T>
 cudaError_t affine_mixture_forward(const AffineMixtureForward<T>& p, cudaStream_t stream) {
-  auto kernel = p.threshold > 0 ? forward_kernel<true, T> : forward_kernel<false, T>;
-  const int64_t blocks = p.grid.batch * p.plan.tiles(p.grid.pixels());
-  return launch(kernel, blocks, p.plan.threads, p.plan.shared_bytes, stream, p);
+  auto kernel = needs_scratch(p.plan) ? forward_kernel<true, true, T>
+                : p.threshold > 0     ? forward_kernel<true, false, T>
+                                      : forward_kernel<false, false, T>;
+  return launch_tiles(kernel, p, stream);
 }
 
 template <class T>
 cudaError_t affine_mixture_backward(const AffineMixtureBackward<T>& p, cudaStream_t stream) {
-  auto kernel = p.threshold > 0 ? backward_kernel<true, T> : backward_kernel<false, T>;
-  const int64_t blocks = p.grid.batch * p.plan.tiles(p.grid.pixels());
-  return launch(kernel, blocks, p.plan.threads, p.plan.shared_bytes, stream, p);
+  auto kernel = needs_scratch(p.plan) ? backward_kernel<true, true, T>
+                : p.threshold > 0     ? backward_kernel<true, false, T>
+                                      : backward_kernel<false, false, T>;
+  return launch_tiles(kernel, p, stream);
 }
 
 template TilePlan plan_forward<float>(int);

@@ -19,6 +19,7 @@ struct AffineMixtureForward {
   Strided<const T, 4> logits;     // (B, K+1, H, W)
   const math::Affine<S>* affine;  // (B, K)
   S* field;                       // (B, H, W, 2), contiguous
+  unsigned char* scratch;
   int anchors;
   S threshold;
 };
@@ -33,15 +34,16 @@ struct AffineMixtureBackward {
   const math::Affine<S>* affine;
   Strided<T, 4> grad_logits;  // no data: not wanted
   math::Affine<S>* partials;  // (B, tiles, K): gradient with respect to each affine map; null: not wanted
+  unsigned char* scratch;
   int anchors;
   S threshold;
 };
 
-// More do not fit the shared memory that every GPU gives a block.
-template <class S>
-constexpr int most_anchors = sizeof(S) == 8 ? 140 : 280;
+// A tile of more anchors than shared memory has room for (280 in float32) lies in global memory:
+// plan.shared_bytes of it for each block, at `scratch`.
+INTERNET_HD bool needs_scratch(const TilePlan& plan) { return plan.shared_bytes > shared_bytes_of_a_block; }
 
-// For K <= most_anchors. `grad_logits` of the second has its strides; its data is not looked at.
+// `grad_logits` of the second has its strides; its data is not looked at.
 template <class S>
 TilePlan plan_forward(int anchors);
 template <class S>
