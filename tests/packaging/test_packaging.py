@@ -16,7 +16,7 @@ import torch
 import build_backend
 from tests.packaging.build import NAME, ROOT, run
 
-CODE = {".py", ".json", ".yaml", ".css", ".js", ".cpp", ".h", ".cu", ".cuh", ".map", ".typed"}
+CODE = {".py", ".json", ".md", ".safetensors", ".yaml", ".css", ".js", ".cpp", ".h", ".cu", ".cuh", ".map", ".typed"}
 FOLDERS = ("benchmarks", "csrc", "examples", "internet", "kernels", "tests")
 ROOT_FILES = {
     "CHANGELOG.md",
@@ -80,7 +80,7 @@ def test_the_wheel_is_the_package(wheel: Path, installed: Path) -> None:
     kernels = {f"internet/{name}" for name in source_files() if name.startswith("kernels/")}
     assert "internet/kernels/affine_mixture.py" in kernels
     libraries = {"internet/_C.abi3.so"}
-    if not in_python(installed, "import internet; print(internet.utils.library.build_info()['CUDA'])").startswith("no"):
+    if not in_python(installed, "import internet.utils.library; print(internet.utils.library.build_info()['CUDA'])").startswith("no"):
         libraries.add("internet/_C_cuda.abi3.so")
     info = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
     with zipfile.ZipFile(wheel) as archive:
