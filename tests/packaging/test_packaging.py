@@ -80,7 +80,8 @@ def test_the_wheel_is_the_package(wheel: Path, installed: Path) -> None:
     kernels = {f"internet/{name}" for name in source_files() if name.startswith("kernels/")}
     assert "internet/kernels/affine_mixture.py" in kernels
     libraries = {"internet/_C.abi3.so"}
-    if not in_python(installed, "import internet.utils.library; print(internet.utils.library.build_info()['CUDA'])").startswith("no"):
+    cuda = "import internet.utils.library; print(internet.utils.library.build_info()['CUDA'])"
+    if not in_python(installed, cuda).startswith("no"):
         libraries.add("internet/_C_cuda.abi3.so")
     info = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
     with zipfile.ZipFile(wheel) as archive:
