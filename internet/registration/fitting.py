@@ -1,6 +1,5 @@
 """Fit a motion to a pair of frames by gradient descent."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -13,55 +12,10 @@ from internet.geometry import full_flow, identity_field
 from internet.registration.initialization import changed_pixels, initial_motion
 from internet.registration.motion import MixtureMotion
 from internet.registration.objective import Objective, Weights
+from internet.registration.result import Errors, Registration
 
 #: Step sizes of Adam: anchors and Jacobians in normalised units, logits in nats.
 LEARNING_RATES = {"anchors": 1e-3, "jacobians": 2e-3, "logits": 0.5, "confidence": 0.3}
-
-
-@dataclass(frozen=True)
-class Errors:
-    """How well a motion explains the driving frame.
-
-    ``photometric`` is the mean absolute difference to the moved source, of 255; ``moving`` the same over the
-    pixels that move; ``endpoint`` the mean distance in pixels to the reliable optical flow of moving pixels.
-    """
-
-    photometric: float
-    moving: float
-    endpoint: float
-
-
-@dataclass
-class Registration:
-    """What :func:`register` found. All tensors float32 and detached.
-
-    motion: the fitted parameters. field: (1, h, w, 2). confidence: (1, 1, h, w).
-    warped: the source moved onto the driving frame, (1, 3, H, W).
-    flow: the fitted motion as optical flow driving -> source, (1, 2, H, W) in pixels.
-    teacher: the estimated optical flow that it began with, same shape. reliable: its extrinsic mask, (1, 1, H, W).
-    errors: by stage, "identity" (nothing moves), "initial" (the first guess), "fitted".
-    losses: the energy at every step. threshold: the soft threshold of Eq. 5 that the field was made with.
-    """
-
-    motion: MixtureMotion
-    field: Tensor
-    confidence: Tensor
-    warped: Tensor
-    flow: Tensor
-    teacher: Tensor
-    reliable: Tensor
-    threshold: float
-    errors: dict[str, Errors] = dataclasses.field(default_factory=dict)
-    losses: list[float] = dataclasses.field(default_factory=list)
-
-    def state(self) -> dict[str, Tensor]:
-        """The fitted state as plain tensors: everything `internet.ops` needs to make the field and move an image."""
-        parameters = {name: value.detach().clone() for name, value in self.motion.named_parameters()}
-        return parameters | {
-            "field": self.field,
-            "confidence": self.confidence,
-            "threshold": torch.tensor(self.threshold),
-        }
 
 
 def register(

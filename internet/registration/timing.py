@@ -4,7 +4,8 @@ import copy
 
 from internet import comparison
 from internet.comparison import Comparison, compare_steps
-from internet.registration.fitting import Problem, Registration, descend_once, make_optimizer
+from internet.registration.fitting import Problem, descend_once, make_optimizer
+from internet.registration.result import Registration
 
 #: What one step of the fit calls.
 OPERATORS = ("affine_mixture", "upsample_motion", "pyramid_warp", "masked_backwarp_loss")
