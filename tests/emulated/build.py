@@ -1,7 +1,10 @@
 """Compiles the CUDA sources for the processor: `python -m tests.emulated.build`.
 
 The kernels and their glue as they are, against the headers of `include/`, once for each architecture that
-the sources tell apart. Incremental, under build/emulated.
+the sources tell apart. Incremental, under build/emulated. With the address and undefined-behaviour sanitizers:
+
+    export INTERNET_EMULATED_LIBRARY=$(python -m tests.emulated.build 900 --sanitize) INTERNET_EMULATED_CUDA=900
+    ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so)" pytest tests/ops/test_values.py -k cuda
 """
 
 import fcntl
@@ -101,4 +104,6 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
 
 
 if __name__ == "__main__":
-    print(*(build(architecture) for architecture in map(int, sys.argv[1:] or ARCHITECTURES)), sep="\n")
+    sanitize = "--sanitize" in sys.argv
+    for wanted in [int(word) for word in sys.argv[1:] if word.isdigit()] or ARCHITECTURES:
+        print(build(wanted, sanitize=sanitize))
