@@ -54,7 +54,7 @@ def test_gradients_of_wild_inputs(operator: str, backend: str, dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-@pytest.mark.parametrize("operator", [name for name in DIFFERENTIABLE if name != "anchor_features"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_an_incoming_gradient_of_nan(operator: str, backend: str) -> None:
     """It reaches what the result depends on, and nothing else."""
     require(backend, operator)

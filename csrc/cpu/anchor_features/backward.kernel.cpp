@@ -155,7 +155,10 @@ class BackwardPart {
     HeatSums<V> driving{}, source{};
     for (int64_t i = 0; i < count; i += lanes<S>) {
       const V column = iota<V>() + S(first + i);
-      const V gx = load<lanes<S>>(grad_x_ + i), gy = load<lanes<S>>(grad_y_ + i);
+      // A sample that reads nothing has no gradient, not even that of a NaN times the frame's zeros.
+      const auto read = places_.read(i);
+      const V gx = math::select(read, load<lanes<S>>(grad_x_ + i), V{});
+      const V gy = math::select(read, load<lanes<S>>(grad_y_ + i), V{});
       m.x += gx;
       m.xx += gx * column;
       m.y += gy;

@@ -25,12 +25,14 @@ template <class S>
 struct alignas(64) Places {
   Index<S> pixel[stretch];  // the north-west of the four, counted from the framed image's first
   S west[stretch], east[stretch], north[stretch], south[stretch];  // weights
+  Index<S> nowhere;                                                // the place of samples that read nothing
 
   INTERNET_MEMBER void find(const math::RowMotion<S>& motion, int64_t first, int64_t count,
                             const FramedShape& framed) {
     using V = Native<S>;
     const S width = S(framed.width), height = S(framed.height);
-    const Index<S> pitch = Index<S>(framed.pitch()), nowhere = pitch * Index<S>(framed.height + 1);
+    const Index<S> pitch = Index<S>(framed.pitch());
+    nowhere = pitch * Index<S>(framed.height + 1);
     for (int64_t i = 0; i < in_fours(count); i += lanes<S>) {
       const V column = iota<V>() + S(first + i);
       const V x = column * motion.x_slope + motion.x_offset;
@@ -51,6 +53,13 @@ struct alignas(64) Places {
       store<lanes<S>>(north + i, ay.low_weight);
       store<lanes<S>>(south + i, ay.high_weight);
     }
+  }
+
+  // Whether the samples from number i on read the image.
+  INTERNET_MEMBER auto read(int64_t i) const {
+    Vec<Index<S>, lanes<S>> at;
+    std::memcpy(&at, pixel + i, sizeof(at));
+    return at != nowhere;
   }
 
   // As the frame of zeros is read like the image, the weights change by one per pixel everywhere.
