@@ -226,6 +226,7 @@ def _backward(
     if partials is not None:
         to = partials + ((image * blocks + block) * motions + k) * SUMS
         _value, grad_x, grad_y = bilinear.position_gradient(x_axis, y_axis, (nw, ne, sw, se))
+        grad_x, grad_y = bilinear.where_it_moves(x_axis, y_axis, grad_x, grad_y)
         j, i = column.to(T), row.to(T)
         sums = (
             tl.sum(grad_x * j, 0), tl.sum(grad_x * i, 0), tl.sum(grad_y * j, 0), tl.sum(grad_y * i, 0),

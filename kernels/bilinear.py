@@ -71,6 +71,13 @@ def moves(axis):
 
 
 @triton.jit
+def where_it_moves(x, y, grad_x, grad_y):
+    """The gradient of a position; 0, not NaN times zero, along the axes that the sample does not move along with it."""
+    reads = reads_anything(x, y)
+    return tl.where(reads & moves(x), grad_x, 0.0), tl.where(reads & moves(y), grad_y, 0.0)
+
+
+@triton.jit
 def corners(x, y, row_stride, column_stride, mask):
     """Offsets of the four pixels of a sample, whether they are read, and their weights.
 

@@ -131,13 +131,10 @@ def _backward(
     if grad_field is not None:
         grad_gate, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         pixel = (image * height + row) * width + column
-        # what does not move with its coordinate has no gradient, though it be zero times a confidence of NaN
-        reads = bilinear.reads_anything(x, y)
         grad_x = gate * grad_x * bilinear.pixels_per_unit(width, ALIGN_CORNERS, T)
         grad_y = gate * grad_y * bilinear.pixels_per_unit(height, ALIGN_CORNERS, T)
-        grad_x = tl.where(reads & bilinear.moves(x), grad_x, 0.0)
-        grad_y = tl.where(reads & bilinear.moves(y), grad_y, 0.0)
-        grad_gate = tl.where(reads, grad_gate, 0.0)
+        grad_x, grad_y = bilinear.where_it_moves(x, y, grad_x, grad_y)
+        grad_gate = tl.where(bilinear.reads_anything(x, y), grad_gate, 0.0)
         tl.store(grad_field + pixel * 2, grad_x, mask=inside)
         tl.store(grad_field + pixel * 2 + 1, grad_y, mask=inside)
         if grad_confidence is not None:

@@ -145,8 +145,7 @@ def _backward(
         wanted = tl.load(at + channel * target_channel, mask=inside[:, None] & exists, other=0.0).to(T)
         difference = bilinear.blend(pixels, places) - wanted
         slope = incoming * _penalty_slope(difference * gate[:, None], NORM)
-        slope = tl.where(counts[:, None] & exists, slope, 0.0)
-        gradient = slope * gate[:, None]
+        gradient = tl.where(counts[:, None] & exists, slope * gate[:, None], 0.0)
         if grad_target is not None:
             to = grad_target + image * grad_target_image + row * grad_target_row + column * grad_target_column
             tl.store(to[:, None] + channel * grad_target_channel, -gradient, mask=inside[:, None] & exists)
@@ -159,6 +158,7 @@ def _backward(
             bilinear.scatter(to_output, scattered, gradient, channel * grad_output_channel, exists)
     if grad_flow is not None:
         _value, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
+        grad_x, grad_y = bilinear.where_it_moves(x, y, grad_x, grad_y)
         plane = image * height * width
         pixel = row * width + column
         tl.store(grad_flow + 2 * plane + pixel, grad_x, mask=inside)

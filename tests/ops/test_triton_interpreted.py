@@ -72,6 +72,17 @@ def test_values_of_wild_inputs(operator: str) -> None:
             compare(sample, torch.float64, gradients=False)
 
 
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_an_incoming_gradient_of_nan(operator: str) -> None:
+    """It reaches what the result depends on, and nothing else: not where a sample is out of the frame."""
+    sample = next(iter(samples.samples(operator, torch.float64)))
+    incoming = cotangents(evaluate(sample, "reference"))
+    for gradient in incoming:
+        gradient[(-1,) * gradient.dim()] = torch.nan
+    got, expected = (differentiate(sample, name, incoming=incoming) for name in ("triton", "reference"))
+    assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_low_precision(operator: str, dtype: torch.dtype) -> None:
