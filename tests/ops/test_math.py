@@ -149,3 +149,12 @@ def test_compose_logits(m: ModuleType, shift: float) -> None:
 def test_no_softmax_is_no_number(m: ModuleType, logits: list[float]) -> None:
     fields, _ = m.compose_two([LOGITS, logits], MOTIONS, 0.25, 0.5, -0.5)
     assert [math.isnan(value) for value in fields] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_threshold_does_not_cut_nan_off(m: ModuleType, place: int) -> None:
+    """A maximum with zero would: the weights of such logits are NaN, all of them."""
+    logits = [math.nan if k == place else logit for k, logit in enumerate(LOGITS)]
+    assert all(math.isnan(value) for value in m.compose_thresholded(logits, MOTIONS, 0.25, -0.5, 0.12))
+    grad_logits, weights = m.compose_vjp_thresholded(logits, MOTIONS, 0.25, -0.5, 0.12, 1.0, 0.0)
+    assert all(math.isnan(value) for value in (*grad_logits, *weights))

@@ -145,3 +145,17 @@ def test_gated_sample_and_its_gradient(m: ModuleType, x: float, y: float, border
     assert m.reads_image(ax, ay) == (hats.sum() > 0)
     got = m.motion_gradient(ax, ay, confidence, pixels, x_scale, y_scale)
     np.testing.assert_allclose(got, differences(out, at)[0], atol=1e-8)
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize(("x", "y"), [(0.3, 0.6), (-0.4, 1.2), (-1.5, 0.5), (0.5, 2.5), (math.nan, 0.5), (9.0, -9.0)])
+def test_what_does_not_move_has_no_gradient(m: ModuleType, x: float, y: float, border: bool) -> None:
+    """Not even that of a confidence, or of dots, of NaN, which every coordinate that moves the sample has."""
+    width, height = 3, 2
+    ax, ay = m.axis(x, width, border), m.axis(y, height, border)
+    inside_x, inside_y = (0 < x < width - 1, 0 < y < height - 1) if border else (-1 < x < width, -1 < y < height)
+    moves = (inside_x, inside_y) if border else (inside_x and inside_y,) * 2
+    for confidence, dots in [(math.nan, [1.0, -2.0, 3.0, 0.5]), (0.7, [math.nan] * 4)]:
+        got = m.motion_gradient(ax, ay, confidence, dots, 1.5, 1.0)
+        assert [math.isnan(gradient) for gradient in got[:2]] == list(moves)
+        assert [gradient == 0 for gradient in got[:2]] == [not one for one in moves]

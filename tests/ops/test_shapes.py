@@ -48,7 +48,7 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "padding_mode": PADDING,
             "align_corners": FLAG,
         }
-    ).filter(lambda p: not p["align_corners"] or min(p["size"]) * p["ratio"] > 1),
+    ).filter(lambda p: not p["align_corners"] or (p["ratio"] == 1 and min(p["size"]) > 1)),
     "pyramid_warp": st.fixed_dictionaries(
         {
             "levels": st.lists(st.tuples(CHANNELS, RATIO), min_size=1, max_size=3),
