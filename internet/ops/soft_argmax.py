@@ -81,6 +81,8 @@ class _SoftArgmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_kp: Tensor | None, grad_jac: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         (logits, jacobian_map, statistics), needed = ctx.saved_tensors, ctx.needs_input_grad[1:3]
+        if jacobian_map is None:  # and so no Jacobians; torch.compile gives them a gradient of zeros all the same
+            grad_jac = None
         kp, jac = ctx.results
         if not torch.compiler.is_compiling() and versions(kp, jac) != ctx.versions:
             kp, jac, _ = overload(ctx.namespace, "soft_argmax")(logits, jacobian_map, *ctx.options)

@@ -73,6 +73,23 @@ def test_static_shapes(operator: str) -> None:
     check(compiled(operator, backend="aot_eager"), samples.build(operator, torch.float32))
 
 
+@pytest.mark.parametrize(
+    ("operator", "parameters"),
+    [
+        ("affine_mixture", {"jacobians": False}),
+        ("upsample_motion", {"confidence": False}),
+        ("confidence_warp", {"confidence": False}),
+        ("pyramid_warp", {"confidence": False}),
+        ("masked_backwarp_loss", {"ratio": None}),
+        ("soft_argmax", {"jacobian_maps": 0}),
+        ("anchor_features", {"jacobians": False}),
+    ],
+)
+def test_without_optional_arguments(operator: str, parameters: dict[str, Any]) -> None:
+    """Dynamo materialises the gradient of every output, also of one that stands for nothing."""
+    check(compiled(operator, backend="aot_eager"), samples.build(operator, torch.float32, **parameters))
+
+
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_inference(operator: str) -> None:
     """Without gradients Dynamo takes another way through a torch.autograd.Function."""
