@@ -3,8 +3,8 @@
 
 def format_error(error: BaseException) -> str:
     """What an error says, without the number that the system has for it; of one that says nothing, its name."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: '{error.filename}'"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return "there is not enough memory" + (f" ({error})" if str(error) else "")
     return str(error) or type(error).__name__

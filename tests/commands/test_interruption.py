@@ -139,3 +139,12 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("usage: internet train")
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(("where", "status", "said"), [(">&-", 0, ""), ("> /dev/full", 2, "No space left on device")])
+def test_an_output_that_is_closed_or_full(where: str, status: int, said: str) -> None:
+    command = f"exec {sys.executable} -m internet info {where}"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status
+    assert done.stderr == (f"internet info: {said}\n" if said else "")
