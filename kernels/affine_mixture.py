@@ -51,7 +51,7 @@ def _anchor_gradients(
     jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
     count, anchors_per_image, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From the gradients by the affine maps (B, K+1, 6) to those by the anchors."""
+    """From the gradients of the affine maps (B, K+1, 6) to those of the anchors."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // anchors_per_image, place % anchors_per_image
     exists = place < count

@@ -2,7 +2,7 @@
 
 The motion of an anchor is affine in normalised coordinates, and these are affine in pixel indices, of the output in
 one convention and of the source in perhaps another. So it is affine from output pixel (j, i) to source pixel t, and
-sums of gradients times j and i are turned into the gradient by the anchor at the very end. A program does a block of
+sums of gradients times j and i are turned into the gradient of the anchor at the very end. A program does a block of
 pixels for one anchor.
 """
 
@@ -20,7 +20,7 @@ from internet.kernels.registry import alert_not_deterministic, operator
 from internet.ops.results import empty, like_or_empty, memory_format_of
 
 SUMS = tl.constexpr(10)
-"""Numbers a block of the backward pass leaves: the gradients by an affine map, by kp_source and by kp_driving."""
+"""Numbers a block of the backward pass leaves: the gradients of an affine map, of kp_source and of kp_driving."""
 
 
 @triton.jit
@@ -47,7 +47,7 @@ def _pixel_motion(motion, x_axis, y_axis):
 
 @triton.jit
 def _pixel_motion_vjp(gradient, x_axis, y_axis):
-    """From the gradient by the motion in pixels to that by the normalised motion."""
+    """From the gradient of the motion in pixels to that of the normalised motion."""
     xx, xy, yx, yy, x, y = gradient
     x_start, x_step, x_scale, _x_offset = x_axis
     y_start, y_step, y_scale, _y_offset = y_axis
@@ -98,7 +98,7 @@ def _anchor_gradients(
     count, anchors_per_image, height, width,
     ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From the sums (B, K+1, 10) to the gradients by the anchors."""
+    """From the sums (B, K+1, 10) to the gradients of the anchors."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // anchors_per_image, place % anchors_per_image
     exists = place < count

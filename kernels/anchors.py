@@ -74,7 +74,7 @@ def affine(anchor):
 
 @triton.jit
 def affine_vjp(anchor, gradient):
-    """Gradient by the twelve numbers of an anchor, from that by M and o.
+    """Gradient of the twelve numbers of an anchor, from that of M and o.
 
     o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I and I = adj(J_d)/det:
       g_Js = g_M I^T,  g_I = J_s^T g_M,  g_adj = g_I / det,  g_det = -<g_I, I> / det,

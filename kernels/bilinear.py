@@ -1,8 +1,8 @@
 """Bilinear sampling: from a coordinate to two pixels and their weights, one axis at a time; csrc/math/bilinear.h.
 
 An axis is eight numbers a sample: the two indices, inside the image; their weights, 0 for a pixel outside; the
-derivatives of the weights by the coordinate; and whether each pixel is read at all. What is outside is not read,
-so an infinite pixel there does no harm.
+derivatives of the weights with respect to the coordinate; and whether each pixel is read at all. What is outside is
+not read, so an infinite pixel there does no harm.
 """
 
 import triton
@@ -150,7 +150,7 @@ def dots(pixels, gradient):
 
 @triton.jit
 def position_gradient(x, y, dots):
-    """From the d_k: sum_k w_k d_k, which is the gradient times the sample; and the gradients by its position."""
+    """From the d_k: sum_k w_k d_k, which is the gradient times the sample; and the gradients of its position."""
     nw, ne, sw, se = dots
     _west, _east, west_weight, east_weight, west_slope, east_slope, _a, _b = x
     _north, _south, north_weight, south_weight, north_slope, south_slope, _c, _d = y

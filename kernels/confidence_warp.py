@@ -102,7 +102,7 @@ def _backward(
     RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
     BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gradients by the features, added up with atomics, and by the upsampled motion, (B, H, W, 2) and (B, H, W)."""
+    """Gradients of the features, added up with atomics, and of the upsampled motion, (B, H, W, 2) and (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
         field, field_image, field_row, field_column, field_axis,

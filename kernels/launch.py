@@ -49,7 +49,7 @@ def grid(images: int, pixels: int, block: int) -> tuple[int]:
 def tuned(configurations: list[dict[str, int]], key: list[str]) -> Any:
     """``triton.autotune`` over blocks and warps, for kernels whose result does not depend on the choice.
 
-    Kernels that add up over pixels are not tuned: their rounding would hang on a stopwatch. The interpreter
+    Kernels that add up over pixels are not tuned: their rounding would depend on a stopwatch. The interpreter
     cannot measure, and takes the first. What was found is kept on disk, beside the compiled kernels.
     """
     offered = configurations[:1] if INTERPRETED else configurations

@@ -50,7 +50,7 @@ def _gather_rows(
 
 
 def gather(fine: Tensor, coarse: Tensor) -> None:
-    """Write into coarse (B, M, h, w) what the gradient by its progressively upsampled maps, fine, gives it.
+    """Write into coarse (B, M, h, w) the adjoint of the progressive steps of the gradient of the upsampled maps, fine.
 
     The weights of two axes are products: rows are gathered first, then columns, as rows of the transposed maps.
     """

@@ -31,6 +31,7 @@ def affine_mixture(
     with :math:`\omega = \mathrm{softmax}(\text{logits})` over k, then soft-thresholded:
     :math:`\omega \leftarrow \max(\omega - t, 0)`, renormalised to sum 1. :math:`|\det J^d|` is kept at least
     1e-6 (its sign kept), so that a collapsed anchor gives a large finite motion, never NaN.
+    Coordinates and values that are not finite: docs/conventions.md.
 
     Args:
         logits: (B, K+1, H, W), any floating dtype and strides; channel 0 is the background.

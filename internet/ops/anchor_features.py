@@ -30,7 +30,8 @@ def anchor_features(
         s_k(z) = \mathrm{source}(T_k(z)),
 
     with the local motions :math:`T_k` of :func:`affine_mixture`, zeros outside the source: what first-order-motion
-    feeds its dense-motion network (Siarohin et al., NeurIPS 2019, Section 3.2).
+    feeds its dense-motion network (Siarohin et al., NeurIPS 2019, Section 3.2). Coordinates and values that are not
+    finite: docs/conventions.md.
 
     Args:
         source: (B, C, H, W), any floating dtype and strides.

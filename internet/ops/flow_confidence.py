@@ -22,7 +22,7 @@ def flow_confidence(
     With forward flow w = (u, v) and the backward flow :math:`\hat w` sampled where w leads, a pixel is 0 if it
     is occluded, :math:`|w + \hat w|^2 > a(|w|^2 + |\hat w|^2) + b`; if it is on a motion boundary,
     :math:`|\nabla u|^2 + |\nabla v|^2 > c|w|^2 + d` (forward differences, 0 past the border); or if w leaves
-    the frame or is not finite. Otherwise it is 1.
+    the frame or is not finite. Otherwise it is 1. Words and units: docs/conventions.md.
 
     Args:
         flow_forward: (B, 2, H, W) in pixels, channel 0 along x.

@@ -13,8 +13,8 @@ def clear_output_pool() -> int:
     effect on tensors in use. With torch 2.10, which cannot tell when memory is free, nothing is kept.
 
     What comes from this memory, outputs of 256 KiB and more, cannot be resized: ``resize_()`` to more elements, or of
-    the storage, raises torch's "Trying to resize storage that is not resizable". Resize a ``clone()``, or set
-    ``INTERNET_OUTPUT_POOL_MB=0`` before the first call.
+    the storage, raises torch's "Trying to resize storage that is not resizable", as for a tensor from NumPy. Resize a
+    ``clone()``, or set ``INTERNET_OUTPUT_POOL_MB=0`` before the process starts.
 
     Returns:
         How many bytes were given back.

@@ -24,6 +24,8 @@ def pyramid_warp(
 ) -> list[Tensor]:
     """:func:`confidence_warp` of several feature maps by one motion field (Eq. 6 of arXiv 2012.06134).
 
+    Coordinates and values that are not finite: docs/conventions.md.
+
     Args:
         features: feature maps (B, C_i, h*2^i, w*2^i), each with its own C_i and level i >= 0, in any order; all of
             one dtype.

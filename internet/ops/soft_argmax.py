@@ -26,7 +26,8 @@ def soft_argmax(
         p_k = \mathrm{softmax}_{z}(\mathrm{logits}_k / t), \qquad
         \mathrm{kp}_k = \sum_z p_k(z)\, z, \qquad \mathrm{jac}_k = \sum_z p_k(z)\, \mathrm{map}_k(z)
 
-    as in first-order-motion (Siarohin et al., NeurIPS 2019, Eq. 6 and its key-point detector).
+    as in first-order-motion (Siarohin et al., NeurIPS 2019, Eq. 6 and its key-point detector). Coordinates and values
+    that are not finite: docs/conventions.md.
 
     Args:
         logits: (B, K, H, W), any floating dtype and strides.

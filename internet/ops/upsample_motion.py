@@ -17,7 +17,7 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
 
     Each output pixel is 3/4 of the input pixel it lies in and 1/4 of the neighbour it leans to, per axis. The
     pyramid of the paper (Section 3.3) applies this step i times for level i; that is Chaikin's corner cutting,
-    and two steps are *not* one interpolation by 4.
+    and two steps are *not* one interpolation by 4. Coordinates and their units: docs/conventions.md.
 
     Args:
         field: (B, h, w, 2) motion field, normalised coordinates.

@@ -74,7 +74,13 @@ def test_the_oldest_memory_goes_when_the_limit_is_reached():
     assert run(code, "0").stdout.split() == ["0"]
 
 
-def test_a_limit_that_is_no_number_is_an_error():
+def test_results_can_be_resized_where_the_pool_is_off():
+    code = "from tests.ops.test_output_pool import field\nstorage = field(1).untyped_storage()\nstorage.resize_(0)"
+    assert "Trying to resize storage that is not resizable" in run(code, "512").stderr  # as docs/conventions.md says
+    assert run(code, "0").returncode == 0
+
+
+def test_a_limit_that_is_not_a_number_is_an_error():
     code = "import torch\nfrom internet import ops\nops.upsample_motion(torch.zeros(1, 256, 256, 2))"
     result = run(code, "lots")
     assert result.returncode != 0

@@ -101,7 +101,7 @@ def multiples_of_64th(near: Tensor) -> Tensor:
 def test_loss(
     flow: str, backend: str, layout: torch.memory_format, padding_mode: str, reduction: str, threads: int
 ) -> None:
-    """With the square as penalty, of which the gradient by a sample is a multiple of the residual."""
+    """With the square as penalty, whose gradient with respect to a sample is a multiple of the residual."""
     require(backend, "masked_backwarp_loss")
     batch = 1 if flow.startswith("random") else 2
     motion = FLOWS[flow]().float().expand(batch, -1, -1, -1)

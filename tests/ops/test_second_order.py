@@ -11,7 +11,7 @@ from tests.support.samples import DIFFERENTIABLE, Sample
 
 
 def first_order(sample: Sample, backend: str) -> tuple[list[Tensor], list[Tensor]]:
-    """A sample's leaves, and the gradients by them of a loss that bends, as part of the graph."""
+    """A sample's leaves, and the gradients with respect to them of a loss that is not linear, as part of the graph."""
     leaves = [tensor.detach().to(DEVICES[backend]).requires_grad_() for tensor in sample.tensors()]
     with internet.ops.backend(backend):
         results = tensors_of(sample.with_tensors(leaves)())

@@ -51,7 +51,7 @@ def each_large_sample() -> list[tuple[str, Sample]]:
 
 
 def everything() -> dict[str, list[Tensor]]:
-    """By name, the results of each sample and its gradients by every tensor, on the backend "cpu"."""
+    """By name, the results of each sample and its gradients with respect to every tensor, on the backend "cpu"."""
     found = {}
     for name, sample in each_sample() + each_large_sample():
         gradients = differentiate(sample, "cpu") if sample.operator in DIFFERENTIABLE else []

@@ -57,7 +57,7 @@ def build(
 ) -> Sample:
     """One sample of `operator`: sizes and options as its `arguments` names them.
 
-    So many sample positions as a large sample has cannot all keep clear of whole pixels; 0 is no margin.
+    A large sample has too many positions for all to keep clear of whole pixels; 0 is no margin.
     """
     args, kwargs = _MODULES[operator].arguments(Source(dtype, layout, seed, margin), **parameters)
     return Sample(operator, note, args, kwargs)
