@@ -64,7 +64,7 @@ def beside(
 ) -> Tensor:
     """A coordinate tensor of the `expected` shape, on the device of `data` and in the dtype coordinates have there.
 
-    What is right already is told apart first and at once: small calls are as fast as their checks.
+    What is right already is recognised first: a small call is only as fast as its checks.
     """
     dtype = motion_dtype(data.dtype)
     if isinstance(value, Tensor) and value.dtype is dtype and value.shape == expected and value.device == data.device:

@@ -16,7 +16,7 @@ TRITON_BEFORE_CUDA = frozenset(
 
 
 def _left_to_triton() -> frozenset[str]:
-    """What Triton serves on a GPU when nobody asks for a backend: what has no CUDA kernel, or one measured slower.
+    """What Triton serves on a GPU when no backend is asked for: what has no CUDA kernel, or one measured slower.
 
     Where that is nothing, Triton is not even loaded.
     """

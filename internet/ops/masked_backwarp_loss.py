@@ -162,7 +162,7 @@ def _has_a_value(tensor: Tensor) -> bool:
 def _hand_over(of_unit_loss: Sequence[Tensor], grad_loss: float) -> list[Tensor]:
     """The saved gradients themselves, scaled in place: whoever gets them may write to them.
 
-    `.data` has a version of its own: what they are from then on is no concern of the graph, if it is kept.
+    `.data` has its own version counter: the graph, if it is kept, does not mind what becomes of them.
     """
     gradients = [gradient.data for gradient in of_unit_loss]
     if grad_loss != 1:

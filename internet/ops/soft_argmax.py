@@ -97,8 +97,8 @@ class _SoftArgmax(torch.autograd.Function):
 def _kept(kp: Tensor, jac: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, ...]]:
     """The results for the backward pass, and their versions, which tell whether they were changed in place since.
 
-    Who gets the key points may change them, as to pixels; the backward pass then computes them again, which costs
-    less in all than a copy of them in every call. A compiler has no versions, and makes such copies for nothing.
+    Callers may convert key points in place, to pixels for instance. The backward pass then computes them again, which
+    costs less overall than copying them in every call. A compiled graph has no versions, and drops needless copies.
     """
     if torch.compiler.is_compiling():
         return (kp.clone(), jac.clone()), (0, 0)
