@@ -170,16 +170,11 @@ template <class T>
 __global__ void __launch_bounds__(ReaderTiles::pixels, 4) feature_pixels_kernel(WarpFeaturesBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>, threads = ReaderTiles::pixels;
-  __shared__ Reader<S> staged[staged_readers];
-  __shared__ int64_t begin[threads];
-  __shared__ int count[threads];
+  __shared__ TileReaders<S> staged;
   const int64_t layer = vector_layer<T>(p.channels);
   const auto tiles = tiles_of<ReaderTiles>(p, ceiling(p.channels, layer));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const auto own = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
-  begin[threadIdx.x] = own.begin;
-  count[threadIdx.x] = own.count;
-  __syncthreads();
+  const Reader<S>* tile_readers = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
   const int lanes = int(layer / N), group = threadIdx.x / lanes;
   const int64_t image = p.first_image + tile.image, c = tile.layer * layer + threadIdx.x % lanes * N;
   if (c >= p.channels) return;
@@ -188,8 +183,8 @@ __global__ void __launch_bounds__(ReaderTiles::pixels, 4) feature_pixels_kernel(
   for (int i = group; i < threads; i += threads / lanes) {
     const TilePixel pixel = tile_pixel(tiles, tile, i);
     if (!pixel.inside) continue;
-    const Reader<S>* readers = own.readers + begin[i];
-    const int all = count[i];
+    const Reader<S>* readers = tile_readers + staged.begin[i];
+    const int all = staged.count[i];
     Values<S, N> sum{};
     for (int first = 0; first < all; first += readers_at_once) {
       Reader<S> reader[readers_at_once];
@@ -213,13 +208,14 @@ __global__ void __launch_bounds__(ReaderTiles::pixels, 4) feature_pixels_kernel(
 template <class T>
 __global__ void __launch_bounds__(ReaderTiles::pixels) feature_planes_kernel(WarpFeaturesBackward<T> p) {
   using S = opmath<T>;
-  __shared__ Reader<S> staged[staged_readers];
+  __shared__ TileReaders<S> staged;
   const auto tiles = tiles_of<ReaderTiles>(p, ceiling(p.channels, feature_layer));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const auto own = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
+  const Reader<S>* tile_readers = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
   if (!pixel.inside) return;
-  const Reader<S>* readers = own.readers + own.begin;
+  const Reader<S>* readers = tile_readers + staged.begin[threadIdx.x];
+  const int all = staged.count[threadIdx.x];
   const int64_t image = p.first_image + tile.image, first = tile.layer * feature_layer,
                 left = p.channels - first;
   const int channels = int(left < feature_layer ? left : feature_layer);
@@ -230,7 +226,7 @@ __global__ void __launch_bounds__(ReaderTiles::pixels) feature_planes_kernel(War
   auto next = [&](auto at_once) {
     constexpr int planes = decltype(at_once)::value;
     S sum[planes] = {};
-    for (int i = 0; i < own.count; ++i) {
+    for (int i = 0; i < all; ++i) {
       const Reader<S> reader = readers[i];
       const T* g = gradient + p.place(reader.pixel);
 #pragma unroll

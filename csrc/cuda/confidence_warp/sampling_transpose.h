@@ -7,9 +7,9 @@
 // written once, in the type of the image, and summed in one fixed order, the same bits every time.
 //
 // Transposing is a counting sort: count the readers of each pixel of the image, give each its stretch of the
-// list, fill the stretches, and sort each, as the order in which threads filled it is anyone's guess. The
+// list, fill the stretches, and put each in order, as that in which threads filled it is anyone's guess. The
 // stretches of a tile of pixels lie side by side: the block that gathers for the tile brings them to shared
-// memory, and sorts them there. What it cannot, because there are too many, is sorted beforehand.
+// memory, and orders them there (tile_readers.h). What it cannot is sorted beforehand.
 #pragma once
 
 #include <cuda_runtime_api.h>

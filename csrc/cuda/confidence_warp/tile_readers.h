@@ -25,27 +25,59 @@ __device__ __forceinline__ void sort_few(Reader<S>* readers, int count) {
   }
 }
 
-// The list of the pixel of this thread, sorted; from `begin` on in what is returned. `staged` is shared
-// memory for staged_readers. All threads of the block are here, one for each pixel of the tile.
+// The shared memory of a block that gathers.
 template <class S>
-struct OwnReaders {
-  const Reader<S>* readers;
-  int64_t begin;
-  int count;
+struct TileReaders {
+  Reader<S> readers[staged_readers];
+  int64_t begin[ReaderTiles::pixels];
+  int count[ReaderTiles::pixels];
+  uint8_t owner[staged_readers];  // which pixel's list a reader is in
 };
+static_assert(ReaderTiles::pixels == 256);
+
+// Brings the tile's readers to shared memory, each list sorted, and returns from where on `begin` counts:
+// there, or in global memory if they are too many. All threads of the block are here, one for each pixel of
+// the tile.
+//
+// A thread sorting a list would keep the block waiting for the longest. So each reader finds its own place,
+// by counting those before it; long lists are sorted already.
 template <class S>
-__device__ __forceinline__ OwnReaders<S> stage_readers(const Readers* lists, const Reader<S>* readers,
-                                                       Reader<S>* staged) {
+__device__ __forceinline__ const Reader<S>* stage_readers(const Readers* lists, const Reader<S>* readers,
+                                                          TileReaders<S>& tile) {
+  constexpr int threads = ReaderTiles::pixels, most = staged_readers / threads;
   const Stretch stretch = stretch_of(lists);
   const Readers own = lists[threadIdx.x];
   const int64_t begin = own.first - stretch.first;
+  tile.begin[threadIdx.x] = begin;
+  tile.count[threadIdx.x] = own.count;
   readers += stretch.first;
-  if (stretch.length > staged_readers) return {readers, begin, own.count};
-  for (int i = threadIdx.x; i < stretch.length; i += ReaderTiles::pixels) staged[i] = readers[i];
+  const bool fits = stretch.length <= staged_readers;
+  if (fits) {
+    for (int k = 0; k < own.count; ++k) tile.owner[begin + k] = uint8_t(threadIdx.x);
+    for (int i = threadIdx.x; i < stretch.length; i += threads) tile.readers[i] = readers[i];
+  }
   __syncthreads();
-  if (own.count <= few_readers) sort_few(staged + begin, own.count);
+  if (!fits) return readers;
+  Reader<S> one[most];
+  int place[most];
+#pragma unroll
+  for (int k = 0; k < most; ++k) {
+    const int i = threadIdx.x + k * threads;
+    if (i >= stretch.length) continue;
+    one[k] = tile.readers[i];
+    const int owner = tile.owner[i], first = int(tile.begin[owner]), count = tile.count[owner];
+    place[k] = i;
+    if (count > few_readers) continue;
+    place[k] = first;
+    for (int j = first; j < first + count; ++j) place[k] += tile.readers[j].pixel < one[k].pixel ? 1 : 0;
+  }
   __syncthreads();
-  return {staged, begin, own.count};
+#pragma unroll
+  for (int k = 0; k < most; ++k) {
+    if (threadIdx.x + k * threads < stretch.length) tile.readers[place[k]] = one[k];
+  }
+  __syncthreads();
+  return tile.readers;
 }
 
 }  // namespace internet::cuda
