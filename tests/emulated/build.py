@@ -9,6 +9,7 @@ the sources tell apart. Incremental, under build/emulated. With the address and 
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,9 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 
 def compiler() -> str | None:
-    """As setup.py finds it."""
-    return os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+    """g++, or CXX where that is one: of others it is not known how they access `extern __shared__`."""
+    wish = os.environ.get("CXX", "")
+    return wish if re.search(r"\bg\+\+", wish) else shutil.which("g++")
 
 
 def _rules(root: Path, sanitize: bool) -> dict[str, str]:
@@ -99,7 +101,7 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
         command = [str(Path(ninja.BIN_DIR) / "ninja"), "-j", jobs, "-f", str(path), str(library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{(done.stdout + done.stderr)[:5000]}")
     return library
 
 

@@ -18,7 +18,7 @@ from tests.support.evaluate import ROOT, environment_of
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(compiler() is None, reason="no C++ compiler"),
+    pytest.mark.skipif(compiler() is None, reason="no g++"),
     pytest.mark.skipif(bool(emulated.ASKED), reason="this process has the emulation"),
 ]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulated.build import HERE, compiler
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no g++")
 
 GOOD = [float((63 - i) + (63 - (i ^ 1))) for i in range(64)]
 
