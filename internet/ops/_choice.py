@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import ContextDecorator
 from contextvars import ContextVar
 from types import TracebackType
 from weakref import WeakKeyDictionary
@@ -36,8 +37,8 @@ class _Traced(threading.local):
 _traced = _Traced()
 
 
-class backend:  # noqa: N801 (a context manager, named like torch.no_grad)
-    """Context manager that makes every operator use one backend.
+class backend(ContextDecorator):  # noqa: N801 (named like torch.no_grad)
+    """Context manager, and decorator of a function, that makes every operator use one backend.
 
     ``with internet.ops.backend("reference"): ...``. The environment variable ``INTERNET_BACKEND`` is the same for
     a whole run. Left alone, each call takes the fastest backend that serves its device.

@@ -37,7 +37,8 @@ def pyramid_warp(
 
     Returns:
         One warped map for each of `features`, in its shape, dtype and memory format. Differentiable in every
-        tensor; the gradients of `field` and `confidence` are summed over the levels.
+        tensor; the gradients of `field` and `confidence` are summed over the levels. It is a list, whose tensors
+        ``torch.utils.checkpoint(use_reentrant=True)`` does not see: use ``use_reentrant=False``, or return a tuple.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or features not a sequence, or dtypes are mixed.

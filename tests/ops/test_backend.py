@@ -101,6 +101,14 @@ def test_one_object_can_be_entered_while_it_is(pretend: Pretend) -> None:
     assert chosen() == outside
 
 
+def test_a_function_can_be_decorated() -> None:
+    @internet.ops.backend("reference")
+    def called() -> str | None:
+        return chosen()
+
+    assert (called(), chosen(), called()) == ("reference", None, "reference")
+
+
 def test_threads_choose_for_themselves() -> None:
     """Contexts of two threads that overlap, one object among them, leave nothing behind in either."""
     outside, shared = chosen(), internet.ops.backend("reference")
