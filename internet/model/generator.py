@@ -11,6 +11,9 @@ from internet import ops
 from internet.model.blocks import Head, ResidualBlock, conv3, conv_act, widened
 from internet.model.motion import Motion
 
+#: With `blend`: how far the logit of M can be corrected, and how near to 0 and 1 M is taken for.
+CORRECTION, EPSILON = 3.0, 1e-3
+
 
 class Generator(nn.Module):
     r"""Encoder of the source and, as in pix2pixHD, one residual stage for each size.
@@ -26,15 +29,16 @@ class Generator(nn.Module):
     Each stage takes the stage before it, enlarged, together with its own warped features. With `scales` "single"
     only the first has any, and the others merely enlarge (the paper's SS4x).
 
-    With `blend`, which is not the paper's, the last stage paints a frame and an opacity, and the result is
-    o · painted + (1 - o) · source warped by F: what the source shows keeps its sharpness without passing through the
-    layers, which learn what it does not show.
+    With `blend`, which is not the paper's, the frame is M' · source warped by F + (1 - M') · what the layers paint:
+    what the source shows keeps its sharpness without passing through the layers, which learn what it does not show.
+    M' is M with its odds corrected at the frame's size, by a factor of e^3 at most: a free opacity was found to settle
+    on the warped source within some hundred steps, where its sigmoid has no gradient left, and nothing was painted.
 
     Args:
         channels: C_i of each level, from the motion field's size up to the frame's.
         blocks: residual blocks of each stage.
         scales: "multi" or "single".
-        blend: mix the painted frame with the warped source.
+        blend: mix what is painted with the warped source.
     """
 
     def __init__(
@@ -70,17 +74,28 @@ class Generator(nn.Module):
         return [*features, source] if self.blend else features
 
     def decode(self, warped: Sequence[Tensor]) -> Tensor:
-        """What :meth:`encode` made, warped -> frame (B, 3, H, W) in [0, 1]."""
+        """Warped features, in the shapes of :meth:`encode` -> what the layers paint, (B, 3, H, W) in [0, 1]."""
+        return self._last(warped)[:, :3].sigmoid()
+
+    def _last(self, warped: Sequence[Tensor]) -> Tensor:
+        """Logits of the frame and, with `blend`, of the correction of M."""
         x = self.stages[0](warped[0])
         for level, stage in enumerate(self.stages[1:], start=1):
             parts = [functional.interpolate(x, scale_factor=2.0), *warped[level : min(level + 1, self.warped_levels)]]
             x = stage(torch.cat(parts, dim=1))
-        painted: Tensor = self.last(functional.relu(x)).sigmoid()
-        return torch.lerp(widened(warped[-1]), painted[:, :3], painted[:, 3:]) if self.blend else painted
+        logits: Tensor = self.last(functional.relu(x))
+        return logits
 
     def forward(self, features: Sequence[Tensor], motion: Motion) -> Tensor:
         """Features of the source and a motion -> frame (B, 3, H, W) in [0, 1]."""
         warped = ops.pyramid_warp(features[: self.warped_levels], motion.field, motion.confidence)
-        if self.blend:  # not gated: the opacity says where it is of use
-            warped.append(ops.confidence_warp(features[-1], motion.field, padding_mode="border"))
-        return self.decode(warped)
+        return self._blended(features[-1], motion, self._last(warped)) if self.blend else self.decode(warped)
+
+    def _blended(self, source: Tensor, motion: Motion, logits: Tensor) -> Tensor:
+        """The painted frame where M, corrected, is low, and the warped source where it is high."""
+        field, confidence = motion.field, motion.confidence
+        while confidence.shape[2] < source.shape[2]:
+            field, confidence = ops.upsample_motion(field, confidence)  # type: ignore[assignment]  # one came, one goes
+        odds = torch.logit(widened(confidence), eps=EPSILON) + CORRECTION * logits[:, 3:].tanh()
+        moved = ops.confidence_warp(source, motion.field, padding_mode="border")
+        return torch.lerp(logits[:, :3].sigmoid(), widened(moved), odds.sigmoid())

@@ -5,6 +5,7 @@ were made and how good they are.
 """
 
 import argparse
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,10 +39,11 @@ internet train {recipe} out=runs/{name}
 python -m internet.weights.export runs/{name} {name}
 ```
 
-Seed {seed}, {steps} steps of {batch} samples, commit {commit}; {note}. Trained on drawn figures alone, as
-`internet synth` writes them: walkers of many builds, dresses and gestures before still walls. Everything that the
-drawing knows teaches the model: the motion of each pixel, where each part of the body is, what the source does not
-show. None of that supervision is the paper's; `docs/training.md` tells what each term is.
+{origin}
+
+Trained on drawn figures alone, as `internet synth` writes them: walkers of many builds, dresses and gestures before
+still walls. Everything that the drawing knows teaches the model: the motion of each pixel, where each part of the body
+is, what the source does not show. None of that supervision is the paper's; `docs/training.md` tells what each term is.
 
 ## How good they are
 
@@ -100,14 +102,15 @@ def export(
     card = CARD.format(
         name=name,
         recipe=recipe,
-        note=note,
+        origin=textwrap.fill(
+            f"Seed {made['seed']}, {made['steps']} steps of {made['batch']} samples, commit {commit}; {note}.", 120
+        ),
         samples=samples,
         parameters=sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         bytes=file.stat().st_size / 1e6,
         size=model.config.size,
         multiple=model.config.multiple,
         rows="\n".join(_row(*row, still, moving) for row in ROWS),
-        **made,
     )
     atomic_write(folder / f"{name}.md", card.encode())
 

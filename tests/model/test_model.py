@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import itertools
+import math
 import weakref
 from collections.abc import Iterator
 
@@ -312,19 +313,28 @@ def test_info_tells_the_cost_of_a_preset(capsys):
 # Blending
 
 
-def test_a_blending_generator_shows_the_moved_source_where_it_paints_nothing():
+def test_a_blending_generator_shows_the_moved_source_where_m_is_high_and_paints_where_it_is_low():
     generator = Generator((8, 4), (1, 1), blend=True)
-    source = torch.rand(2, 3, 16, 16)
-    motion = Motion(0.7 * identity_field(8, 8).repeat(2, 1, 1, 1), torch.rand(2, 1, 8, 8), torch.zeros(2, 1, 8, 8))
+    source, m = torch.rand(2, 3, 16, 16), torch.full((2, 1, 8, 8), 0.8)
+    motion = Motion(0.7 * identity_field(8, 8).repeat(2, 1, 1, 1), m, torch.zeros(2, 1, 8, 8))
+    moved = ops.confidence_warp(source, motion.field, padding_mode="border")
+    painted = torch.tensor([0.5, 1.0, 0.0])[:, None, None]
     with torch.no_grad():
         generator.last.weight.zero_()
-        generator.last.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -100.0]))
-    moved = ops.confidence_warp(source, motion.field, padding_mode="border")
-    torch.testing.assert_close(generator(generator.encode(source), motion), moved)
-    with torch.no_grad():
         generator.last.bias.copy_(torch.tensor([0.0, 100.0, -100.0, 0.0]))
-    painted = torch.tensor([0.5, 1.0, 0.0])[:, None, None]
-    torch.testing.assert_close(generator(generator.encode(source), motion), (moved + painted) / 2)
+    features = generator.encode(source)
+    torch.testing.assert_close(generator(features, motion), 0.8 * moved + 0.2 * painted)
+    for correction in (-1.0, 1.0):  # of the odds, 4 to 1, by a factor of e^3 at most
+        with torch.no_grad():
+            generator.last.bias[3] = 100 * correction
+        share = torch.tensor(4.0 * math.exp(3 * correction))
+        expected = (share * moved + painted) / (share + 1)
+        torch.testing.assert_close(generator(features, motion), expected)
+    for certain in (0.0, 1.0):
+        motion.confidence.fill_(certain)
+        confident = motion._replace(confidence=motion.confidence.clone().requires_grad_())
+        generator(generator.encode(source), confident).sum().backward()
+        assert confident.confidence.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("scales", ["multi", "single"])

@@ -54,6 +54,6 @@ def test_the_shipped_figures_move_as_their_card_says() -> None:
         pytest.skip("not trained yet")
     measured = measure_on_figures(load_model("figures"), samples=16)
     assert measured["epe"] < 0.25 * measured["epe_zero"]
-    assert measured["psnr"] > measured["repeated_psnr"] + 4
+    assert measured["psnr"] > measured["repeated_psnr"] + 5
     assert measured["ssim"] > measured["repeated_ssim"]
     assert measured["confidence_vacated"] < 0.3 < 0.7 < measured["confidence_visible"]
