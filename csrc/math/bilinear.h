@@ -7,12 +7,10 @@
 // There are two ways to take it from there, along each axis:
 //
 // - Position, for images with a frame of zeros around them: every sample lies between two pixels that can be
-// read,
-//   and its weights are 1 - f and f everywhere. Few channels are interpolated down and then across.
+//   read, and its weights are 1 - f and f everywhere. Few channels are interpolated down and then across.
 // - Axis, for images as they are: indices are clamped into the image, and the weight of a pixel outside is
-// zero. A
-//   clamped index repeats its neighbour's, so that the zero weight never multiplies a pixel that the sample
-//   does not read anyway. Many channels share the products of two weights.
+//   zero. A clamped index repeats its neighbour's, so that the zero weight never multiplies a pixel that the
+//   sample does not read anyway. Many channels share the products of two weights.
 #pragma once
 
 #include "value.h"

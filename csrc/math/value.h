@@ -84,11 +84,11 @@ INTERNET_HD bool all(M mask) {
   }
 }
 
-// The larger one, b if either is NaN.
+// The larger one, b if either is NaN. With AVX-512 it is one instruction, which gcc 12 does not find; it is
+// masked by all ones because gcc warns of its own header's unmasked form.
 template <class V>
 INTERNET_HD V larger(V a, V b) {
-#if defined(__AVX512F__)  // one instruction, which gcc 12 does not find; masked by all ones: see
-                          // cpu/simd/simd.h
+#if defined(__AVX512F__)
   if constexpr (sizeof(V) == 64 && sizeof(ScalarOf<V>) == 4) return _mm512_maskz_max_ps(0xffff, a, b);
   if constexpr (sizeof(V) == 64 && sizeof(ScalarOf<V>) == 8) return _mm512_maskz_max_pd(0xff, a, b);
 #endif

@@ -9,7 +9,8 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// A block of channels of one band: its resident rows are in place or in rings.
+// A block of channels of one band: its resident rows are in place or in rings. The scatter itself is in
+// pixel_backward.h.
 template <int K, class T>
 class BandBackward {
   using S = opmath<T>;
