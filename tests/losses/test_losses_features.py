@@ -72,7 +72,7 @@ def test_weights_that_do_not_fit_are_named(vgg_state, tmp_path):
         make_features("vgg19", tmp_path / "wrong.pth")
     assert "features.0.weight is (3,), expected (64, 3, 3, 3)" in str(caught.value)
     (tmp_path / "noise.pth").write_bytes(b"noise")
-    with pytest.raises(ValueError, match="is no complete file of weights"):
+    with pytest.raises(ValueError, match="is not a complete file of weights"):
         make_features("vgg19", tmp_path / "noise.pth")
 
 

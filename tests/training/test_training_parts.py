@@ -170,16 +170,20 @@ def test_weights_to_start_from_must_fit(tmp_path: Path) -> None:
 
 
 def test_a_signal_is_taken_down_and_a_later_one_acts_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with StopRequest() as request:
-        assert request.signal is None
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)  # its echo
-        assert request.signal == signal.SIGINT
-        monkeypatch.setattr(stop, "ECHO", 0.0)
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.default_int_handler  # a process that a shell started in the background ignores the signal
+    mine = signal.signal(signal.SIGINT, before)
+    try:
+        with StopRequest() as request:
+            assert request.signal is None
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            signal.raise_signal(signal.SIGINT)  # its echo
+            assert request.signal == signal.SIGINT
+            monkeypatch.setattr(stop, "ECHO", 0.0)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, mine)
 
 
 def test_the_clock_of_a_run() -> None:
