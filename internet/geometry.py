@@ -3,6 +3,16 @@
 import torch
 from torch import Tensor
 
+__all__ = [
+    "SMALLEST_DETERMINANT",
+    "field_to_flow",
+    "full_flow",
+    "identity_field",
+    "identity_grid",
+    "inverse_2x2",
+    "pixel_coordinates",
+]
+
 SMALLEST_DETERMINANT = 1e-6
 
 

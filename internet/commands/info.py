@@ -12,7 +12,7 @@ import internet
 from internet.commands._shared.arguments import argument_errors
 from internet.model.checkpoint import find_checkpoint, read_checkpoint
 from internet.model.config import PRESETS, INTERnetConfig
-from internet.model.measure import measure
+from internet.model.cost import model_cost
 from internet.utils import library
 
 _PLAIN = (bool, int, float, str)
@@ -77,7 +77,7 @@ def _word(value: Any) -> str:
 
 
 def render_preset(cost: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """`measure()` in words."""
+    """`model_cost()` in words."""
     return {
         "parameters": {part: f"{count / 1e6:.2f} M" for part, count in cost["parameters"].items()},
         "multiply-adds": {part: f"{count / 1e9:.2f} G" for part, count in cost["multiply-adds"].items()},
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         with argument_errors("--checkpoint"):
             info = words = describe_checkpoint(args.checkpoint)
     elif args.preset:
-        info = measure(INTERnetConfig.preset(args.preset))
+        info = model_cost(INTERnetConfig.preset(args.preset))
         words = render_preset(info)
     else:
         info = words = gather()

@@ -2,7 +2,7 @@
 
 from internet.data.augmentation import Augmentation
 from internet.data.clip import Clip, FrameFolder, VideoClip
-from internet.data.clips import find_clips, usable_clips
+from internet.data.clip_search import find_clips, usable_clips
 from internet.data.dataset import ClipDataset
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError, read_image, square, to_array, to_tensor

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from internet import ops
 from internet.data.augmentation import Augmentation
 from internet.data.clip import Clip
-from internet.data.clips import usable_clips
+from internet.data.clip_search import usable_clips
 from internet.data.frame_cache import FrameCache
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError, square, to_tensor
@@ -40,7 +40,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
     next clip take their place, by the same rule.
 
     Args:
-        clips: from :func:`~internet.data.clips.find_clips`; those too short or unreadable are reported and skipped.
+        clips: from :func:`~internet.data.find_clips`; those too short or unreadable are reported and skipped.
         size: S.
         min_seconds: the least time between source and current; the paper's 2 seconds make for large displacements.
         frames, source: which frames of a clip (see :class:`~internet.data.frame_sampler.FrameSampler`).

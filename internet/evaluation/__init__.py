@@ -1,7 +1,7 @@
 """How good a model is: generated frames against real ones, its motion field against the true motion."""
 
 from internet.evaluation.confidence import ConfidenceMeans
-from internet.evaluation.drawn import measure_on_figures
+from internet.evaluation.drawn_figures import measure_on_figures
 from internet.evaluation.frames import FrameMetrics
 from internet.evaluation.means import Means
 from internet.evaluation.motion import MotionError

@@ -29,7 +29,7 @@ from internet.model.config import INTERnetConfig
 from internet.model.internet import INTERnet
 from internet.model.weights import as_expected, check_weights, read_torch_file
 from internet.utils.files import save_tensors
-from internet.utils.run_layout import CHECKPOINTS, LATEST, is_run, latest_checkpoint
+from internet.utils.run_checkpoints import CHECKPOINTS, LATEST, is_run, latest_checkpoint
 
 FORMAT, VERSION = "internet-checkpoint", 2
 

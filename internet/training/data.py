@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.data import Dataset, Subset
 
-from internet.data.clips import Clip, find_clips
+from internet.data.clip_search import Clip, find_clips
 from internet.data.dataset import ClipDataset, FlowFunction
 from internet.data.image import MediaError
 from internet.data.synthetic_dataset import SyntheticDataset

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from internet.evaluation.drawn import measure_on_figures
+from internet.evaluation.drawn_figures import measure_on_figures
 from internet.model.checkpoint import build_model, find_checkpoint, load_model, read_checkpoint, save_model
 from internet.utils.files import atomic_write
 

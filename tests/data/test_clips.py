@@ -8,7 +8,7 @@ import pytest
 
 from internet.data import video, video_index
 from internet.data.clip import FrameFolder, VideoClip
-from internet.data.clips import find_clips, usable_clips
+from internet.data.clip_search import find_clips, usable_clips
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError
 from internet.data.synthetic import WalkingClip

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from internet.data.audio import open_audio
 from internet.data.clip import VideoClip
-from internet.data.clips import find_clips
+from internet.data.clip_search import find_clips
 from internet.data.dataset import ClipDataset
 from internet.data.image import MediaError, read_image
 from internet.data.streaming import stream_frames

@@ -14,7 +14,7 @@ from internet import ops
 from internet.cli import main
 from internet.data.augmentation import FLOWS, Augmentation, flipped
 from internet.data.clip import Clip
-from internet.data.clips import find_clips
+from internet.data.clip_search import find_clips
 from internet.data.dataset import ClipDataset
 from internet.data.image import MediaError, as_float, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip

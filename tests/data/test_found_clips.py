@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from internet.data.clip import FrameFolder
-from internet.data.clips import find_clips
+from internet.data.clip_search import find_clips
 from internet.data.image import MediaError
 from tests.support.clips import write_image
 from tests.support.media import encode, pictures

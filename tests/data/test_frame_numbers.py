@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from internet.data.clips import find_clips
+from internet.data.clip_search import find_clips
 from internet.data.dataset import ClipDataset
 from internet.data.image import MediaError
 from internet.data.video import iter_frames, probe, read_frames, read_indexed

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from internet.data.clips import find_clips
+from internet.data.clip_search import find_clips
 from internet.data.dataset import ClipDataset
 from internet.data.synthetic import WalkingClip
 from internet.data.video_writer import write_video

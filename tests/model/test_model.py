@@ -16,8 +16,8 @@ from internet.geometry import identity_field
 from internet.model import PRESETS, INTERnet, INTERnetConfig, Result, make_discriminator
 from internet.model.anchors import Anchors
 from internet.model.blocks import GroupNorm
+from internet.model.cost import activation_bytes, model_cost, multiply_adds, parameters
 from internet.model.generator import Generator
-from internet.model.measure import activation_bytes, measure, multiply_adds, parameters
 from internet.model.motion import Motion
 from internet.model.relative import RelativeMotion, hull_area, relative_size
 from tests.support.compare import BACKENDS, DEVICES
@@ -277,7 +277,7 @@ def test_an_unknown_preset_is_named():
 @pytest.mark.parametrize("backend", [None, "reference"])
 def test_a_model_is_measured_without_compiled_operators_too(backend):
     with ops.backend(backend) if backend else contextlib.nullcontext():
-        costs = measure(INTERnetConfig.preset("tiny", size=64))
+        costs = model_cost(INTERnetConfig.preset("tiny", size=64))
     assert costs["multiply-adds"]["each driving frame"] > 1e8
 
 
@@ -292,13 +292,13 @@ def test_cost_is_counted():
 
 
 def test_cost_of_a_preset():
-    cost = measure(INTERnetConfig.preset("internet-512"))
+    cost = model_cost(INTERnetConfig.preset("internet-512"))
     parts = cost["parameters"]
     assert parts["model"] == parts["- anchors"] + parts["- motion"] + parts["- generator"]
     work = cost["multiply-adds"]
     assert work["each driving frame"] == work["- anchors"] + work["- motion"] + work["- generator"]
     assert work["each driving frame"] > 10 * work["each source"]
-    quarter = measure(INTERnetConfig.preset("internet-256"))
+    quarter = model_cost(INTERnetConfig.preset("internet-256"))
     assert quarter["multiply-adds"]["- generator"] * 4 == work["- generator"]
     assert quarter["activation bytes"]["model"] * 4 == pytest.approx(cost["activation bytes"]["model"], rel=0.01)
 

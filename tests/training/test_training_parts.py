@@ -17,7 +17,7 @@ from internet.training.optimizers import make_optimizer, set_rates
 from internet.training.sampler import BatchShard, EpochStream, StepSampler
 from internet.training.stop import StopRequest
 from internet.utils.files import OutputError
-from internet.utils.run_layout import latest_checkpoint
+from internet.utils.run_checkpoints import latest_checkpoint
 from tests.support.training import tiny
 
 

@@ -19,7 +19,7 @@ from internet.data.video_writer import write_video
 from internet.model import load_model
 from internet.training.config import Config
 from internet.training.trainer import Trainer
-from internet.utils.run_layout import latest_checkpoint
+from internet.utils.run_checkpoints import latest_checkpoint
 from tests.support.training import SETTINGS, newest_state, start_training, weights
 
 STEPS = 9

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from internet.data.clips import Clip, find_clips
+from internet.data.clip_search import Clip, find_clips
 from internet.data.image import square, to_tensor
 from internet.data.synthetic import numbered_clip
 from internet.model import INTERnet

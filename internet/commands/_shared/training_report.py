@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from internet.commands._shared.held_out_clip import HeldOutClip
-from internet.commands._shared.metrics import METRICS
+from internet.commands._shared.metric_labels import METRICS
 from internet.commands._shared.table import table
 from internet.data.image import to_array
 from internet.data.video_writer import write_video

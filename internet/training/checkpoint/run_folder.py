@@ -11,7 +11,7 @@ from internet.training.config import Config
 from internet.training.distributed import World
 from internet.utils.files import OutputError, atomic_write, output_folder
 from internet.utils.optional import require
-from internet.utils.run_layout import CHECKPOINTS, CONFIG, is_run
+from internet.utils.run_checkpoints import CHECKPOINTS, CONFIG, is_run
 from internet.utils.settings import SettingError
 
 #: What a checkpoint has that a run can go on from, beside what every checkpoint has, and of which type.

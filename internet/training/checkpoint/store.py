@@ -7,7 +7,7 @@ from typing import Any
 
 from internet.model.weights import find_corruption
 from internet.utils.files import fsync_directory, save_tensors
-from internet.utils.run_layout import checkpoint_name, step_checkpoints, write_latest
+from internet.utils.run_checkpoints import checkpoint_name, step_checkpoints, write_latest
 
 
 class Checkpoints:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from internet.data.augmentation import Augmentation
-from internet.data.clips import SPLITS
+from internet.data.clip_search import SPLITS
 from internet.data.frame_sampler import SOURCES
 from internet.flow.dis import PRESETS
 from internet.flow.estimators import ESTIMATORS

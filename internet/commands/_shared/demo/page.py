@@ -2,7 +2,7 @@
 
 from internet.commands._shared.demo.animation import LABELS, Animation
 from internet.commands._shared.demo.results import Results, milliseconds, times
-from internet.commands._shared.metrics import METRICS
+from internet.commands._shared.metric_labels import METRICS
 from internet.comparison.frames import FrameSpeed
 from internet.comparison.operators import OperatorSpeed
 from internet.visualization import charts, report

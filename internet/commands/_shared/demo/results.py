@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from internet.commands._shared.demo.animation import Animation
-from internet.commands._shared.metrics import METRICS
+from internet.commands._shared.metric_labels import METRICS
 from internet.comparison.frames import FrameSpeed
 from internet.comparison.operators import OperatorSpeed
 

@@ -8,7 +8,7 @@ from typing import Any
 from internet import ops
 from internet.commands._shared.training_report import FIGURE, REPORT, VIDEO, TrainingReport, animate_command
 from internet.comparison import Comparison, not_compared, why_not_fused
-from internet.training.compare import compare_training
+from internet.training.compare_steps import compare_training
 from internet.training.config import Config
 from internet.training.config.sections import SYNTHETIC
 from internet.training.distributed import World

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from internet.data.clip import Clip, FrameFolder, VideoClip
-from internet.data.clip_list import listed_paths
 from internet.data.folders import entries, kind
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError
+from internet.data.split_list import listed_paths
 
 SPLITS = ("train", "test")
 

@@ -12,7 +12,7 @@ from internet.model.config import INTERnetConfig
 from internet.model.internet import INTERnet, make_discriminator
 
 
-def measure(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
+def model_cost(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
     """Parameters, multiply-adds and activation memory for one frame of the config's size; "- " marks its parts.
 
     Tensors have shapes and no values, so the largest preset takes a second.
