@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.gpu import speed
 from benchmarks.gpu.limits import Budget, OutOfTime, alarm, process
-from benchmarks.lib.case import Function
 from benchmarks.lib.comparison import Row, compiled
+from internet.comparison.case import Function
 
 PROCESSES = 6
 """At most: each holds a case's tensors on the device."""

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from benchmarks.gpu import speed
-from benchmarks.lib import timing
-from benchmarks.lib import workloads as work
 from benchmarks.lib.backends import backends, on_backend
 from benchmarks.lib.comparison import Row
 from benchmarks.lib.cuda_graph import replayed
+from internet.comparison import timing
+from internet.comparison import workloads as work
 
 SIZE = 64
 

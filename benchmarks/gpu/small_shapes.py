@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.lib import workloads as work
-from benchmarks.lib.inputs import LAYOUTS
 from internet import ops
+from internet.comparison import workloads as work
+from internet.comparison.inputs import LAYOUTS
 
 SIZE = 16
 

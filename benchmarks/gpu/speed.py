@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.targets import BATCH
-from benchmarks.lib import memory, nvidia, timing
-from benchmarks.lib import workloads as work
+from benchmarks.lib import memory, nvidia
 from benchmarks.lib.backends import backends, on_backend
-from benchmarks.lib.case import Case, Function
+from benchmarks.lib.bandwidth import copy_of
 from benchmarks.lib.comparison import Row
-from benchmarks.lib.inputs import LAYOUTS
-from benchmarks.lib.workloads import Workload
+from internet.comparison import timing
+from internet.comparison import workloads as work
+from internet.comparison.case import Case, Function
+from internet.comparison.inputs import LAYOUTS
+from internet.comparison.workloads import Workload
 
 
 def rows(shrink: int = 1) -> list[Row]:
@@ -82,7 +84,7 @@ def _measure_pass(
 ) -> dict[str, Any]:
     count = case.fewest_bytes(name)
     runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in candidates.items()}
-    timings = timing.interleaved({**runs, "copy": timing.copy_of(count, device)}, device, seconds=seconds)
+    timings = timing.interleaved({**runs, "copy": copy_of(count, device)}, device, seconds=seconds)
     calls = timing.interleaved(runs, device, seconds=seconds / 2, rounds=7, with_host=True)
     return {
         "bytes": count,

@@ -25,8 +25,8 @@ from benchmarks.gpu.compiling import NOT_ASKED, TO_LOAD, Compilations
 from benchmarks.gpu.limits import TO_SUM_UP, Budget, OutOfTime
 from benchmarks.gpu.store import Store
 from benchmarks.gpu.targets import BATCH
-from benchmarks.lib import timing
 from benchmarks.lib.backends import backends
+from benchmarks.lib.bandwidth import peak_copy_bandwidth
 from benchmarks.lib.comparison import Row
 from benchmarks.models import throughput
 from internet.utils.machine import processor
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         backends=backends(device),
         quick=options.quick,
         measurement=device.type == "cuda",
-        copy_bandwidth=timing.peak_copy_bandwidth(device),
+        copy_bandwidth=peak_copy_bandwidth(device),
     )
     with nullcontext() if options.no_compile or not compiles(options) else compilations as compiling:
         first, then, rest = (

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.lib.case import Case, Function
-from benchmarks.lib.workloads import Workload
 from internet import ops
 from internet.comparison import eager
+from internet.comparison.case import Case, Function
+from internet.comparison.workloads import Workload
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.lib.inputs import size_in_bytes
 from internet import ops
+from internet.comparison.inputs import size_in_bytes
 
 PROCESS = Path("/proc/self")
 

@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.lib import markdown
 from benchmarks.lib.markdown import UNKNOWN, mebibytes
 from benchmarks.lib.targets import Target, fastest, ratio, target_of
-from benchmarks.lib.timing import Timing
+from internet.comparison.timing import Timing
 
 OTHERS = ("eager", "reference")
 """What ours is compared with: the field's formulation of the operators, and our own plain torch."""

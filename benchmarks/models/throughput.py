@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.lib import memory, timing
+from benchmarks.lib import memory
 from benchmarks.lib.backends import backends
 from benchmarks.lib.cuda_graph import replayed
-from benchmarks.lib.inputs import Maker
 from benchmarks.models.end_to_end import FRAME, STEP, render
 from internet import ops
-from internet.comparison import eager
+from internet.comparison import eager, timing
+from internet.comparison.inputs import Maker
 from internet.losses import Batch, Objective, ThinPlateSpline, make_features
 from internet.model import INTERnet, INTERnetConfig, make_discriminator
 from internet.training.step import MicroBatch, StepResult, TrainingStep

@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.lib import machine, markdown, memory, timing
-from benchmarks.lib import workloads as work
-from benchmarks.lib.case import Case, Function
+from benchmarks.lib import machine, markdown, memory
+from benchmarks.lib.bandwidth import copy_of, peak_copy_bandwidth
 from benchmarks.lib.comparison import Row, compiled, is_fused
 from benchmarks.ops import comparison_table
 from internet import ops
-from internet.comparison import eager
+from internet.comparison import eager, timing
+from internet.comparison import workloads as work
+from internet.comparison.case import Case, Function
 
 QUICK_COMPILES = 45.0
 """Seconds. torch's cache keeps what it compiled: where this is too short, the next run goes on from there."""
@@ -85,7 +86,7 @@ def compare(
     runs = []
     for count in threads:
         with _threads(count):
-            bandwidth = timing.peak_copy_bandwidth(device)
+            bandwidth = peak_copy_bandwidth(device)
             measured = [_measure(row, device, start + compile_within, seconds) for row in rows]
         runs.append({"threads": count, "copy_bandwidth": bandwidth, "rows": measured})
     return {"machine": described, "runs": runs}
@@ -126,7 +127,7 @@ def _measure_pass(
 ) -> dict[str, Any]:
     count = case.fewest_bytes(name)
     runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in candidates.items()}
-    timings = timing.interleaved({**runs, "copy": timing.copy_of(count, device)}, device, seconds=seconds)
+    timings = timing.interleaved({**runs, "copy": copy_of(count, device)}, device, seconds=seconds)
     others = {key: measured for key, measured in timings.items() if key != "fused"}
     return {
         "bytes": count,

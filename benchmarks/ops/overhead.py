@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from benchmarks.lib import markdown, timing
-from benchmarks.lib import workloads as work
-from benchmarks.lib.case import Case
+from benchmarks.lib import markdown
 from internet import ops
+from internet.comparison import timing
+from internet.comparison import workloads as work
+from internet.comparison.case import Case
 
 SIZE = 4
 CPU = torch.device("cpu")

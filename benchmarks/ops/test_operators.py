@@ -14,11 +14,12 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.lib import memory, nvidia, timing
-from benchmarks.lib import workloads as work
-from benchmarks.lib.workloads import Workload
+from benchmarks.lib import memory, nvidia
+from benchmarks.lib.bandwidth import copy_of
 from internet import ops
-from internet.comparison import eager
+from internet.comparison import eager, timing
+from internet.comparison import workloads as work
+from internet.comparison.workloads import Workload
 
 SECONDS = 0.5
 """For one entry."""
@@ -93,7 +94,7 @@ def test_operator(
 
 def _medians(run: Callable[[], object], moved: int, device: torch.device) -> tuple[float, float]:
     """Seconds of a call and of a copy of as many bytes, measured in turn."""
-    runs = {"run": run, "copy": timing.copy_of(moved, device)}
+    runs = {"run": run, "copy": copy_of(moved, device)}
     timings = timing.interleaved(runs, device, seconds=SECONDS / 2)
     return timings["run"].median, timings["copy"].median
 

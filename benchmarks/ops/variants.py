@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.lib import markdown, timing
-from benchmarks.lib import workloads as work
-from benchmarks.lib.inputs import LAYOUTS, MOTIONS
-from benchmarks.lib.workloads import Workload
+from benchmarks.lib import markdown
 from internet import ops
-from internet.comparison import eager
+from internet.comparison import eager, timing
+from internet.comparison import workloads as work
+from internet.comparison.inputs import LAYOUTS, MOTIONS
+from internet.comparison.workloads import Workload
 from internet.utils.machine import processor
 
 HALVES = (torch.bfloat16, torch.float16)

@@ -1,6 +1,7 @@
 """Fused against eager: what the field writes in plain torch, and the same work timed turn by turn.
 
-operators: the five operators at the paper's sizes. frames: a whole model. steps: a step of any optimisation.
+workloads: the operators' inputs at named sizes. eager: what the field writes. timing: both in turn.
+operators: five operators at the paper's sizes. frames: a whole model. steps: a step of any optimisation.
 """
 
 from internet.comparison.steps import Comparison, compare_steps, not_compared, why_not_fused

@@ -1,7 +1,6 @@
 """A whole model's frames a second, fused and eager, and what share of a frame its operators take."""
 
 import functools
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,8 +79,9 @@ def measure_frames(model: INTERnet, source: Tensor, driving: Tensor, seconds: fl
 
     with torch.no_grad():
         anchors, features = model.kp_detector(source), model.generator.encode(source)
-    samples = interleaved({"fused": frame, "eager": eager_frame}, source.device, 0.7 * seconds)
-    fused, theirs = statistics.median(samples["fused"]), statistics.median(samples["eager"])
+    runs = {"fused": frame, "eager": eager_frame}
+    timings = interleaved(runs, source.device, seconds=0.7 * seconds, with_host=True)
+    fused, theirs = timings["fused"].median, timings["eager"].median
     count = max(3, int(0.1 * seconds / fused))
     share = _share(frame, source.device, count)
     with eager.in_place_of_ours():

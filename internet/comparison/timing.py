@@ -1,35 +1,93 @@
-"""Time several ways of doing the same work, turn by turn in one process."""
+"""Times that can be compared on a noisy machine: everything that is compared runs in turn, in one process.
 
+A round calls each function once (A B C, A B C, ...), so that what slows the machine slows all alike. What a
+call costs is the median over the rounds; how two compare, the median over the rounds of their ratio.
+Freeing a result counts as part of the call that made it.
+"""
+
+import functools
+import gc
+import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-MINIMUM_ROUNDS, MAXIMUM_ROUNDS = 3, 200
+SHORTEST_SAMPLE = 1e-3
+"""Seconds: a call shorter than this is repeated within a sample, beyond the clock's and the loop's own noise."""
+
+FEWEST_ROUNDS = 5
+"""However little time there is."""
+
+L2_FLUSH_BYTES = 256 << 20
 
 
-def interleaved(runs: Mapping[str, Callable[[], Any]], device: torch.device, seconds: float) -> dict[str, list[float]]:
-    """The seconds that each run took, in rounds in which all take a turn.
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call, one sample a round."""
 
-    Whatever else the machine does falls on all alike. One round before the first is not counted: memory is allocated
-    and caches are filled in it.
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Half of the samples lie within this fraction of the median of each other."""
+        if len(self.samples) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return (high - low) / self.median
+
+    def over(self, other: "Timing") -> float:
+        """How many times longer this takes than `other`, round by round."""
+        return statistics.median(a / b for a, b in zip(self.samples, other.samples, strict=True))
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    *,
+    seconds: float = 2.0,
+    rounds: int = 31,
+    with_host: bool = False,
+) -> dict[str, Timing]:
+    """Time functions against each other.
 
     Args:
-        runs: what is timed, by name.
-        device: where they work; a GPU is waited for before and after each turn.
-        seconds: how long the rounds may take together. There are at least 3 of them, and at most 200.
+        functions: by name; each is called at least twice before the clock starts.
+        device: on CUDA a sample is what the device takes, from a cold L2 cache, with all launches queued before it
+            begins: what the host takes to issue them does not show, unless the call waits for the device.
+        seconds: for all of them together; past it, no round starts after the fifth.
+        rounds: at most.
+        with_host: a sample is instead what a call takes in a row of calls, whoever is slower, host or device.
     """
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    for name in runs:
-        _timed(runs[name], device)
-    begin = time.perf_counter()
-    for number in range(MAXIMUM_ROUNDS):
-        if number >= MINIMUM_ROUNDS and time.perf_counter() - begin >= seconds:
-            break
-        for name in runs:
-            samples[name].append(_timed(runs[name], device))
-    return samples
+    clocks = {name: _clock(function, device, with_host) for name, function in functions.items()}
+    samples: dict[str, list[float]] = {name: [] for name in functions}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        end = time.perf_counter() + seconds
+        for done in range(rounds):
+            if done >= FEWEST_ROUNDS and time.perf_counter() > end:
+                break
+            for name, clock in clocks.items():
+                samples[name].append(clock())
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Timing(tuple(values)) for name, values in samples.items()}
+
+
+def _clock(function: Callable[[], object], device: torch.device, with_host: bool) -> Callable[[], float]:
+    """Call it until caches and compilers are warm; what takes a sample of it."""
+    function()
+    once = _seconds(function, 1, device)
+    if device.type == "cuda" and not with_host:
+        return _DeviceClock(function, once)
+    return functools.partial(_seconds, function, max(1, round(SHORTEST_SAMPLE / once)), device)
 
 
 def synchronize(device: torch.device) -> None:
@@ -38,9 +96,47 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _timed(run: Callable[[], Any], device: torch.device) -> float:
+def _seconds(function: Callable[[], object], repeats: int, device: torch.device) -> float:
     synchronize(device)
-    begin = time.perf_counter()
-    run()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        function()
     synchronize(device)
-    return time.perf_counter() - begin
+    return (time.perf_counter() - start) / repeats
+
+
+class _DeviceClock:
+    """Samples of the time that a call takes on the device alone.
+
+    A kernel that sleeps keeps the device busy until the host has issued the call. How long that is, is learnt from
+    the samples: one for which the device began too early is taken again after a longer sleep, twice at most, since a
+    call that waits for the device can never be issued ahead of it.
+    """
+
+    CYCLES_PER_SECOND = 2e9
+    """Of a GPU's clock, at most: slower ones sleep longer."""
+
+    def __init__(self, function: Callable[[], object], once: float) -> None:
+        self._function = function
+        self._asleep = min(1.5 * once, 5e-3)
+        self._may_wait = False
+
+    def __call__(self) -> float:
+        measured, ahead = self._sample()
+        while not ahead and not self._may_wait:
+            self._asleep *= 2
+            measured, ahead = self._sample()
+            self._may_wait = not ahead and self._asleep > 0.02
+        return measured
+
+    def _sample(self) -> tuple[float, bool]:
+        """Seconds, and whether the host was done before the device began."""
+        torch.empty(L2_FLUSH_BYTES, dtype=torch.uint8, device="cuda").zero_()
+        torch.cuda._sleep(int(self._asleep * self.CYCLES_PER_SECOND))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        self._function()
+        end.record()
+        ahead = not start.query()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3, ahead

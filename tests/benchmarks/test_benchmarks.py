@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.lib import comparison, markdown, memory, nvidia, timing
-from benchmarks.lib import workloads as work
-from benchmarks.lib.case import Case
-from benchmarks.lib.inputs import size_in_bytes, tensors
-from benchmarks.lib.workloads import Workload
+from benchmarks.lib import comparison, markdown, memory, nvidia
+from benchmarks.lib.bandwidth import copy_of
 from benchmarks.ops import compare
 from internet import ops
-from internet.comparison import eager
+from internet.comparison import eager, timing
+from internet.comparison import workloads as work
+from internet.comparison.case import Case
+from internet.comparison.inputs import size_in_bytes, tensors
+from internet.comparison.workloads import Workload
 
 CPU = torch.device("cpu")
 START, END = f"<!-- {markdown.CPU}: start -->", f"<!-- {markdown.CPU}: end -->"
@@ -158,7 +159,7 @@ def test_a_timing_is_its_median_and_its_ratio_is_taken_round_by_round() -> None:
 
 
 def test_a_copy_moves_the_bytes_it_is_asked_for() -> None:
-    copied = timing.copy_of(4096, CPU)()
+    copied = copy_of(4096, CPU)()
     assert isinstance(copied, torch.Tensor)
     assert size_in_bytes(copied) == 2048  # read as many, written as many
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from benchmarks.lib import markdown
-from benchmarks.lib.inputs import MOTIONS, Maker
 from benchmarks.ops import overhead, variants
+from internet.comparison.inputs import MOTIONS, Maker
 from internet.geometry import identity_grid
 
 

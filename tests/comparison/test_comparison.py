@@ -8,29 +8,21 @@ import torch
 from internet import ops
 from internet.comparison import eager
 from internet.comparison.frames import OperatorClock, measure_frames
-from internet.comparison.operators import measure, workloads
+from internet.comparison.operators import PAPER, measure
 from internet.comparison.replacement import replaced_operators
-from internet.comparison.timing import MINIMUM_ROUNDS, interleaved
 from internet.model import INTERnet, INTERnetConfig
 
 CPU = torch.device("cpu")
 
 
-def test_runs_take_turns():
-    order = []
-    samples = interleaved({name: lambda name=name: order.append(name) for name in "ab"}, CPU, seconds=0)
-    assert order == ["a", "b"] * (1 + MINIMUM_ROUNDS)
-    assert [len(times) for times in samples.values()] == [MINIMUM_ROUNDS] * 2
-
-
 def test_the_operators_of_the_paper_s_model():
-    names = [workload.operator for workload in workloads(CPU)]
+    names = [workload.operator for workload in PAPER]
     assert names == ["affine_mixture", "pyramid_warp", "masked_backwarp_loss", "anchor_features", "soft_argmax"]
 
 
-@pytest.mark.parametrize("number", range(5))
-def test_both_sides_compute_the_same(number):
-    found = measure(list(workloads(CPU))[number], CPU, seconds=0)
+@pytest.mark.parametrize("workload", PAPER, ids=str)
+def test_both_sides_compute_the_same(workload):
+    found = measure(workload, CPU, seconds=0)
     assert found.disagreement < 1e-3
     assert min(*found.forward, *found.both) > 0
     assert found.both_ratio == found.both[1] / found.both[0]

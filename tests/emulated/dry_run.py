@@ -7,7 +7,8 @@ backend "cuda", on tiny shapes, and times each call once: nothing is measured.
 import sys
 from typing import Any
 
-from benchmarks.lib import backends, timing
+from benchmarks.lib import backends
+from internet.comparison import timing
 from tests import emulated
 
 

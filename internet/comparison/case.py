@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.lib.inputs import Inputs, size_in_bytes, tensors
+from internet.comparison.inputs import Inputs, size_in_bytes, tensors
 
 Function = Callable[..., Any]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.lib.case import Case, Function
-from benchmarks.lib.inputs import ANCHORS, Inputs, Maker
+from internet.comparison.case import Case, Function
+from internet.comparison.inputs import ANCHORS, Inputs, Maker
 
 PYRAMID = {1: 256, 2: 128, 4: 64}
 """Channels of the paper's feature maps by their size over that of the motion field."""
@@ -33,7 +33,7 @@ class Workload:
     layout: str = "contiguous"
     dtype: torch.dtype = torch.float32
     motion: str = "smooth"
-    """One of `benchmarks.inputs.MOTIONS`."""
+    """One of `internet.comparison.inputs.MOTIONS`."""
 
     def __str__(self) -> str:
         shape = self.shape.replace(" ", ",").replace("²", "")

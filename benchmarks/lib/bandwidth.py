@@ -1,0 +1,24 @@
+"""The speed of a copy, which bounds what an operator can reach that moves as many bytes."""
+
+from collections.abc import Callable
+
+import torch
+
+from internet.comparison import timing
+
+
+def copy_of(count: int, device: torch.device) -> Callable[[], object]:
+    """A copy that moves `count` bytes in all: it reads half and writes half, into memory that is in use already.
+
+    An operator's outputs are fresh memory, which the system has to find first; the copy's are not. It is the
+    bound that an operator on reused memory could reach.
+    """
+    source = torch.zeros(max(1, count // 8), device=device)
+    target = torch.zeros_like(source)
+    return lambda: target.copy_(source)
+
+
+def peak_copy_bandwidth(device: torch.device) -> float:
+    """Bytes per second, read and written, of a large copy."""
+    count = (4 << 30) if device.type == "cuda" else (256 << 20)
+    return count / timing.interleaved({"copy": copy_of(count, device)}, device, seconds=0.5)["copy"].median
