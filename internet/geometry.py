@@ -1,5 +1,7 @@
 """Coordinates and motion fields: what operators, losses and models share (docs/conventions.md)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,26 +26,42 @@ def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
     return 2 * index / (size - 1) - 1 if size > 1 else 0 * index
 
 
-def identity_grid(height: int, width: int, align_corners: bool, like: Tensor) -> Tensor:
-    """The motion field (H, W, 2) that moves nothing."""
-    x = pixel_coordinates(width, align_corners, like).expand(height, width)
-    y = pixel_coordinates(height, align_corners, like)[:, None].expand(height, width)
-    return torch.stack([x, y], dim=-1)
+def identity_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Tensor:
+    """The motion field that moves nothing: (H, W, 2) for a size (H, W), (D, H, W, 3) for (D, H, W); x first."""
+    axes = [pixel_coordinates(pixels, align_corners, like) for pixels in size]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
 
 
-def inverse_2x2(matrix: Tensor) -> Tensor:
-    """Inverse of (..., 2, 2) with |det| kept at least 1e-6, sign kept: large for a singular matrix, never NaN."""
-    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
-    det = a * d - b * c
+def inverse(matrix: Tensor) -> Tensor:
+    """Inverse of (..., 2, 2) or (..., 3, 3) with |det| kept at least 1e-6, sign kept: large where singular, never NaN.
+
+    The closed form: the transposed cofactors, divided by the determinant.
+    """
+    adjugate = _adjugate_2x2(matrix) if matrix.shape[-1] == 2 else _adjugate_3x3(matrix)
+    det = (matrix[..., 0, :] * adjugate[..., :, 0]).sum(-1)
     smallest = torch.where(det < 0, -1.0, 1.0).to(det) * SMALLEST_DETERMINANT
     det = torch.where(det.abs() < SMALLEST_DETERMINANT, smallest, det)
-    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     return adjugate / det[..., None, None]
+
+
+def _adjugate_2x2(matrix: Tensor) -> Tensor:
+    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
+    return torch.stack([d, -b, -c, a], -1).unflatten(-1, (2, 2))
+
+
+def _adjugate_3x3(matrix: Tensor) -> Tensor:
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in matrix.unbind(-2))
+    cofactors = [
+        *(e * i - f * h, c * h - b * i, b * f - c * e),
+        *(f * g - d * i, a * i - c * g, c * d - a * f),
+        *(d * h - e * g, b * g - a * h, a * e - b * d),
+    ]
+    return torch.stack(cofactors, -1).unflatten(-1, (3, 3))
 
 
 def identity_field(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """The motion field (1, H, W, 2) that moves nothing (align_corners=False)."""
-    return identity_grid(height, width, align_corners=False, like=torch.zeros(0, device=device))[None]
+    return identity_grid((height, width), align_corners=False, like=torch.zeros(0, device=device))[None]
 
 
 def field_to_flow(field: Tensor, size: tuple[int, int]) -> Tensor:

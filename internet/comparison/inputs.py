@@ -55,7 +55,7 @@ class Maker:
         return torch.rand(*shape, generator=self.generator, device=self.device)
 
     def _still(self, size: int) -> Tensor:
-        return identity_grid(size, size, align_corners=False, like=torch.empty(0, device=self.device))
+        return identity_grid((size, size), align_corners=False, like=torch.empty(0, device=self.device))
 
     def data(self, *shape: int) -> Tensor:
         return self._normal(*shape).to(self.dtype).contiguous(memory_format=LAYOUTS[self.layout])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from internet.geometry import inverse_2x2
+from internet.geometry import inverse
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
 from internet.model.blocks import without_autocast
@@ -34,6 +34,6 @@ def equivariance_losses(
     deformed = detector(spline.warp(frame))
     points = (anchors.kp - spline(deformed.kp)).abs().mean()
     with without_autocast(frame):
-        ratio = inverse_2x2(anchors.jac) @ (spline.jacobian(deformed.kp) @ deformed.jac)
+        ratio = inverse(anchors.jac) @ (spline.jacobian(deformed.kp) @ deformed.jac)
     jacobians = (torch.eye(2, dtype=ratio.dtype, device=ratio.device) - ratio).abs().mean()
     return points, jacobians

@@ -80,7 +80,7 @@ class ThinPlateSpline:
     def warp(self, frame: Tensor) -> Tensor:
         """The frame (B, C, H, W) that shows at z what `frame` has at T(z); the border is repeated."""
         height, width = frame.shape[-2:]
-        grid = identity_grid(height, width, align_corners=False, like=self.weights)
+        grid = identity_grid((height, width), align_corners=False, like=self.weights)
         field = self(grid.flatten(0, 1)).unflatten(1, (height, width))
         return ops.confidence_warp(frame, field, padding_mode="border")
 

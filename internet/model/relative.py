@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from internet.geometry import inverse_2x2
+from internet.geometry import inverse
 from internet.model.anchors import Anchors
 from internet.model.blocks import without_autocast
 
@@ -29,7 +29,7 @@ class RelativeMotion:
         with without_autocast(driving.kp):
             return Anchors(
                 self.source.kp + self.scale * (driving.kp - self.first.kp),
-                driving.jac @ inverse_2x2(self.first.jac) @ self.source.jac,
+                driving.jac @ inverse(self.first.jac) @ self.source.jac,
             )
 
 

@@ -12,15 +12,29 @@ FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 T = TypeVar("T")
 
 
-def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tensor:
-    """A floating-point tensor with as many axes as `dims` names."""
+def _floating(operator: str, name: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"{operator}: {name} must be a Tensor, got {type(value).__name__}")
     if value.dtype not in FLOATING:
         raise TypeError(f"{operator}: {name} has dtype {value.dtype}, expected float32, float64, float16 or bfloat16")
-    if value.dim() != len(dims):
-        raise ValueError(f"{operator}: {name} has shape {tuple(value.shape)}, expected ({', '.join(dims)})")
     return value
+
+
+def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tensor:
+    """A floating-point tensor with as many axes as `dims` names."""
+    tensor = _floating(operator, name, value)
+    if tensor.dim() != len(dims):
+        raise ValueError(f"{operator}: {name} has shape {tuple(tensor.shape)}, expected ({', '.join(dims)})")
+    return tensor
+
+
+def image_or_volume(operator: str, name: str, value: object, channels: str) -> Tensor:
+    """A floating-point tensor of images (B, `channels`, H, W) or of volumes (B, `channels`, D, H, W)."""
+    tensor = _floating(operator, name, value)
+    if tensor.dim() not in (4, 5):
+        expected = f"(B, {channels}, H, W) or (B, {channels}, D, H, W)"
+        raise ValueError(f"{operator}: {name} has shape {tuple(tensor.shape)}, expected {expected}")
+    return tensor
 
 
 def shape(operator: str, name: str, value: Tensor, expected: tuple[int, ...], meaning: str) -> None:
@@ -102,21 +116,30 @@ def anchors(
     kp_driving: Tensor,
     jac_source: Tensor | None,
     jac_driving: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Anchors beside `data`: kp (B, K, 2), jac (B, K, 2, 2) or both None, in the dtype of coordinates."""
-    floating_tensor(operator, "kp_source", kp_source, "B", "K", "2")
+    background: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Anchors beside `data`, images (n = 2) or volumes (n = 3), in the dtype of coordinates.
+
+    kp (B, K, n), jac (B, K, n, n) or both None, background (B, n+1, n+1) or None.
+    """
+    axes = data.dim() - 2
+    point, matrix = ("B", "K", f"{axes}"), ("B", "K", f"{axes}", f"{axes}")
+    floating_tensor(operator, "kp_source", kp_source, *point)
     if (jac_source is None) != (jac_driving is None):
         missing = "jac_source" if jac_source is None else "jac_driving"
         raise ValueError(f"{operator}: {missing} is None, but the other Jacobian is given; give both or neither")
-    point, matrix = ("B", "K", "2"), ("B", "K", "2", "2")
-    expected = (data.shape[0], kp_source.shape[1], 2)
-    context = (f"(batch of {data_name}, anchors of kp_source)", data_name, data)
+    expected = (data.shape[0], kp_source.shape[1], axes)
+    context = (f"(batch of {data_name}, anchors of kp_source, axes of {data_name})", data_name, data)
     kp_source = beside(operator, "kp_source", kp_source, point, expected, *context)
     kp_driving = beside(operator, "kp_driving", kp_driving, point, expected, *context)
     if jac_source is not None and jac_driving is not None:
-        jac_source = beside(operator, "jac_source", jac_source, matrix, (*expected, 2), *context)
-        jac_driving = beside(operator, "jac_driving", jac_driving, matrix, (*expected, 2), *context)
-    return kp_source, kp_driving, jac_source, jac_driving
+        jac_source = beside(operator, "jac_source", jac_source, matrix, (*expected, axes), *context)
+        jac_driving = beside(operator, "jac_driving", jac_driving, matrix, (*expected, axes), *context)
+    if background is not None:
+        dims, expected = ("B", f"{axes + 1}", f"{axes + 1}"), (data.shape[0], axes + 1, axes + 1)
+        meaning = f"(batch of {data_name}, homogeneous coordinates of its {axes} axes)"
+        background = beside(operator, "background", background, dims, expected, meaning, data_name, data)
+    return kp_source, kp_driving, jac_source, jac_driving, background
 
 
 def motion(

@@ -19,32 +19,38 @@ def affine_mixture(
     jac_source: Tensor | None = None,
     jac_driving: Tensor | None = None,
     *,
+    background: Tensor | None = None,
     threshold: float = 0.0,
     align_corners: bool = False,
 ) -> Tensor:
-    r"""Compose the motion field of K anchors and the still background (Eq. 5 of arXiv 2012.06134).
+    r"""Compose the motion field of K anchors and the background (Eq. 5 of arXiv 2012.06134), of images or volumes.
 
     .. math::
-        F(z) = \sum_{k=0}^{K} \omega_k(z)\, T_k(z), \qquad T_0(z) = z, \qquad
-        T_k(z) = p^s_k + J^s_k (J^d_k)^{-1} (z - p^d_k),
+        F(z) = \sum_{k=0}^{K} \omega_k(z)\, T_k(z), \qquad
+        T_k(z) = p^s_k + J^s_k (J^d_k)^{-1} (z - p^d_k), \qquad
+        T_0(z) = z \;\text{ or }\; \frac{(P\tilde z)_{1 \ldots n}}{(P\tilde z)_{n+1}}, \quad \tilde z = (z, 1),
 
     with :math:`\omega = \mathrm{softmax}(\text{logits})` over k, then soft-thresholded:
     :math:`\omega \leftarrow \max(\omega - t, 0)`, renormalised to sum 1. :math:`|\det J^d|` is kept at least
-    1e-6 (its sign kept), so that a collapsed anchor gives a large finite motion, never NaN.
+    1e-6 (its sign kept), so that a collapsed anchor gives a large finite motion, never NaN. Where the denominator of
+    :math:`T_0` vanishes, the field is not finite, which reads as out of the frame.
     Coordinates and values that are not finite: docs/conventions.md.
 
+    The rank of `logits` decides the number n of axes: 2 for images, 3 for volumes.
+
     Args:
-        logits: (B, K+1, H, W), any floating dtype and strides; channel 0 is the background.
-        kp_source: (B, K, 2) anchors in the source frame, x first, normalised to [-1, 1].
-        kp_driving: (B, K, 2) anchors in the driving frame.
-        jac_source: (B, K, 2, 2) Jacobians in the source frame; None (with `jac_driving`) is the identity.
-        jac_driving: (B, K, 2, 2) Jacobians in the driving frame.
+        logits: (B, K+1, H, W) or (B, K+1, D, H, W), any floating dtype and strides; channel 0 is the background.
+        kp_source: (B, K, n) anchors in the source frame, x first, normalised to [-1, 1].
+        kp_driving: (B, K, n) anchors in the driving frame.
+        jac_source: (B, K, n, n) Jacobians in the source frame; None (with `jac_driving`) is the identity.
+        jac_driving: (B, K, n, n) Jacobians in the driving frame.
+        background: (B, n+1, n+1) the projective motion P of the background; None is the identity.
         threshold: t above, 0 <= t < 1/(K+1).
         align_corners: the coordinate convention of the field's pixels, as in ``grid_sample``.
 
     Returns:
-        The field (B, H, W, 2), where to look in the source, in ``grid_sample``'s layout: float64 if `logits`
-        is, float32 otherwise. Differentiable in every tensor argument.
+        The field (B, H, W, 2) or (B, D, H, W, 3), where to look in the source, in ``grid_sample``'s layout: float64
+        if `logits` is, float32 otherwise. Differentiable in every tensor argument.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
@@ -52,9 +58,9 @@ def affine_mixture(
         RuntimeError: tensors on different devices.
     """
     name = "affine_mixture"
-    _checks.floating_tensor(name, "logits", logits, "B", "K+1", "H", "W")
-    kp_source, kp_driving, jac_source, jac_driving = _checks.anchors(
-        name, "logits", logits, kp_source, kp_driving, jac_source, jac_driving
+    _checks.image_or_volume(name, "logits", logits, "K+1")
+    kp_source, kp_driving, jac_source, jac_driving, background = _checks.anchors(
+        name, "logits", logits, kp_source, kp_driving, jac_source, jac_driving, background
     )
     channels = kp_source.shape[1] + 1
     if logits.shape[1] != channels:
@@ -69,8 +75,10 @@ def affine_mixture(
         )
     anchors = (kp_source, kp_driving, jac_source, jac_driving)
     namespace = namespace_for(name, logits.device)
-    if namespace is None:
-        return reference.affine_mixture(logits, *anchors, threshold=threshold, align_corners=align_corners)
+    if namespace is None or logits.dim() == 5 or background is not None:
+        return reference.affine_mixture(
+            logits, *anchors, background=background, threshold=threshold, align_corners=align_corners
+        )
     field: Tensor = apply(_AffineMixture, namespace, logits, *anchors, float(threshold), align_corners)
     return field
 

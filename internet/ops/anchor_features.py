@@ -55,7 +55,7 @@ def anchor_features(
     """
     name = "anchor_features"
     _checks.floating_tensor(name, "source", source, "B", "C", "H", "W")
-    anchors = _checks.anchors(name, "source", source, kp_source, kp_driving, jac_source, jac_driving)
+    anchors = _checks.anchors(name, "source", source, kp_source, kp_driving, jac_source, jac_driving, None)[:4]
     if not variance > 0:
         raise ValueError(f"{name}: variance is {variance}, expected a positive number")
     grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from internet.geometry import identity_grid, inverse_2x2, pixel_coordinates
+from internet.geometry import identity_grid, inverse, pixel_coordinates
 from internet.ops.results import memory_format_of, motion_dtype
 
 CHARBONNIER_EPSILON = 1e-3
@@ -82,19 +82,35 @@ def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) 
 def anchor_affines(
     kp_source: Tensor, kp_driving: Tensor, jac_source: Tensor | None, jac_driving: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Matrix (B, K, 2, 2) and offset (B, K, 2) of T_k(z) = kp_s + J_s J_d^-1 (z - kp_d) = matrix z + offset."""
+    """Matrix (B, K, n, n) and offset (B, K, n) of T_k(z) = kp_s + J_s J_d^-1 (z - kp_d) = matrix z + offset."""
     if jac_source is None or jac_driving is None:
-        matrix = torch.eye(2, dtype=kp_source.dtype, device=kp_source.device).expand(*kp_source.shape, 2)
+        axes = kp_source.shape[-1]
+        matrix = torch.eye(axes, dtype=kp_source.dtype, device=kp_source.device).expand(*kp_source.shape, axes)
     else:
-        matrix = jac_source @ inverse_2x2(jac_driving)
+        matrix = jac_source @ inverse(jac_driving)
     offset = kp_source - (matrix @ kp_driving[..., None])[..., 0]
     return matrix, offset
 
 
-def local_motions(grid: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
-    """T_k(z) for k = 0 (identity) ... K at every z of grid (H, W, 2) -> (B, K+1, H, W, 2)."""
-    moved = torch.einsum("bkij,hwj->bkhwi", matrix, grid) + offset[:, :, None, None]
-    return torch.cat([grid.expand(moved.shape[0], 1, *grid.shape), moved], dim=1)
+def affine_motions(grid: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+    """matrix z + offset of each of K maps, (B, K, m, n) and (B, K, m), at every z of grid (..., n): (B, K, ..., m)."""
+    across = (slice(None), slice(None), *(None for _ in grid.shape[:-1]))
+    return torch.einsum("bkij,...j->bk...i", matrix, grid) + offset[across]
+
+
+def background_motion(grid: Tensor, background: Tensor | None) -> Tensor:
+    """T_0(z) at every z of grid (..., n): z itself, or what `background` (B, n+1, n+1) makes of it: (B, 1, ..., n)."""
+    if background is None:
+        return grid[None, None]
+    homogeneous = affine_motions(grid, background[:, None, :, :-1], background[:, None, :, -1])
+    return homogeneous[..., :-1] / homogeneous[..., -1:]
+
+
+def local_motions(grid: Tensor, matrix: Tensor, offset: Tensor, background: Tensor | None = None) -> Tensor:
+    """T_k(z) for k = 0 (the background) ... K at every z of grid (H, W, 2) -> (B, K+1, H, W, 2); volumes likewise."""
+    moved = affine_motions(grid, matrix, offset)
+    still = background_motion(grid, background)
+    return torch.cat([still.expand(moved.shape[0], *still.shape[1:]), moved], dim=1)
 
 
 @_without_autocast
@@ -105,6 +121,7 @@ def affine_mixture(
     jac_source: Tensor | None = None,
     jac_driving: Tensor | None = None,
     *,
+    background: Tensor | None = None,
     threshold: float = 0.0,
     align_corners: bool = False,
 ) -> Tensor:
@@ -112,9 +129,9 @@ def affine_mixture(
     weights = logits.softmax(dim=1)
     weights = (weights - threshold).clamp(min=0) if threshold else weights
     weights = weights / weights.sum(dim=1, keepdim=True)
-    grid = identity_grid(logits.shape[2], logits.shape[3], align_corners, like=logits)
-    motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving))
-    return (weights[..., None] * motions).sum(dim=1)
+    grid = identity_grid(logits.shape[2:], align_corners, like=logits)
+    affines = anchor_affines(kp_source, kp_driving, jac_source, jac_driving)
+    return (weights[..., None] * local_motions(grid, *affines, background)).sum(dim=1)
 
 
 def _upsample_axis(x: Tensor, dim: int) -> Tensor:
@@ -277,7 +294,7 @@ def soft_argmax(
 ) -> tuple[Tensor, Tensor | None]:
     dtype = motion_dtype(logits.dtype)
     heat = (logits.to(dtype) / temperature).flatten(2).softmax(dim=-1)  # (B, K, HW)
-    grid = identity_grid(logits.shape[2], logits.shape[3], align_corners, like=heat).flatten(0, 1)  # (HW, 2)
+    grid = identity_grid(logits.shape[2:], align_corners, like=heat).flatten(0, 1)  # (HW, 2)
     kp = heat @ grid
     if jacobian_map is None:
         return kp, None
@@ -307,7 +324,7 @@ def anchor_features(
     batch, _channels, height, width = source.shape
     anchors = kp_source.shape[1] + 1
     grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
-    grid = identity_grid(height, width, grid_align_corners, like=kp_source)
+    grid = identity_grid((height, width), grid_align_corners, like=kp_source)
     heat = gaussian_heatmaps(grid, kp_driving, variance) - gaussian_heatmaps(grid, kp_source, variance)
     heat = F.pad(heat, (0, 0, 0, 0, 1, 0))  # the background has no anchor: 0
     motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving))

@@ -10,10 +10,12 @@ def motion_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def memory_format_of(data: Tensor) -> torch.memory_format:
-    """The layout of a result that follows `data`: channels_last where it is that and nothing else, or contiguous."""
+    """The layout of a result that follows `data`: channels last where it is that and nothing else, or contiguous."""
     # is_contiguous(memory_format=channels_last), but for vmap, which has no such question
-    channels_last = data.permute(0, 2, 3, 1).is_contiguous() and not data.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
+    channels_last = data.movedim(1, -1).is_contiguous() and not data.is_contiguous()
+    if not channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if data.dim() == 4 else torch.channels_last_3d
 
 
 def empty(like: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ def _maker(motion: str) -> Maker:
 @pytest.mark.parametrize("motion", [motion for motion in MOTIONS if motion not in ("smooth", "random")])
 def test_optical_flow_leads_where_the_field_looks(motion: str) -> None:
     field, flow = _maker(motion).motion_field(2, 8), _maker(motion).optical_flow(2, 8)
-    still = identity_grid(8, 8, align_corners=False, like=field)
+    still = identity_grid((8, 8), align_corners=False, like=field)
     torch.testing.assert_close(still + flow.permute(0, 2, 3, 1) * 2 / 8, field.expand_as(flow.permute(0, 2, 3, 1)))
 
 
 def test_fields_are_what_they_are_called() -> None:
-    still = identity_grid(8, 8, align_corners=False, like=torch.empty(0, dtype=torch.float64)).expand(1, -1, -1, -1)
+    still = identity_grid((8, 8), align_corners=False, like=torch.empty(0, dtype=torch.float64)).expand(1, -1, -1, -1)
     fields = {motion: _maker(motion).motion_field(1, 8) for motion in MOTIONS}
     torch.testing.assert_close(fields["identity"], still)
     assert (fields["constant"] - still).std() < 1e-6 < (fields["constant"] - still).abs().min()

@@ -75,7 +75,7 @@ def shrinking(sample: Sample) -> Sample:
         rows, columns = (torch.arange(size, dtype=torch.float64) for size in motion.shape[2:])
         values = torch.stack(torch.broadcast_tensors(3.3 - 0.17 * columns, (2.2 - 0.13 * rows)[:, None]))
     else:
-        grid = reference.identity_grid(motion.shape[1], motion.shape[2], False, torch.zeros(0).double())
+        grid = reference.identity_grid(motion.shape[1:3], False, torch.zeros(0).double())
         values = 0.83 * grid + 0.0517
     tensors[place] = motion.clone().copy_(values.expand_as(motion))
     return sample.with_tensors(tensors)
@@ -362,7 +362,7 @@ def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_f
     rows, columns = torch.arange(64, device="cuda"), torch.arange(side, device="cuda")
     wave = 2 + torch.sin(0.05 * rows[:, None] + 0.03 * columns)  # so slow that a position's rounding is harmless
     features[0, :, -64:] = wave * torch.arange(1, channels + 1, device="cuda")[:, None, None]
-    field = reference.identity_grid(side // ratio, side // ratio, False, torch.zeros(0, device="cuda"))[None]
+    field = reference.identity_grid((side // ratio, side // ratio), False, torch.zeros(0, device="cuda"))[None]
     features.requires_grad_()
     warped = internet.ops.confidence_warp(features, field)
     (gradient,) = torch.autograd.grad(warped, features, features.detach())

@@ -13,9 +13,9 @@ import internet
 from tests.support import samples
 from tests.support.samples import OPERATORS
 
-# The arguments of each operator's sample, by name, in order.
+# The tensor arguments of each operator's sample, by name, in order.
 ARGUMENTS = {
-    "affine_mixture": ("logits", "kp_source", "kp_driving", "jac_source", "jac_driving"),
+    "affine_mixture": ("logits", "kp_source", "kp_driving", "jac_source", "jac_driving", "background"),
     "upsample_motion": ("field", "confidence"),
     "confidence_warp": ("features", "field", "confidence"),
     "pyramid_warp": ("features", "field", "confidence"),
@@ -24,6 +24,8 @@ ARGUMENTS = {
     "soft_argmax": ("logits", "jacobian_map"),
     "anchor_features": ("source", "kp_source", "kp_driving", "jac_source", "jac_driving"),
 }
+# What the sample is drawn with for all of them to be there.
+PARAMETERS: dict[str, dict[str, Any]] = {"affine_mixture": {"background": True}}
 FOUR_DTYPES = "expected float32, float64, float16 or bfloat16"
 
 
@@ -42,8 +44,8 @@ class Wrong:
 
 def call(operator: str, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
     """The operator's plain sample, with arguments replaced, or changed where the change is a function."""
-    sample = samples.build(operator, dtype)
-    arguments = {**dict(zip(ARGUMENTS[operator], sample.args, strict=True)), **sample.kwargs}
+    sample = samples.build(operator, dtype, **PARAMETERS.get(operator, {}))
+    arguments = {**dict(zip(ARGUMENTS[operator], sample.args, strict=False)), **sample.kwargs}
     for name, change in changes.items():
         arguments[name] = change(arguments[name]) if callable(change) else change
     return getattr(internet.ops, operator)(**arguments)
@@ -68,7 +70,10 @@ def general() -> list[Wrong]:
                 Wrong(operator, {argument: of_each(Tensor.int)}, TypeError, (name, "torch.int32", FOUR_DTYPES)),
                 Wrong(operator, {argument: of_each(Tensor.tolist)}, TypeError, (name, "got list", "must be a Tensor")),
                 Wrong(
-                    operator, {argument: of_each(lambda t: t[..., None])}, ValueError, (name, "has shape", "expected (")
+                    operator,
+                    {argument: of_each(lambda t: t[..., None, None])},  # one axis more may be a volume
+                    ValueError,
+                    (name, "has shape", "expected ("),
                 ),
                 Wrong(operator, {argument: of_each(lambda t: t[0])}, ValueError, (name, "has shape", "expected (B")),
             ]
@@ -136,6 +141,13 @@ SPECIAL = [
         ({"threshold": float("nan")}, ("threshold is nan", "expected 0 <= threshold")),
         ({"logits": lambda t: t[:, 1:]}, ("logits has 3 channels", "expected 4", "3 anchors of kp_source")),
         ({"logits": lambda t: torch.cat([t, t], 1)}, ("logits has 8 channels", "expected 4")),
+        ({"logits": lambda t: t[:, :, 0]}, ("(B, K+1, H, W) or (B, K+1, D, H, W)",)),
+        (
+            {"logits": lambda t: t[:, :, None]},
+            ("kp_source has shape (2, 3, 2)", "expected (2, 3, 3)", "axes of logits"),
+        ),
+        ({"background": lambda t: t[:, :2]}, ("background has shape (2, 2, 3)", "expected (2, 3, 3)", "homogeneous")),
+        ({"background": lambda t: t[:, :2, :2]}, ("background has shape (2, 2, 2)", "expected (2, 3, 3)")),
     ),
     *both(
         "upsample_motion",

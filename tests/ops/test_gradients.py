@@ -72,7 +72,7 @@ def test_an_incoming_gradient_of_nan(operator: str, backend: str) -> None:
 def test_gradcheck(operator: str, backend: str) -> None:
     device = require(backend, operator)
     for sample in samples.samples(operator, torch.float64):
-        if any(tensor.numel() == 0 for tensor in sample.tensors()) or sample.note.startswith("expanded"):
+        if any(tensor.numel() == 0 for tensor in sample.tensors()) or "expanded" in sample.note:
             continue  # nothing to perturb, or elements that cannot be perturbed one by one
         leaves = [tensor.detach().to(device).requires_grad_() for tensor in sample.tensors()]
         with internet.ops.backend(backend):

@@ -104,18 +104,69 @@ def test_affine_mixture_is_first_order_motions_dense_motion() -> None:
     assert_close(reference.affine_mixture(*sample.args, align_corners=True), expected, torch.float64)
 
 
+def test_affine_mixture_of_volumes_is_the_masked_sum_of_sparse_motions() -> None:
+    """As models of 3-D key points compute it: the motions of a grid of voxels, times a softmax mask, summed."""
+    sample = samples.build("affine_mixture", torch.float64, size=(3, 4, 5), jacobians=True, align_corners=True)
+    logits, kp_s, kp_d, jac_s, jac_d = sample.args
+    batch, channels, depth, height, width = logits.shape
+    z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, dtype=torch.float64) for n in logits.shape[2:]), indexing="ij")
+    identity = torch.stack([x, y, z], -1).view(1, 1, depth, height, width, 3)
+    relative = identity - kp_d.view(batch, channels - 1, 1, 1, 1, 3)
+    jacobian = (jac_s @ torch.inverse(jac_d))[:, :, None, None, None]
+    moved = (jacobian @ relative.unsqueeze(-1)).squeeze(-1) + kp_s.view(batch, channels - 1, 1, 1, 1, 3)
+    motions = torch.cat([identity.expand(batch, -1, -1, -1, -1, -1), moved], 1).permute(0, 1, 5, 2, 3, 4)
+    expected = (motions * F.softmax(logits, 1).unsqueeze(2)).sum(1).permute(0, 2, 3, 4, 1)
+    assert_close(reference.affine_mixture(*sample.args, align_corners=True), expected, torch.float64)
+
+
+@pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)], ids=["image", "volume"])
+def test_background_motion_is_a_quotient_of_homogeneous_coordinates(size: tuple[int, ...]) -> None:
+    """Where the background has all the weight, the field is P applied to (z, 1), divided by the last coordinate."""
+    sample = samples.build("affine_mixture", torch.float64, size=size, background=True)
+    logits, *points = sample.args
+    matrix = sample.kwargs["background"]
+    logits = torch.full_like(logits, -math.inf).index_fill(1, torch.tensor([0]), 0.0)
+    field = reference.affine_mixture(logits, *points, background=matrix)
+    for b, *place in pixels(2, *size):
+        homogeneous = [*(pixel(j, n, False) for j, n in zip(reversed(place), reversed(size), strict=True)), 1.0]
+        *numerators, denominator = [
+            sum(m * z for m, z in zip(row, homogeneous, strict=True)) for row in matrix[b].tolist()
+        ]
+        expected = torch.tensor([numerator / denominator for numerator in numerators], dtype=torch.float64)
+        assert_close(field[(b, *place)], expected, torch.float64)
+
+
+def test_background_motion_of_the_identity_is_none() -> None:
+    sample = samples.build("affine_mixture", torch.float64, threshold=0.1)
+    still = torch.eye(3, dtype=torch.float64).expand(2, 3, 3)
+    assert_close(reference.affine_mixture(*sample.args, **sample.kwargs, background=still), sample(), torch.float64)
+
+
 @pytest.mark.parametrize("determinant", [0.0, 1e-9, -1e-9, 5e-7, -5e-7])
 def test_collapsed_anchor_moves_far_but_finitely(determinant: float) -> None:
     """The inverse is the adjugate over the determinant kept at 1e-6, its sign kept."""
     matrix = torch.tensor([[determinant, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    inverse = reference.inverse_2x2(matrix)
+    inverse = reference.inverse(matrix)
     floor = -1e-6 if determinant < 0 else 1e-6
     assert_close(inverse, torch.tensor([[1.0, 0.0], [0.0, determinant]], dtype=torch.float64) / floor, torch.float64)
 
 
 def test_determinants_above_the_floor_are_inverted_truly() -> None:
     matrix = torch.tensor([[2e-6, 0.3], [0.0, -1.0]], dtype=torch.float64)
-    assert_close(reference.inverse_2x2(matrix), torch.inverse(matrix), torch.float64)
+    assert_close(reference.inverse(matrix), torch.inverse(matrix), torch.float64)
+
+
+@pytest.mark.parametrize("determinant", [0.0, 1e-9, -1e-9, 5e-7, -5e-7, 2e-6, -3.0])
+def test_inverse_of_3x3(determinant: float) -> None:
+    """The adjugate over the determinant kept at 1e-6, its sign kept."""
+    rows = torch.tensor([[determinant, 0.3, -0.2], [0.0, 2.0, 0.7], [0.0, 0.0, 0.5]], dtype=torch.float64)
+    matrix = rows.roll(1, 0)  # an even permutation
+    kept = (-1 if determinant < 0 else 1) * max(abs(determinant), 1e-6)
+    adjugate = torch.empty_like(matrix)
+    for i, j in pixels(3, 3):
+        minor = matrix[[k for k in range(3) if k != i]][:, [k for k in range(3) if k != j]]
+        adjugate[j, i] = (-1) ** (i + j) * torch.linalg.det(minor)
+    assert_close(reference.inverse(matrix), adjugate / kept, torch.float64)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 4)])
@@ -296,7 +347,13 @@ def test_reference_is_twice_differentiable(operator: str, order: object) -> None
 
 
 _TWICE: dict[str, list[dict[str, object]]] = {
-    "affine_mixture": [{}, {"threshold": 0.1, "align_corners": True}, {"jacobians": False}],
+    "affine_mixture": [
+        {},
+        {"threshold": 0.1, "align_corners": True},
+        {"jacobians": False},
+        {"background": True, "threshold": 0.1},
+        {"size": (2, 3, 4), "background": True},
+    ],
     "upsample_motion": [{}],
     "confidence_warp": [{"ratio": 2}, {"padding_mode": "border", "align_corners": True}],
     "pyramid_warp": [{}],

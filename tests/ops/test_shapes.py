@@ -32,8 +32,9 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "affine_mixture": st.fixed_dictionaries(
         {
             "anchors": ANCHORS,
-            "size": SIZE,
+            "size": SIZE | st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 40)),
             "jacobians": FLAG,
+            "background": FLAG,
             "align_corners": FLAG,
             "threshold": st.sampled_from([0.0, 0.01, 0.045]),
         }

@@ -27,7 +27,7 @@ def arguments(
     image = source.data(source.normal(batch, channels, *size))
     align_corners = kwargs.get("align_corners", False)
     own = kwargs.get("grid_align_corners")
-    grid = reference.identity_grid(*size, align_corners if own is None else own, torch.zeros(0).double())
+    grid = reference.identity_grid(size, align_corners if own is None else own, torch.zeros(0).double())
 
     def positions(points: Anchors) -> Tensor:
         motions = reference.local_motions(grid, *reference.anchor_affines(*points))

@@ -27,9 +27,8 @@ def _expanded(tensor: Tensor) -> Tensor:
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    if tensor.dim() == 5:  # Jacobian maps: a view of a convolution's output
-        return _channels_last(tensor.flatten(1, 2)).unflatten(1, tensor.shape[1:3])
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return tensor.contiguous(memory_format=formats.get(tensor.dim(), torch.contiguous_format))
 
 
 def _offset(tensor: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch.utils import _pytree as pytree
 
 import internet
 
-Size = tuple[int, int]
-"""Height and width."""
+Size = tuple[int, ...]
+"""Height and width; of a volume depth, height and width."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Of a call: those by position, and those by name."""
@@ -34,14 +34,14 @@ class Sample:
 
     def tensors(self) -> list[Tensor]:
         """Every tensor among the arguments, in order; those of a list one by one."""
-        return [leaf for leaf in pytree.tree_leaves(self.args) if isinstance(leaf, Tensor)]
+        return [leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> "Sample":
         """The same call with other tensors in the places of `tensors()`."""
-        leaves, structure = pytree.tree_flatten(self.args)
+        leaves, structure = pytree.tree_flatten((self.args, self.kwargs))
         given = iter(tensors)
         leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        return Sample(self.operator, self.note, pytree.tree_unflatten(leaves, structure), self.kwargs)
+        return Sample(self.operator, self.note, *pytree.tree_unflatten(leaves, structure))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Sample":
         """The same call with `function` of each tensor."""

@@ -23,7 +23,7 @@ def arguments(
 ) -> Arguments:
     """`jacobian_maps`: K, 1 (shared), or 0 for None."""
     logits = source.data(0.2 * source.normal(batch, anchors, *size))
-    maps = source.data(source.normal(batch, jacobian_maps, 4, *size)) if jacobian_maps else None
+    maps = source.matrices(source.normal(batch, jacobian_maps, 4, *size)) if jacobian_maps else None
     return (logits, maps), kwargs
 
 

@@ -45,6 +45,10 @@ class Source:
         """As a data tensor, in the sample's dtype."""
         return next(self.layouts)(values.to(self.dtype))
 
+    def matrices(self, values: Tensor) -> Tensor:
+        """As maps of matrices (B, K, 4, ...), in the sample's dtype: a view of a convolution's output."""
+        return self.data(values.flatten(1, 2)).unflatten(1, values.shape[1:3])
+
     def motion(self, values: Tensor) -> Tensor:
         """As a tensor of coordinates, in the dtype that goes with the data."""
         return next(self.layouts)(values.to(reference.motion_dtype(self.dtype)))
@@ -64,8 +68,7 @@ def distance_to_pixels(positions: Tensor) -> float:
 
 
 def positions_in_pixels(field: Tensor, size: Size, align_corners: bool) -> Tensor:
-    """A motion field (..., 2) as positions in an image of this size, in pixels."""
-    height, width = size
-    extent = torch.tensor([width, height], dtype=field.dtype)
+    """A motion field (..., 2) as positions in an image of this size, in pixels; of a volume likewise."""
+    extent = torch.tensor(size[::-1], dtype=field.dtype)
     middle = (extent - 1) / 2
     return middle + field * (middle if align_corners else extent / 2)
