@@ -11,7 +11,7 @@ __all__ = [
     "full_flow",
     "identity_field",
     "identity_grid",
-    "inverse_2x2",
+    "inverse",
     "pixel_coordinates",
 ]
 
