@@ -105,26 +105,42 @@ inline bool is_dense(const Tensor& tensor, std::initializer_list<int> order_from
   return true;
 }
 
-// Whether an output beside this tensor is channels_last: where the tensor is that and nothing else.
+// Whether an output beside this image (B, C, H, W), or volume (B, C, D, H, W), has its channels last: where
+// the tensor is that and nothing else.
 inline bool prefers_channels_last(const Tensor& tensor) {
   if (tensor.numel() == 0) return false;
+  if (tensor.dim() == 5) return is_dense(tensor, {1, 4, 3, 2, 0}) && !is_dense(tensor, {4, 3, 2, 1, 0});
   return is_dense(tensor, {1, 3, 2, 0}) && !is_dense(tensor, {3, 2, 1, 0});
 }
 
-// Uninitialised (B, C, H, W) in the memory format of `like`.
-inline Tensor empty_image(const std::array<int64_t, 4>& sizes, ScalarType type, const Tensor& like) {
-  if (!prefers_channels_last(like)) return empty(sizes, type, like);
-  auto [_, channels, height, width] = sizes;
-  return empty_strided<4>(sizes, {height * width * channels, 1, width * channels, channels}, type, like);
+// Uninitialised (B, C, H, W), or (B, C, D, H, W), in the memory format of `like`.
+template <size_t N>
+Tensor empty_image(const std::array<int64_t, N>& sizes, ScalarType type, const Tensor& like) {
+  if (!prefers_channels_last(like)) return empty<N>(sizes, type, like);
+  std::array<int64_t, N> strides;
+  int64_t step = sizes[1];
+  for (size_t axis = N; --axis > 1; step *= sizes[axis]) strides[axis] = step;
+  strides[0] = step;
+  strides[1] = 1;
+  return empty_strided<N>(sizes, strides, type, like);
 }
-inline Tensor empty_image_like(const Tensor& like) {
-  return empty_image({like.size(0), like.size(1), like.size(2), like.size(3)}, like.scalar_type(), like);
+
+template <size_t N>
+std::array<int64_t, N> sizes_of(const Tensor& tensor) {
+  std::array<int64_t, N> sizes;
+  for (size_t axis = 0; axis < N; ++axis) sizes[axis] = tensor.size(axis);
+  return sizes;
 }
+inline Tensor empty_image_like(const Tensor& like, ScalarType type) {
+  return like.dim() == 5 ? empty_image<5>(sizes_of<5>(like), type, like)
+                         : empty_image<4>(sizes_of<4>(like), type, like);
+}
+inline Tensor empty_image_like(const Tensor& like) { return empty_image_like(like, like.scalar_type()); }
 
 // Uninitialised (B, K, C, H, W) like a tensor of this shape: in the same order where its K*C planes lie as
 // the channels of a channels_last image.
 inline Tensor empty_maps_like(const Tensor& like) {
-  const std::array<int64_t, 5> sizes{like.size(0), like.size(1), like.size(2), like.size(3), like.size(4)};
+  const std::array<int64_t, 5> sizes = sizes_of<5>(like);
   const bool channels_last =
       like.numel() > 0 && is_dense(like, {2, 1, 4, 3, 0}) && !is_dense(like, {4, 3, 2, 1, 0});
   if (!channels_last) return empty(sizes, like.scalar_type(), like);

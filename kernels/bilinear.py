@@ -1,4 +1,6 @@
-"""Bilinear sampling: from a coordinate to two pixels and their weights, one axis at a time; csrc/math/bilinear.h.
+"""Linear sampling: from a coordinate to two pixels and their weights, one axis at a time; csrc/math/bilinear.h.
+
+Images have two axes. Volumes have a third, and a sample of them is two of images, in the slices before and after it.
 
 An axis is eight numbers a sample: the two indices, inside the image; their weights, 0 for a pixel outside; the
 derivatives of the weights with respect to the coordinate; and whether each pixel is read at all. What is outside is
@@ -96,6 +98,18 @@ def corners(x, y, row_stride, column_stride, mask):
 
 
 @triton.jit
+def in_slice(places, index, read, weight, slice_stride):
+    """The `corners` of a sample in a slice of a volume; `index`, `read`, `weight`: of one end of its third axis."""
+    nw, ne, sw, se, read_nw, read_ne, read_sw, read_se, weight_nw, weight_ne, weight_sw, weight_se = places
+    offset = index * slice_stride
+    return (
+        nw + offset, ne + offset, sw + offset, se + offset,
+        read_nw & read, read_ne & read, read_sw & read, read_se & read,
+        weight_nw * weight, weight_ne * weight, weight_sw * weight, weight_se * weight,
+    )  # fmt: skip
+
+
+@triton.jit
 def read(image, at, mask, channel_offset, channel_mask, T: tl.constexpr):
     """A tile (samples, channels) of pixels."""
     return tl.load(image + at[:, None] + channel_offset, mask=mask[:, None] & channel_mask, other=0.0).to(T)
@@ -160,3 +174,15 @@ def position_gradient(x, y, dots):
     east = north_weight * ne + south_weight * se
     value = north_weight * north + south_weight * south
     return value, west_slope * west + east_slope * east, north_slope * north + south_slope * south
+
+
+@triton.jit
+def volume_position_gradient(x, y, z, dots_before, dots_after):
+    """`position_gradient` of a volume, from the d_k of either slice."""
+    before, before_x, before_y = position_gradient(x, y, dots_before)
+    after, after_x, after_y = position_gradient(x, y, dots_after)
+    _before, _after, before_weight, after_weight, before_slope, after_slope, _a, _b = z
+    value = before_weight * before + after_weight * after
+    grad_x = before_weight * before_x + after_weight * after_x
+    grad_y = before_weight * before_y + after_weight * after_y
+    return value, grad_x, grad_y, before_slope * before + after_slope * after

@@ -34,7 +34,7 @@ struct AnchorFeaturesArguments {
 
   // In the memory format of the source.
   Tensor empty_output() const {
-    return empty_image({batch(), output_channels(), height(), width()}, source.scalar_type(), source);
+    return empty_image<4>({batch(), output_channels(), height(), width()}, source.scalar_type(), source);
   }
   void check_grad_output(const Tensor& grad_output) const {
     check_storage("grad_output", grad_output, source, {batch(), output_channels(), height(), width()});

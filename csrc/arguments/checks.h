@@ -36,9 +36,12 @@ inline void check_computed(const char* name, const Tensor& tensor, const Tensor&
   check_type(name, tensor, compute_type(data), data);
 }
 
-// `tensor` has the shape, type and device of an image (B, C, H, W).
-inline void check_like(const char* name, const Tensor& tensor, const Tensor& image) {
-  check_storage(name, tensor, image, {image.size(0), image.size(1), image.size(2), image.size(3)});
+// `tensor` has the shape, type and device of `data`.
+inline void check_like(const char* name, const Tensor& tensor, const Tensor& data) {
+  bool same = tensor.dim() == data.dim();
+  for (int64_t axis = 0; same && axis < data.dim(); ++axis) same = tensor.size(axis) == data.size(axis);
+  STD_TORCH_CHECK(same, name, ": unexpected shape");
+  check_type(name, tensor, data.scalar_type(), data);
 }
 
 // How many 2x steps lead from h x w to height x width, which is a power of two times as large.

@@ -1,4 +1,5 @@
-// Bilinear sampling, all of it: from a coordinate to pixels and fractions, from pixels to a sample, and back.
+// Linear sampling on two axes or more, all of it: from a coordinate to pixels and fractions, from pixels to a
+// sample, and back. Images have two axes (bilinear), volumes a third (trilinear).
 //
 // A sample at pixel coordinate t lies between pixels i = floor(t) and i + 1, at the fraction f = t - i of the
 // way. Pixels outside the image count zero (padding "zeros") or are the nearest inside (padding "border", by
@@ -122,26 +123,67 @@ INTERNET_HD Axis<V> axis(V t, ScalarOf<V> size, bool border) {
 // Whether the sample reads anything: where it does not, the output is 0 whatever the pixels hold, and kernels
 // must not multiply them, which could be infinite.
 template <class V>
+INTERNET_HD auto reads_image(const Axis<V>& x) {
+  return x.low_weight + x.high_weight > splat<V>(0);
+}
+template <class V>
 INTERNET_HD auto reads_image(const Axis<V>& x, const Axis<V>& y) {
-  const V zero = splat<V>(0);
-  return (x.low_weight + x.high_weight > zero) & (y.low_weight + y.high_weight > zero);
+  return reads_image(x) & reads_image(y);
+}
+template <int N, class V>
+INTERNET_HD auto reads_image(const Axis<V>* axes) {
+  if constexpr (N == 1) {
+    return reads_image(axes[0]);
+  } else {
+    return reads_image<N - 1>(axes) & reads_image(axes[N - 1]);
+  }
 }
 
-// One value for each of the four pixels: north is the lower row index, west the lower column index.
-template <class V>
+// One value for each of the 2^N pixels around a sample on N axes, which functions take as an array, x first.
+// On two axes they have names: north is the lower row index, west the lower column index. Each further axis
+// has all of them twice, at its lower index and at its higher, and every formula below is that of one axis
+// less, twice, and then linear interpolation along the last.
+template <class V, int N = 2>
 struct Corners {
+  Corners<V, N - 1> low, high;
+};
+template <class V>
+struct Corners<V, 2> {
   V nw, ne, sw, se;
 };
+
+// All of them times a factor.
+template <class V>
+INTERNET_HD Corners<V> scaled(const Corners<V>& c, V factor) {
+  return {c.nw * factor, c.ne * factor, c.sw * factor, c.se * factor};
+}
+template <class V, int N>
+INTERNET_HD Corners<V, N> scaled(const Corners<V, N>& c, V factor) {
+  return {scaled(c.low, factor), scaled(c.high, factor)};
+}
 
 template <class V>
 INTERNET_HD Corners<V> corner_weights(const Axis<V>& x, const Axis<V>& y) {
   return {y.low_weight * x.low_weight, y.low_weight * x.high_weight, y.high_weight * x.low_weight,
           y.high_weight * x.high_weight};
 }
+template <int N, class V>
+INTERNET_HD Corners<V, N> corner_weights(const Axis<V>* axes) {
+  if constexpr (N == 2) {
+    return corner_weights(axes[0], axes[1]);
+  } else {
+    const Corners<V, N - 1> weights = corner_weights<N - 1>(axes);
+    return {scaled(weights, axes[N - 1].low_weight), scaled(weights, axes[N - 1].high_weight)};
+  }
+}
 
 template <class V>
 INTERNET_HD V weighted_sum(const Corners<V>& weights, const Corners<V>& values) {
   return weights.nw * values.nw + weights.ne * values.ne + weights.sw * values.sw + weights.se * values.se;
+}
+template <class V, int N>
+INTERNET_HD V weighted_sum(const Corners<V, N>& weights, const Corners<V, N>& values) {
+  return weighted_sum(weights.low, values.low) + weighted_sum(weights.high, values.high);
 }
 
 // sums += factor * values.
@@ -152,12 +194,25 @@ INTERNET_HD void add_scaled(Corners<V>& sums, V factor, const Corners<V>& values
   sums.sw += factor * values.sw;
   sums.se += factor * values.se;
 }
+template <class V, int N>
+INTERNET_HD void add_scaled(Corners<V, N>& sums, V factor, const Corners<V, N>& values) {
+  add_scaled(sums.low, factor, values.low);
+  add_scaled(sums.high, factor, values.high);
+}
 
-// A sample from its four pixels, which may hold several channels each, and how it changes as it moves.
+// A sample from its pixels, which may hold several channels each, and how it changes as it moves.
 template <class P, class S>
 INTERNET_HD P blend(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
   return (c.nw * x.low_weight + c.ne * x.high_weight) * y.low_weight +
          (c.sw * x.low_weight + c.se * x.high_weight) * y.high_weight;
+}
+template <class P, int N, class S>
+INTERNET_HD P blend(const Corners<P, N>& c, const Axis<S>* axes) {
+  if constexpr (N == 2) {
+    return blend(c, axes[0], axes[1]);
+  } else {
+    return blend(c.low, axes) * axes[N - 1].low_weight + blend(c.high, axes) * axes[N - 1].high_weight;
+  }
 }
 template <class P>
 struct BlendSlopes {
@@ -170,6 +225,21 @@ INTERNET_HD BlendSlopes<P> blend_slopes(const Corners<P>& c, const Axis<S>& x, c
   const P north = c.nw * x.low_weight + c.ne * x.high_weight,
           south = c.sw * x.low_weight + c.se * x.high_weight;
   return {west * x.low_slope + east * x.high_slope, north * y.low_slope + south * y.high_slope};
+}
+template <class P, int N, class S>
+INTERNET_HD void blend_slopes(const Corners<P, N>& c, const Axis<S>* axes, P* slopes) {
+  if constexpr (N == 2) {
+    const BlendSlopes<P> plane = blend_slopes(c, axes[0], axes[1]);
+    slopes[0] = plane.x;
+    slopes[1] = plane.y;
+  } else {
+    const Axis<S>& last = axes[N - 1];
+    P low[N - 1], high[N - 1];
+    blend_slopes(c.low, axes, low);
+    blend_slopes(c.high, axes, high);
+    for (int i = 0; i < N - 1; ++i) slopes[i] = low[i] * last.low_weight + high[i] * last.high_weight;
+    slopes[N - 1] = blend(c.low, axes) * last.low_slope + blend(c.high, axes) * last.high_slope;
+  }
 }
 
 // From a Position: down the columns and then across, with the derivatives with respect to the coordinate. A

@@ -1,39 +1,49 @@
 // Warping gated by confidence (Eq. 6), at one pixel of the output:
 //
-//   out_c = M * sum_k w_k phi_c(k),   k over the four pixels around the sample (x, y),
+//   out_c = M * sum_k w_k phi_c(k),   k over the pixels around the sample: four of an image, eight of a
+//   volume,
 //
-// w_k a product of two 1-D weights. With g the gradient of out and d_k = sum_c g_c phi_c(k), the gradients
-// of everything but the features are sums over the same four numbers d_k; a backward pass reads the
+// w_k a product of 1-D weights, one an axis. With g the gradient of out and d_k = sum_c g_c phi_c(k), the
+// gradients of everything but the features are sums over the same few numbers d_k; a backward pass reads the
 // features once, for these:
 //
-//   dM = sum_k w_k d_k,   dx = M sum_k (dw_k/dx) d_k,   dy likewise,   dphi_c(k) += M w_k g_c.
+//   dM = sum_k w_k d_k,   dx = M sum_k (dw_k/dx) d_k,   dy and dz likewise,   dphi_c(k) += M w_k g_c.
 #pragma once
 
 #include "bilinear.h"
 
 namespace internet::math {
 
+// The gradient with respect to the confidence, and into position[N], x first, those with respect to the
+// normalised coordinates. `scales`: pixels per unit of these (bilinear.h).
+template <class V, int N>
+INTERNET_HD V motion_gradient(const Axis<V>* axes, V confidence, const Corners<V, N>& corner_dots,
+                              const ScalarOf<V>* scales, V* position) {
+  V slopes[N];
+  blend_slopes(corner_dots, axes, slopes);
+  // What does not move with its coordinate has no gradient, not even 0 times a confidence of NaN.
+  const V zero = splat<V>(0);
+  const auto reads = reads_image<N>(axes);
+  for (int i = 0; i < N; ++i) {
+    const auto moves = reads & (axes[i].high_slope - axes[i].low_slope > zero);
+    position[i] = select(moves, confidence * slopes[i] * scales[i], zero);
+  }
+  return blend(corner_dots, axes);
+}
+
 template <class V>
 struct MotionGradient {
-  V x, y, confidence;  // x and y: with respect to the normalised coordinates
+  V x, y, confidence;
 };
-
-// `x_scale`, `y_scale`: pixels per unit of the normalised coordinates (bilinear.h).
 template <class V>
 INTERNET_HD MotionGradient<V> motion_gradient(const Axis<V>& x, const Axis<V>& y, V confidence,
                                               const Corners<V>& corner_dots, ScalarOf<V> x_scale,
                                               ScalarOf<V> y_scale) {
-  const BlendSlopes<V> slopes = blend_slopes(corner_dots, x, y);
-  // What does not move with its coordinate has no gradient, not even 0 times a confidence of NaN.
-  const V zero = splat<V>(0);
-  const auto reads = reads_image(x, y);
-  const auto moves_x = reads & (x.high_slope - x.low_slope > zero);
-  const auto moves_y = reads & (y.high_slope - y.low_slope > zero);
-  MotionGradient<V> g;
-  g.x = select(moves_x, confidence * slopes.x * x_scale, zero);
-  g.y = select(moves_y, confidence * slopes.y * y_scale, zero);
-  g.confidence = blend(corner_dots, x, y);
-  return g;
+  const Axis<V> axes[2] = {x, y};
+  const ScalarOf<V> scales[2] = {x_scale, y_scale};
+  V position[2];
+  const V grad_confidence = motion_gradient(axes, confidence, corner_dots, scales, position);
+  return {position[0], position[1], grad_confidence};
 }
 
 }  // namespace internet::math

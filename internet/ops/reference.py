@@ -42,7 +42,7 @@ def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def reads_anything(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Where a sample at grid (B, h, w, 2) has one of its four pixels in an image of this size (H, W): (B, h, w)."""
+    """Where a sample at grid (B, ..., n) has a pixel in an image, or volume, of this size (n numbers): (B, ...)."""
     reads = grid.isfinite().all(dim=-1)
     if 0 in size:
         return torch.zeros_like(reads)
@@ -59,23 +59,57 @@ def clamp_to_frame(grid: Tensor, size: Sequence[int], align_corners: bool) -> Te
     return torch.stack(clamped, dim=-1)
 
 
+def _sample_image(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
+    if padding_mode == "border":
+        grid = clamp_to_frame(grid, image.shape[2:], align_corners)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding_mode, align_corners=align_corners)
+
+
+def _sample_volume(volume: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
+    """Trilinear sampling as two bilinear ones: in the slice before each sample, and in the one after.
+
+    The slices lie one below the other in a tall image, each within rows of zeros, and the first and the last within
+    slices of zeros: a sample reads of one slice, and zeros where it leaves it. So this runs, and exports, wherever
+    images can be sampled; what samples volumes is missing in many a runtime.
+    """
+    size = volume.shape[2:]
+    scale = grid.new_tensor([(pixels - align_corners) / 2 for pixels in reversed(size)])
+    middle = grid.new_tensor([(pixels - 1) / 2 for pixels in reversed(size)])
+    x, y, z = (grid * scale + middle).unbind(-1)  # in pixels
+    if padding_mode == "border":
+        x, y, z = (t.clamp(0, pixels - 1) for t, pixels in zip((x, y, z), reversed(size), strict=True))
+    image = F.pad(volume, (0, 0, 1, 1, 1, 1)).flatten(2, 3)  # (B, C, (D + 2)(H + 2), W)
+    height, width = image.shape[2:]
+    before = z.floor()
+    after = (z - before)[:, None]
+
+    def sample_slice(index: Tensor) -> Tensor:
+        row = (index + 1) * (size[1] + 2) + y + 1
+        at = torch.stack([(2 * x + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1).flatten(1, 2)
+        sampled = F.grid_sample(image, at, mode="bilinear", padding_mode=padding_mode, align_corners=False)
+        return sampled.unflatten(2, grid.shape[1:3])
+
+    return sample_slice(before) * (1 - after) + sample_slice(before + 1) * after
+
+
 def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
     """``grid_sample`` in which values that are not finite reach only what depends on them.
 
-    image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w). NaN and infinite coordinates are out of the frame: with
-    padding "zeros" such a sample is 0; with "border" it is the border on its side, and for NaN the first pixel. What
-    is out of the frame has no gradient; ``grid_sample`` itself multiplies by zero there, which NaN survives.
+    image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w), or a volume (B, C, D, H, W), grid (B, d, h, w, 3) ->
+    (B, C, d, h, w). NaN and infinite coordinates are out of the frame: with padding "zeros" such a sample is 0; with
+    "border" it is the border on its side, and for NaN the first pixel. What is out of the frame has no gradient;
+    ``grid_sample`` itself multiplies by zero there, which NaN survives.
     """
     size = image.shape[2:]
     if 0 in size:  # nothing to sample, which grid_sample refuses
-        return image.to(grid.dtype).sum() * grid.new_ones(*image.shape[:2], *grid.shape[1:3])
+        return image.to(grid.dtype).sum() * grid.new_ones(*image.shape[:2], *grid.shape[1:-1])
     reads = reads_anything(grid, size, align_corners)
-    grid = torch.nan_to_num(grid, nan=-4.0, posinf=4.0, neginf=-4.0)
     if padding_mode == "border":
-        grid = clamp_to_frame(grid, size, align_corners)
-    sampled = F.grid_sample(
-        image.to(grid.dtype), grid, mode="bilinear", padding_mode=padding_mode, align_corners=align_corners
-    )
+        grid = torch.nan_to_num(grid, nan=-4.0, posinf=4.0, neginf=-4.0)
+    else:  # whatever lies out of the frame is far from it, and from other slices of a volume
+        grid = torch.where(reads[..., None], grid, -4.0)
+    sample_it = _sample_image if image.dim() == 4 else _sample_volume
+    sampled = sample_it(image.to(grid.dtype), grid, padding_mode, align_corners)
     return sampled if padding_mode == "border" else torch.where(reads[:, None], sampled, 0.0)
 
 

@@ -159,3 +159,62 @@ def test_what_does_not_move_has_no_gradient(m: ModuleType, x: float, y: float, b
         got = m.motion_gradient(ax, ay, confidence, dots, 1.5, 1.0)
         assert [math.isnan(gradient) for gradient in got[:2]] == list(moves)
         assert [gradient == 0 for gradient in got[:2]] == [not one for one in moves]
+
+
+# ------------------------------------------------------------------------------------- three axes: volumes
+
+VOLUME = np.random.default_rng(0).normal(size=(3, 2, 4))
+POSITIONS = [(0.3, 0.6, 1.4), (1.7, 0.2, 0.1), (-0.4, 1.2, 2.5), (2.3, -0.7, -0.2), (-1.5, 0.5, 0.5), (9.0, 9.0, 9.0)]
+
+
+def volume_axes(m: ModuleType, coordinates: Sequence[float], border: bool) -> list[Any]:
+    """Of normalised coordinates, x first."""
+    return [
+        m.axis(m.unnormalize(z, size, False), size, border)
+        for z, size in zip(coordinates, VOLUME.shape[::-1], strict=True)
+    ]
+
+
+def eight_pixels(axes: list[Any]) -> list[float]:
+    x, y, z = ((int(axis.low), int(axis.high)) for axis in axes)
+    return [VOLUME[at] for at in itertools.product(z, y, x)]
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("at", POSITIONS)
+def test_sample_of_a_volume_and_its_gradient(m: ModuleType, at: tuple[float, float, float], border: bool) -> None:
+    """out = M sum_k w_k phi(k), k over eight pixels, and the same from its axes one after the other."""
+    sizes, confidence = VOLUME.shape[::-1], 0.7
+    scales = [m.pixels_per_unit(size, False) for size in sizes]
+
+    def out(arguments: Sequence[float]) -> list[float]:
+        axes = volume_axes(m, arguments[:3], border)
+        return [arguments[3] * m.weighted_sum_3d(m.corner_weights_3d(axes), eight_pixels(axes))]
+
+    coordinates = [(2 * t + 1) / size - 1 for t, size in zip(at, sizes, strict=True)]
+    clamped = [min(max(t, 0), size - 1) if border else t for t, size in zip(at, sizes, strict=True)]
+    hats = [np.array([hat(t, pixel) for pixel in range(size)]) for t, size in zip(clamped, sizes, strict=True)]
+    expected = np.einsum("zyx,x,y,z->", VOLUME, *hats)
+    assert out([*coordinates, confidence])[0] == pytest.approx(confidence * expected)
+
+    axes = volume_axes(m, coordinates, border)
+    pixels = eight_pixels(axes)
+    assert m.blend_3d(axes, pixels) == pytest.approx(expected)
+    assert m.reads_image_3d(axes) == all(along.sum() > 0 for along in hats)
+    got = m.motion_gradient_3d(axes, confidence, pixels, scales)
+    np.testing.assert_allclose(got, differences(out, [*coordinates, confidence])[0], atol=1e-8)
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("at", [*POSITIONS, (math.nan, 0.5, 0.5), (0.5, math.nan, -3.0), (0.5, 0.5, math.inf)])
+def test_a_volume_where_it_does_not_move_has_no_gradient(
+    m: ModuleType, at: tuple[float, float, float], border: bool
+) -> None:
+    sizes = VOLUME.shape[::-1]
+    axes = [m.axis(t, size, border) for t, size in zip(at, sizes, strict=True)]
+    inside = [0 < t < size - 1 if border else -1 < t < size for t, size in zip(at, sizes, strict=True)]
+    moves = inside if border else [all(inside)] * 3
+    for confidence, dots in [(math.nan, list(range(8))), (0.7, [math.nan] * 8)]:
+        got = m.motion_gradient_3d(axes, confidence, dots, [1.5, 1.0, 0.5])
+        assert [math.isnan(gradient) for gradient in got[:3]] == moves
+        assert [gradient == 0 for gradient in got[:3]] == [not one for one in moves]

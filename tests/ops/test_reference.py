@@ -224,6 +224,42 @@ def test_coordinates_out_of_the_world(value: float) -> None:
     assert_close(bordered, expected[..., None, None].expand_as(bordered), torch.float64)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+@pytest.mark.parametrize("size", [(4, 3, 5), (1, 2, 3), (3, 1, 1), (2, 4, 1), (1, 1, 1)])
+def test_volumes_are_sampled_as_grid_sample_does(
+    size: tuple[int, int, int], padding_mode: str, align_corners: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.randn(2, 3, *size, generator=generator, dtype=torch.float64, requires_grad=True)
+    grid = 1.6 * (2 * torch.rand(2, 3, 4, 5, 3, generator=generator, dtype=torch.float64) - 1)
+    grid.requires_grad_()
+    sampled = reference.sample(volume, grid, padding_mode, align_corners)
+    expected = F.grid_sample(volume, grid, padding_mode=padding_mode, align_corners=align_corners)
+    assert_close(sampled, expected, torch.float64)
+    weight = torch.randn(sampled.shape, generator=generator, dtype=torch.float64)
+    got = torch.autograd.grad(sampled, (volume, grid), weight)
+    for one, other in zip(got, torch.autograd.grad(expected, (volume, grid), weight), strict=True):
+        assert_close(one, other, torch.float64)
+
+
+def test_samples_of_a_volume_read_eight_voxels_and_no_others() -> None:
+    """Whatever else the volume holds: the slices beside and behind, and the rows of other slices, are not read."""
+    volume = torch.full((1, 1, 4, 4, 4), math.nan, dtype=torch.float64)
+    volume[..., 1:3, 1:3, 1:3] = 1.0
+    volume.requires_grad_()
+    grid = torch.zeros(1, 2, 2, 2, 3, dtype=torch.float64)
+    grid[0, 0, 0] = torch.tensor([[0.1, -0.2, 0.15], [1.3, 0.0, 0.0]])  # between those, and out of the frame
+    grid[0, 0, 1] = torch.tensor([[0.0, -1.3, 0.0], [0.0, 0.0, 1.3]])
+    grid[0, 1, 0] = torch.tensor([[math.nan, 0.0, 0.0], [0.0, math.inf, 0.0]])
+    grid[0, 1, 1] = torch.tensor([[0.0, 0.0, -math.inf], [1e30, 1e30, 1e30]])
+    grid.requires_grad_()
+    sampled = reference.sample(volume, grid, "zeros", False)
+    assert_close(sampled.flatten(), torch.eye(8, dtype=torch.float64)[0], torch.float64)
+    for gradient in torch.autograd.grad(sampled.sum(), (volume, grid)):
+        assert gradient.isfinite().all()
+
+
 def test_pyramid_is_each_level_on_its_own() -> None:
     sample = samples.build("pyramid_warp", torch.float64, levels=((2, 2), (3, 1), (1, 4)))
     features, field, confidence = sample.args

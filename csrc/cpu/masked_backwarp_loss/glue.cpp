@@ -105,7 +105,7 @@ void fill_empty(const BackwarpArguments& a, Wanted wanted, Results& results) {
 // All in the type of the arithmetic.
 Results evaluate(const BackwarpArguments& a, const OptionalTensor& grad_loss, Wanted wanted) {
   auto image = [&](const Tensor& like) {
-    return empty_image({a.batch(), a.channels(), a.height(), a.width()}, compute_type(like), like);
+    return empty_image<4>({a.batch(), a.channels(), a.height(), a.width()}, compute_type(like), like);
   };
   Results results{
       wanted.loss ? a.empty_loss() : nothing(a.flow), wanted.output ? image(a.output) : nothing(a.flow),

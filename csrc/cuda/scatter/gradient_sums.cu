@@ -15,18 +15,23 @@ INTERNET_HD S larger_magnitude(S largest, S value) {
   return magnitude > largest && magnitude < S(INFINITY) ? magnitude : largest;
 }
 
+template <class T>
+INTERNET_HD int64_t pixels_of(const Magnitude<T>& p) {
+  return p.size[0] * p.size[2] * p.size[3] * p.size[4];
+}
+
 // A thread for each pixel, and for every `threads` pixels after it. The bits of doubles that are not negative
 // are in the order of the numbers.
 template <class T>
 __global__ void magnitude_kernel(Magnitude<T> p) {
   using S = opmath<T>;
-  const int64_t threads = int64_t(gridDim.x) * blockDim.x, pixels = p.size[0] * p.size[2] * p.size[3];
+  const int64_t threads = int64_t(gridDim.x) * blockDim.x, pixels = pixels_of(p);
   S largest = 0;
   for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < pixels; i += threads) {
-    const int64_t line = i / p.size[3], image = line / p.size[2];
-    const T* value = p.values.data + image * p.values.stride[0] +
-                     (line - image * p.size[2]) * p.values.stride[2] +
-                     (i - line * p.size[3]) * p.values.stride[3];
+    const int64_t line = i / p.size[4], slice = line / p.size[3], image = slice / p.size[2];
+    const T* value =
+        p.values.data + image * p.values.stride[0] + (slice - image * p.size[2]) * p.values.stride[2] +
+        (line - slice * p.size[3]) * p.values.stride[3] + (i - line * p.size[4]) * p.values.stride[4];
 #pragma unroll 4
     for (int64_t c = 0; c < p.size[1]; ++c) {
       largest = larger_magnitude(largest, load(value + c * p.values.stride[1]));
@@ -89,7 +94,7 @@ template <class T>
 cudaError_t magnitude(const Magnitude<T>& p, cudaStream_t stream) {
   constexpr int threads = 256;
   constexpr int64_t most_blocks = 2048;  // one atomic operation a warp: not too many
-  const int64_t blocks = (p.size[0] * p.size[2] * p.size[3] + threads - 1) / threads;
+  const int64_t blocks = (pixels_of(p) + threads - 1) / threads;
   return launch(magnitude_kernel<T>, std::min(blocks, most_blocks), threads, 0, stream, p);
 }
 

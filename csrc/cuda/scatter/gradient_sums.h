@@ -32,12 +32,12 @@ struct GradientSums {
 constexpr int fixed_point_bits = 60;  // and a sign
 constexpr int64_t fixed_point_not_finite = int64_t(1) << 62;
 
-// The largest finite magnitude in a tensor of shape `size` is brought into `largest`, the bits of a double
-// that start as zero.
+// The largest finite magnitude in a tensor (images, channels, D, H, W) is brought into `largest`, the bits of
+// a double that start as zero.
 template <class T>
 struct Magnitude {
-  Strided<const T, 4> values;
-  int64_t size[4];
+  Strided<const T, 5> values;
+  int64_t size[5];
   unsigned long long* largest;
 };
 

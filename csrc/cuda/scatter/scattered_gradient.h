@@ -1,15 +1,11 @@
-// The gradient of an image that many threads sample (gradient_sums.h), as a tensor: from its allocation to
-// its end in the type of the image.
+// The gradient of an image, or volume, that many threads sample (gradient_sums.h), as a tensor: from its
+// allocation to its end in the type of the image.
 #pragma once
 
 #include "cuda/runtime/glue.h"
 #include "cuda/scatter/gradient_sums.h"
 
 namespace internet::cuda {
-
-inline std::array<int64_t, 4> sizes_of(const Tensor& image) {
-  return {image.size(0), image.size(1), image.size(2), image.size(3)};
-}
 
 // The largest magnitudes of up to four tensors on the device, none of them known to the host.
 class Magnitudes {
@@ -19,16 +15,17 @@ class Magnitudes {
     fill_zero(bits_, stream);
   }
 
-  // Any strides; fewer than four axes count as one pixel each.
+  // Any strides; axes that are missing count one.
   void measure(int place, const Tensor& tensor) {
     if (tensor.numel() == 0) return;
     with_storage_type(tensor.scalar_type(), [&](auto storage) {
       using T = decltype(storage);
-      Magnitude<T> p{.values = {}, .size = {1, 1, 1, 1}, .largest = data<>() + place};
+      Magnitude<T> p{.values = {}, .size = {1, 1, 1, 1, 1}, .largest = data<>() + place};
       p.values.data = static_cast<const T*>(tensor.data_ptr());
       for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
-        p.values.stride[axis] = tensor.stride(axis);
-        p.size[axis] = tensor.size(axis);
+        const int64_t to = axis < 2 ? axis : axis + 5 - tensor.dim();
+        p.values.stride[to] = tensor.stride(axis);
+        p.size[to] = tensor.size(axis);
       }
       check(magnitude(p, stream_));
     });
@@ -48,7 +45,6 @@ class ScatteredGradient {
   ScatteredGradient(const Tensor& image, bool wanted, bool deterministic, cudaStream_t stream)
       : gradient_(wanted ? empty_image_like(image) : nothing(image)),
         scale_(nothing(image)),
-        size_(sizes_of(image)),
         deterministic_(wanted && deterministic),
         stream_(stream) {}
 
@@ -73,10 +69,11 @@ class ScatteredGradient {
   template <class F>
   void accumulate(F add) {
     if (gradient_.numel() == 0) return add(GradientSums{});  // or not wanted
-    const Tensor sums = in_place() ? gradient_ : empty_image(size_, sum_type(), gradient_);
+    const Tensor sums = in_place() ? gradient_ : empty_image_like(gradient_, sum_type());
     fill_zero(sums, stream_);
     GradientSums view{.data = sums.data_ptr(), .scale = scale()};
-    for (int i = 0; i < 4; ++i) view.stride[i] = sums.stride(i);
+    // The rows of a volume are those of a tall image: its slices lie one after the other, in both layouts.
+    for (int i = 0; i < 4; ++i) view.stride[i] = sums.stride(i < 2 ? i : i + sums.dim() - 4);
     add(view);
     if (!in_place()) finish(sums);
   }
@@ -99,7 +96,6 @@ class ScatteredGradient {
   const double* scale() const { return deterministic_ ? data<const double>(scale_) : nullptr; }
 
   Tensor gradient_, scale_;
-  std::array<int64_t, 4> size_;
   bool deterministic_;
   cudaStream_t stream_;
 };
