@@ -6,9 +6,10 @@ from torch import Tensor
 
 from internet.kernels import bilinear
 from internet.kernels.confidence_warp import channels_lie_last
-from internet.kernels.launch import PIXELS, accumulator, compute_type, grid, index_type, strides
+from internet.kernels.launch import PIXELS, accumulator, compute_type, grid, index_type
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
+from internet.kernels.strided import at, strided
 from internet.kernels.upsample_motion import gather
 from internet.kernels.upsampling import upsampled
 from internet.ops.reference import CHARBONNIER_EPSILON, motion_dtype
@@ -48,25 +49,22 @@ def _penalty_slope(residual, NORM: tl.constexpr):
 
 @triton.jit
 def _sample(
-    flow, flow_image, flow_axis, flow_row, flow_column,
-    confidence, confidence_image, confidence_row, confidence_column,
-    height, width, mask_height, mask_width, image, row, column, inside,
+    flow, confidence, height, width, mask_height, mask_width, image, row, column, inside,
     RATIO: tl.constexpr, PADDING: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
     """Both axes of the samples, their mask, and which count."""
-    flow += image * flow_image + row * flow_row + column * flow_column
-    x = column.to(T) + tl.load(flow, mask=inside, other=0.0).to(T)
-    y = row.to(T) + tl.load(flow + flow_axis, mask=inside, other=0.0).to(T)
+    displacement = at(flow, (image, 0, row, column))
+    x = column.to(T) + tl.load(displacement, mask=inside, other=0.0).to(T)
+    y = row.to(T) + tl.load(displacement + flow.strides[1], mask=inside, other=0.0).to(T)
     counts = inside
     if PADDING == "valid":
         counts = counts & (x >= 0) & (x <= tl.cast(width, T) - 1) & (y >= 0) & (y <= tl.cast(height, T) - 1)
     x_axis = bilinear.axis(x, width, PADDING == "border", T, INDEX)
     y_axis = bilinear.axis(y, height, PADDING == "border", T, INDEX)
     if confidence is not None:
-        confidence += image * confidence_image
-        mask = upsampled(
-            confidence, confidence_row, confidence_column, mask_height, mask_width, row, column, inside, RATIO, T
-        )
+        row_stride, column_stride = confidence.strides[2], confidence.strides[3]
+        plane = at(confidence, (image,))
+        mask = upsampled(plane, row_stride, column_stride, mask_height, mask_width, row, column, inside, RATIO, T)
     else:
         mask = tl.full(row.shape, 1.0, T)
     return x_axis, y_axis, mask, counts
@@ -75,30 +73,23 @@ def _sample(
 @triton.jit
 def _forward(
     losses, partials,
-    output, output_image, output_channel, output_row, output_column,
-    target, target_image, target_channel, target_row, target_column,
-    flow, flow_image, flow_axis, flow_row, flow_column,
-    confidence, confidence_image, confidence_row, confidence_column,
-    height, width, mask_height, mask_width, CHANNELS: tl.constexpr, NORM: tl.constexpr,
-    RATIO: tl.constexpr, PADDING: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
-    BLOCK: tl.constexpr, TILE: tl.constexpr,
+    output, target, flow, confidence, height, width, mask_height, mask_width,
+    CHANNELS: tl.constexpr, NORM: tl.constexpr, RATIO: tl.constexpr, PADDING: tl.constexpr,
+    T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Each pixel's loss to `losses` (B, H, W), or each block's to `partials`."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate, counts = _sample(
-        flow, flow_image, flow_axis, flow_row, flow_column,
-        confidence, confidence_image, confidence_row, confidence_column,
-        height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX,
-    )  # fmt: skip
-    places = bilinear.corners(x, y, output_row, output_column, counts)
-    output += image * output_image
-    at = (target + image * target_image + row * target_row + column * target_column)[:, None]
+        flow, confidence, height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX
+    )
+    places = bilinear.corners(x, y, output.strides[2], output.strides[3], counts)
+    frame, wanted_at = at(output, (image,)), at(target, (image, 0, row, column))[:, None]
     total = tl.zeros([BLOCK], T)
     for start in range(0, CHANNELS, TILE):
         channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
         exists = channel < CHANNELS
-        pixels = bilinear.read_corners(output, places, channel * output_channel, exists, T)
-        wanted = tl.load(at + channel * target_channel, mask=inside[:, None] & exists, other=0.0).to(T)
+        pixels = bilinear.read_corners(frame, places, channel * output.strides[1], exists, T)
+        wanted = tl.load(wanted_at + channel * target.strides[1], mask=inside[:, None] & exists, other=0.0).to(T)
         residual = (bilinear.blend(pixels, places) - wanted) * gate[:, None]
         total += tl.sum(tl.where(counts[:, None] & exists, _penalty(residual, NORM), 0.0), 1)
     if losses is not None:
@@ -109,53 +100,45 @@ def _forward(
 
 @triton.jit
 def _backward(
-    grad_output, grad_output_image, grad_output_channel, grad_output_row, grad_output_column,
-    grad_target, grad_target_image, grad_target_channel, grad_target_row, grad_target_column,
-    grad_flow, grad_mask,
-    grad, grad_image, grad_row, grad_column,
-    output, output_image, output_channel, output_row, output_column,
-    target, target_image, target_channel, target_row, target_column,
-    flow, flow_image, flow_axis, flow_row, flow_column,
-    confidence, confidence_image, confidence_row, confidence_column,
-    height, width, mask_height, mask_width, CHANNELS: tl.constexpr, NORM: tl.constexpr,
-    RATIO: tl.constexpr, PADDING: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
-    BLOCK: tl.constexpr, TILE: tl.constexpr,
+    grad_output, grad_target, grad_flow, grad_mask, grad_loss,
+    output, target, flow, confidence, height, width, mask_height, mask_width,
+    CHANNELS: tl.constexpr, NORM: tl.constexpr, RATIO: tl.constexpr, PADDING: tl.constexpr,
+    T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """With d = sample - target and r = d m: the sample gets g penalty'(r) m, the target its negative, the mask
     g penalty'(r) d. `grad_mask` is that of the upsampled mask, (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate, counts = _sample(
-        flow, flow_image, flow_axis, flow_row, flow_column,
-        confidence, confidence_image, confidence_row, confidence_column,
-        height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX,
-    )  # fmt: skip
-    places = bilinear.corners(x, y, output_row, output_column, counts)
-    scattered = bilinear.corners(x, y, grad_output_row, grad_output_column, counts)
-    output += image * output_image
-    from_grad = grad + image * grad_image + row * grad_row + column * grad_column
-    incoming = tl.load(from_grad, mask=counts, other=0.0).to(T)[:, None]
-    at = (target + image * target_image + row * target_row + column * target_column)[:, None]
+        flow, confidence, height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX
+    )
+    places = bilinear.corners(x, y, output.strides[2], output.strides[3], counts)
+    frame, wanted_at = at(output, (image,)), at(target, (image, 0, row, column))[:, None]
+    if grad_target is not None:
+        grad_target_at = at(grad_target, (image, 0, row, column))[:, None]
+    if grad_output is not None:
+        grad_frame = at(grad_output, (image,))
+        scattered = bilinear.corners(x, y, grad_output.strides[2], grad_output.strides[3], counts)
+    incoming = tl.load(at(grad_loss, (image, 0, row, column)), mask=counts, other=0.0).to(T)[:, None]
     nw, ne = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     sw, se = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     of_mask = tl.zeros([BLOCK], T)
     for start in range(0, CHANNELS, TILE):
         channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
         exists = channel < CHANNELS
-        pixels = bilinear.read_corners(output, places, channel * output_channel, exists, T)
-        wanted = tl.load(at + channel * target_channel, mask=inside[:, None] & exists, other=0.0).to(T)
+        pixels = bilinear.read_corners(frame, places, channel * output.strides[1], exists, T)
+        wanted = tl.load(wanted_at + channel * target.strides[1], mask=inside[:, None] & exists, other=0.0).to(T)
         difference = bilinear.blend(pixels, places) - wanted
         slope = incoming * _penalty_slope(difference * gate[:, None], NORM)
         gradient = tl.where(counts[:, None] & exists, slope * gate[:, None], 0.0)
         if grad_target is not None:
-            to = grad_target + image * grad_target_image + row * grad_target_row + column * grad_target_column
-            tl.store(to[:, None] + channel * grad_target_channel, -gradient, mask=inside[:, None] & exists)
+            to = grad_target_at + channel * grad_target.strides[1]
+            tl.store(to, -gradient, mask=inside[:, None] & exists)
         if grad_flow is not None:
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
             of_mask += tl.sum(tl.where(counts[:, None] & exists, slope * difference, 0.0), 1)
         if grad_output is not None:
-            to_output = grad_output + image * grad_output_image
-            bilinear.scatter(to_output, scattered, gradient, channel * grad_output_channel, exists)
+            bilinear.scatter(grad_frame, scattered, gradient, channel * grad_output.strides[1], exists)
     if grad_flow is not None:
         _value, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         grad_x, grad_y = bilinear.where_it_moves(x, y, grad_x, grad_y)
@@ -177,12 +160,8 @@ def _tile(output: Tensor) -> tuple[int, int]:
 
 def _arguments(output: Tensor, target: Tensor, flow: Tensor, confidence: Tensor | None) -> tuple[object, ...]:
     """What both kernels read, and the sizes of the frame and the mask."""
-    plane = None if confidence is None else confidence[:, 0]
-    mask_size = (0, 0) if plane is None else plane.shape[1:3]
-    return (
-        output, *output.stride(), target, *target.stride(), flow, *flow.stride(), plane, *strides(plane, 3),
-        *output.shape[2:], *mask_size,
-    )  # fmt: skip
+    mask_size = (0, 0) if confidence is None else confidence.shape[2:]
+    return (*map(strided, (output, target, flow, confidence)), *output.shape[2:], *mask_size)
 
 
 def _ratio(output: Tensor, confidence: Tensor | None) -> int:
@@ -243,12 +222,12 @@ def masked_backwarp_loss_backward(
     fine_mask = grad_mask if need_motion else None
     if ratio > 1 and fine_mask is not None:
         fine_mask = flow.new_empty(batch, 1, height, width)
-    per_pixel = (grad_loss / output.numel() if reduction == "mean" else grad_loss).expand(batch, 1, height, width)[:, 0]
+    per_pixel = (grad_loss / output.numel() if reduction == "mean" else grad_loss).expand(batch, 1, height, width)
     if batch * height * width:
         block, tile = _tile(output)
         _backward[grid(batch, height * width, block)](
-            grad_output, *strides(grad_output, 4), grad_target, *strides(grad_target, 4),
-            grad_flow if need_motion else None, fine_mask, per_pixel, *per_pixel.stride(),
+            strided(grad_output), strided(grad_target), grad_flow if need_motion else None, fine_mask,
+            strided(per_pixel),
             *_arguments(output, target, flow, confidence), CHANNELS=channels, NORM=norm,
             RATIO=ratio, PADDING=padding_mode, T=compute_type(output),
             INDEX=index_type(grad_output, grad_target, output, target, flow), BLOCK=block, TILE=tile,

@@ -4,49 +4,45 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from internet.kernels.launch import PIXELS, compute_type, grid, index_type, strides
+from internet.kernels.launch import PIXELS, compute_type, grid, index_type
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import operator
+from internet.kernels.strided import at, strided
 from internet.kernels.upsampling import gathered, upsampled
 from internet.ops.results import empty
 
 
 @triton.jit
 def _upsample(
-    fine_field, fine_confidence,
-    field, field_image, field_row, field_column, field_axis,
-    confidence, confidence_image, confidence_row, confidence_column,
+    fine_field, fine_confidence, field, confidence,
     height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """height x width coarse pixels; results are contiguous."""
     image, _block, row, column, inside = image_and_pixels(height * RATIO, width * RATIO, BLOCK, INDEX)
-    field += image * field_image
-    x = upsampled(field, field_row, field_column, height, width, row, column, inside, RATIO, T)
-    y = upsampled(field + field_axis, field_row, field_column, height, width, row, column, inside, RATIO, T)
+    row_stride, column_stride = field.strides[1], field.strides[2]
+    x_plane, y_plane = at(field, (image, 0, 0, 0)), at(field, (image, 0, 0, 1))
+    x = upsampled(x_plane, row_stride, column_stride, height, width, row, column, inside, RATIO, T)
+    y = upsampled(y_plane, row_stride, column_stride, height, width, row, column, inside, RATIO, T)
     pixel = (image * (height * RATIO) + row) * (width * RATIO) + column
     tl.store(fine_field + pixel * 2, x, mask=inside)
     tl.store(fine_field + pixel * 2 + 1, y, mask=inside)
     if confidence is not None:
-        confidence += image * confidence_image
-        value = upsampled(
-            confidence, confidence_row, confidence_column, height, width, row, column, inside, RATIO, T
-        )  # fmt: skip
+        row_stride, column_stride = confidence.strides[2], confidence.strides[3]
+        plane = at(confidence, (image,))
+        value = upsampled(plane, row_stride, column_stride, height, width, row, column, inside, RATIO, T)
         tl.store(fine_confidence + pixel, value, mask=inside)
 
 
 @triton.jit
 def _gather_rows(
-    coarse, coarse_image, coarse_map, coarse_row, coarse_column,
-    fine, fine_image, fine_map, fine_row, fine_column,
-    maps, height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    coarse, fine, maps, height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr
+):
     """Images of several maps of height x width coarse pixels, from fine ones of RATIO times as many rows."""
     plane, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     image, map_ = plane // maps, plane % maps
-    fine += image * fine_image + map_ * fine_map + column * fine_column
-    value = gathered(fine, fine_row, height, row, inside, RATIO, T)
-    coarse += image * coarse_image + map_ * coarse_map
-    tl.store(coarse + row * coarse_row + column * coarse_column, value, mask=inside)
+    fine_column = at(fine, (image, map_, 0, column))
+    value = gathered(fine_column, fine.strides[2], height, row, inside, RATIO, T)
+    tl.store(at(coarse, (image, map_, row, column)), value, mask=inside)
 
 
 def gather(fine: Tensor, coarse: Tensor) -> None:
@@ -64,7 +60,7 @@ def gather(fine: Tensor, coarse: Tensor) -> None:
 def _gather(fine: Tensor, coarse: Tensor) -> None:
     batch, maps, height, width = coarse.shape
     _gather_rows[grid(batch * maps, height * width, PIXELS)](
-        coarse, *coarse.stride(), fine, *fine.stride(), maps, height, width,
+        strided(coarse), strided(fine), maps, height, width,
         RATIO=fine.shape[2] // height, T=compute_type(fine), INDEX=index_type(fine, coarse), BLOCK=PIXELS,
     )  # fmt: skip
 
@@ -79,10 +75,9 @@ def upsample_motion(field: Tensor, confidence: Tensor | None) -> tuple[Tensor, T
     batch, height, width, _ = field.shape
     fine_field = field.new_empty(batch, 2 * height, 2 * width, 2)
     fine_confidence = empty(field) if confidence is None else field.new_empty(batch, 1, 2 * height, 2 * width)
-    plane = None if confidence is None else confidence[:, 0]
     if fine_field.numel():
         _upsample[grid(batch, 4 * height * width, PIXELS)](
-            fine_field, fine_confidence, field, *field.stride(), plane, *strides(plane, 3), height, width,
+            fine_field, fine_confidence, strided(field), strided(confidence), height, width,
             RATIO=2, T=compute_type(field), INDEX=index_type(field, fine_field), BLOCK=PIXELS,
         )  # fmt: skip
     return fine_field, fine_confidence
