@@ -16,6 +16,8 @@ __all__ = [
 ]
 
 SMALLEST_DETERMINANT = 1e-6
+SMALLEST_COVARIANCE_DETERMINANT = 1e-30
+"""That of standard deviations of 3e-8 on two axes, and of 1e-5 on three."""
 
 
 def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
@@ -37,11 +39,22 @@ def inverse(matrix: Tensor) -> Tensor:
 
     The closed form: the transposed cofactors, divided by the determinant.
     """
-    adjugate = _adjugate_2x2(matrix) if matrix.shape[-1] == 2 else _adjugate_3x3(matrix)
-    det = (matrix[..., 0, :] * adjugate[..., :, 0]).sum(-1)
+    adjugate, det = adjugate_and_determinant(matrix)
     smallest = torch.where(det < 0, -1.0, 1.0).to(det) * SMALLEST_DETERMINANT
     det = torch.where(det.abs() < SMALLEST_DETERMINANT, smallest, det)
     return adjugate / det[..., None, None]
+
+
+def inverse_covariance(matrix: Tensor) -> Tensor:
+    """Inverse of covariances (..., 2, 2) or (..., 3, 3) with their determinants kept at least 1e-30."""
+    adjugate, det = adjugate_and_determinant(matrix)
+    return adjugate / det.clamp(min=SMALLEST_COVARIANCE_DETERMINANT)[..., None, None]
+
+
+def adjugate_and_determinant(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The transposed cofactors of (..., 2, 2) or (..., 3, 3), and the determinants (...)."""
+    adjugate = _adjugate_2x2(matrix) if matrix.shape[-1] == 2 else _adjugate_3x3(matrix)
+    return adjugate, (matrix[..., 0, :] * adjugate[..., :, 0]).sum(-1)
 
 
 def _adjugate_2x2(matrix: Tensor) -> Tensor:

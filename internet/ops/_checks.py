@@ -108,6 +108,12 @@ def power_of_two_ratio(
         )
 
 
+def both_or_neither(operator: str, what: str, **pair: Tensor | None) -> None:
+    missing = [name for name, value in pair.items() if value is None]
+    if len(missing) == 1:
+        raise ValueError(f"{operator}: {missing[0]} is None, but the other {what} is given; give both or neither")
+
+
 def anchors(
     operator: str,
     data_name: str,
@@ -125,9 +131,7 @@ def anchors(
     axes = data.dim() - 2
     point, matrix = ("B", "K", f"{axes}"), ("B", "K", f"{axes}", f"{axes}")
     floating_tensor(operator, "kp_source", kp_source, *point)
-    if (jac_source is None) != (jac_driving is None):
-        missing = "jac_source" if jac_source is None else "jac_driving"
-        raise ValueError(f"{operator}: {missing} is None, but the other Jacobian is given; give both or neither")
+    both_or_neither(operator, "Jacobian", jac_source=jac_source, jac_driving=jac_driving)
     expected = (data.shape[0], kp_source.shape[1], axes)
     context = (f"(batch of {data_name}, anchors of kp_source, axes of {data_name})", data_name, data)
     kp_source = beside(operator, "kp_source", kp_source, point, expected, *context)
@@ -140,6 +144,20 @@ def anchors(
         meaning = f"(batch of {data_name}, homogeneous coordinates of its {axes} axes)"
         background = beside(operator, "background", background, dims, expected, meaning, data_name, data)
     return kp_source, kp_driving, jac_source, jac_driving, background
+
+
+def covariances(
+    operator: str, data_name: str, data: Tensor, count: int, source: Tensor | None, driving: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Covariances (B, K, n, n) of `count` anchors beside `data`, images (n = 2) or volumes (n = 3), or both None."""
+    both_or_neither(operator, "covariance", covariance_source=source, covariance_driving=driving)
+    if source is None or driving is None:
+        return None, None
+    axes = data.dim() - 2
+    matrix, expected = ("B", "K", f"{axes}", f"{axes}"), (data.shape[0], count, axes, axes)
+    context = (f"(batch of {data_name}, anchors of kp_source, axes of {data_name})", data_name, data)
+    source = beside(operator, "covariance_source", source, matrix, expected, *context)
+    return source, beside(operator, "covariance_driving", driving, matrix, expected, *context)
 
 
 def motion(

@@ -19,57 +19,74 @@ def anchor_features(
     jac_source: Tensor | None = None,
     jac_driving: Tensor | None = None,
     *,
+    background: Tensor | None = None,
     variance: float = 0.01,
+    covariance_source: Tensor | None = None,
+    covariance_driving: Tensor | None = None,
     align_corners: bool = False,
     grid_align_corners: bool | None = None,
 ) -> Tensor:
     r"""For the background and each of K anchors: a heat-map difference and the source moved by that anchor.
 
     .. math::
-        h_k(z) = e^{-|z - p^d_k|^2 / 2\sigma^2} - e^{-|z - p^s_k|^2 / 2\sigma^2}, \quad h_0 = 0, \qquad
-        s_k(z) = \mathrm{source}(T_k(z)),
+        h_k(z) = g(z; p^d_k) - g(z; p^s_k), \quad h_0 = 0, \qquad s_k(z) = \mathrm{source}(T_k(z)), \qquad
+        g(z; p) = e^{-|z - p|^2 / 2\sigma^2} \;\text{ or }\; e^{-(z - p)^T C^{-1} (z - p) / 2},
 
-    with the local motions :math:`T_k` of :func:`affine_mixture`, zeros outside the source: what first-order-motion
-    feeds its dense-motion network (Siarohin et al., NeurIPS 2019, Section 3.2). Coordinates and values that are not
-    finite: docs/conventions.md.
+    with the local motions :math:`T_k` of :func:`affine_mixture`, zeros outside the source: what the dense-motion
+    networks are fed of first-order-motion (Siarohin et al., NeurIPS 2019, Section 3.2), with covariances of
+    articulated-animation (CVPR 2021), and on volumes of face-vid2vid (Wang et al., CVPR 2021) and LivePortrait.
+    Coordinates and values that are not finite: docs/conventions.md.
+
+    The rank of `source` decides the number n of axes: 2 for images, 3 for volumes. The determinant of a covariance
+    is kept at least 1e-30, so that a collapsed one gives the heat map of a line or a plane, never NaN.
 
     Args:
-        source: (B, C, H, W), any floating dtype and strides.
-        kp_source: (B, K, 2) anchors in the source frame, x first, normalised to [-1, 1].
-        kp_driving: (B, K, 2) anchors in the driving frame.
-        jac_source: (B, K, 2, 2) Jacobians in the source frame; None (with `jac_driving`) is the identity.
-        jac_driving: (B, K, 2, 2) Jacobians in the driving frame.
-        variance: :math:`\sigma^2 > 0` of the Gaussians, in normalised units squared.
+        source: (B, C, H, W) or (B, C, D, H, W), any floating dtype and strides.
+        kp_source: (B, K, n) anchors in the source frame, x first, normalised to [-1, 1].
+        kp_driving: (B, K, n) anchors in the driving frame.
+        jac_source: (B, K, n, n) Jacobians in the source frame; None (with `jac_driving`) is the identity.
+        jac_driving: (B, K, n, n) Jacobians in the driving frame.
+        background: (B, n+1, n+1) the projective motion of the background; None is the identity.
+        variance: :math:`\sigma^2 > 0` of the Gaussians, in normalised units squared; not used beside covariances.
+        covariance_source: (B, K, n, n) covariances C of the Gaussians in the source frame, in normalised units
+            squared; None (with `covariance_driving`) is one variance for all.
+        covariance_driving: (B, K, n, n) covariances in the driving frame.
         align_corners: the convention by which `source` is sampled at a coordinate.
-        grid_align_corners: the convention of the pixels' own coordinates z; None: the same. First-order-motion
-            makes its grid with True and samples with False.
+        grid_align_corners: the convention of the pixels' own coordinates z; None: the same. These models make
+            their grids with True and sample with False.
 
     Returns:
-        (B, (K+1)(1+C), H, W), anchor by anchor, each its heat map and then C channels, in the dtype and memory
-        format of `source`. Differentiable in every tensor.
+        (B, (K+1)(1+C), H, W) or (B, (K+1)(1+C), D, H, W), anchor by anchor, each its heat map and then C channels, in
+        the dtype and memory format of `source`. Differentiable in every tensor.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
-        ValueError: a shape does not fit, only one Jacobian is given, or `variance` is not positive.
+        ValueError: a shape does not fit, only one Jacobian or one covariance is given, or `variance` is not positive.
         RuntimeError: tensors on different devices.
     """
     name = "anchor_features"
-    _checks.floating_tensor(name, "source", source, "B", "C", "H", "W")
-    anchors = _checks.anchors(name, "source", source, kp_source, kp_driving, jac_source, jac_driving, None)[:4]
+    _checks.image_or_volume(name, "source", source, "C")
+    anchors = _checks.anchors(name, "source", source, kp_source, kp_driving, jac_source, jac_driving, background)
+    covariances = _checks.covariances(
+        name, "source", source, anchors[0].shape[1], covariance_source, covariance_driving
+    )
     if not variance > 0:
         raise ValueError(f"{name}: variance is {variance}, expected a positive number")
     grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
     namespace = namespace_for(name, source.device)
-    if namespace is None:
+    if namespace is None or source.dim() == 5 or background is not None or covariances[0] is not None:
         return reference.anchor_features(
             source,
-            *anchors,
+            *anchors[:4],
+            background=anchors[4],
             variance=variance,
+            covariance_source=covariances[0],
+            covariance_driving=covariances[1],
             align_corners=align_corners,
             grid_align_corners=grid_align_corners,
         )
     options = (float(variance), align_corners, grid_align_corners)
-    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors, *options)
+    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors[:4], *options)
     return features
 
 
@@ -97,8 +114,8 @@ class _AnchorFeatures(torch.autograd.Function):
 
 @register_fake("anchor_features")
 def _fake(source: Tensor, kp_source: Tensor, *_: Any) -> Tensor:
-    batch, channels, height, width = source.shape
-    size = (batch, (kp_source.shape[1] + 1) * (1 + channels), height, width)
+    batch, channels, *pixels = source.shape
+    size = (batch, (kp_source.shape[1] + 1) * (1 + channels), *pixels)
     return torch.empty(size, dtype=source.dtype, device=source.device, memory_format=memory_format_of(source))
 
 

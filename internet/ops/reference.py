@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from internet.geometry import identity_grid, inverse, pixel_coordinates
+from internet.geometry import identity_grid, inverse, inverse_covariance, pixel_coordinates
 from internet.ops.results import memory_format_of, motion_dtype
 
 CHARBONNIER_EPSILON = 1e-3
@@ -337,10 +337,18 @@ def soft_argmax(
     return kp, jac.unflatten(-1, (2, 2))
 
 
-def gaussian_heatmaps(grid: Tensor, kp: Tensor, variance: float) -> Tensor:
-    """exp(-|z - kp|^2 / (2 variance)) at every z of grid (H, W, 2), for kp (B, K, 2) -> (B, K, H, W)."""
-    distance = (grid - kp[:, :, None, None]).square().sum(-1)
-    return torch.exp(-0.5 * distance / variance)
+def gaussian_heatmaps(grid: Tensor, kp: Tensor, variance: float, covariance: Tensor | None) -> Tensor:
+    """The Gaussian around kp (B, K, n) at every z of grid (..., n): (B, K, ...).
+
+    exp(-|z - kp|^2 / (2 variance)), or exp(-(z - kp)^T C^-1 (z - kp) / 2) with `covariance` C (B, K, n, n); of what is
+    not positive definite, at most 1.
+    """
+    across = (slice(None), slice(None), *(None for _ in grid.shape[:-1]))
+    away = grid - kp[across]
+    if covariance is None:
+        return torch.exp(-0.5 * away.square().sum(-1) / variance)
+    form = torch.einsum("bk...i,bkij,bk...j->bk...", away, inverse_covariance(covariance), away)
+    return torch.exp(-0.5 * form.clamp(min=0))
 
 
 @_without_autocast
@@ -351,18 +359,21 @@ def anchor_features(
     jac_source: Tensor | None = None,
     jac_driving: Tensor | None = None,
     *,
+    background: Tensor | None = None,
     variance: float = 0.01,
+    covariance_source: Tensor | None = None,
+    covariance_driving: Tensor | None = None,
     align_corners: bool = False,
     grid_align_corners: bool | None = None,
 ) -> Tensor:
-    batch, _channels, height, width = source.shape
-    anchors = kp_source.shape[1] + 1
+    batch, anchors = kp_source.shape[0], kp_source.shape[1] + 1
     grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
-    grid = identity_grid((height, width), grid_align_corners, like=kp_source)
-    heat = gaussian_heatmaps(grid, kp_driving, variance) - gaussian_heatmaps(grid, kp_source, variance)
-    heat = F.pad(heat, (0, 0, 0, 0, 1, 0))  # the background has no anchor: 0
-    motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving))
-    images = source[:, None].expand(-1, anchors, -1, -1, -1).flatten(0, 1)
+    grid = identity_grid(source.shape[2:], grid_align_corners, like=kp_source)
+    driving = gaussian_heatmaps(grid, kp_driving, variance, covariance_driving)
+    heat = driving - gaussian_heatmaps(grid, kp_source, variance, covariance_source)
+    heat = F.pad(heat, (*(0, 0) * (grid.dim() - 1), 1, 0))  # the background has no anchor: 0
+    motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving), background)
+    images = source.to(grid.dtype)[:, None].expand(-1, anchors, *source.shape[1:]).flatten(0, 1)
     moved = sample(images, motions.flatten(0, 1), "zeros", align_corners).unflatten(0, (batch, anchors))
-    features = torch.cat([heat[:, :, None], moved.to(heat.dtype)], dim=2).flatten(1, 2)
+    features = torch.cat([heat[:, :, None], moved], dim=2).flatten(1, 2)
     return features.to(source.dtype, memory_format=memory_format_of(source))

@@ -84,6 +84,7 @@ def test_static_shapes(operator: str) -> None:
         ("masked_backwarp_loss", {"ratio": None}),
         ("soft_argmax", {"jacobian_maps": 0}),
         ("anchor_features", {"jacobians": False}),
+        ("anchor_features", {"size": (2, 3, 4), "background": True, "covariances": True}),
     ],
 )
 def test_without_optional_arguments(operator: str, parameters: dict[str, Any]) -> None:

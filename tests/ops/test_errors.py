@@ -22,10 +22,16 @@ ARGUMENTS = {
     "masked_backwarp_loss": ("output", "target", "flow", "confidence"),
     "flow_confidence": ("flow_forward", "flow_backward"),
     "soft_argmax": ("logits", "jacobian_map"),
-    "anchor_features": ("source", "kp_source", "kp_driving", "jac_source", "jac_driving"),
+    "anchor_features": (
+        *("source", "kp_source", "kp_driving", "jac_source", "jac_driving"),
+        *("background", "covariance_source", "covariance_driving"),
+    ),
 }
 # What the sample is drawn with for all of them to be there.
-PARAMETERS: dict[str, dict[str, Any]] = {"affine_mixture": {"background": True}}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "affine_mixture": {"background": True},
+    "anchor_features": {"background": True, "covariances": True},
+}
 FOUR_DTYPES = "expected float32, float64, float16 or bfloat16"
 
 
@@ -190,6 +196,10 @@ SPECIAL = [
         "anchor_features",
         ({"variance": 0.0}, ("variance is 0.0", "expected a positive number")),
         ({"variance": float("nan")}, ("variance is nan", "expected a positive number")),
+        ({"covariance_source": None}, ("covariance_source is None", "the other covariance is given")),
+        ({"covariance_driving": None}, ("covariance_driving is None", "give both or neither")),
+        ({"covariance_driving": lambda t: t[:, :1]}, ("covariance_driving has shape (2, 1, 2, 2)", "anchors of")),
+        ({"source": lambda t: t[..., None]}, ("kp_source has shape (2, 2, 2)", "expected (2, 2, 3)")),
     ),
     Wrong("pyramid_warp", {"features": torch.zeros(2, 3, 3, 5)}, TypeError, ("features", "sequence", "got Tensor")),
     Wrong("pyramid_warp", {"features": None}, TypeError, ("features", "sequence of Tensors", "got NoneType")),

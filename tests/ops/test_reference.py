@@ -364,6 +364,45 @@ def test_anchor_features_are_heat_maps_and_moved_sources(grid_align_corners: boo
         assert features[b, k, :, j, i].tolist() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)], ids=["image", "volume"])
+@pytest.mark.parametrize("grid_align_corners", [False, True])
+def test_anchor_features_as_the_models_write_them(size: tuple[int, ...], grid_align_corners: bool) -> None:
+    """Articulated-animation's `region2gaussian` and background, face-vid2vid's volumes; sampled by torch alone."""
+    wide = {"background": True, "covariances": True, "grid_align_corners": grid_align_corners}
+    sample = samples.build("anchor_features", torch.float64, size=size, **wide)
+    source, kp_s, kp_d, jac_s, jac_d = sample.args
+    batch, anchors, axes = kp_s.shape
+    ones = (1,) * axes
+    lines = [torch.tensor([pixel(j, n, grid_align_corners) for j in range(n)], dtype=torch.float64) for n in size]
+    grid = torch.stack(torch.meshgrid(*lines, indexing="ij")[::-1], -1)[None, None]
+
+    def gaussian(kp: Tensor, covariance: Tensor) -> Tensor:
+        away = grid - kp.view(batch, anchors, *ones, axes)
+        inverse = torch.inverse(covariance).view(batch, anchors, *ones, axes, axes)
+        return torch.exp(-0.5 * (away.unsqueeze(-2) @ inverse @ away.unsqueeze(-1)).sum((-1, -2)))
+
+    heat = gaussian(kp_d, sample.kwargs["covariance_driving"]) - gaussian(kp_s, sample.kwargs["covariance_source"])
+    heat = torch.cat([torch.zeros_like(heat[:, :1]), heat], 1).unsqueeze(2)
+    jacobian = (jac_s @ torch.inverse(jac_d)).view(batch, anchors, *ones, axes, axes)
+    away = grid - kp_d.view(batch, anchors, *ones, axes)
+    moved = (jacobian @ away.unsqueeze(-1)).squeeze(-1) + kp_s.view(batch, anchors, *ones, axes)
+    homogeneous = torch.cat([grid, torch.ones_like(grid[..., :1])], -1).unsqueeze(-1)
+    still = (sample.kwargs["background"].view(batch, 1, *ones, axes + 1, axes + 1) @ homogeneous).squeeze(-1)
+    motions = torch.cat([still[..., :-1] / still[..., -1:], moved], 1).flatten(0, 1)
+    images = source.repeat_interleave(anchors + 1, 0)
+    deformed = F.grid_sample(images, motions, align_corners=False).unflatten(0, (batch, anchors + 1))
+    expected = torch.cat([heat, deformed], 2).flatten(1, 2)
+    assert_close(reference.anchor_features(*sample.args, **sample.kwargs), expected, torch.float64)
+
+
+def test_flat_covariances_make_ridges() -> None:
+    """A covariance of determinant 0 has the heat map of a line: 1 along it, 0 beside it."""
+    kp = torch.zeros(1, 1, 2, dtype=torch.float64)
+    line = torch.diag(torch.tensor([0.3, 0.0], dtype=torch.float64))[None, None]
+    heat = reference.gaussian_heatmaps(reference.identity_grid((3, 3), True, kp), kp, 0.01, line)
+    assert_close(heat[0, 0], torch.tensor([[0.0] * 3, [1.0] * 3, [0.0] * 3]), torch.float64)
+
+
 @pytest.mark.parametrize("order", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_reference_is_twice_differentiable(operator: str, order: object) -> None:
@@ -395,5 +434,9 @@ _TWICE: dict[str, list[dict[str, object]]] = {
     "pyramid_warp": [{}],
     "masked_backwarp_loss": [{"norm": norm} for norm in ("l1", "l2", "charbonnier")],
     "soft_argmax": [{}, {"jacobian_maps": 0}],
-    "anchor_features": [{}],
+    "anchor_features": [
+        {},
+        {"background": True, "covariances": True},
+        {"size": (2, 3, 4), "background": True, "covariances": True},
+    ],
 }

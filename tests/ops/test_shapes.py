@@ -77,7 +77,15 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"anchors": st.just(3), "size": SIZE, "jacobian_maps": st.sampled_from([0, 1, 3]), "align_corners": FLAG}
     ),
     "anchor_features": st.fixed_dictionaries(
-        {"anchors": st.integers(1, 3), "channels": CHANNELS, "size": COARSE, "jacobians": FLAG}
+        {
+            "anchors": st.integers(0, 3),
+            "channels": CHANNELS,
+            "size": COARSE | st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5)),
+            "jacobians": FLAG,
+            "background": FLAG,
+            "covariances": FLAG,
+            "grid_align_corners": FLAG,
+        }
     ),
 }
 
