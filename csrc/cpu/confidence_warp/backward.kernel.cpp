@@ -5,6 +5,7 @@
 #include "cpu/runtime/denormals.h"
 #include "cpu/sampling/resident_rows.h"
 #include "cpu/simd/nchw_nhwc.h"
+#include "cpu/simd/pixel_sums.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -122,24 +123,7 @@ class BandBackward {
   // A row of the features' gradient is done with.
   void close(int64_t y) {
     if (!features_ || p_.in_place || !band_.contains(y)) return;
-    const ImageRow<T> row = row_of(p_.grad_features, y);
-    const S* slot = target_rows_[y];
-    if constexpr (std::is_same_v<T, S>) {
-      pixels_to_planes<K, T>(slot, padded_, row, p_.streaming);
-    } else {
-      for_each_piece<piece>(p_.motion.width, [&](int64_t x, int64_t, int64_t end) {
-        const bool dense = channels_ == padded_ && row.channel_stride == 1;
-        T* out = dense ? row.part(x, end - x).data : piece_;
-        const int64_t stride = dense ? row.column_stride : padded_;
-        for (int64_t i = x; i < end; ++i, out += stride) {
-          for (int64_t k = 0; k < padded_; k += step) {
-            store_channel_lanes<N, T>(out + k, load_widened<N, T>(slot + i * padded_ + k),
-                                      dense && p_.streaming);
-          }
-        }
-        if (!dense) pixels_to_planes<K, T>(piece_, padded_, row.part(x, end - x), p_.streaming);
-      });
-    }
+    store_sums<K, T>(target_rows_[y], padded_, row_of(p_.grad_features, y), p_.streaming);
   }
 
   void row_backward(const SampledRows<T>& rows, int64_t y, S* corner_dots) {
@@ -184,7 +168,7 @@ class BandBackward {
     return false;
   }
 
-  static constexpr int N = Tile::side, step = channels_in<N, T>, piece = 64;
+  static constexpr int N = Tile::side, piece = 64;
 
   const ConfidenceWarpBackward<T>& p_;
   const int64_t image_, first_channel_, channels_, padded_;

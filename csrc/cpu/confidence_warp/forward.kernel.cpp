@@ -1,7 +1,7 @@
 #include "cpu/confidence_warp/kernels.h"
-#include "cpu/confidence_warp/pixel_rows.h"
 #include "cpu/runtime/denormals.h"
 #include "cpu/sampling/bilinear_row.h"
+#include "cpu/sampling/pixel_rows.h"
 #include "cpu/sampling/resident_rows.h"
 #include "cpu/simd/channel_lanes.h"
 #include "cpu/simd/nchw_nhwc.h"

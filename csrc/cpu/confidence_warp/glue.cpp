@@ -4,6 +4,7 @@
 #include "cpu/confidence_warp/kernels.h"
 #include "cpu/confidence_warp/level.h"
 #include "cpu/runtime/launch.h"
+#include "cpu/sampling/reach.h"
 
 namespace internet::cpu {
 namespace {
@@ -20,12 +21,6 @@ std::vector<RowRange> row_ranges(const Tensor& features, const SampledMotion<S>&
   run(warp_row_ranges_kernel<S>(), p, rows, rows_per_thread(features, 1));
   return ranges;
 }
-
-// Enough tasks for many threads. The tasks do not depend on the number of threads.
-constexpr int64_t wanted_tasks = 16;
-// Of tasks that may each keep most of an image's rows resident: so many run at a time, and there are at least
-// so many.
-constexpr int64_t most_at_once = 4;
 
 // The samples of a batch in the order of their source rows, see SampleOrder.
 template <class S>
@@ -46,42 +41,6 @@ class SortedSamples {
   std::unique_ptr<S[]> weights_;
 };
 
-// How far apart the source rows lie that an output row reads.
-class Reach {
- public:
-  Reach(const std::vector<RowRange>& ranges, int64_t height) : height_(height) {
-    for (const RowRange& range : ranges) mean_ += range.last - range.first + 1;
-    mean_ /= int64_t(ranges.size());
-  }
-  // Bands of rows for `tasks` tasks a band. At the seams of bands work is done twice: they are much taller
-  // (in place it is only looking for the samples).
-  int64_t bands(int64_t tasks, bool in_place) const {
-    const int64_t least_rows = std::max<int64_t>(16, in_place ? mean_ / 4 : 4 * mean_);
-    const int64_t wanted = (wanted_tasks + tasks - 1) / tasks, allowed = height_ / least_rows;
-    return std::max<int64_t>(std::min(wanted, allowed), 1);
-  }
-  // Pixels' gradients are added up in float: so many channels at a time that the resident rows stay in a
-  // cache.
-  int64_t resident_channels(int64_t width) const {
-    return (12 << 20) / int64_t(sizeof(float)) / (mean_ * width);
-  }
-  // Whether the field has no order.
-  bool jumps() const { return mean_ > 16 && 4 * mean_ > height_; }
-  // Then every task keeps most of an image's rows resident, and few run at once.
-  int64_t grain(int64_t tasks, int64_t least) const {
-    return 4 * mean_ > height_ ? std::max(least, (tasks + most_at_once - 1) / most_at_once) : least;
-  }
-
- private:
-  int64_t height_, mean_ = 0;
-};
-
-// How many channels the planar kernels turn into pixels at a time.
-template <class T>
-int64_t block_channels(int64_t channels) {
-  return channels <= smallest_block<T> ? smallest_block<T> : usual_block<T>;
-}
-
 // Whether to write past the caches: images that are too large for them, in whole lines.
 template <class T>
 bool streams(const Tensor& image) {
@@ -92,8 +51,6 @@ bool streams(const Tensor& image) {
          reinterpret_cast<uintptr_t>(image.data_ptr()) % line == 0 &&
          whole_lines(image.size(planes ? 3 : 1)) && whole_lines(image.stride(2));
 }
-
-bool channels_side_by_side(const Tensor& image) { return image.size(1) == 1 || image.stride(1) == 1; }
 
 template <class S>
 void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* corner_dots, int64_t groups,

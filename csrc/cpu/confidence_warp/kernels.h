@@ -19,6 +19,7 @@
 #include "arguments/confidence_warp_views.h"
 #include "cpu/runtime/isa.h"
 #include "cpu/sampling/row_range.h"
+#include "cpu/simd/channel_blocks.h"
 #include "cpu/simd/simd.h"
 
 namespace internet::cpu {
@@ -79,13 +80,6 @@ struct MotionBackward {
   S* grad_confidence;  // (batch, height / ratio, width / ratio) or null
   bool accumulate;     // add to what is there
 };
-
-// Blocks of channels that the planar kernels handle at a time: 16 words of a pixel, a cache line of most
-// types, or 4 where that is enough. Two values of a 16-bit type are a word.
-template <class T>
-constexpr int64_t smallest_block = sizeof(T) == 2 ? 8 : 4;
-template <class T>
-constexpr int64_t usual_block = 4 * smallest_block<T>;
 
 }  // namespace internet::cpu
 
