@@ -103,7 +103,11 @@ def _command(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
-    args = parser.parse_args(_attach_names(arguments))
+    args, behind = parser.parse_known_args(_attach_names(arguments))
+    if behind and (not hasattr(args, "settings") or any(word.startswith("-") for word in behind)):
+        parser.error(f"unrecognized arguments: {' '.join(behind)}")
+    if behind:  # settings on both sides of an option, of which argparse takes the first
+        args.settings += behind
     args.line = shlex.join(["internet", *arguments])  # for what is to be repeated
     status: int = modules[args.command].run(args)
     return status

@@ -12,16 +12,28 @@ Whoever makes an ``Optimizer`` gets values of the right types within their range
 import dataclasses
 import math
 import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 
 #: No setting is counted further than this, which torch and numpy hold in 64 bits.
 LARGEST = 2**63 - 1
+
+#: Names less alike than this, of 1, are not taken for misspellings of one another.
+ALIKE = 0.6
+
+#: What a kind of value is called in a message.
+_CALLED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    tuple: "a list",
+    dict: "a map",
+}
 
 
 class SettingError(ValueError):
@@ -30,49 +42,39 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a setting can be: one of some words, or a finite number in a range."""
+    """What a setting can be: one of some words, or a number in a range, of which `below` is not part."""
 
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
     least: float = -math.inf
     most: float = math.inf
     below: float = math.inf
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: float | str) -> bool:
         if isinstance(value, str):
             return not self.choices or value in self.choices
-        return isinstance(value, bool) or (self.least <= value <= self.most and (value < self.below))
+        return isinstance(value, bool) or (self.least <= value <= self.most and value < self.below)
 
     def __str__(self) -> str:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.most < math.inf:
             return f"{self.least:g} to {self.most}"
-        words = [f"at least {self.least:g}"] if self.least > -math.inf else []
-        words += [f"below {self.below:g}"] if self.below < math.inf else []
+        words = [f"at least {self.least:g}"] * (self.least > -math.inf) + [f"below {self.below:g}"] * (
+            self.below < math.inf
+        )
         return " and ".join(words)
 
 
-def setting(
-    default: Any,
-    about: str,
-    *,
-    choices: Iterable[str] = (),
-    least: float = -math.inf,
-    most: float = math.inf,
-    below: float = math.inf,
-    resumable: bool = False,
-) -> Any:
+def setting(default: Any, about: str, *, resumable: bool = False, **allowed: Any) -> Any:
     """A field of a :class:`Section`.
 
     Args:
         default: its value, unless another is given.
         about: what it means, in a line.
-        choices: the words that it can be, where it is text.
-        least, most, below: the range of it, or of all numbers in it.
         resumable: whether a training run may be resumed with another value.
+        allowed: what it can be, or all text and numbers in it: see :class:`Allowed`.
     """
-    allowed = Allowed(tuple(choices), least, most, below)
-    metadata = {"about": about, "allowed": allowed, "resumable": resumable}
+    metadata = {"about": about, "allowed": Allowed(**allowed), "resumable": resumable}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -87,9 +89,8 @@ class Section:
     """
 
     def __post_init__(self) -> None:
-        types_of = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            value = _converted(getattr(self, field.name), types_of[field.name], field.name)
+            value = _converted(getattr(self, field.name), field.type, field.name)
             allowed = field.metadata.get("allowed", Allowed())
             if any(leaf not in allowed for leaf in _leaves(value)):
                 each = "each " if isinstance(value, tuple) else ""
@@ -97,12 +98,11 @@ class Section:
             object.__setattr__(self, field.name, value)
 
 
-def settings(cls: type, prefix: str = "") -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
+def settings(cls: Any, prefix: str = "") -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
     """The dotted names of all settings below a section, and their fields."""
     for field in dataclasses.fields(cls):
-        kind = get_type_hints(cls)[field.name]
-        if dataclasses.is_dataclass(kind):
-            yield from settings(typing.cast("type", kind), f"{prefix}{field.name}.")
+        if dataclasses.is_dataclass(field.type):
+            yield from settings(field.type, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, field
 
@@ -120,15 +120,15 @@ def read(cls: type[T], values: Mapping[str, Any], *, prefix: str = "", known: Se
         SettingError: an unknown name, with the nearest known one; a value of a wrong type or out of range.
     """
     known = known or [name for name, _ in settings(cls)]
+    kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     arguments = {}
     for name, value in values.items():
-        kind = get_type_hints(cls).get(name)
-        if kind is None:
-            raise SettingError(
-                f"there is no setting '{prefix}{name}'; the nearest is '{_nearest(f'{prefix}{name}', known)}'"
-            )
-        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            value = read(typing.cast("type[Any]", kind), value, prefix=f"{prefix}{name}.", known=known)
+        if name not in kinds:
+            near = _nearest(f"{prefix}{name}", known)
+            hint = f"the nearest is '{near}'" if near else f"here there are {', '.join(kinds)}"
+            raise SettingError(f"there is no setting '{prefix}{name}'; {hint}")
+        if dataclasses.is_dataclass(kinds[name]) and isinstance(value, Mapping):
+            value = read(kinds[name], value, prefix=f"{prefix}{name}.", known=known)
         arguments[name] = value
     try:
         return cls(**arguments)
@@ -147,15 +147,15 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """The most similar of the known names, sections included, by the whole or by its last part."""
-    sections = {name.rpartition(".")[0]: None for name in known if "." in name}
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name, sections included, whose last part is most like this one's; None if none is like it."""
 
-    def likeness(other: str) -> float:
-        pairs = ((name, other), (name.rpartition(".")[2], other.rpartition(".")[2]))
-        return max(SequenceMatcher(None, *pair).ratio() for pair in pairs)
+    def likeness(other: str) -> tuple[float, float]:
+        lasts = (name.rpartition(".")[2], other.rpartition(".")[2])
+        return SequenceMatcher(None, *lasts).ratio(), SequenceMatcher(None, name, other).ratio()
 
-    return max([*known, *sections], key=likeness)
+    nearest = max([*known, *(name.rpartition(".")[0] for name in known)], key=likeness)
+    return nearest if likeness(nearest)[0] >= ALIKE else None
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -172,55 +172,32 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
     if origin is types.UnionType:
         return None if value is None else _converted(value, arguments[0], name)
     if origin is tuple and isinstance(value, (list, tuple)):
-        if arguments[-1] is not ... and len(value) != len(arguments):
-            raise ValueError(f"{name} is {plain(value)!r}, expected {len(arguments)} values")
         kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(value) != len(kinds):
+            raise ValueError(f"{name} is {plain(value)!r}, expected {len(kinds)} values")
         return tuple(_converted(item, one, name) for item, one in zip(value, kinds, strict=True))
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _converted(item, arguments[1], f"{name}.{key}") for key, item in value.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(value, typing.cast("type", kind)):
+    if dataclasses.is_dataclass(kind) and isinstance(value, kind):  # type: ignore[arg-type]
         return value
     try:
-        return _SCALARS[kind](value)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise ValueError(
-            f"{name} is {plain(value)!r}, expected {_CALLED.get(origin or kind, 'a section of settings')}"
-        ) from None
+        return _scalar(value, kind)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        expected = _CALLED.get(origin or kind, "a section of settings")
+        raise ValueError(f"{name} is {plain(value)!r}, expected {expected}") from None
 
 
-def _boolean(value: Any) -> bool:
-    return value if isinstance(value, bool) else {"true": True, "false": False}[value.lower()]
-
-
-def _whole_number(value: Any) -> int:
-    number = int(value) if isinstance(value, str) else value
-    if type(number) is not int or abs(number) > LARGEST:
-        raise ValueError
-    return number
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not math.isfinite(number := float(value)):
-        raise ValueError
-    return number
-
-
-def _text(value: Any) -> str:
-    if value is None:  # nothing after the colon
-        return ""
-    if not isinstance(value, (str, int)) or isinstance(value, bool):
-        raise ValueError
-    return str(value)
-
-
-_SCALARS: dict[Any, Callable[[Any], Any]] = {bool: _boolean, int: _whole_number, float: _number, str: _text}
-
-#: What a kind of value is called in a message.
-_CALLED = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    str: "text",
-    tuple: "a list",
-    dict: "a map",
-}
+def _scalar(value: Any, kind: Any) -> bool | int | float | str:
+    """A value as a boolean, number or text; an error of some kind where it is something else."""
+    if kind is bool and isinstance(value, str):
+        return {"true": True, "false": False}[value.lower()]
+    if isinstance(value, bool) or kind is bool:
+        if isinstance(value, bool) and kind is bool:
+            return value
+    elif kind is str and (value is None or isinstance(value, (str, int))):  # None: nothing after the colon
+        return "" if value is None else str(value)
+    elif kind is int and isinstance(value, (str, int)) and abs(number := int(value)) <= LARGEST:
+        return number
+    elif kind is float and math.isfinite(real := float(value)):
+        return real
+    raise ValueError

@@ -255,7 +255,7 @@ def test_presets():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"colour": 3}, "there is no setting 'colour'; the nearest is"),
+        ({"colour": 3}, "there is no setting 'colour'; here there are size, anchors"),
         ({"scales": "both"}, "scales is 'both', expected one of multi, single"),
         ({"stage_one": "second"}, "stage_one is 'second', expected one of internet, first-order"),
         ({"threshold": 0.1}, "threshold is 0.1, expected at least 0 and below 1/11"),

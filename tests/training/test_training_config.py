@@ -51,6 +51,8 @@ def test_what_is_written_is_read_again() -> None:
         ("lr=1", "there is no setting 'lr'; the nearest is 'optimizer.lr'"),
         ("loss.weights.stile=1", "'loss.weights.stile'; the nearest is 'loss.weights.style'"),
         ("model.prest=tiny", "the nearest is 'model.preset'"),
+        ("bogus=1", "there is no setting 'bogus'; here there are out, seed, warm_start, model, data"),
+        ("model.bogus=1", "there is no setting 'model.bogus'; here there are size, anchors"),
         ("model.preset=small", "model.preset is 'small', expected one of internet-512"),
         ("run.batch=x", "run.batch is 'x', expected a whole number"),
         ("run.batch=2.5", "run.batch is '2.5', expected a whole number"),
@@ -236,6 +238,16 @@ def test_the_command_without_settings_or_with_a_file_that_is_not_there(capsys: p
     assert "none.yaml" in capsys.readouterr().err
     assert main(["train", "run.batch=4"]) == 2
     assert "out is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_an_option_may_stand_anywhere_among_the_settings(place: int, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run.batch=4", "out=runs/a"]
+    assert main(["train", *words[:place], "--report", *words[place:]]) == 2
+    assert "--report: needs frames that are not trained on" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "out=runs/a", "--repot", "run.batch=4"])
+    assert "unrecognized arguments: --repot run.batch=4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a=b.yaml", "-.yaml", "a #1: b.yml", "é🙂.yaml", "n" * 250 + ".yaml"])

@@ -1,10 +1,11 @@
 """Everything that can be set about a training run."""
 
 import dataclasses
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 from internet.model.config import PRESETS, INTERnetConfig
 from internet.training.config.sections import Checkpoint, Data, Log, Loss, Optimizer, Run, Validation
@@ -67,7 +68,8 @@ class Config(Section):
         values = {} if path is None else read_file(recipe_or_file(path))
         for name, value in (changes or {}).items():
             values = merged(values, nested(name, value))
-        return cls.from_dict(merged(values, read_words(words, cls.kind)))
+        texts = [name for name, field in settings(cls) if field.type is str]
+        return cls.from_dict(merged(values, read_words(words, texts)))
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain types."""
@@ -79,20 +81,9 @@ class Config(Section):
         return [
             f"{name} was {plain(mine)!r}, is {plain(theirs)!r}"
             for name, field in settings(Config)
-            if (mine := self.at(name)) != (theirs := other.at(name)) and not field.metadata["resumable"]
+            if not field.metadata["resumable"] and (mine := self.at(name)) != (theirs := other.at(name))
         ]
 
     def at(self, name: str) -> Any:
         """The setting of a dotted name."""
-        value: Any = self
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value
-
-    @classmethod
-    def kind(cls, name: str) -> Any:
-        """The type of the setting of a dotted name; None if there is none."""
-        kind: Any = cls
-        for part in name.split("."):
-            kind = get_type_hints(kind).get(part) if dataclasses.is_dataclass(kind) else None
-        return kind
+        return operator.attrgetter(name)(self)

@@ -47,12 +47,8 @@ class Synthetic(Section):
 
     length: int = setting(1024, "samples of what counts as an epoch; none is ever drawn twice", least=1)
     moving_background: float = setting(0.5, "the fraction of clips whose background moves", least=0, most=1)
-    frames: int = setting(
-        60, "of each clip, at 25 a second; the figure walks out of the frame after a while", least=1, most=10**6
-    )
-    min_seconds: float = setting(
-        0.4, "least time between source and driving frame, instead of data.min_seconds", least=0
-    )
+    frames: int = setting(60, "of a clip, at 25 a second; later the figure walks out of the frame", least=1, most=10**6)
+    min_seconds: float = setting(0.4, "least time from source to driving frame, not data.min_seconds", least=0)
 
 
 @dataclass(frozen=True)
@@ -63,22 +59,14 @@ class Data(Section):
     min_seconds: float = setting(2.0, "least time between source and driving frame; the paper's 2", least=0)
     samples_per_clip: int = setting(1, "how often an epoch shows each clip", least=1, most=10**9)
     frames: Range = setting((None, None), "which frames of a clip drive: [start, stop]; null: to its end")
-    source: str = setting(
-        "first", "the source: the clip's 'first' frame, or a 'random' one of `frames`", choices=SOURCES
-    )
+    source: str = setting("first", "the clip's 'first' frame, or a 'random' one of `frames`", choices=SOURCES)
     motion: bool = setting(False, "estimate the flow from the driving frame to the source too")
     chain: bool = setting(False, "estimate it through all frames between the two, which follows limbs further")
     flow: Flow = dataclasses.field(default_factory=Flow)
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
     workers: int = setting(2, "processes that read samples, for each rank", least=0, most=1024, resumable=True)
-    memory: int = setting(
-        256,
-        "MiB of frames that each of them remembers: short clips are decoded once",
-        least=0,
-        most=2**30,
-        resumable=True,
-    )
+    memory: int = setting(256, "MiB of decoded frames that each of them keeps", least=0, most=2**30, resumable=True)
 
 
 @dataclass(frozen=True)
@@ -89,9 +77,7 @@ class Validation(Section):
     split: str = setting("test", "of a folder of clips; a lone video is all 'train'", choices=SPLITS, resumable=True)
     frames: Range = setting((None, None), "as data.frames: frames of the same clip can be held out", resumable=True)
     samples: int = setting(16, "how many; the same every time", least=1, most=10**9, resumable=True)
-    every: int = setting(
-        500, "steps between two validations; there is one at the end in any case", least=1, resumable=True
-    )
+    every: int = setting(500, "steps between two validations; the last is at the end", least=1, resumable=True)
 
 
 @dataclass(frozen=True)
@@ -112,9 +98,7 @@ class Loss(Section):
     schedule: dict[str, tuple[tuple[float, float], ...]] = setting(
         {}, "weights that change: for a name of `weights`, points [step, weight], joined by lines", least=0
     )
-    stage_one: int = setting(
-        0, "so many steps train stage I alone, by guidance and equivariance: cheap, many a second", least=0
-    )
+    stage_one: int = setting(0, "so many steps train stage I alone, by guidance and equivariance: cheap", least=0)
     features: Features = dataclasses.field(default_factory=Features)
 
     def __post_init__(self) -> None:
@@ -149,9 +133,7 @@ class Run(Section):
     steps: int | None = setting(None, "stop after so many steps in all", least=1, resumable=True)
     minutes: float | None = setting(None, "stop after so much time, counted from each start", least=0, resumable=True)
     batch: int = setting(16, "samples of a step, over all ranks", least=1, most=10**6)
-    accumulate: int = setting(
-        1, "a rank takes its share in so many micro-batches, which saves memory", least=1, most=10**6, resumable=True
-    )
+    accumulate: int = setting(1, "micro-batches of a rank's share: memory", least=1, most=10**6, resumable=True)
     precision: str = setting("float32", "of the networks (bfloat16: autocast)", choices=("float32", "bfloat16"))
     channels_last: bool = setting(True, "channels last in memory, as convolutions like it", resumable=True)
     compile: bool = setting(False, "torch.compile the model", resumable=True)
@@ -171,7 +153,5 @@ class Log(Section):
 class Checkpoint(Section):
     """What is kept to go on from."""
 
-    every: int = setting(
-        500, "steps between two checkpoints; there is one at the end in any case", least=1, resumable=True
-    )
+    every: int = setting(500, "steps between two checkpoints; the last is at the end", least=1, resumable=True)
     keep: int = setting(3, "how many are kept", least=1, resumable=True)

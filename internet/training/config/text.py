@@ -4,7 +4,7 @@ Numbers stay text until the setting they are for says what they are. So `010`, `
 are the names of folders that somebody typed, and not eight, 750, a date, five and `run`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,18 @@ def read_file(path: Path) -> dict[str, Any]:
         values = parse(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise SettingError(f"'{path}' is not a YAML file of settings: {error}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    if isinstance(values, (list, str)):
         called = "a list" if isinstance(values, list) else "text"
         raise SettingError(f"'{path}' holds {called}, expected sections of settings")
-    return values
+    return values or {}
 
 
-def read_words(words: Iterable[str], kind_of: Callable[[str], Any]) -> dict[str, Any]:
+def read_words(words: Iterable[str], texts: Collection[str]) -> dict[str, Any]:
     """`["run.batch=8", "out=runs/a"]` -> `{"run": {"batch": "8"}, "out": "runs/a"}`.
 
     Args:
         words: what comes after `=` is YAML or, for a setting that is text, that text.
-        kind_of: the type of a setting by its dotted name; None where there is no such setting.
+        texts: the dotted names of those settings.
 
     Raises:
         SettingError: a word is something else.
@@ -44,7 +42,7 @@ def read_words(words: Iterable[str], kind_of: Callable[[str], Any]) -> dict[str,
         if not equals or not name:
             raise SettingError(f"'{word}' is not a setting, expected key=value; a file or a recipe comes before them")
         try:
-            value = text if kind_of(name) is str else parse(text)
+            value = text if name in texts else parse(text)
         except ValueError as error:
             raise SettingError(f"{name} is '{text}', which is not YAML: {error}") from error
         settings = merged(settings, nested(name, value))
@@ -60,12 +58,8 @@ def nested(name: str, value: Any) -> dict[str, Any]:
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with what `changes` says: mappings are merged, everything else is replaced."""
-    result = dict(base)
-    for name, value in changes.items():
-        below = result.get(name)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[name] = merged(below, value) if both else value  # type: ignore[arg-type]
-    return result
+    both = [name for name in changes if isinstance(base.get(name), Mapping) and isinstance(changes[name], Mapping)]
+    return {**base, **changes, **{name: merged(base[name], changes[name]) for name in both}}
 
 
 def parse(text: str) -> Any:
@@ -83,10 +77,10 @@ def _plain(node: Any) -> Any:
     """A node of YAML's syntax tree without what YAML would make of its text."""
     if node is None or (node.id == "scalar" and node.style is None and node.value in _NOTHING):
         return None
-    if node.id == "sequence":
-        return [_plain(item) for item in node.value]
     if node.id == "scalar":
         return str(node.value)
+    if node.id == "sequence":
+        return [_plain(item) for item in node.value]
     found: dict[str, Any] = {}
     for key, item in node.value:
         name, line = _plain(key), key.start_mark.line + 1
