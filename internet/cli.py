@@ -24,6 +24,7 @@ from internet.utils.errors import format_error, is_expected
 COMMANDS = {
     "train": "internet.commands.train",
     "animate": "internet.commands.animate",
+    "evaluate": "internet.commands.evaluate",
     "synth": "internet.commands.synth",
     "register": "internet.commands.register",
     "demo": "internet.commands.demo",

@@ -96,3 +96,11 @@ def full_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
     while flow.shape[1] < size[0]:
         flow, _ = ops.upsample_motion(flow)
     return flow.permute(0, 3, 1, 2)
+
+
+def flow_to_field(flow: Tensor) -> Tensor:
+    """Optical flow (B, 2, H, W) in pixels as a motion field (B, H, W, 2) for frames of its size."""
+    height, width = flow.shape[2:]
+    return identity_field(height, width, flow.device) + flow.permute(0, 2, 3, 1) * flow.new_tensor(
+        [2 / width, 2 / height]
+    )

@@ -13,6 +13,7 @@ _EXTRAS = {
     "tensorboard": ("tensorboard", "train"),
     "torchmetrics": ("torchmetrics", "eval"),
     "torchvision": ("torchvision", "raft"),
+    "ai_edge_litert": ("ai-edge-litert", "eval"),
     "tqdm": ("tqdm", "figures"),
     "yaml": ("pyyaml", "train"),
 }

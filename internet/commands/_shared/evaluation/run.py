@@ -1,0 +1,93 @@
+"""An evaluation in its folder: clip after clip, and on again where it was stopped."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from internet.evaluation.clip_evaluation import evaluate_clip
+from internet.evaluation.clip_result import ClipResult, from_json, to_json
+from internet.evaluation.pairs import ClipPair
+from internet.evaluation.suite import Suite
+from internet.evaluation.summary import Mean, summarise
+from internet.utils.files import OutputError, atomic_write, output_folder
+from internet.utils.optional import require
+
+#: What a folder has: the settings, by which it is recognised; the results; for each clip numbers and a video.
+SETTINGS, METRICS, REPORT, CLIPS, VIDEOS = "evaluation.json", "metrics.json", "report.html", "clips", "videos"
+
+
+def open_folder(folder: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or go on in one of the same settings.
+
+    Raises:
+        OutputError: it holds something else, or an evaluation with other settings, which the message names.
+    """
+    output_folder(folder, overwrite=True)
+    path = folder / SETTINGS
+    if path.is_file():
+        try:
+            before = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise OutputError(f"'{path}' is damaged: {error}") from error
+        names = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+        if names:
+            changes = "; ".join(f"{name} was {before.get(name)!r}, is {settings.get(name)!r}" for name in names)
+            raise OutputError(f"'{folder}' holds an evaluation with other settings: {changes}. Choose another folder")
+    elif any(folder.iterdir()):
+        raise OutputError(f"the folder '{folder}' is not empty and not an evaluation's: it has no {SETTINGS}")
+    else:
+        atomic_write(path, json.dumps(settings, indent=1).encode())
+    for name in (CLIPS, VIDEOS):
+        (folder / name).mkdir(exist_ok=True)
+
+
+def clip_stem(number: int) -> str:
+    """The name of a clip's files without their suffix: a clip's own name may hold anything."""
+    return f"{number:05d}"
+
+
+def measure_clips(folder: Path, clips: Sequence[ClipPair], suite: Suite) -> list[ClipResult]:
+    """Measure the clips that have not been, each written as soon as it is done; all results."""
+    tqdm = require("tqdm", "the progress bar").tqdm
+    results = []
+    with tqdm(desc="measuring", unit="frame", total=sum(clip.length for clip in clips), disable=None) as bar:
+        for number, clip in enumerate(clips):
+            stem = folder / CLIPS / clip_stem(number)
+            result = ClipResult.load(stem)
+            if result is None:
+                bar.set_postfix_str(clip.name)
+                result = evaluate_clip(clip, suite, folder / VIDEOS / f"{stem.name}.mp4", bar.update)
+                result.save(stem)
+            else:
+                bar.update(result.frames)
+            results.append(result)
+    return results
+
+
+def write_metrics(
+    folder: Path, settings: dict[str, Any], machine: dict[str, str], suite: Suite, clips: Sequence[ClipResult]
+) -> dict[str, Mean]:
+    """Write metrics.json; the means."""
+    means = summarise(suite, clips)
+    content = {
+        "settings": settings,
+        "machine": machine,
+        "columns": {column.key: _described(column) for column in suite.columns},
+        "not measured": suite.missing,
+        "means": {key: mean._asdict() for key, mean in means.items()},
+        "clips": [clip.to_dict() for clip in clips],
+    }
+    atomic_write(folder / METRICS, json.dumps(to_json(content), indent=1).encode())
+    return means
+
+
+def _described(column: Any) -> dict[str, str]:
+    names = ("title", "better", "about", "weights", "instead_of")
+    return {name: getattr(column, name) for name in names if getattr(column, name)}
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What :func:`write_metrics` wrote."""
+    content: dict[str, Any] = from_json(json.loads((folder / METRICS).read_bytes()))
+    return content

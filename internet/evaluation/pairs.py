@@ -1,0 +1,127 @@
+"""Clips to measure: generated frames beside real ones, made or read one after another."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from internet.data.clip import Clip, VideoClip
+from internet.data.clip_search import SPLITS, find_clips
+from internet.data.image import MediaError, square, to_tensor
+from internet.data.video import iter_frames
+from internet.model import INTERnet
+
+
+@dataclass(frozen=True)
+class ClipPair:
+    """A clip whose frames can be gone through.
+
+    name: of the real clip. length: its number of frames. fps: of the clip.
+    source: the picture that was animated, (1, 3, S, S) in [0, 1]: the real clip's first frame.
+    frames: begins a pass over (generated, reference), each (1, 3, S, S) in [0, 1].
+    """
+
+    name: str
+    length: int
+    fps: float
+    source: Callable[[], Tensor]
+    frames: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+
+
+def self_imitations(model: INTERnet, clips: Sequence[Clip], size: int) -> list[ClipPair]:
+    """The first frame of each clip, animated by all of the clip's frames, itself among them."""
+    return [_self_imitation(model, clip, size) for clip in clips]
+
+
+def _self_imitation(model: INTERnet, clip: Clip, size: int) -> ClipPair:
+    device = next(model.parameters()).device
+
+    def source() -> Tensor:
+        return next(clip_frames(clip, size)).to(device)
+
+    def frames() -> Iterator[tuple[Tensor, Tensor]]:
+        kept: list[Tensor] = []
+
+        def driving() -> Iterator[Tensor]:
+            for frame in clip_frames(clip, size):
+                kept.append(frame.to(device))
+                yield kept[-1]
+
+        for generated in model.animate(source(), driving()):
+            yield generated.float().clamp(0, 1), kept.pop()
+
+    return ClipPair(clip.name, len(clip.times), frame_rate(clip), source, frames)
+
+
+def paired_clips(
+    generated: str | os.PathLike[str], reference: str | os.PathLike[str], size: int, device: torch.device
+) -> list[ClipPair]:
+    """The clips of two folders (or two videos) that have the same names, the videos' suffixes aside.
+
+    Raises:
+        MediaError: a place has no clips; a clip is in one folder alone, or has more frames there.
+    """
+    ours, theirs = ({clip.name: clip for clip in all_clips(place)} for place in (generated, reference))
+    if len(ours) == len(theirs) == 1:  # two videos, whatever they are called
+        ours = dict(zip(theirs, ours.values(), strict=True))
+    if alone := sorted(set(ours) ^ set(theirs)):
+        named = ", ".join(f"'{name}'" for name in alone[:5]) + (f" and {len(alone) - 5} more" if alone[5:] else "")
+        raise MediaError(f"'{generated}' and '{reference}' must hold clips of the same names; in one alone: {named}")
+    return [_pair(ours[name], theirs[name], size, device) for name in theirs]
+
+
+def _pair(ours: Clip, theirs: Clip, size: int, device: torch.device) -> ClipPair:
+    lengths = len(ours.times), len(theirs.times)
+    if lengths[0] != lengths[1]:
+        raise MediaError(
+            f"the generated clip of '{theirs.name}' has {lengths[0]} frames, the real one {lengths[1]}: frames are "
+            "compared by their numbers; cut one of them"
+        )
+
+    def frames() -> Iterator[tuple[Tensor, Tensor]]:
+        for pair in zip(clip_frames(ours, size), clip_frames(theirs, size), strict=True):
+            yield pair[0].to(device), pair[1].to(device)
+
+    def source() -> Tensor:
+        return next(clip_frames(theirs, size)).to(device)
+
+    return ClipPair(theirs.name, lengths[1], frame_rate(theirs), source, frames)
+
+
+def all_clips(root: str | os.PathLike[str], split: str | None = None) -> list[Clip]:
+    """The clips of one split, or of whatever splits there are.
+
+    Raises:
+        MediaError: there are none.
+    """
+    if split is not None:
+        return find_clips(root, split)
+    found: dict[str, Clip] = {}
+    failures = []
+    for part in SPLITS:
+        try:
+            found |= {clip.name: clip for clip in find_clips(root, part)}
+        except MediaError as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
+    return list(found.values())
+
+
+def clip_frames(clip: Clip, size: int) -> Iterator[Tensor]:
+    """A clip's frames, cropped to their central squares and resized, (1, 3, size, size) in [0, 1], one at a time."""
+    images = iter_frames(clip.path) if isinstance(clip, VideoClip) else _read_one_by_one(clip)
+    return (square(to_tensor(image), size).clamp(0, 1) for image in images)
+
+
+def _read_one_by_one(clip: Clip) -> Iterator[np.ndarray]:
+    return (clip.read([number])[0] for number in range(len(clip.times)))
+
+
+def frame_rate(clip: Clip) -> float:
+    """Frames per second, on the average."""
+    times = clip.times
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 25.0
