@@ -1,7 +1,7 @@
 // Every operator of the library, as the dispatcher knows it: the API of the compiled part on one page.
 //
 // The public functions, with their checks and their meaning, are internet/ops/<name>.py; they hand these
-// operators canonical inputs. The data tensor (logits, features, output, source) has one of the four
+// operators canonical inputs. The data tensor (logits, features, volume, output, source) has one of the four
 // floating-point types; field, flow, key points, Jacobians and confidence have the type it is computed in
 // (float64 for float64, float32 otherwise). `padding_mode`, `norm` and `reduction` take the public words.
 // What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
@@ -48,6 +48,14 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor field, Tensor? confidence, "
       "str padding_mode, bool align_corners, bool[] need_features, bool need_motion, bool deterministic) "
       "-> (Tensor[] features, Tensor field, Tensor confidence)");
+
+  m.def(
+      "volume_warp(Tensor volume, Tensor field, Tensor? confidence, str padding_mode, bool align_corners) "
+      "-> Tensor");
+  m.def(
+      "volume_warp_backward(Tensor grad_output, Tensor volume, Tensor field, Tensor? confidence, "
+      "str padding_mode, bool align_corners, bool need_volume, bool need_motion, bool deterministic) "
+      "-> (Tensor volume, Tensor field, Tensor confidence)");
 
   m.def(
       "masked_backwarp_loss(Tensor output, Tensor target, Tensor flow, Tensor? confidence, str norm, "

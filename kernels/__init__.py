@@ -21,6 +21,7 @@ from internet.kernels import (
     registry,
     soft_argmax,
     upsample_motion,
+    volume_warp,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "registry",
     "soft_argmax",
     "upsample_motion",
+    "volume_warp",
 ]

@@ -41,7 +41,7 @@ def quick_rows(shrink: int = 1) -> list[Row]:
 
 
 def all_rows(shrink: int = 1) -> list[Row]:
-    """All eight, in both layouts where they have one, and small calls, of which the overhead is the price."""
+    """All nine, in both layouts where they have one, and small calls, of which the overhead is the price."""
     mixture = work.affine_mixture(4, 128 // shrink)
     last = {"layout": "channels_last"}
     return [
@@ -53,6 +53,8 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.confidence_warp(1, 128 // shrink, 4, **last)),
         Row.of(work.pyramid_warp(1, 128 // shrink)),
         Row.of(work.pyramid_warp(1, 128 // shrink, **last)),
+        Row.of(work.volume_warp(1, 64 // shrink)),
+        Row.of(work.volume_warp(1, 64 // shrink, **last)),
         Row.of(work.masked_backwarp_loss(4, 512 // shrink)),
         Row.of(work.masked_backwarp_loss(4, 512 // shrink, **last)),
         Row.of(work.anchor_features(4, 128 // shrink)),

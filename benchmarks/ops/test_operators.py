@@ -38,6 +38,7 @@ def _workloads() -> Iterator[Workload]:
         yield work.anchor_features(4, 128, **layout)
         yield work.confidence_warp(1, 128, 4, **layout)
         yield work.pyramid_warp(1, 128, **layout)
+        yield work.volume_warp(1, 64, **layout)
         for dtype in (torch.bfloat16, torch.float16):
             yield work.affine_mixture(4, 128, dtype=dtype, **layout)
             yield work.pyramid_warp(1, 128, dtype=dtype, **layout)

@@ -160,6 +160,20 @@ def pyramid_warp(
     return [warped[index] for index in range(len(features))]
 
 
+def volume_warp(
+    volume: Tensor,
+    field: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    """`grid_sample` of five axes, multiply."""
+    warped = _grid_sample(volume, field, padding_mode, align_corners)
+    warped = warped if confidence is None else warped * confidence
+    return warped.to(volume.dtype)
+
+
 def _pixel_grid(flow: Tensor) -> Tensor:
     """The pixel positions (1, 2, H, W)."""
     height, width = flow.shape[2:]

@@ -13,7 +13,11 @@ from internet.geometry import identity_grid
 from internet.ops.results import motion_dtype
 
 ANCHORS = 10
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+LAYOUTS = {
+    "contiguous": {4: torch.contiguous_format, 5: torch.contiguous_format},
+    "channels_last": {4: torch.channels_last, 5: torch.channels_last_3d},
+}
+"""By name and number of axes."""
 
 MOTIONS = ("smooth", "identity", "constant", "one pixel", "random", "outside")
 """Where a field looks: as a network's does; straight ahead; all by one step; all at one place; anywhere; outside."""
@@ -54,41 +58,45 @@ class Maker:
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)
 
-    def _still(self, size: int) -> Tensor:
-        return identity_grid((size, size), align_corners=False, like=torch.empty(0, device=self.device))
+    def _still(self, *size: int) -> Tensor:
+        return identity_grid(size, align_corners=False, like=torch.empty(0, device=self.device))
 
     def data(self, *shape: int) -> Tensor:
-        return self._normal(*shape).to(self.dtype).contiguous(memory_format=LAYOUTS[self.layout])
+        return self._normal(*shape).to(self.dtype).contiguous(memory_format=LAYOUTS[self.layout][len(shape)])
 
     def coordinates(self, values: Tensor) -> Tensor:
         return values.to(motion_dtype(self.dtype)).contiguous()
 
-    def confidence(self, batch: int, size: int) -> Tensor:
-        return self.coordinates(self._uniform(batch, 1, size, size))
+    def confidence(self, batch: int, size: int, *depth: int) -> Tensor:
+        """(B, 1, size, size), or that of a volume of `depth` slices."""
+        return self.coordinates(self._uniform(batch, 1, *depth, size, size))
 
-    def _smooth(self, batch: int, size: int) -> Tensor:
-        """(B, 2, size, size), of unit variance at a few knots."""
-        knots = self._normal(batch, 2, 5, 5)
-        return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
+    def _smooth(self, batch: int, *size: int) -> Tensor:
+        """(B, n, *size), n the number of its axes; of unit variance at a few knots."""
+        axes = len(size)
+        knots = self._normal(batch, axes, *[5] * axes)
+        return F.interpolate(knots, size=size, mode="bicubic" if axes == 2 else "trilinear", align_corners=True)
 
-    def _field(self, batch: int, size: int, amplitude: float) -> Tensor:
-        """(B, size, size, 2); what is smooth moves by about `amplitude`."""
-        still = self._still(size).expand(batch, -1, -1, -1)
+    def _field(self, batch: int, *size: int, amplitude: float) -> Tensor:
+        """(B, *size, n); what is smooth moves by about `amplitude`."""
+        still = self._still(*size).expand(batch, *[-1] * (len(size) + 1))
         if self.motion == "smooth":
-            return still + amplitude * self._smooth(batch, size).permute(0, 2, 3, 1)
+            return still + amplitude * self._smooth(batch, *size).movedim(1, -1)
         if self.motion == "random":
             return 2 * self._uniform(*still.shape) - 1
         if self.motion == "one pixel":
             return torch.full_like(still, 0.3)
         return still + {"identity": 0.0, "constant": 0.0613, "outside": 3.0}[self.motion]
 
-    def motion_field(self, batch: int, size: int) -> Tensor:
-        return self.coordinates(self._field(batch, size, 0.1))
+    def motion_field(self, batch: int, size: int, *depth: int) -> Tensor:
+        """(B, size, size, 2), or that of a volume of `depth` slices."""
+        return self.coordinates(self._field(batch, *depth, size, size, amplitude=0.1))
 
     def optical_flow(self, batch: int, size: int) -> Tensor:
         """In pixels; what is smooth moves by about four."""
         pixel = 2 / size
-        return self.coordinates(((self._field(batch, size, 4 * pixel) - self._still(size)) / pixel).permute(0, 3, 1, 2))
+        motion = self._field(batch, size, size, amplitude=4 * pixel) - self._still(size, size)
+        return self.coordinates((motion / pixel).permute(0, 3, 1, 2))
 
     def anchors(self, batch: int) -> Inputs:
         """Anchors all over the frame; Jacobians near the identity, as they are at the start of training."""

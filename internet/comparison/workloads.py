@@ -17,6 +17,9 @@ from internet.comparison.inputs import ANCHORS, Inputs, Maker
 PYRAMID = {1: 256, 2: 128, 4: 64}
 """Channels of the paper's feature maps by their size over that of the motion field."""
 
+VOLUME_CHANNELS = 32
+"""Of LivePortrait's and face-vid2vid's appearance volume."""
+
 ANCHOR_NAMES = ("kp_source", "kp_driving", "jac_source", "jac_driving")
 MOTION_NAMES = ("field", "confidence")
 
@@ -92,6 +95,21 @@ def pyramid_warp(batch: int, size: int, **options: Any) -> Workload:
     return Workload("pyramid_warp", shape, make, ("features", *MOTION_NAMES), **options)
 
 
+def volume_warp(batch: int, size: int, **options: Any) -> Workload:
+    """LivePortrait's appearance volume, of a quarter as many slices as rows."""
+    depth = max(size // 4, 1)
+
+    def make(maker: Maker) -> Inputs:
+        return {
+            "volume": maker.data(batch, VOLUME_CHANNELS, depth, size, size),
+            "field": maker.motion_field(batch, size, depth),
+            "confidence": maker.confidence(batch, size, depth),
+        }
+
+    shape = f"B={batch} {VOLUME_CHANNELS}@{depth}×{size}²"
+    return Workload("volume_warp", shape, make, ("volume", *MOTION_NAMES), **options)
+
+
 def masked_backwarp_loss(batch: int, size: int, **options: Any) -> Workload:
     """Eq. 4 on frames of `size`, the mask at a quarter of it; the target and the flow are data."""
 
@@ -141,6 +159,7 @@ EVERY: tuple[Callable[..., Workload], ...] = (
     upsample_motion,
     confidence_warp,
     pyramid_warp,
+    volume_warp,
     masked_backwarp_loss,
     flow_confidence,
     soft_argmax,

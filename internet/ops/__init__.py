@@ -14,6 +14,7 @@ from internet.ops.output_pool import clear_output_pool
 from internet.ops.pyramid_warp import pyramid_warp
 from internet.ops.soft_argmax import soft_argmax
 from internet.ops.upsample_motion import upsample_motion
+from internet.ops.volume_warp import volume_warp
 
 __all__ = [
     "OPERATORS",
@@ -29,4 +30,5 @@ __all__ = [
     "pyramid_warp",
     "soft_argmax",
     "upsample_motion",
+    "volume_warp",
 ]

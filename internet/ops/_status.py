@@ -16,6 +16,7 @@ OPERATORS = (
     "upsample_motion",
     "confidence_warp",
     "pyramid_warp",
+    "volume_warp",
     "masked_backwarp_loss",
     "flow_confidence",
     "soft_argmax",

@@ -73,9 +73,10 @@ def _sample_volume(volume: Tensor, grid: Tensor, padding_mode: str, align_corner
     images can be sampled; what samples volumes is missing in many a runtime.
     """
     size = volume.shape[2:]
-    scale = grid.new_tensor([(pixels - align_corners) / 2 for pixels in reversed(size)])
-    middle = grid.new_tensor([(pixels - 1) / 2 for pixels in reversed(size)])
-    x, y, z = (grid * scale + middle).unbind(-1)  # in pixels
+    x, y, z = (
+        coordinate * (pixels - 1 if align_corners else pixels) / 2 + (pixels - 1) / 2
+        for coordinate, pixels in zip(grid.unbind(-1), reversed(size), strict=True)
+    )  # in pixels
     if padding_mode == "border":
         x, y, z = (t.clamp(0, pixels - 1) for t, pixels in zip((x, y, z), reversed(size), strict=True))
     image = F.pad(volume, (0, 0, 1, 1, 1, 1)).flatten(2, 3)  # (B, C, (D + 2)(H + 2), W)
@@ -211,6 +212,24 @@ def confidence_warp(
     if padding_mode == "zeros":  # what reads no pixel is 0, whatever its confidence is
         gated = torch.where(reads_anything(field, features.shape[2:], align_corners)[:, None], gated, 0.0)
     return gated.to(features.dtype, memory_format=memory_format_of(features))
+
+
+@_without_autocast
+def volume_warp(
+    volume: Tensor,
+    field: Tensor,
+    confidence: Tensor | None = None,
+    *,
+    padding_mode: str = "zeros",
+    align_corners: bool = False,
+) -> Tensor:
+    dtype = motion_dtype(volume.dtype)
+    field = field.to(dtype)
+    warped = sample(volume, field, padding_mode, align_corners)
+    gated = warped if confidence is None else warped * confidence.to(dtype)
+    if padding_mode == "zeros":  # what reads no voxel is 0, whatever its confidence is
+        gated = torch.where(reads_anything(field, volume.shape[2:], align_corners)[:, None], gated, 0.0)
+    return gated.to(volume.dtype, memory_format=memory_format_of(volume))
 
 
 def pyramid_warp(

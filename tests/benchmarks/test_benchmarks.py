@@ -64,6 +64,7 @@ def test_eager_equals_the_reference(make: Callable[..., Workload], layout: str) 
         (work.affine_mixture, {"jac_source": None, "jac_driving": None}),
         (work.confidence_warp, {"padding_mode": "border", "align_corners": True}),
         (work.pyramid_warp, {"padding_mode": "border"}),
+        (work.volume_warp, {"padding_mode": "border", "align_corners": True}),
         (work.masked_backwarp_loss, {"norm": "l2", "reduction": "none", "padding_mode": "zeros"}),
         (work.masked_backwarp_loss, {"norm": "charbonnier", "reduction": "sum", "padding_mode": "valid"}),
         (work.flow_confidence, {"boundary": None}),

@@ -47,6 +47,13 @@ def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, 
             **padding,
         },
         "pyramid_warp": {"levels": ((channels, 1), (chance.randint(1, 9), 2)), "size": size, **padding},
+        "volume_warp": {
+            "batch": batch,
+            "channels": channels,
+            "size": (chance.randint(1, 5), *size),
+            "out": (chance.randint(1, 5), *size),
+            **padding,
+        },
         "masked_backwarp_loss": {
             "channels": channels,
             "size": (4 * size[0], 4 * chance.randint(1, 9)),

@@ -31,6 +31,10 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"batch": 3, "levels": ((7, 1), (9, 2)), "size": (4, 5)},
         {"batch": 5, "levels": ((4, 1), (3, 2)), "size": (6, 7)},
     ),
+    "volume_warp": (
+        {"batch": 4, "channels": 5, "size": (6, 7, 9), "out": (8, 10, 11)},
+        {"batch": 5, "channels": 7, "size": (4, 9, 8), "out": (6, 12, 13)},
+    ),
     "masked_backwarp_loss": (
         {"batch": 3, "channels": 5, "size": (8, 12)},
         {"batch": 5, "channels": 3, "size": (6, 14)},
@@ -81,6 +85,7 @@ def test_static_shapes(operator: str) -> None:
         ("upsample_motion", {"confidence": False}),
         ("confidence_warp", {"confidence": False}),
         ("pyramid_warp", {"confidence": False}),
+        ("volume_warp", {"confidence": False}),
         ("masked_backwarp_loss", {"ratio": None}),
         ("soft_argmax", {"jacobian_maps": 0}),
         ("anchor_features", {"jacobians": False}),

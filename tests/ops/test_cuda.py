@@ -32,6 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "upsample_motion": {"batch": 3, "size": (61, 83)},
     "confidence_warp": {"batch": 3, "channels": 72, "size": (17, 23), "ratio": 2},
     "pyramid_warp": {"levels": ((72, 1), (40, 2), (13, 4)), "size": (9, 13), "padding_mode": "border"},
+    "volume_warp": {"batch": 3, "channels": 72, "size": (5, 9, 11), "out": (4, 7, 13), "margin": 1e-5},
     "masked_backwarp_loss": {"channels": 5, "size": (36, 52), "ratio": 4, "norm": "l2", "reduction": "sum"},
     "flow_confidence": {"batch": 3, "size": (61, 148)},
     "soft_argmax": {"anchors": 10, "size": (61, 84), "jacobian_maps": 10},
@@ -39,7 +40,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 # Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
-SCATTERED = {"masked_backwarp_loss": 1, "anchor_features": 1}
+SCATTERED = {"volume_warp": 1, "masked_backwarp_loss": 1, "anchor_features": 1}
 MOVED = ("confidence_warp", "pyramid_warp", "masked_backwarp_loss")
 
 pytestmark = [

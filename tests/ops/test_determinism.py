@@ -21,6 +21,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "upsample_motion": {"batch": 3, "size": (61, 83)},
     "confidence_warp": {"batch": 3, "channels": 11, "size": (31, 43), "ratio": 2, "padding_mode": "border"},
     "pyramid_warp": {"batch": 3, "levels": ((11, 1), (7, 2), (3, 4)), "size": (17, 23)},
+    "volume_warp": {"batch": 3, "channels": 37, "size": (5, 17, 23), "out": (7, 13, 19), "padding_mode": "border"},
     "masked_backwarp_loss": {"batch": 3, "channels": 5, "size": (62, 86)},
     "flow_confidence": {"batch": 3, "size": (61, 83)},
     "soft_argmax": {"batch": 3, "anchors": 7, "size": (61, 83)},

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "upsample_motion": ("field", "confidence"),
     "confidence_warp": ("features", "field", "confidence"),
     "pyramid_warp": ("features", "field", "confidence"),
+    "volume_warp": ("volume", "field", "confidence"),
     "masked_backwarp_loss": ("output", "target", "flow", "confidence"),
     "flow_confidence": ("flow_forward", "flow_backward"),
     "soft_argmax": ("logits", "jacobian_map"),
@@ -160,6 +161,15 @@ SPECIAL = [
         ({"field": lambda t: t[..., :1]}, ("field has shape (2, 3, 5, 1)", "expected (2, 3, 5, 2)")),
         ({"confidence": lambda t: t[:, :, :2]}, ("confidence has shape (2, 1, 2, 5)", "expected (2, 1, 3, 5)")),
         ({"confidence": lambda t: t.expand(2, 3, 3, 5)}, ("confidence has shape (2, 3, 3, 5)", "one channel")),
+    ),
+    *both(
+        "volume_warp",
+        ({"volume": lambda t: t[:, :, 0]}, ("volume has shape (2, 3, 4, 5)", "expected (B, C, D, H, W)")),
+        ({"field": lambda t: t[:, 0]}, ("field has shape (2, 3, 4, 3)", "expected (B, d, h, w, 3)")),
+        ({"field": lambda t: t[..., :2]}, ("field has shape (2, 2, 3, 4, 2)", "expected (2, 2, 3, 4, 3)", "x and y")),
+        ({"confidence": lambda t: t[:, :, :1]}, ("confidence has shape (2, 1, 1, 3, 4)", "the size of field")),
+        ({"confidence": lambda t: t.expand(2, 3, 2, 3, 4)}, ("confidence has shape (2, 3, 2", "one channel")),
+        ({"padding_mode": "reflection"}, ("padding_mode", "'reflection'", "expected 'zeros' or 'border'")),
     ),
     *both(
         "masked_backwarp_loss",

@@ -20,7 +20,7 @@ from tests.support.samples import DIFFERENTIABLE, Sample
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from within torch
 
 # Their reference is torch's grid_sample, which has no forward-mode derivative.
-SAMPLING = ("confidence_warp", "pyramid_warp", "masked_backwarp_loss", "anchor_features")
+SAMPLING = ("confidence_warp", "pyramid_warp", "volume_warp", "masked_backwarp_loss", "anchor_features")
 
 
 def loss_of(sample: Sample) -> Callable[..., Tensor]:

@@ -432,6 +432,7 @@ _TWICE: dict[str, list[dict[str, object]]] = {
     "upsample_motion": [{}],
     "confidence_warp": [{"ratio": 2}, {"padding_mode": "border", "align_corners": True}],
     "pyramid_warp": [{}],
+    "volume_warp": [{}, {"padding_mode": "border", "align_corners": True}],
     "masked_backwarp_loss": [{"norm": norm} for norm in ("l1", "l2", "charbonnier")],
     "soft_argmax": [{}, {"jacobian_maps": 0}],
     "anchor_features": [

@@ -18,6 +18,7 @@ ANCHORS = st.integers(1, 20)
 FLAG = st.booleans()
 RATIO = st.sampled_from([1, 2, 4])
 PADDING = st.sampled_from(["zeros", "border"])
+VOLUME = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 9))
 COARSE = st.tuples(st.integers(1, 4), st.integers(1, 6))
 
 
@@ -58,6 +59,16 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "padding_mode": PADDING,
         }
     ),
+    "volume_warp": st.fixed_dictionaries(
+        {
+            "channels": st.integers(1, 20),
+            "size": VOLUME,
+            "out": VOLUME,
+            "confidence": FLAG,
+            "padding_mode": PADDING,
+            "align_corners": FLAG,
+        }
+    ).filter(lambda p: not p["align_corners"] or min(p["size"]) > 1),
     "masked_backwarp_loss": st.builds(
         lambda sizes, others: {**sizes, **others},
         frames_and_mask(),

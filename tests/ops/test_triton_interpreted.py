@@ -162,7 +162,9 @@ def test_nobody_gets_triton_on_the_cpu_unasked() -> None:
     assert _dispatch.namespace_for("affine_mixture", torch.device("cpu")) == "internet"
 
 
-@pytest.mark.parametrize("operator", ["confidence_warp", "pyramid_warp", "masked_backwarp_loss", "anchor_features"])
+@pytest.mark.parametrize(
+    "operator", ["confidence_warp", "volume_warp", "masked_backwarp_loss", "anchor_features", "pyramid_warp"]
+)
 def test_deterministic_algorithms(operator: str) -> None:
     """The gradient of what is sampled is refused, or warned of; the others are the same bits every time."""
     sample = small(operator)

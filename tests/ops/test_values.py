@@ -9,7 +9,7 @@ from tests.support.compare import BACKENDS, COMPILED, assert_all_close, evaluate
 from tests.support.samples import DTYPES, OPERATORS, Sample
 
 # What is asked of each operator's result, beside the numbers: the dtype of the data, or that of coordinates.
-DATA_DTYPE = {"confidence_warp", "pyramid_warp", "flow_confidence", "anchor_features"}
+DATA_DTYPE = {"confidence_warp", "pyramid_warp", "volume_warp", "flow_confidence", "anchor_features"}
 
 
 def cases(dtypes: tuple[torch.dtype, ...] = DTYPES) -> list[pytest.param]:
@@ -47,14 +47,15 @@ def test_values_of_wild_inputs(operator: str, dtype: torch.dtype, backend: str) 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("operator", ["confidence_warp", "anchor_features", "pyramid_warp"])
+@pytest.mark.parametrize("operator", ["confidence_warp", "anchor_features", "pyramid_warp", "volume_warp"])
 def test_output_follows_the_memory_format_of_the_features(operator: str, backend: str) -> None:
     require(backend, operator)
     for layout in samples.LAYOUTS:
         sample = samples.build(operator, torch.float32, layout=layout)
         results = evaluate(sample, backend)
         for result in results:
-            format_ = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+            last = torch.channels_last if result.dim() == 4 else torch.channels_last_3d
+            format_ = last if layout == "channels_last" else torch.contiguous_format
             assert result.is_contiguous(memory_format=format_), f"{sample} of {layout}"
 
 

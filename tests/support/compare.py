@@ -27,8 +27,8 @@ COMPILED = BACKENDS[1:]
 
 
 ADDED_IN_ANY_ORDER = {
-    "cuda": ("masked_backwarp_loss", "anchor_features"),
-    "triton": ("masked_backwarp_loss", "anchor_features", "confidence_warp", "pyramid_warp"),
+    "cuda": ("volume_warp", "masked_backwarp_loss", "anchor_features"),
+    "triton": ("masked_backwarp_loss", "anchor_features", "confidence_warp", "pyramid_warp", "volume_warp"),
 }
 """By backend, the operators whose gradients atomics add up, in another order every time."""
 

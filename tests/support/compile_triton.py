@@ -26,7 +26,10 @@ from triton.runtime import autotuner, driver, jit
 
 import internet.kernels as kernels
 
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+LAYOUTS = {
+    "contiguous": {4: torch.contiguous_format, 5: torch.contiguous_format},
+    "channels_last": {4: torch.channels_last, 5: torch.channels_last_3d},
+}
 CASES = ((torch.float32, "contiguous"), (torch.bfloat16, "channels_last"))
 K = 10
 """Anchors, as in the paper; the base size is 128 at frames of 512."""
@@ -52,7 +55,7 @@ class NoDevice:
 
 
 def meta(*shape: int, dtype: torch.dtype = torch.float32, layout: str = "contiguous") -> Tensor:
-    return torch.empty(shape, dtype=dtype, device="meta", memory_format=LAYOUTS[layout] if len(shape) == 4 else None)
+    return torch.empty(shape, dtype=dtype, device="meta", memory_format=LAYOUTS[layout].get(len(shape)))
 
 
 def _anchors() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -78,6 +81,14 @@ def confidence_warp(dtype: torch.dtype, layout: str) -> None:
         features = meta(1, channels, size, size, dtype=dtype, layout=layout)
         kernels.confidence_warp.confidence_warp(features, *motion)
         kernels.confidence_warp.confidence_warp_backward(features, features, *motion, True, True, False)
+
+
+def volume_warp(dtype: torch.dtype, layout: str) -> None:
+    """At the sizes of LivePortrait."""
+    volume = meta(1, 32, 16, 64, 64, dtype=dtype, layout=layout)
+    motion = (meta(1, 16, 64, 64, 3), meta(1, 1, 16, 64, 64), "zeros", False)
+    kernels.volume_warp.volume_warp(volume, *motion)
+    kernels.volume_warp.volume_warp_backward(volume, volume, *motion, True, True, False)
 
 
 def masked_backwarp_loss(dtype: torch.dtype, layout: str) -> None:
@@ -115,6 +126,7 @@ OPERATORS: tuple[Callable[[torch.dtype, str], None], ...] = (
     affine_mixture,
     upsample_motion,
     confidence_warp,
+    volume_warp,
     masked_backwarp_loss,
     flow_confidence,
     soft_argmax,

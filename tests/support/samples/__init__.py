@@ -23,6 +23,7 @@ from tests.support.samples import (
     pyramid_warp,
     soft_argmax,
     upsample_motion,
+    volume_warp,
 )
 from tests.support.samples.layouts import LAYOUTS
 from tests.support.samples.sample import Sample
@@ -35,6 +36,7 @@ _MODULES: dict[str, ModuleType] = {
     "upsample_motion": upsample_motion,
     "confidence_warp": confidence_warp,
     "pyramid_warp": pyramid_warp,
+    "volume_warp": volume_warp,
     "masked_backwarp_loss": masked_backwarp_loss,
     "flow_confidence": flow_confidence,
     "soft_argmax": soft_argmax,
