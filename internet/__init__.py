@@ -10,8 +10,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from internet import ops
+    from internet.accelerate import accelerate as accelerate
     from internet.inference import animate_video
     from internet.model import INTERnet, INTERnetConfig, load_model, save_model
+
+#: Packages; `accelerate` can be called.
+_PACKAGES = ("accelerate", "ops")
 
 #: Where each name comes from.
 _MODULES = {
@@ -22,12 +26,21 @@ _MODULES = {
     "save_model": "internet.model",
 }
 
-__all__ = ["INTERnet", "INTERnetConfig", "__version__", "animate_video", "load_model", "ops", "save_model"]
+__all__ = [
+    "INTERnet",
+    "INTERnetConfig",
+    "__version__",
+    "accelerate",
+    "animate_video",
+    "load_model",
+    "ops",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "ops":
-        return importlib.import_module("internet.ops")
+    if name in _PACKAGES:
+        return importlib.import_module(f"internet.{name}")
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'internet' has no attribute '{name}'")

@@ -1,0 +1,87 @@
+"""Whether a replacement computes what a module's own code does: names and attributes cannot tell.
+
+Derived repositories keep the names and change the code. So both are called with the same small random arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from internet.accelerate.examples import Arguments, Random
+from internet.accelerate.replacement import Part, Replacement, put_back, replace
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+"""Of the largest value of an output; what is computed otherwise differs by far more."""
+
+
+def replace_if_equal(module: nn.Module, part: Part) -> tuple[bool, str]:
+    """Replace a module's code, unless it then returns something else; whether that was done, and what to say of it.
+
+    The module is called in evaluation mode, without gradients and without its hooks.
+    """
+    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
+    arguments = None if like is None or like.is_meta else part.example(module, Random(like.detach()))
+    if like is None or arguments is None:
+        replace(module, part.replacement)
+        return True, part.left
+    training = {submodule: submodule.training for submodule in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad(), torch.autocast(like.device.type, enabled=False):
+            return _replace_if_equal(module, part, arguments)
+    finally:
+        for submodule, mode in training.items():
+            submodule.training = mode
+        if isinstance(module, Replacement):
+            module.forget()
+
+
+def _replace_if_equal(module: nn.Module, part: Part, arguments: Arguments) -> tuple[bool, str]:
+    try:
+        theirs = module.forward(**arguments)
+    except Exception as error:  # what code of other people raises is not known; this is the answer to it
+        replace(module, part.replacement)
+        uncompared = f"not compared, its own code does not run here ({_first_line(error)})"
+        return True, "; ".join(filter(None, (part.left, uncompared)))
+    replace(module, part.replacement)
+    try:
+        difference = _difference(theirs, module.forward(**arguments), "its result")
+    except Exception as error:
+        difference = f"the replacement failed on it ({_first_line(error)})"
+    if difference is None:
+        return True, part.left
+    assert isinstance(module, Replacement)
+    put_back(module)
+    return False, f"all: its code is not the one known here; {difference}"
+
+
+def _difference(theirs: Any, ours: Any, name: str) -> str | None:
+    """Where two results differ, None where they do not."""
+    if isinstance(theirs, Tensor):
+        return _difference_of_tensors(theirs, ours, name)
+    if isinstance(theirs, Mapping):
+        if set(theirs) != set(ours):
+            return f"{name} has {sorted(theirs)}, the replacement's {sorted(ours)}"
+        pairs = [(theirs[key], ours[key], f"{name}[{key!r}]") for key in theirs]
+    elif isinstance(theirs, Sequence) and not isinstance(theirs, str):
+        pairs = [(a, b, f"{name}[{i}]") for i, (a, b) in enumerate(zip(theirs, ours, strict=True))]
+    else:
+        return None if theirs == ours else f"{name} is {theirs!r}, the replacement's {ours!r}"
+    return next(filter(None, (_difference(*pair) for pair in pairs)), None)
+
+
+def _difference_of_tensors(theirs: Tensor, ours: Any, name: str) -> str | None:
+    if not isinstance(ours, Tensor) or theirs.shape != ours.shape:
+        return f"{name} has another shape than the replacement's"
+    if not theirs.numel():
+        return None
+    scale, error = theirs.double().abs().max().item(), (theirs.double() - ours.double()).abs().max().item()
+    if error <= TOLERANCE.get(theirs.dtype, 0.0) * scale:
+        return None
+    return f"{name} differs by {error:.2g} where its values go to {scale:.2g}"
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

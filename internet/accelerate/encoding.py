@@ -1,0 +1,18 @@
+"""Modules that encode a source, one after the other."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from internet.accelerate.source_cache import SourceCache
+
+
+def in_turn(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def encoded(cache: SourceCache[Tensor], encoder: Sequence[nn.Module], source: Tensor) -> Tensor:
+    """What an encoder makes of a source; of the same source, again what it made."""
+    return cache.get(source, encoder, lambda source: in_turn(encoder, source))

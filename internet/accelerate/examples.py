@@ -1,0 +1,42 @@
+"""Small random arguments that modules of these models can be called with."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Arguments = dict[str, Any]
+
+
+class Random:
+    """Tensors in a dtype, on a device, the same every time; nobody else's random numbers are drawn."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+        self._like = like
+
+    def image(self, channels: int, *size: int) -> Tensor:
+        """(1, C, [D,] H, W) in [0, 1]."""
+        return self._placed(torch.rand(1, channels, *size, generator=self._generator))
+
+    def points(self, count: int, axes: int) -> Tensor:
+        """(1, K, n), well inside of the frame."""
+        return self._placed(1.2 * torch.rand(1, count, axes, generator=self._generator) - 0.6)
+
+    def jacobians(self, count: int, axes: int) -> Tensor:
+        """(1, K, n, n), near the identity."""
+        noise = 0.1 * torch.randn(1, count, axes, axes, generator=self._generator)
+        return self._placed(torch.eye(axes) + noise)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._like)
+
+
+def hourglass_side(hourglass: Any, scale_factor: float = 1) -> int:
+    """The least side of an image that an hourglass halves as often as it does, and then twice over."""
+    return int(2 ** (len(hourglass.encoder.down_blocks) + 1) / scale_factor)
+
+
+def in_channels(module: nn.Module) -> int:
+    """What the first convolution of a module takes."""
+    return next(part for part in module.modules() if isinstance(part, (nn.Conv2d, nn.Conv3d))).in_channels

@@ -1,0 +1,94 @@
+"""The dictionary that a model returns, with what only a visualiser reads made when it is read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Outputs(dict[str, Any]):
+    """A dictionary, some of whose values are made the first time that somebody asks for them.
+
+    They are made as they would have been at once: with gradients or without, in the precision of autocast. Copies,
+    pickles and what DataParallel gathers hold the values themselves. What is compiled makes them all at once.
+    """
+
+    def later(self, name: str, make: Callable[[], Tensor]) -> None:
+        """Hold a value that `make` returns when it is asked for."""
+        super().__setitem__(name, make() if torch.compiler.is_compiling() else _Later(make))
+
+    def share(self, other: dict[str, Any], *names: str) -> None:
+        """Hold the values of another dictionary under some of its names; what it has not made is not made."""
+        for name in names:
+            if name in other:
+                super().__setitem__(name, dict.__getitem__(other, name))
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if isinstance(value, _Later):
+            value = value.made()
+            super().__setitem__(name, value)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401  # this is what it asks for
+
+    def pop(self, name: str, *default: Any) -> Any:
+        if name in self:
+            self[name]
+        return super().pop(name, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        name = next(reversed(self))
+        return name, self.pop(name)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else super().setdefault(name, default)
+
+    def values(self) -> Any:
+        return self._made().values()
+
+    def items(self) -> Any:
+        return self._made().items()
+
+    def copy(self) -> dict[str, Any]:
+        return self._made().copy()
+
+    def __iter__(self) -> Iterator[str]:
+        """Defined, so that `dict(outputs)` and `{**outputs}` read through `__getitem__`."""
+        return super().__iter__()
+
+    def __eq__(self, other: object) -> bool:
+        return self._made() == other
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return repr(self._made())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (self._made(),)
+
+    def _made(self) -> dict[str, Any]:
+        return {name: self[name] for name in self}
+
+
+class _Later:
+    """A value that has not been made, and the state of torch that it would have been made in."""
+
+    def __init__(self, make: Callable[[], Tensor]) -> None:
+        self._make = make
+        self._gradients = torch.is_grad_enabled()
+        self._autocast = [
+            (device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")
+        ]
+
+    def made(self) -> Tensor:
+        contexts: list[AbstractContextManager[Any]] = [torch.set_grad_enabled(self._gradients)]
+        contexts += [torch.autocast(device, dtype, enabled) for device, enabled, dtype in self._autocast]
+        with ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context)
+            return self._make()

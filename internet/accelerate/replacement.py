@@ -1,0 +1,139 @@
+"""Let a module compute with other code, and everything else about it stay: its class becomes a subclass of its class.
+
+Parameters, state-dict keys, hooks, `isinstance` and the methods that are not replaced remain. A `forward` set on the
+instance would not: replicas of DataParallel would all run the first one's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from torch import nn
+
+from internet.accelerate.examples import Arguments, Random
+
+
+class Replacement(nn.Module):
+    """What replaces the code of a class: `forward`, or methods that it calls. Never instantiated by itself.
+
+    A subclass may name instance attributes of its own in `state`, each with what makes it; they are set when a module
+    is accelerated, and deleted when it is restored.
+    """
+
+    state: dict[str, Callable[[], Any]] = {}  # noqa: RUF012  # of the class, never written to
+    compiled_whole = False
+    """Whether `accelerate(compile=True)` compiles it, and not what it calls."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What instances of the replaced class have."""
+
+    def forget(self) -> None:
+        """Empty what is kept of sources and weights."""
+        for name in self.state:
+            getattr(self, name).clear()
+
+    def train(self, mode: bool = True) -> Any:
+        self.forget()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self.forget()
+        super()._load_from_state_dict(*arguments, **options)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """The subclass is made at run time: a pickle names the two classes that it is made of."""
+        state = super().__reduce_ex__(protocol)[2:]
+        return (_new, replacement_and_original(self), *state)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class of somebody's model, and what replaces its code.
+
+    Args:
+        class_name: of the class, in any package: all of these repositories call theirs `modules`.
+        attributes: an instance has all of these.
+        replacement: the code.
+        replaced: for the report, what computes it now.
+        absent: an instance has none of these.
+        where: what else is true of an instance.
+        left: for the report, what of it stays as it is, and why.
+        example: arguments that an instance can be called with, by which the two codes are compared; None: it is not
+            compared.
+    """
+
+    class_name: str
+    attributes: tuple[str, ...]
+    replacement: type[Replacement]
+    replaced: str
+    absent: tuple[str, ...] = ()
+    where: Callable[[Any], bool] = lambda _: True
+    left: str = ""
+    example: Callable[[Any, Random], Arguments | None] = lambda *_: None
+
+    def describes(self, module: nn.Module) -> bool:
+        return (
+            original_class(module).__name__ == self.class_name
+            and all(hasattr(module, name) for name in self.attributes)
+            and not any(hasattr(module, name) for name in self.absent)
+            and self.where(module)
+        )
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A model that people run.
+
+    Args:
+        name: of the model.
+        parts: of it, that are replaced wherever they are found.
+        blocks: that are replaced inside of these parts, and nowhere else: other models have blocks of these names.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    blocks: tuple[Part, ...] = ()
+
+
+def original_class(module: nn.Module) -> type[nn.Module]:
+    """The class that a module's authors gave it."""
+    return replacement_and_original(module)[1] if isinstance(module, Replacement) else type(module)
+
+
+def replacement_and_original(module: Replacement) -> tuple[type[Replacement], type[nn.Module]]:
+    """The two classes that the class of a replaced module was made of."""
+    replacement, original = type(module).__bases__
+    return replacement, original
+
+
+def replace(module: nn.Module, replacement: type[Replacement]) -> None:
+    """Let a module compute with the code of a replacement."""
+    module.__class__ = _subclass(replacement, original_class(module))
+    for name, make in replacement.state.items():
+        setattr(module, name, make())
+
+
+def put_back(module: Replacement) -> None:
+    """Let a module compute with its authors' code again."""
+    replacement, original = replacement_and_original(module)
+    module.__class__ = original  # type: ignore[assignment]  # no Replacement any more
+    for name in replacement.state:
+        delattr(module, name)
+
+
+_SUBCLASSES: dict[tuple[type, type], type[nn.Module]] = {}
+
+
+def _subclass(replacement: type[Replacement], original: type[nn.Module]) -> type[nn.Module]:
+    """Of both: what the replacement does not define, the original does. There is one for each pair."""
+    pair = (replacement, original)
+    if pair not in _SUBCLASSES:
+        _SUBCLASSES[pair] = type(original.__name__, pair, {"__module__": replacement.__module__})
+    return _SUBCLASSES[pair]
+
+
+def _new(replacement: type[Replacement], original: type[nn.Module]) -> nn.Module:
+    subclass = _subclass(replacement, original)
+    return subclass.__new__(subclass)

@@ -1,0 +1,151 @@
+"""What a model computes of its source alone, kept for the next frame; and of its weights alone, likewise."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from internet.utils.torch_internals import inside_forward_mode, inside_functorch, inside_jit_trace
+
+Value = TypeVar("Value")
+
+
+class SourceCache(Generic[Value]):
+    """What modules make of one source, until source, weights or settings change.
+
+    It holds one source. A picture is never stale: on the CPU, where numpy may share a tensor's memory, the source is
+    compared by its contents; elsewhere, where that would make the host wait, by its memory and torch's counter of
+    writes into it. Weights are compared by that counter; what is written to them past it (`weight.data.mul_`) is
+    seen after `train()`, `eval()` or `load_state_dict`, each of which empties the cache.
+
+    Nothing is kept, or served, where gradients may be asked for, in training, under `torch.compile`, while a CUDA
+    graph is captured, under transforms, where modules have hooks that count on being called, and in the threads of
+    DataParallel.
+    """
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self._entry: _Entry[Value] | None = None
+
+    def get(self, source: Tensor, modules: Sequence[nn.Module], make: Callable[[Tensor], Value]) -> Value:
+        """`make(source)`, which must depend on nothing but the source and the modules; perhaps an earlier result."""
+        if not (self.enabled and is_repeatable(source, modules)):
+            return make(source)
+        entry = self._entry  # read once: another thread may replace it
+        if entry is None or not entry.serves(source, modules):
+            entry = self._entry = _Entry(_Source(source), Weights(modules), _settings(source.device), make(source))
+        return entry.value
+
+    def clear(self) -> None:
+        self._entry = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles of a model begin with nothing in the cache."""
+        return {"enabled": self.enabled, "_entry": None}
+
+
+def is_repeatable(source: Tensor, modules: Iterable[nn.Module]) -> bool:
+    """Whether what modules make of a source may be made once and used again."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch.is_grad_enabled()
+        or type(source) is not Tensor
+        or inside_jit_trace()
+        or inside_functorch()
+        or inside_forward_mode()
+        or (source.is_cuda and torch.cuda.is_current_stream_capturing())
+        or any(_must_be_called(part) for module in modules for part in module.modules())
+    )
+
+
+def _must_be_called(module: nn.Module) -> bool:
+    """It is in training, somebody waits for its calls, or it lives for one call, in a thread of DataParallel."""
+    return module.training or bool(module._forward_hooks or module._forward_pre_hooks) or hasattr(module, "_is_replica")
+
+
+def _settings(device: torch.device) -> tuple[Any, ...]:
+    """What else a result depends on."""
+    return (
+        torch.is_autocast_enabled(device.type),
+        torch.get_autocast_dtype(device.type),
+        torch.is_inference_mode_enabled(),
+    )
+
+
+class Weights:
+    """The parameters and buffers of modules, as they were."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._tensors = list(_tensors(modules))
+        self._memory = [_Memory(tensor) for tensor in self._tensors]
+
+    def are_those_of(self, modules: Sequence[nn.Module]) -> bool:
+        now = list(_tensors(modules))
+        return len(now) == len(self._tensors) and all(
+            tensor is before and memory.is_unchanged_in(tensor)
+            for tensor, before, memory in zip(now, self._tensors, self._memory, strict=True)
+        )
+
+
+def _tensors(modules: Iterable[nn.Module]) -> Iterable[Tensor]:
+    for module in modules:
+        yield from module.parameters()
+        yield from module.buffers()
+
+
+class _Memory:
+    """Where the values of a tensor are, and how often they had been written to.
+
+    It keeps the memory from being freed: while it does, no new tensor can be at that address.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._held = tensor.detach()
+        self._version = None if tensor.is_inference() else tensor._version
+
+    def is_unchanged_in(self, tensor: Tensor) -> bool:
+        """Not known of an inference tensor: it counts no writes."""
+        return (
+            self._version is not None
+            and not tensor.is_inference()
+            and tensor._version == self._version
+            and tensor.data_ptr() == self._held.data_ptr()
+            and _layout(tensor) == _layout(self._held)
+        )
+
+
+class _Source:
+    """A source, as it was."""
+
+    def __init__(self, source: Tensor) -> None:
+        self._contents = source.detach().clone() if source.device.type == "cpu" else None
+        self._memory = None if self._contents is not None else _Memory(source)
+        self._layout = _layout(source)
+
+    def is_unchanged_in(self, source: Tensor) -> bool:
+        if _layout(source) != self._layout:
+            return False
+        if self._contents is not None:
+            return torch.equal(self._contents, source)
+        return self._memory is not None and self._memory.is_unchanged_in(source)
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[Value]):
+    source: _Source
+    weights: Weights
+    settings: tuple[Any, ...]
+    value: Value
+
+    def serves(self, source: Tensor, modules: Sequence[nn.Module]) -> bool:
+        return (
+            self.settings == _settings(source.device)
+            and self.weights.are_those_of(modules)
+            and self.source.is_unchanged_in(source)
+        )

@@ -1,0 +1,160 @@
+"""What is recognised, what is left alone and why, and how that is said."""
+
+import copy
+import importlib
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import internet
+from internet.accelerate import Report
+from internet.accelerate.known import PEERS
+from internet.accelerate.replacement import Replacement
+from tests.support.peers import first_order
+from tests.support.peers.models import MODELS, tensors
+
+SAMPLE = MODELS["first-order-motion"]
+
+
+def test_the_package_is_the_function():
+    package = importlib.import_module("internet.accelerate")
+    assert package is internet.accelerate
+    assert isinstance(internet.accelerate(SAMPLE.model()), Report)
+    assert internet.accelerate.restore is package.restore
+
+
+def test_the_report_says_what_was_replaced():
+    report = internet.accelerate(SAMPLE.model())
+    rows = {row.path: row for row in report.rows}
+    assert "soft_argmax" in rows["kp_detector"].replaced
+    assert "affine_mixture" in rows["generator.dense_motion_network"].replaced
+    assert rows["generator"].model == "first-order-motion"
+    assert report.replaced == report.rows
+    assert report.left == ()
+
+
+def test_a_report_is_a_table():
+    lines = str(internet.accelerate(SAMPLE.model())).splitlines()
+    assert lines[0].split() == ["module", "class", "model", "computed", "by", "left", "as", "it", "was"]
+    where = lines[0].index("class")
+    classes = {line[where:].split(" ")[0] for line in lines[1:] if line[where - 2 : where] == "  "}
+    assert {"KPDetector", "DenseMotionNetwork", "OcclusionAwareGenerator", "ResBlock2d"} <= classes
+    assert max(map(len, lines)) < 320
+
+
+def test_nothing_recognised():
+    model = nn.Sequential(nn.Conv2d(3, 3, 1))
+    with pytest.raises(ValueError, match=r"no module of Sequential .* Looked for first-order-motion: .*KPDetector"):
+        internet.accelerate(model)
+    assert internet.accelerate(model, strict=False).rows == ()
+
+
+@pytest.mark.parametrize("what", [None, 3, "model.pt", object()])
+def test_not_a_module(what):
+    for function in (internet.accelerate, internet.accelerate.restore):
+        with pytest.raises(TypeError, match=f"module is {type(what).__name__}, expected a torch.nn.Module"):
+            function(what)
+
+
+def test_an_unknown_memory_format():
+    with pytest.raises(ValueError, match="memory_format is 'nhwc'"):
+        internet.accelerate(SAMPLE.model(), memory_format="nhwc")
+
+
+def test_restoring_what_was_not_accelerated_changes_nothing():
+    model = SAMPLE.model()
+    internet.accelerate.restore(model)
+    assert not any(isinstance(module, Replacement) for module in model.modules())
+
+
+def test_convolutions_become_channels_last():
+    model = SAMPLE.model()
+    before = dict(model.named_parameters())
+    internet.accelerate(model)
+    weight = model.generator.bottleneck[0].conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert before == dict(model.named_parameters()), "optimizers hold these"
+    other = SAMPLE.model()
+    internet.accelerate(other, memory_format=None)
+    assert other.generator.bottleneck[0].conv1.weight.is_contiguous()
+
+
+class Sharper(first_order.DenseMotionNetwork):
+    """A repository that has kept the name and changed the code."""
+
+    def forward(self, *arguments, **options):
+        out = super().forward(*arguments, **options)
+        return {**out, "mask": out["mask"].square()}
+
+
+Sharper.__name__ = "DenseMotionNetwork"
+
+
+class Longer(first_order.DenseMotionNetwork):
+    def forward(self, *arguments, **options):
+        return {**super().forward(*arguments, **options), "more": torch.ones(1)}
+
+
+Longer.__name__ = "DenseMotionNetwork"
+
+
+@pytest.mark.parametrize(("changed", "said"), [(Sharper, r"\['mask'\] differs"), (Longer, r"more")])
+def test_code_that_was_changed_is_left_alone(changed, said):
+    model = SAMPLE.model().eval()
+    weights = model.generator.dense_motion_network.state_dict()
+    model.generator.dense_motion_network = changed().double().eval()
+    model.generator.dense_motion_network.load_state_dict(weights)
+    theirs = copy.deepcopy(model)
+    report = internet.accelerate(model)
+    (row,) = [row for row in report.rows if row.path == "generator.dense_motion_network"]
+    assert not row.replaced
+    assert row in report.left
+    assert "its code is not the one known here" in row.left
+    assert re.search(said, row.left)
+    assert type(model.generator.dense_motion_network) is changed
+    source, frame = SAMPLE.images()
+    with torch.no_grad():
+        expected, given = tensors(theirs(source, frame)), tensors(model(source, frame))
+    for name in given:
+        torch.testing.assert_close(given[name], expected[name], rtol=1e-9, atol=1e-9)
+
+
+def test_a_module_that_is_only_called_so():
+    class KPDetector(nn.Module):
+        pass
+
+    model = nn.ModuleDict({"detector": KPDetector(), "generator": SAMPLE.model().generator})
+    (row,) = [row for row in internet.accelerate(model).rows if row.path == "detector"]
+    assert not row.replaced
+    assert "not first-order-motion's, which has predictor, kp, jacobian" in row.left
+
+
+def test_the_comparison_leaves_no_trace():
+    """No random numbers are drawn, no statistics counted, no mode switched."""
+    model = SAMPLE.model().train()
+    model.generator.bottleneck.eval()
+    modes = [module.training for module in model.modules()]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    internet.accelerate(model)
+    assert torch.rand(1) == expected
+    assert [module.training for module in model.modules()] == modes
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, buffers[name])
+
+
+def test_a_model_on_no_device_is_replaced_without_being_called():
+    model = SAMPLE.model(torch.float32).to("meta")
+    assert internet.accelerate(model).replaced
+
+
+def test_every_part_that_is_known_is_tested():
+    """A part that no model of these tests has would be tested by nothing."""
+    known = {(peer.name, part.class_name) for peer in PEERS for part in (*peer.parts, *peer.blocks)}
+    met = {(row.model, row.class_name) for s in MODELS.values() for row in internet.accelerate(s.model()).rows}
+    blocks = {part.class_name for peer in PEERS for part in peer.blocks}
+    assert known - met <= {(peer.name, name) for peer in PEERS for name in blocks}

@@ -1,0 +1,1 @@
+"""Small models with the structure and the names of those that `internet.accelerate` knows, written for these tests."""

@@ -1,0 +1,52 @@
+"""Every model, each called with a source and a driving image."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.support.peers import edtalk, first_order, lia
+
+
+@dataclass(frozen=True)
+class Sample:
+    make: Callable[[], nn.Module]
+    channels: int = 3
+    side: int = 32
+
+    def model(self, dtype: torch.dtype = torch.float64) -> nn.Module:
+        torch.manual_seed(0)
+        return self.make().to(dtype)
+
+    def images(self, dtype: torch.dtype = torch.float64, batch: int = 1, count: int = 2) -> list[Tensor]:
+        """Smooth ones: a rounded coordinate must not matter."""
+        generator = torch.Generator().manual_seed(1)
+        coarse = torch.rand(count * batch, self.channels, 5, 5, generator=generator, dtype=dtype)
+        fine = nn.functional.interpolate(coarse, (self.side, self.side), mode="bicubic", align_corners=True)
+        return list(fine.chunk(count))
+
+
+MODELS: Mapping[str, Sample] = {
+    "first-order-motion": Sample(first_order.Model),
+    "first-order-motion, single Jacobian map": Sample(partial(first_order.Model, {"single_jacobian_map": True})),
+    "first-order-motion, no Jacobian, no occlusion": Sample(
+        partial(first_order.Model, {"estimate_jacobian": False}, estimate_occlusion_map=False)
+    ),
+    "first-order-motion, features smaller than the field": Sample(partial(first_order.Model, downs=2)),
+    "first-order-motion, no motion": Sample(partial(first_order.Model, has_motion=False)),
+    "DaGAN": Sample(first_order.DepthModel, channels=4),
+    "DaGAN, SPADE": Sample(partial(first_order.DepthModel, first_order.SPADEDepthAwareGenerator), channels=4),
+    "LIA": Sample(lia.Generator, side=lia.SIZE),
+    "EDTalk": Sample(edtalk.Generator, side=lia.SIZE),
+}
+
+
+def tensors(result: Any) -> dict[str, Tensor]:
+    """The tensors in what a model returns, by name."""
+    if isinstance(result, Tensor):
+        return {"": result}
+    pairs = result.items() if isinstance(result, Mapping) else enumerate(result)
+    return {f"{name}.{inner}": tensor for name, value in pairs for inner, tensor in tensors(value).items()}
