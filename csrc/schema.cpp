@@ -3,10 +3,10 @@
 // The public functions, with their checks and their meaning, are internet/ops/<name>.py; they hand these
 // operators canonical inputs. The data tensor (logits, features, volume, output, source) has one of the four
 // floating-point types; field, flow, key points, Jacobians and confidence have the type it is computed in
-// (float64 for float64, float32 otherwise). `padding_mode`, `norm` and `reduction` take the public words.
-// What a `need_...` flag declines comes back empty, and so does the gradient of an input that was None.
-// `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not expose: it
-// asks for bitwise repeatable sums where a device would use atomics.
+// (float64 for float64, float32 otherwise). `upsampling`, `padding_mode`, `norm` and `reduction` take the
+// public words. What a `need_...` flag declines comes back empty, and so does the gradient of an input that
+// was None. `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not
+// expose: it asks for bitwise repeatable sums where a device would use atomics.
 //
 // The Python of this package loads no library of other operators: what it expects is SCHEMA in
 // internet/utils/library.py, which changes with the names in this file.
@@ -34,20 +34,25 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "-> (Tensor field, Tensor confidence)");
 
   m.def(
-      "confidence_warp(Tensor features, Tensor field, Tensor? confidence, str padding_mode, "
-      "bool align_corners) -> Tensor");
+      "confidence_warp(Tensor features, Tensor field, Tensor? confidence, Tensor? blend, str upsampling, "
+      "bool interpolate_align_corners, str padding_mode, bool align_corners) -> Tensor");
   m.def(
       "confidence_warp_backward(Tensor grad_output, Tensor features, Tensor field, Tensor? confidence, "
-      "str padding_mode, bool align_corners, bool need_features, bool need_motion, bool deterministic) "
-      "-> (Tensor features, Tensor field, Tensor confidence)");
+      "Tensor? blend, str upsampling, bool interpolate_align_corners, str padding_mode, bool align_corners, "
+      "bool need_features, bool need_motion, bool need_blend, bool deterministic) "
+      "-> (Tensor features, Tensor field, Tensor confidence, Tensor blend)");
 
+  // One confidence for all levels, one for each, or none; a blend for each, or none. An empty tensor of one
+  // axis stands for that of a level that has none: torch.jit.trace records no lists of optional tensors.
   m.def(
-      "pyramid_warp(Tensor[] features, Tensor field, Tensor? confidence, str padding_mode, "
-      "bool align_corners) -> Tensor[]");
+      "pyramid_warp(Tensor[] features, Tensor field, Tensor[] confidence, Tensor[] blend, str upsampling, "
+      "bool interpolate_align_corners, str padding_mode, bool align_corners) -> Tensor[]");
   m.def(
-      "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor field, Tensor? confidence, "
-      "str padding_mode, bool align_corners, bool[] need_features, bool need_motion, bool deterministic) "
-      "-> (Tensor[] features, Tensor field, Tensor confidence)");
+      "pyramid_warp_backward(Tensor[] grad_outputs, Tensor[] features, Tensor field, Tensor[] confidence, "
+      "Tensor[] blend, str upsampling, bool interpolate_align_corners, str padding_mode, bool "
+      "align_corners, "
+      "bool[] need_features, bool need_motion, bool[] need_blend, bool deterministic) "
+      "-> (Tensor[] features, Tensor field, Tensor[] confidence, Tensor[] blend)");
 
   m.def(
       "volume_warp(Tensor volume, Tensor field, Tensor? confidence, str padding_mode, bool align_corners) "

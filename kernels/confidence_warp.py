@@ -1,44 +1,65 @@
-"""Eq. 6 at one level: out_c = M sum_k w_k phi_c(k), k over the four pixels around a sample (x, y).
+"""Eq. 6 at one level: out_c = M sum_k w_k phi_c(k), k over the four pixels around a sample (x, y); and, where b is
+blended in, + (1 - M) b_c.
 
-With g the gradient of out and d_k = sum_c g_c phi_c(k), the gradients of everything but the features are sums over
-the same four numbers (csrc/math/confidence_warp.h). A program does a block of pixels, a tile (pixels, channels) at a
-time: pixels alone in contiguous features, where neighbours in memory are neighbours in the image, and many channels
-in channels_last.
+With g the gradient of out and d_k = sum_c g_c phi_c(k), the gradients of everything but the images are sums over the
+same four numbers, and sum_c g_c b_c (csrc/math/confidence_warp.h). A program does a block of pixels, a tile (pixels,
+channels) at a time: pixels alone in contiguous features, where neighbours in memory are neighbours in the image, and
+many channels in channels_last.
 """
+
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from internet.kernels import bilinear
-from internet.kernels.launch import accumulator, compute_type, grid, index_type, strides, tuned
+from internet.kernels.launch import accumulator, compute_type, grid, index_type, tuned
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import alert_not_deterministic, operator
+from internet.kernels.resizing import CoarseMap, Resizing, resized
+from internet.kernels.strided import at, strided
 from internet.kernels.upsample_motion import gather, gather_field
-from internet.kernels.upsampling import upsampled
-from internet.ops.results import dense_like, empty, like_or_empty
+from internet.ops.results import dense_like, empty
+
+
+class Options(NamedTuple):
+    """Those of a call, as the operators take them."""
+
+    upsampling: str
+    interpolate_align_corners: bool
+    padding_mode: str
+    align_corners: bool
+
+    def resizing(self, features: Tensor) -> Resizing:
+        return Resizing(self.upsampling, self.interpolate_align_corners, (features.shape[2], features.shape[3]))
 
 
 @triton.jit
 def _motion(
-    field, field_image, field_row, field_column, field_axis,
-    confidence, confidence_image, confidence_row, confidence_column,
-    coarse_height, coarse_width, height, width, image, row, column, inside,
-    RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+    field, confidence, height, width, image, row, column, inside,
+    FIELD_RATIO: tl.constexpr, CONFIDENCE_RATIO: tl.constexpr, INTERPOLATE_ALIGN_CORNERS: tl.constexpr,
+    BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
     """Both axes of the samples, and their confidence."""
-    field += image * field_image
-    x = upsampled(field, field_row, field_column, coarse_height, coarse_width, row, column, inside, RATIO, T)
-    y = upsampled(
-        field + field_axis, field_row, field_column, coarse_height, coarse_width, row, column, inside, RATIO, T
-    )
+    fine = (height, width)
+    row_stride, column_stride = field.strides[1], field.strides[2]
+    plane = at(field, (image,))
+    x = resized(
+        plane, row_stride, column_stride, field.size, fine, row, column, inside,
+        FIELD_RATIO, INTERPOLATE_ALIGN_CORNERS, T,
+    )  # fmt: skip
+    y = resized(
+        plane + field.strides[3], row_stride, column_stride, field.size, fine, row, column, inside,
+        FIELD_RATIO, INTERPOLATE_ALIGN_CORNERS, T,
+    )  # fmt: skip
     x_axis = bilinear.axis(bilinear.unnormalize(x, width, ALIGN_CORNERS, T), width, BORDER, T, INDEX)
     y_axis = bilinear.axis(bilinear.unnormalize(y, height, ALIGN_CORNERS, T), height, BORDER, T, INDEX)
     if confidence is not None:
-        confidence += image * confidence_image
-        gate = upsampled(
-            confidence, confidence_row, confidence_column, coarse_height, coarse_width, row, column, inside, RATIO, T
-        )
+        gate = resized(
+            at(confidence, (image,)), confidence.strides[2], confidence.strides[3], confidence.size, fine,
+            row, column, inside, CONFIDENCE_RATIO, INTERPOLATE_ALIGN_CORNERS, T,
+        )  # fmt: skip
     else:
         gate = tl.full(row.shape, 1.0, T)
     return x_axis, y_axis, gate
@@ -57,77 +78,77 @@ def _shapes(channels_last: bool) -> list[dict[str, int]]:
 
 @triton.jit
 def _forward(
-    output, output_image, output_channel, output_row, output_column,
-    features, features_image, features_channel, features_row, features_column,
-    field, field_image, field_row, field_column, field_axis,
-    confidence, confidence_image, confidence_row, confidence_column,
-    channels, height, width, coarse_height, coarse_width,
-    RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
+    output, features, field, confidence, blend, channels, height, width,
+    FIELD_RATIO: tl.constexpr, CONFIDENCE_RATIO: tl.constexpr, INTERPOLATE_ALIGN_CORNERS: tl.constexpr,
+    BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
     GROUP: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """The grid's second axis goes over groups of channels."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
-        field, field_image, field_row, field_column, field_axis,
-        confidence, confidence_image, confidence_row, confidence_column,
-        coarse_height, coarse_width, height, width, image, row, column, inside,
-        RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
+        field, confidence, height, width, image, row, column, inside,
+        FIELD_RATIO, CONFIDENCE_RATIO, INTERPOLATE_ALIGN_CORNERS, BORDER, ALIGN_CORNERS, T, INDEX,
     )  # fmt: skip
-    places = bilinear.corners(x, y, features_row, features_column, inside)
-    features += image * features_image
-    to = (output + image * output_image + row * output_row + column * output_column)[:, None]
+    places = bilinear.corners(x, y, features.strides[2], features.strides[3], inside)
+    plane = at(features, (image,))
+    to = at(output, (image, 0, row, column))[:, None]
     first = tl.program_id(1).to(INDEX) * GROUP
     for start in range(0, GROUP, TILE):
         channel = (first + start + tl.arange(0, TILE))[None, :]
         exists = channel < channels
-        pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
+        pixels = bilinear.read_corners(plane, places, channel * features.strides[1], exists, T)
         # what reads no pixel is 0, whatever its confidence is
         warped = tl.where(bilinear.reads_anything(x, y)[:, None], bilinear.blend(pixels, places) * gate[:, None], 0.0)
-        tl.store(to + channel * output_channel, warped, mask=inside[:, None] & exists)
+        if blend is not None:
+            added = at(blend, (image, 0, row, column))[:, None] + channel * blend.strides[1]
+            warped += (1 - gate[:, None]) * tl.load(added, mask=inside[:, None] & exists, other=0.0).to(T)
+        tl.store(to + channel * output.strides[1], warped, mask=inside[:, None] & exists)
 
 
-_forward_planes = tuned(_shapes(False), ["channels", "height", "width", "RATIO"])(_forward)
-_forward_channels_last = tuned(_shapes(True), ["channels", "height", "width", "RATIO"])(_forward)
+_forward_planes = tuned(_shapes(False), ["channels", "height", "width", "FIELD_RATIO"])(_forward)
+_forward_channels_last = tuned(_shapes(True), ["channels", "height", "width", "FIELD_RATIO"])(_forward)
 
 
 @triton.jit
 def _backward(
-    grad_features, grad_features_image, grad_features_channel, grad_features_row, grad_features_column,
-    grad_field, grad_confidence,
-    grad, grad_image, grad_channel, grad_row, grad_column,
-    features, features_image, features_channel, features_row, features_column,
-    field, field_image, field_row, field_column, field_axis,
-    confidence, confidence_image, confidence_row, confidence_column,
-    height, width, coarse_height, coarse_width, CHANNELS: tl.constexpr,
-    RATIO: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
-    BLOCK: tl.constexpr, TILE: tl.constexpr,
+    grad_features, grad_blend, grad_field, grad_confidence, grad, features, field, confidence, blend, height, width,
+    CHANNELS: tl.constexpr, FIELD_RATIO: tl.constexpr, CONFIDENCE_RATIO: tl.constexpr,
+    INTERPOLATE_ALIGN_CORNERS: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr,
+    T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the features, added up with atomics, and of the upsampled motion, (B, H, W, 2) and (B, H, W)."""
+    """Gradients of the features, added up with atomics, of what is blended in, and of the motion at the size of the
+    features, (B, H, W, 2) and (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
-        field, field_image, field_row, field_column, field_axis,
-        confidence, confidence_image, confidence_row, confidence_column,
-        coarse_height, coarse_width, height, width, image, row, column, inside,
-        RATIO, BORDER, ALIGN_CORNERS, T, INDEX,
+        field, confidence, height, width, image, row, column, inside,
+        FIELD_RATIO, CONFIDENCE_RATIO, INTERPOLATE_ALIGN_CORNERS, BORDER, ALIGN_CORNERS, T, INDEX,
     )  # fmt: skip
-    places = bilinear.corners(x, y, features_row, features_column, inside)
-    scattered = bilinear.corners(x, y, grad_features_row, grad_features_column, inside)
-    features += image * features_image
-    grad += image * grad_image
-    at = (row * grad_row + column * grad_column)[:, None]
+    places = bilinear.corners(x, y, features.strides[2], features.strides[3], inside)
+    plane = at(features, (image,))
+    incoming = at(grad, (image, 0, row, column))[:, None]
     nw, ne = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     sw, se = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
+    blended = tl.zeros([BLOCK], T)
     for start in range(0, CHANNELS, TILE):
         channel = (start + tl.arange(0, TILE)).to(INDEX)[None, :]
         exists = channel < CHANNELS
-        gradient = tl.load(grad + at + channel * grad_channel, mask=inside[:, None] & exists, other=0.0).to(T)
+        mask = inside[:, None] & exists
+        gradient = tl.load(incoming + channel * grad.strides[1], mask=mask, other=0.0).to(T)
         if grad_field is not None:
-            pixels = bilinear.read_corners(features, places, channel * features_channel, exists, T)
+            pixels = bilinear.read_corners(plane, places, channel * features.strides[1], exists, T)
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
+            if blend is not None:
+                added = at(blend, (image, 0, row, column))[:, None] + channel * blend.strides[1]
+                blended += tl.sum(tl.load(added, mask=mask, other=0.0).to(T) * gradient, 1)
         if grad_features is not None:
-            target = grad_features + image * grad_features_image
-            bilinear.scatter(target, scattered, gradient * gate[:, None], channel * grad_features_channel, exists)
+            scattered = bilinear.corners(x, y, grad_features.strides[2], grad_features.strides[3], inside)
+            target = at(grad_features, (image,))
+            offset = channel * grad_features.strides[1]
+            bilinear.scatter(target, scattered, gradient * gate[:, None], offset, exists)
+        if grad_blend is not None:
+            target = at(grad_blend, (image, 0, row, column))[:, None] + channel * grad_blend.strides[1]
+            tl.store(target, (1 - gate[:, None]) * gradient, mask=mask)
     if grad_field is not None:
         grad_gate, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         pixel = (image * height + row) * width + column
@@ -138,7 +159,7 @@ def _backward(
         tl.store(grad_field + pixel * 2, grad_x, mask=inside)
         tl.store(grad_field + pixel * 2 + 1, grad_y, mask=inside)
         if grad_confidence is not None:
-            tl.store(grad_confidence + pixel, grad_gate, mask=inside)
+            tl.store(grad_confidence + pixel, grad_gate - blended, mask=inside)
 
 
 def channels_lie_last(features: Tensor) -> bool:
@@ -146,25 +167,62 @@ def channels_lie_last(features: Tensor) -> bool:
     return features.shape[1] > 1 and features.stride(1) == 1
 
 
-def _ratio(features: Tensor, field: Tensor) -> int:
-    return features.shape[2] // max(field.shape[1], 1)
+def _field_size(field: Tensor) -> tuple[int, int]:
+    return field.shape[1], field.shape[2]
 
 
-def warp(features: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool) -> Tensor:
+def _map_size(confidence: Tensor | None) -> tuple[int, int]:
+    return (1, 1) if confidence is None else (confidence.shape[2], confidence.shape[3])
+
+
+def _coarse_map(tensor: Tensor | None, size: tuple[int, int]) -> CoarseMap | None:
+    return None if tensor is None else CoarseMap(tensor, tensor.stride(), size)
+
+
+def _resized_maps(
+    features: Tensor, field: Tensor, confidence: Tensor | None, options: Options
+) -> tuple[tuple[CoarseMap, CoarseMap | None], dict[str, int]]:
+    """The two maps as kernels take them, and what is known of them when a kernel is compiled."""
+    resizing = options.resizing(features)
+    sizes = _field_size(field), _map_size(confidence)
+    constants = {
+        "FIELD_RATIO": resizing.ratio(sizes[0]),
+        "CONFIDENCE_RATIO": 1 if confidence is None else resizing.ratio(sizes[1]),
+        "INTERPOLATE_ALIGN_CORNERS": options.interpolate_align_corners,
+        "BORDER": options.padding_mode == "border",
+        "ALIGN_CORNERS": options.align_corners,
+        "T": compute_type(features),
+    }
+    return (_coarse_map(field, sizes[0]), _coarse_map(confidence, sizes[1])), constants
+
+
+def _index_type(
+    features: Tensor, field: Tensor, confidence: Tensor | None, options: Options, *others: Tensor | None
+) -> tl.dtype:
+    resizing = options.resizing(features)
+    if any(resizing.needs_64_bits(size) for size in (_field_size(field), _map_size(confidence))):
+        return tl.int64
+    return index_type(features, field, confidence, *others)
+
+
+def warp(features: Tensor, field: Tensor, confidence: Tensor | None, blend: Tensor | None, options: Options) -> Tensor:
     """`confidence_warp` of one level."""
     output = dense_like(features)
     batch, channels, height, width = features.shape
     if not output.numel():
         return output
-    plane = None if confidence is None else confidence[:, 0]
+    maps, constants = _resized_maps(features, field, confidence, options)
     kernel, group = (_forward_channels_last, 128) if channels_lie_last(features) else (_forward_planes, 16)
     kernel[lambda chosen: (*grid(batch, height * width, chosen["BLOCK"]), triton.cdiv(channels, group))](
-        output, *output.stride(), features, *features.stride(), field, *field.stride(), plane, *strides(plane, 3),
-        channels, height, width, *field.shape[1:3],
-        RATIO=_ratio(features, field), BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners,
-        T=compute_type(features), INDEX=index_type(output, features, field, plane), GROUP=group,
+        strided(output), strided(features), *maps, strided(blend), channels, height, width, **constants,
+        INDEX=_index_type(features, field, confidence, options, output, blend), GROUP=group,
     )  # fmt: skip
     return output
+
+
+def _at_full_size(gradient: Tensor | None, size: tuple[int, ...], ratio: int) -> Tensor | None:
+    """Where the gradient of a map goes first: the map at the size of the features; itself, if that is its size."""
+    return gradient if gradient is None or ratio == 1 else gradient.new_empty(size)
 
 
 def warp_backward(
@@ -173,53 +231,58 @@ def warp_backward(
     features: Tensor,
     field: Tensor,
     confidence: Tensor | None,
-    padding_mode: str,
-    align_corners: bool,
+    blend: Tensor | None,
+    options: Options,
     need_features: bool,
     need_motion: bool,
+    need_blend: bool,
     deterministic: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients of one level. Those of the features are summed in float32 at least, in memory of their own."""
     if deterministic and need_features:
         alert_not_deterministic(operator)
     batch, channels, height, width = features.shape
     grad_features = accumulator(features, field.dtype) if need_features else None
-    grad_field, grad_confidence = like_or_empty(field, need_motion), None
-    if confidence is not None:
-        grad_confidence = like_or_empty(confidence, need_motion)
-    ratio = _ratio(features, field)
-    plane = None if confidence is None else confidence[:, 0]
-    fine_field, fine_confidence = grad_field if need_motion else None, grad_confidence if need_motion else None
-    if ratio > 1 and need_motion:
-        fine_field = field.new_empty(batch, height, width, 2)
-        fine_confidence = None if plane is None else plane.new_empty(batch, 1, height, width)
+    grad_blend = dense_like(blend) if blend is not None and need_blend else None
+    grad_field = field.new_empty(field.shape) if need_motion else None
+    grad_confidence = None if confidence is None or not need_motion else confidence.new_empty(confidence.shape)
+    maps, constants = _resized_maps(features, field, confidence, options)
+    fine_field = _at_full_size(grad_field, (batch, height, width, 2), constants["FIELD_RATIO"])
+    fine_confidence = _at_full_size(grad_confidence, (batch, 1, height, width), constants["CONFIDENCE_RATIO"])
     if batch * height * width:
         last = channels_lie_last(features)
         block, tile = (16, min(64, triton.next_power_of_2(channels))) if last else (128, 1)
+        others = (grad_features, grad_blend, grad_output, blend, fine_field)
         _backward[grid(batch, height * width, block)](
-            grad_features, *strides(grad_features, 4), fine_field, fine_confidence,
-            grad_output, *grad_output.stride(), features, *features.stride(),
-            field, *field.stride(), plane, *strides(plane, 3),
-            height, width, *field.shape[1:3], CHANNELS=channels,
-            RATIO=ratio, BORDER=padding_mode == "border", ALIGN_CORNERS=align_corners, T=compute_type(features),
-            INDEX=index_type(grad_features, grad_output, features, field, plane, fine_field), BLOCK=block, TILE=tile,
+            strided(grad_features), strided(grad_blend), fine_field, fine_confidence,
+            strided(grad_output), strided(features), *maps, strided(blend), height, width, CHANNELS=channels,
+            **constants, INDEX=_index_type(features, field, confidence, options, *others), BLOCK=block, TILE=tile,
         )  # fmt: skip
-    if ratio > 1 and need_motion:
-        gather_field(fine_field, grad_field)
-        if fine_confidence is not None:
-            gather(fine_confidence, grad_confidence)
+    if grad_field is not None and fine_field is not grad_field:
+        gather_field(fine_field, grad_field, options.resizing(features))
+    if grad_confidence is not None and fine_confidence is not grad_confidence:
+        gather(fine_confidence, grad_confidence, options.resizing(features))
     return (
         empty(features) if grad_features is None else grad_features.to(features.dtype),
-        grad_field,
+        empty(field) if grad_field is None else grad_field,
         empty(field) if grad_confidence is None else grad_confidence,
+        empty(features) if grad_blend is None else grad_blend,
     )
 
 
 @operator
 def confidence_warp(
-    features: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
+    features: Tensor,
+    field: Tensor,
+    confidence: Tensor | None,
+    blend: Tensor | None,
+    upsampling: str,
+    interpolate_align_corners: bool,
+    padding_mode: str,
+    align_corners: bool,
 ) -> Tensor:
-    return warp(features, field, confidence, padding_mode, align_corners)
+    options = Options(upsampling, interpolate_align_corners, padding_mode, align_corners)
+    return warp(features, field, confidence, blend, options)
 
 
 @operator
@@ -228,11 +291,17 @@ def confidence_warp_backward(
     features: Tensor,
     field: Tensor,
     confidence: Tensor | None,
+    blend: Tensor | None,
+    upsampling: str,
+    interpolate_align_corners: bool,
     padding_mode: str,
     align_corners: bool,
     need_features: bool,
     need_motion: bool,
+    need_blend: bool,
     deterministic: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = (grad_output, features, field, confidence, padding_mode, align_corners)
-    return warp_backward("confidence_warp", *inputs, need_features, need_motion, deterministic)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    options = Options(upsampling, interpolate_align_corners, padding_mode, align_corners)
+    needed = (need_features, need_motion, need_blend)
+    inputs = (grad_output, features, field, confidence, blend, options)
+    return warp_backward("confidence_warp", *inputs, *needed, deterministic)

@@ -4,9 +4,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from internet.kernels.interpolation import interpolation_gathered, most_readers
 from internet.kernels.launch import PIXELS, compute_type, grid, index_type
 from internet.kernels.pixels import image_and_pixels
 from internet.kernels.registry import operator
+from internet.kernels.resizing import Resizing
 from internet.kernels.strided import at, strided
 from internet.kernels.upsampling import gathered, upsampled
 from internet.ops.results import empty
@@ -45,29 +47,60 @@ def _gather_rows(
     tl.store(at(coarse, (image, map_, row, column)), value, mask=inside)
 
 
-def gather(fine: Tensor, coarse: Tensor) -> None:
-    """Write into coarse (B, M, h, w) the adjoint of the progressive steps of the gradient of the upsampled maps, fine.
+@triton.jit
+def _gather_interpolated_rows(
+    coarse, fine, maps, height, width, fine_height,
+    READERS: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The same from fine rows that the coarse ones were interpolated to."""
+    plane, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
+    image, map_ = plane // maps, plane % maps
+    fine_column = at(fine, (image, map_, 0, column))
+    value = interpolation_gathered(
+        fine_column, fine.strides[2], height, fine_height, row, inside, READERS, ALIGN_CORNERS, T
+    )
+    tl.store(at(coarse, (image, map_, row, column)), value, mask=inside)
+
+
+def gather(fine: Tensor, coarse: Tensor, resizing: Resizing | None = None) -> None:
+    """Write into coarse (B, M, h, w) the adjoint of its resizing, of the gradient of the fine maps; None: 2x steps.
 
     The weights of two axes are products: rows are gathered first, then columns, as rows of the transposed maps.
     """
-    batch, maps, height, _ = coarse.shape
-    if coarse.numel():
-        rows_gathered = fine.new_empty(batch, maps, height, fine.shape[3])
-        _gather(fine, rows_gathered)
-        _gather(rows_gathered.mT, coarse.mT)
-
-
-def _gather(fine: Tensor, coarse: Tensor) -> None:
     batch, maps, height, width = coarse.shape
-    _gather_rows[grid(batch * maps, height * width, PIXELS)](
-        strided(coarse), strided(fine), maps, height, width,
-        RATIO=fine.shape[2] // height, T=compute_type(fine), INDEX=index_type(fine, coarse), BLOCK=PIXELS,
+    if coarse.numel():
+        align_corners = None
+        if resizing is not None and resizing.ratio((height, width)) == 0:
+            align_corners = resizing.align_corners
+        rows_gathered = fine.new_empty(batch, maps, height, fine.shape[3])
+        _gather(fine, rows_gathered, align_corners)
+        _gather(rows_gathered.mT, coarse.mT, align_corners)
+
+
+def _gather(fine: Tensor, coarse: Tensor, align_corners: bool | None) -> None:
+    """One axis; `align_corners` is None for progressive steps."""
+    batch, maps, height, width = coarse.shape
+    where = grid(batch * maps, height * width, PIXELS)
+    index, compute = index_type(fine, coarse), compute_type(fine)
+    if align_corners is None:
+        _gather_rows[where](
+            strided(coarse), strided(fine), maps, height, width,
+            RATIO=fine.shape[2] // height, T=compute, INDEX=index, BLOCK=PIXELS,
+        )  # fmt: skip
+        return
+    fine_height = fine.shape[2]
+    if 2 * (fine_height + 1) * (height + 1) >= 2**31:
+        index = tl.int64
+    _gather_interpolated_rows[where](
+        strided(coarse), strided(fine), maps, height, width, fine_height,
+        READERS=most_readers(height, fine_height, align_corners),
+        ALIGN_CORNERS=align_corners, T=compute, INDEX=index, BLOCK=PIXELS,
     )  # fmt: skip
 
 
-def gather_field(fine: Tensor, coarse: Tensor) -> None:
+def gather_field(fine: Tensor, coarse: Tensor, resizing: Resizing | None = None) -> None:
     """`gather` of fields (B, H, W, 2) and (B, h, w, 2)."""
-    gather(fine.permute(0, 3, 1, 2), coarse.permute(0, 3, 1, 2))
+    gather(fine.permute(0, 3, 1, 2), coarse.permute(0, 3, 1, 2), resizing)
 
 
 @operator

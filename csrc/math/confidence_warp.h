@@ -8,6 +8,10 @@
 // features once, for these:
 //
 //   dM = sum_k w_k d_k,   dx = M sum_k (dw_k/dx) d_k,   dy and dz likewise,   dphi_c(k) += M w_k g_c.
+//
+// What is blended in, b, adds (1 - M) b_c to out_c, and to the gradients
+//
+//   dM -= sum_c g_c b_c,   db_c = (1 - M) g_c.
 #pragma once
 
 #include "bilinear.h"

@@ -1,6 +1,6 @@
 """Checks of arguments. Each error names the operator, the argument, what came and what was expected."""
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,6 +8,8 @@ from torch import Tensor
 from internet.ops.results import motion_dtype
 
 FLOATING = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+UPSAMPLING = ("progressive", "interpolate")
 
 T = TypeVar("T")
 
@@ -160,30 +162,92 @@ def covariances(
     return source, beside(operator, "covariance_driving", driving, matrix, expected, *context)
 
 
+class Upsampling(NamedTuple):
+    """How a field and its confidence are brought to the size of the features."""
+
+    operator: str
+    upsampling: str
+    interpolate_align_corners: bool
+    align_corners: bool
+
+    def check(self) -> None:
+        """The options fit together."""
+        one_of(self.operator, "upsampling", self.upsampling, UPSAMPLING)
+        if self.interpolate_align_corners and self.upsampling != "interpolate":
+            raise ValueError(
+                f"{self.operator}: interpolate_align_corners is True, but upsampling is {self.upsampling!r}, whose 2x "
+                'steps have no such choice; it needs upsampling="interpolate"'
+            )
+
+    def check_sizes(self, name: str, coarse: tuple[int, int], features_name: str, fine: tuple[int, int]) -> None:
+        """A map of size `coarse` (height, width) can be brought to `fine`."""
+        if self.upsampling == "interpolate":
+            if 0 in coarse and 0 not in fine:
+                raise ValueError(
+                    f"{self.operator}: {name} is {coarse[0]}x{coarse[1]} (height x width), which has no pixel to "
+                    f"interpolate {features_name}, {fine[0]}x{fine[1]}, from"
+                )
+            return
+        power_of_two_ratio(self.operator, name, coarse, features_name, fine)
+        if self.align_corners and coarse[0] < fine[0]:
+            raise ValueError(
+                f"{self.operator}: align_corners is True, but {features_name} is {fine[0]}x{fine[1]} and {name} is "
+                f"{coarse[0]}x{coarse[1]} (height x width): the progressive 2x steps between these sizes are those of "
+                'align_corners=False. Use upsampling="interpolate" with interpolate_align_corners=True, or '
+                "align_corners=False"
+            )
+
+
 def motion(
     operator: str,
     features_name: str,
     features: Tensor,
     field: Tensor,
     confidence: Tensor | None,
-    align_corners: bool,
+    upsampling: Upsampling,
+    confidence_name: str = "confidence",
 ) -> tuple[Tensor, Tensor | None]:
-    """A field (B, h, w, 2) and its confidence (B, 1, h, w) or None, beside features at a multiple of its size."""
+    """A field (B, h, w, 2) and its confidence (B, 1, h', w') or None, beside features that they are resized to."""
     floating_tensor(operator, "field", field, "B", "h", "w", "2")
-    batch, _, *fine = features.shape
+    batch, _, *size = features.shape
+    fine = (size[0], size[1])
     coarse = (field.shape[1], field.shape[2])
     expected, meaning = (batch, *coarse, 2), f"(batch of {features_name}, h, w, x and y)"
     field = beside(operator, "field", field, ("B", "h", "w", "2"), expected, meaning, features_name, features)
-    power_of_two_ratio(operator, "field", coarse, features_name, (fine[0], fine[1]))
-    if align_corners and coarse[0] < fine[0]:
-        raise ValueError(
-            f"{operator}: align_corners is True, but {features_name} is {fine[0]}x{fine[1]} and field is "
-            f"{coarse[0]}x{coarse[1]} (height x width): the progressive 2x steps between these sizes are those of "
-            "align_corners=False. Resize field and confidence to the size of the features yourself, with "
-            'torch.nn.functional.interpolate(mode="bilinear", align_corners=True), or use align_corners=False'
-        )
+    upsampling.check_sizes("field", coarse, features_name, fine)
     if confidence is None:
         return field, None
+    floating_tensor(operator, confidence_name, confidence, "B", "1", "h", "w")
+    coarse = (confidence.shape[2], confidence.shape[3])
     dims, expected = ("B", "1", "h", "w"), (batch, 1, *coarse)
-    meaning = "(one channel, the size of field)"
-    return field, beside(operator, "confidence", confidence, dims, expected, meaning, features_name, features)
+    meaning = f"(batch of {features_name}, one channel, h, w)"
+    confidence = beside(operator, confidence_name, confidence, dims, expected, meaning, features_name, features)
+    upsampling.check_sizes(confidence_name, coarse, features_name, fine)
+    return field, confidence
+
+
+def blend(
+    operator: str,
+    name: str,
+    value: Tensor | None,
+    features_name: str,
+    features: Tensor,
+    confidence: Tensor | None,
+) -> Tensor | None:
+    """What is blended into warped features where their confidence is low: a tensor like them, in their dtype."""
+    if value is None:
+        return None
+    floating_tensor(operator, name, value, "B", "C", "H", "W")
+    if confidence is None:
+        raise ValueError(
+            f"{operator}: {name} is given without a confidence, which says how much of it to take; give both, or add "
+            "it to the result"
+        )
+    shape(operator, name, value, tuple(features.shape), f"(that of {features_name})")
+    same_device(operator, name, value, features_name, features)
+    if value.dtype != features.dtype and torch.float64 in (value.dtype, features.dtype):
+        raise TypeError(
+            f"{operator}: {name} is {value.dtype} and {features_name} is {features.dtype}; "
+            "float64 does not mix with others"
+        )
+    return value.to(features.dtype)

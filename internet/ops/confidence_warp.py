@@ -19,68 +19,92 @@ def confidence_warp(
     field: Tensor,
     confidence: Tensor | None = None,
     *,
+    blend: Tensor | None = None,
+    upsampling: str = "progressive",
+    interpolate_align_corners: bool = False,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
     r"""Warp features by a motion field and multiply by its confidence (Eq. 6 of arXiv 2012.06134).
 
-    .. math:: \phi^{out}(z) = M^i(z) \cdot \phi^{in}(F^i(z))
+    .. math:: \phi^{out}(z) = M(z) \cdot \phi^{in}(F(z)) + (1 - M(z)) \cdot b(z)
 
-    bilinearly sampled, where :math:`F^i, M^i` are `field` and `confidence` after i progressive 2x steps
-    (:func:`upsample_motion`) and :math:`2^i` is the ratio of the features' size to the field's. Neither the
-    upsampled maps nor the warped, ungated tensor are stored, forward or backward. Coordinates and values that are
-    not finite: docs/conventions.md.
+    bilinearly sampled, where :math:`F, M` are `field` and `confidence` at the size of the features, and :math:`b` is
+    `blend`, 0 if there is none. Neither the upsampled maps nor the warped, ungated tensor are stored, forward or
+    backward. Coordinates and values that are not finite: docs/conventions.md.
 
     Args:
-        features: (B, C, h*2^i, w*2^i), any floating dtype and strides.
+        features: (B, C, H, W), any floating dtype and strides.
         field: (B, h, w, 2) motion field, normalised coordinates.
-        confidence: (B, 1, h, w) multiplier, or None for 1.
+        confidence: (B, 1, h', w') multiplier, or None for 1. Mostly of the size of the field, but it may have its own.
+        blend: (B, C, H, W), what to show where the confidence is low, brought to the dtype of `features`; or None. It
+            needs a confidence.
+        upsampling: how field and confidence are brought to H x W. "progressive", as in the paper: by 2x steps
+            (:func:`upsample_motion`), as many as it takes, so that H x W is the size of the map times 1, 2, 4, ...
+            "interpolate", as other models do: by one ``torch.nn.functional.interpolate(mode="bilinear")``, without
+            antialiasing, from any size, larger ones too. From a ratio of 4 on, the two differ.
+        interpolate_align_corners: the `align_corners` of that interpolation.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True needs features of the
-            size of the field: the 2x steps are those of False, and would shift what True means.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True needs a field and a
+            confidence of the size of the features, or interpolation: the 2x steps are those of False, and would
+            shift what True means.
 
     Returns:
-        (B, C, h*2^i, w*2^i) in the dtype and memory format of `features`. Differentiable in every tensor.
+        (B, C, H, W) in the dtype and memory format of `features`. Differentiable in every tensor.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
-        ValueError: a shape does not fit, the ratio is not a power of two or differs between the axes, `align_corners`
-            is True with a ratio over 1, or `padding_mode` is unknown.
+        ValueError: a shape does not fit; by progressive steps, a ratio is not a power of two or differs between the
+            axes, or `align_corners` is True with a ratio over 1; `interpolate_align_corners` without interpolation;
+            `blend` without a confidence; or `upsampling` or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
     name = "confidence_warp"
-    _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
-    field, confidence = _checks.motion(name, "features", features, field, confidence, align_corners)
+    resizing = _checks.Upsampling(name, upsampling, interpolate_align_corners, align_corners)
+    resizing.check()
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
+    _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
+    field, confidence = _checks.motion(name, "features", features, field, confidence, resizing)
+    blend = _checks.blend(name, "blend", blend, "features", features, confidence)
     namespace = namespace_for(name, features.device)
     if namespace is None:
         return reference.confidence_warp(
-            features, field, confidence, padding_mode=padding_mode, align_corners=align_corners
+            features,
+            field,
+            confidence,
+            blend=blend,
+            upsampling=upsampling,
+            interpolate_align_corners=interpolate_align_corners,
+            padding_mode=padding_mode,
+            align_corners=align_corners,
         )
-    warped: Tensor = apply(_ConfidenceWarp, namespace, features, field, confidence, padding_mode, align_corners)
+    options = (upsampling, interpolate_align_corners, padding_mode, align_corners)
+    warped: Tensor = apply(_ConfidenceWarp, namespace, features, field, confidence, blend, *options)
     return warped
 
 
 class _ConfidenceWarp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.namespace, *tensors, ctx.padding_mode, ctx.align_corners = arguments
+        ctx.namespace, *tensors = arguments[:5]
+        ctx.options = arguments[5:]
         ctx.save_for_backward(*tensors)
         return overload(ctx.namespace, "confidence_warp")(*arguments[1:])
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:4]
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:5]
+        need_features, *need_motion, need_blend = needed
         gradients = overload(ctx.namespace, "confidence_warp_backward")(
             grad_output,
             *inputs,
-            ctx.padding_mode,
-            ctx.align_corners,
-            needed[0],
-            any(needed[1:]),
+            *ctx.options,
+            need_features,
+            any(need_motion),
+            need_blend,
             torch.are_deterministic_algorithms_enabled(),
         )
-        return (None, *first_order("confidence_warp", gradients, needed, (grad_output, *inputs)), None, None)
+        return (None, *first_order("confidence_warp", gradients, needed, (grad_output, *inputs)), *[None] * 4)
 
 
 @register_fake("confidence_warp")
@@ -94,14 +118,19 @@ def _fake_backward(
     features: Tensor,
     field: Tensor,
     confidence: Tensor | None,
+    blend: Tensor | None,
+    upsampling: str,
+    interpolate_align_corners: bool,
     padding_mode: str,
     align_corners: bool,
     need_features: bool,
     need_motion: bool,
+    need_blend: bool,
     deterministic: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         dense_like(features) if need_features else empty(features),
         like_or_empty(field, need_motion),
         empty(field) if confidence is None else like_or_empty(confidence, need_motion),
+        empty(features) if blend is None or not need_blend else dense_like(blend),
     )

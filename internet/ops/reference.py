@@ -12,7 +12,7 @@ coordinates is in float32 at least, whatever the data's dtype and whether or not
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -193,24 +193,62 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
     return upsampled, upsample_2x(confidence.to(field.dtype))
 
 
+def _interpolate_axis(x: Tensor, dim: int, size: int, align_corners: bool) -> Tensor:
+    """Bilinear interpolation along one axis: output pixel i lies at t, a fraction of integers, between two of x.
+
+    t = (i + 1/2) coarse/size - 1/2, or with `align_corners` i (coarse - 1)/(size - 1); before the first pixel and
+    after the last it is theirs.
+    """
+    coarse = x.shape[dim]
+    index = torch.arange(size, device=x.device)
+    if align_corners:
+        t, unit = index * (coarse - 1), max(size - 1, 1)
+    else:
+        t, unit = (2 * index + 1) * coarse - size, 2 * size
+    t = t.clamp(min=0, max=(coarse - 1) * unit)
+    low = t // unit
+    rest = t - low * unit
+    weight = (rest.to(x.dtype) / unit).view([-1 if axis == dim else 1 for axis in range(x.dim())])
+    before, after = x.index_select(dim, low), x.index_select(dim, (low + 1).clamp(max=coarse - 1))
+    return torch.where(weight == 0, before, before * (1 - weight) + after * weight)
+
+
+def interpolate(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), F.interpolate(mode="bilinear") without reading a pixel of zero weight."""
+    return _interpolate_axis(_interpolate_axis(x, 2, size[0], align_corners), 3, size[1], align_corners)
+
+
+def resize(x: Tensor, size: Sequence[int], upsampling: str, interpolate_align_corners: bool) -> Tensor:
+    """A coarse map (B, C, h, w) at the size of the features, by progressive 2x steps or one interpolation."""
+    if upsampling == "interpolate":
+        return interpolate(x, size, interpolate_align_corners)
+    while x.shape[2] < size[0]:
+        x = upsample_2x(x)
+    return x
+
+
 @_without_autocast
 def confidence_warp(
     features: Tensor,
     field: Tensor,
     confidence: Tensor | None = None,
     *,
+    blend: Tensor | None = None,
+    upsampling: str = "progressive",
+    interpolate_align_corners: bool = False,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
-    dtype = motion_dtype(features.dtype)
-    field = field.to(dtype)
-    confidence = None if confidence is None else confidence.to(dtype)
-    while field.shape[1] < features.shape[2]:
-        field, confidence = upsample_motion(field, confidence)
+    dtype, size = motion_dtype(features.dtype), features.shape[2:]
+    resizing = (size, upsampling, interpolate_align_corners)
+    field = resize(field.to(dtype).permute(0, 3, 1, 2), *resizing).permute(0, 2, 3, 1)
+    confidence = None if confidence is None else resize(confidence.to(dtype), *resizing)
     warped = sample(features, field, padding_mode, align_corners)
     gated = warped if confidence is None else warped * confidence
     if padding_mode == "zeros":  # what reads no pixel is 0, whatever its confidence is
-        gated = torch.where(reads_anything(field, features.shape[2:], align_corners)[:, None], gated, 0.0)
+        gated = torch.where(reads_anything(field, size, align_corners)[:, None], gated, 0.0)
+    if blend is not None and confidence is not None:
+        gated = gated + blend.to(dtype) * (1 - confidence)
     return gated.to(features.dtype, memory_format=memory_format_of(features))
 
 
@@ -235,14 +273,28 @@ def volume_warp(
 def pyramid_warp(
     features: Sequence[Tensor],
     field: Tensor,
-    confidence: Tensor | None = None,
+    confidence: Tensor | Sequence[Tensor | None] | None = None,
     *,
+    blend: Sequence[Tensor | None] | None = None,
+    upsampling: str = "progressive",
+    interpolate_align_corners: bool = False,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> list[Tensor]:
+    one_for_all = confidence is None or isinstance(confidence, Tensor)
+    masks = cast("Sequence[Tensor | None]", [confidence] * len(features) if one_for_all else confidence)
     return [
-        confidence_warp(level, field, confidence, padding_mode=padding_mode, align_corners=align_corners)
-        for level in features
+        confidence_warp(
+            level,
+            field,
+            mask,
+            blend=added,
+            upsampling=upsampling,
+            interpolate_align_corners=interpolate_align_corners,
+            padding_mode=padding_mode,
+            align_corners=align_corners,
+        )
+        for level, mask, added in zip(features, masks, blend or [None] * len(features), strict=True)
     ]
 
 

@@ -76,11 +76,16 @@ def upsample_motion(dtype: torch.dtype, layout: str) -> None:
 
 
 def confidence_warp(dtype: torch.dtype, layout: str) -> None:
-    motion = (meta(1, 128, 128, 2), meta(1, 1, 128, 128), "zeros", False)
-    for channels, size in ((256, 128), (64, 512)):
+    motion = (meta(1, 128, 128, 2), meta(1, 1, 128, 128))
+    for channels, size, blended, upsampling in (
+        (256, 128, False, "progressive"),
+        (64, 512, False, "progressive"),
+        (64, 512, True, "interpolate"),
+    ):
         features = meta(1, channels, size, size, dtype=dtype, layout=layout)
-        kernels.confidence_warp.confidence_warp(features, *motion)
-        kernels.confidence_warp.confidence_warp_backward(features, features, *motion, True, True, False)
+        inputs = (features, *motion, features if blended else None, upsampling, False, "zeros", False)
+        kernels.confidence_warp.confidence_warp(*inputs)
+        kernels.confidence_warp.confidence_warp_backward(features, *inputs, True, True, blended, False)
 
 
 def volume_warp(dtype: torch.dtype, layout: str) -> None:

@@ -48,8 +48,9 @@ def test_layouts_keep_the_numbers_and_differ_in_memory() -> None:
 @pytest.mark.parametrize("ratio", [1, 2, 4, 8])
 def test_positions_keep_clear_of_pixels(ratio: int, align_corners: bool) -> None:
     sample = samples.build("confidence_warp", torch.float32, ratio=ratio, align_corners=align_corners)
-    field = sample.args[1].double()
-    assert distance_to_pixels(warp_positions(field, (ratio,), align_corners)) > MARGIN / 2
+    features, field, _ = sample.args
+    positions = warp_positions(field.double(), [features.shape[2:]], {"align_corners": align_corners})
+    assert distance_to_pixels(positions) > MARGIN / 2
 
 
 def test_impossible_margins_are_refused() -> None:

@@ -52,38 +52,69 @@ bool streams(const Tensor& image) {
          whole_lines(image.size(planes ? 3 : 1)) && whole_lines(image.stride(2));
 }
 
+// Adds to the gradient of a coarse map, of `channels`, from that of its fine rows.
 template <class S>
-void motion_backward(const Tensor& features, const SampledMotion<S>& motion, S* corner_dots, int64_t groups,
-                     WarpMotionGradient& gradient) {
-  MotionBackward<S> p{
-      .motion = motion,
-      .batch = features.size(0),
-      .groups = groups,
-      .corner_dots = corner_dots,
-      .grad_field = static_cast<S*>(gradient.field.data_ptr()),
-      .grad_confidence = gradient.has_confidence ? static_cast<S*>(gradient.confidence.data_ptr()) : nullptr,
-      .accumulate = gradient.started};
-  const int64_t rows = features.size(0) * motion.height, grain = rows_per_thread(features, 4);
-  run(warp_motion_gradient_kernel<S>(), p, rows, grain);
-  run(warp_motion_fold_kernel<S>(), p, rows / motion.ratio(), grain / motion.ratio());
-  gradient.started = true;
+void map_backward(const MapResize& resize, int64_t batch, int64_t channels, const S* fine,
+                  int64_t fine_stride, MapGradient& map) {
+  if (!map.wanted) return;
+  const MapFold<S> p{.resize = resize,
+                     .channels = channels,
+                     .fine = fine,
+                     .fine_stride = fine_stride,
+                     .coarse = static_cast<S*>(map.gradient.data_ptr()),
+                     .accumulate = map.started};
+  const int64_t rows_read = std::max<int64_t>(resize.fine_height / std::max<int64_t>(resize.height, 1), 1);
+  run(warp_map_fold_kernel<S>(), p, batch * resize.height,
+      elements_per_thread / (4 * rows_read * resize.fine_width + 1));
+  map.started = true;
+}
+
+template <class S>
+void motion_backward(const WarpInputs& inputs, const SampledMotion<S>& motion, S* corner_dots, int64_t groups,
+                     const S* blend_dots, MapGradient& field, MapGradient& confidence) {
+  const int64_t batch = motion.batch, width = motion.width;
+  MotionBackward<S> p{.motion = motion,
+                      .batch = batch,
+                      .groups = groups,
+                      .corner_dots = corner_dots,
+                      .blend_dots = blend_dots};
+  run(warp_motion_gradient_kernel<S>(), p, batch * motion.height, rows_per_thread(inputs.features, 4));
+  map_backward(inputs.field_resize, batch, 2, corner_dots, 4 * width, field);
+  map_backward(inputs.confidence_resize, batch, 1, corner_dots + 2 * width, 4 * width, confidence);
+}
+
+// Writes the gradient of what is blended in, if wanted, and its part in the confidence's, unless that is
+// null.
+template <class T>
+void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const Tensor& grad_blend,
+                    opmath<T>* blend_dots) {
+  const WarpBlendBackward<T> p{
+      .motion = inputs.sampled<opmath<T>>(),
+      .channels = inputs.features.size(1),
+      .blend = strided<const T, 4>(inputs.blend),
+      .grad_output = strided<const T, 4>(grad_output),
+      .grad_blend = grad_blend.numel() > 0 ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
+      .blend_dots = blend_dots};
+  run(warp_blend_backward_kernel<T>(), p, p.motion.batch * p.motion.height,
+      rows_per_thread(inputs.features, p.channels));
 }
 
 }  // namespace
 
-Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
-  const int steps = motion.steps_to(features);
+Tensor WarpLevel::forward(const WarpInputs& inputs) {
+  const Tensor& features = inputs.features;
   const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2);
   Tensor output = empty_image_like(features);
   if (features.numel() == 0) return output;
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
-    ConfidenceWarp<T> p{.motion = motion.sampled<opmath<T>>(features, steps),
+    ConfidenceWarp<T> p{.motion = inputs.sampled<opmath<T>>(),
                         .channels = channels,
                         .block = channels,
                         .bands = 1,
                         .features = strided<const T, 4>(features),
                         .row_ranges = nullptr,
+                        .blend = strided<const T, 4>(inputs.blend),
                         .output = strided<T, 4>(output),
                         .streaming = streams<T>(output)};
     if (channels_side_by_side(features) && channels_side_by_side(output)) {
@@ -102,35 +133,44 @@ Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
   return output;
 }
 
-Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
-                           bool need_features, bool /*deterministic: always*/, WarpMotionGradient& gradient) {
-  const int steps = motion.steps_to(features);
+WarpImageGradients WarpLevel::backward(const Tensor& grad_output, const WarpInputs& inputs,
+                                       bool need_features, bool need_blend, bool /*deterministic: always*/,
+                                       MapGradient& field, MapGradient& confidence) {
+  const Tensor& features = inputs.features;
   check_like("grad_output", grad_output, features);
-  const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2);
-  Tensor grad_features = need_features ? empty_image_like(features) : nothing(features);
-  if (features.numel() == 0 || !(need_features || gradient.wanted)) return grad_features;
+  const int64_t batch = features.size(0), channels = features.size(1), height = features.size(2),
+                width = features.size(3);
+  const WarpImageGradients gradients{need_features ? empty_image_like(features) : nothing(features),
+                                     need_blend ? empty_image_like(*inputs.blend) : nothing(features)};
+  const Tensor& grad_features = gradients.features;
+  if (features.numel() == 0) return gradients;
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const SampledMotion<S> samples = motion.sampled<S>(features, steps);
+    const bool blend_confidence = inputs.blend && confidence.wanted;
+    std::unique_ptr<S[]> blend_dots(blend_confidence ? new S[batch * height * width] : nullptr);
+    if (need_blend || blend_confidence) {
+      blend_backward<T>(grad_output, inputs, gradients.blend, blend_dots.get());
+    }
+    if (!need_features && !field.wanted) return;
+    const SampledMotion<S> samples = inputs.sampled<S>();
     const std::vector<RowRange> ranges = row_ranges(features, samples);
     const Reach reach(ranges, height);
     const bool pixels = channels_side_by_side(features) && channels_side_by_side(grad_output) &&
                         (!need_features || channels_side_by_side(grad_features));
     const bool in_place = pixels && std::is_same_v<T, S>;
-    const bool sorted = reach.jumps() && height * features.size(3) < int64_t(1) << 31;
+    const bool sorted = reach.jumps() && height * width < int64_t(1) << 31;
     SortedSamples<S> sorted_samples;
     int64_t block = block_channels<T>(channels);
     if (in_place) {
       block = channels;
     } else if (pixels && channels % block == 0) {
-      const int64_t resident = sorted ? channels : reach.resident_channels(features.size(3));
+      const int64_t resident = sorted ? channels : reach.resident_channels(width);
       block = std::clamp(resident / block * block, block, channels);
     }
     const int64_t blocks = (channels + block - 1) / block, bands = reach.bands(batch, pixels);
     const int64_t groups = std::min(blocks, (most_at_once + batch * bands - 1) / (batch * bands));
-    std::unique_ptr<S[]> corner_dots(gradient.wanted ? new S[groups * 4 * batch * height * features.size(3)]
-                                                     : nullptr);
+    std::unique_ptr<S[]> corner_dots(field.wanted ? new S[groups * 4 * batch * height * width] : nullptr);
     ConfidenceWarpBackward<T> p{
         .motion = samples,
         .batch = batch,
@@ -149,9 +189,11 @@ Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, co
     const int64_t tasks = batch * groups * bands;
     run(warp_backward_kernel<T>(), p, tasks,
         reach.grain(tasks, rows_per_thread(features, channels / groups) * bands / height));
-    if (gradient.wanted) motion_backward<S>(features, samples, corner_dots.get(), groups, gradient);
+    if (field.wanted) {
+      motion_backward<S>(inputs, samples, corner_dots.get(), groups, blend_dots.get(), field, confidence);
+    }
   });
-  return grad_features;
+  return gradients;
 }
 
 STABLE_TORCH_LIBRARY_IMPL(internet, CPU, m) {

@@ -30,6 +30,7 @@ struct ConfidenceWarp {
   int64_t channels, block, bands;  // warp_planes: channels at a time, and bands of output rows
   Strided<const T, 4> features;    // (batch, channels, height, width)
   const RowRange* row_ranges;      // (batch, height): the source rows an output row reads
+  Strided<const T, 4> blend;       // likewise; no data: none
   Strided<T, 4> output;
   bool streaming;  // the output is too large for a cache, and its pixels or rows are whole cache lines
 };
@@ -76,9 +77,28 @@ struct MotionBackward {
   int64_t batch, groups;
   S* corner_dots;  // the corner dot products; warp_motion_gradient sums the groups' into the first and turns
                    // each row of 4 * width values into three rows of width: by x, by y, by confidence
-  S* grad_field;   // (batch, height / ratio, width / ratio, 2), contiguous
-  S* grad_confidence;  // (batch, height / ratio, width / ratio) or null
-  bool accumulate;     // add to what is there
+  const S* blend_dots;  // (batch, height, width), or null
+};
+// The gradient of a coarse map, (batch, resize.height, resize.width, channels), from its fine rows.
+template <class S>
+struct MapFold {
+  MapResize resize;
+  int64_t channels;
+  const S* fine;  // (batch, fine height, fine_stride), channel after channel in a row
+  int64_t fine_stride;
+  S* coarse;
+  bool accumulate;  // add to what is there
+};
+
+// The gradients of what is blended in, and its part in that of the confidence.
+template <class T>
+struct WarpBlendBackward {
+  SampledMotion<opmath<T>> motion;
+  int64_t channels;
+  Strided<const T, 4> blend, grad_output;
+  Strided<T, 4> grad_blend;  // no data: not wanted
+  opmath<T>*
+      blend_dots;  // (batch, height, width), the dot products of blend and grad_output; null: not wanted
 };
 
 }  // namespace internet::cpu
@@ -87,14 +107,16 @@ struct MotionBackward {
 INTERNET_DECLARE_KERNEL(warp_row_ranges, RowRanges)
 // Tasks: batch.
 INTERNET_DECLARE_KERNEL(warp_sort_samples, SortSamples)
-// Tasks: batch * height output rows. Channels of features and output have stride 1.
+// Tasks: batch * height output rows. Channels of features and output have stride 1, blend has any strides.
 INTERNET_DECLARE_KERNEL(warp_pixels, ConfidenceWarp)
-// Tasks: batch * ceil(channels / block) * bands. Any strides of the features; the output's are those of a
-// contiguous image.
+// Tasks: batch * ceil(channels / block) * bands. Any strides of features and blend; the output's are those of
+// a contiguous image.
 INTERNET_DECLARE_KERNEL(warp_planes, ConfidenceWarp)
 // Tasks: batch * groups * bands. Any strides.
 INTERNET_DECLARE_KERNEL(warp_backward, ConfidenceWarpBackward)
 // Tasks: batch * height output rows.
 INTERNET_DECLARE_KERNEL(warp_motion_gradient, MotionBackward)
-// Tasks: batch * coarse rows. After all of warp_motion_gradient.
-INTERNET_DECLARE_KERNEL(warp_motion_fold, MotionBackward)
+// Tasks: batch * rows of the coarse map.
+INTERNET_DECLARE_KERNEL(warp_map_fold, MapFold)
+// Tasks: batch * height output rows. Any strides.
+INTERNET_DECLARE_KERNEL(warp_blend_backward, WarpBlendBackward)

@@ -7,9 +7,10 @@ namespace internet::cpu {
 
 // The `Level` of arguments/confidence_warp.h.
 struct WarpLevel {
-  static Tensor forward(const Tensor& features, const WarpMotion& motion);
-  static Tensor backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
-                         bool need_features, bool deterministic, WarpMotionGradient& gradient);
+  static Tensor forward(const WarpInputs& inputs);
+  static WarpImageGradients backward(const Tensor& grad_output, const WarpInputs& inputs, bool need_features,
+                                     bool need_blend, bool deterministic, MapGradient& field,
+                                     MapGradient& confidence);
 };
 
 }  // namespace internet::cpu

@@ -61,27 +61,25 @@ void warp_motion_gradient(const MotionBackward<S>& p, int64_t begin, int64_t end
       const S* other = row + group * p.batch * p.motion.height * 4 * width;
       for (int64_t i = 0; i < 4 * width; ++i) corner_dots[i] += other[i];
     }
-    samples.motion_gradients(task / p.motion.height, task % p.motion.height, corner_dots.data(), row,
-                             row + width, row + 2 * width);
+    const S* blend_dots = p.blend_dots == nullptr ? nullptr : p.blend_dots + task * width;
+    samples.motion_gradients(task / p.motion.height, task % p.motion.height, corner_dots.data(), blend_dots,
+                             row, row + width, row + 2 * width);
   }
 }
 
 template <class S>
-void warp_motion_fold(const MotionBackward<S>& p, int64_t begin, int64_t end) {
+void warp_map_fold(const MapFold<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
-  const int64_t ratio = p.motion.ratio(), height = p.motion.height / ratio, width = p.motion.width / ratio;
-  Scratch<S> scratch(p.motion.width);
+  const MapResize& resize = p.resize;
+  MapAdjoint<S> adjoint(resize);
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t image = task / height, row = task % height;
-    const S* planes = p.corner_dots + image * p.motion.height * 4 * p.motion.width;
-    auto fold = [&](int64_t plane, S* coarse, int64_t step) {
-      for (int64_t x = 0; x < width && !p.accumulate; ++x) coarse[x * step] = 0;
-      fold_row(planes + plane * p.motion.width, 4 * p.motion.width, ratio, height, width, row, scratch.data(),
-               coarse, step);
-    };
-    fold(0, p.grad_field + task * width * 2, 2);
-    fold(1, p.grad_field + task * width * 2 + 1, 2);
-    if (p.grad_confidence != nullptr) fold(2, p.grad_confidence + task * width, 1);
+    const int64_t image = task / resize.height, row = task % resize.height;
+    const S* fine = p.fine + image * resize.fine_height * p.fine_stride;
+    S* coarse = p.coarse + task * resize.width * p.channels;
+    if (!p.accumulate) std::fill_n(coarse, resize.width * p.channels, S(0));
+    for (int64_t channel = 0; channel < p.channels; ++channel) {
+      adjoint.fold_row(fine + channel * resize.fine_width, p.fine_stride, row, coarse + channel, p.channels);
+    }
   }
 }
 
@@ -93,7 +91,7 @@ template void warp_sort_samples<float>(const SortSamples<float>&, int64_t, int64
 template void warp_sort_samples<double>(const SortSamples<double>&, int64_t, int64_t);
 template void warp_motion_gradient<float>(const MotionBackward<float>&, int64_t, int64_t);
 template void warp_motion_gradient<double>(const MotionBackward<double>&, int64_t, int64_t);
-template void warp_motion_fold<float>(const MotionBackward<float>&, int64_t, int64_t);
-template void warp_motion_fold<double>(const MotionBackward<double>&, int64_t, int64_t);
+template void warp_map_fold<float>(const MapFold<float>&, int64_t, int64_t);
+template void warp_map_fold<double>(const MapFold<double>&, int64_t, int64_t);
 
 }  // namespace internet::cpu::INTERNET_ISA

@@ -2,10 +2,9 @@
 // weights, from the coarse motion. Made a vector of pixels at a time, used one pixel at a time.
 #pragma once
 
-#include "arguments/confidence_warp_views.h"
 #include "cpu/runtime/scratch.h"
+#include "cpu/sampling/map_rows.h"
 #include "cpu/sampling/row_range.h"
-#include "cpu/sampling/upsample_rows.h"
 #include "cpu/simd/simd.h"
 #include "math/confidence_warp.h"
 
@@ -44,20 +43,21 @@ class BilinearRow : public Samples<S> {
       : motion_(motion),
         padded_((motion.width + lanes - 1) / lanes * lanes),
         integers_(5 * padded_),
-        values_(8 * padded_) {
-    Samples<S>::operator=(samples_in(integers_.data(), values_.data(), padded_));
-    S* v = values_.data() + 4 * padded_;
-    for (S** array : {&x_, &y_, &confidence_, &scratch_}) *array = v, v += padded_;
-    for (int64_t k = 0; k < padded_; ++k) confidence_[k] = 1;
+        weights_(4 * padded_),
+        x_(motion.field_resize),
+        y_(motion.field_resize),
+        confidence_(motion.confidence_resize) {
+    Samples<S>::operator=(samples_in(integers_.data(), weights_.data(), padded_));
   }
 
+  // The confidence of the row that was prepared last, ones where there is none.
+  const S* confidence() const { return confidence_.data(); }
+
   [[gnu::noinline]] void prepare(int64_t image, int64_t row) {
-    upsample_field(0, image, row, x_);
-    upsample_field(1, image, row, y_);
-    upsample_confidence(image, row);
+    place(image, row);
     for (int64_t k = 0; k < motion_.width; k += lanes) {
       const math::Axis<V> x = x_axis(k), y = y_axis(k);
-      const V m = load<lanes>(confidence_ + k);
+      const V m = load<lanes>(confidence_.data() + k);
       const math::Corners<V> w = math::corner_weights(x, y);
       store<lanes>(nw + k, m * w.nw);
       store<lanes>(ne + k, m * w.ne);
@@ -73,7 +73,7 @@ class BilinearRow : public Samples<S> {
 
   // First and last source row that the pixels of the output row read.
   RowRange row_range(int64_t image, int64_t row) {
-    upsample_field(1, image, row, y_);
+    y_.at(field_map(motion_, image, 1), row);
     V low = math::splat<V>(S(motion_.height)), high = V{};
     for (int64_t k = 0; k < motion_.width; k += lanes) {
       const math::Axis<V> y = y_axis(k);
@@ -90,12 +90,11 @@ class BilinearRow : public Samples<S> {
     return {int32_t(lows[0]), int32_t(highs[0])};
   }
 
-  // From the corner dot products of a row, corner_dots[4 * x + corner], to the gradients of the fine motion.
-  void motion_gradients(int64_t image, int64_t row, const S* corner_dots, S* grad_x, S* grad_y,
-                        S* grad_confidence) {
-    upsample_field(0, image, row, x_);
-    upsample_field(1, image, row, y_);
-    upsample_confidence(image, row);
+  // From the corner dot products of a row, corner_dots[4 * x + corner], and those with what is blended in, if
+  // that is not null, to the gradients of the fine motion.
+  void motion_gradients(int64_t image, int64_t row, const S* corner_dots, const S* blend_dots, S* grad_x,
+                        S* grad_y, S* grad_confidence) {
+    place(image, row);
     const S x_scale = math::pixels_per_unit<S>(S(motion_.width), motion_.align_corners);
     const S y_scale = math::pixels_per_unit<S>(S(motion_.height), motion_.align_corners);
     for (int64_t k = 0; k < motion_.width; k += lanes) {
@@ -107,12 +106,13 @@ class BilinearRow : public Samples<S> {
         d.sw[i] = corner_dots[4 * (k + i) + 2];
         d.se[i] = corner_dots[4 * (k + i) + 3];
       }
-      const auto g =
-          math::motion_gradient(x_axis(k), y_axis(k), load<lanes>(confidence_ + k), d, x_scale, y_scale);
+      const auto g = math::motion_gradient(x_axis(k), y_axis(k), load<lanes>(confidence_.data() + k), d,
+                                           x_scale, y_scale);
       for (int i = 0; i < count; ++i) {
         grad_x[k + i] = g.x[i];
         grad_y[k + i] = g.y[i];
-        grad_confidence[k + i] = g.confidence[i];
+        grad_confidence[k + i] =
+            blend_dots == nullptr ? g.confidence[i] : g.confidence[i] - blend_dots[k + i];
       }
     }
   }
@@ -124,37 +124,26 @@ class BilinearRow : public Samples<S> {
   }
   math::Axis<V> x_axis(int64_t k) const {
     const S size = S(motion_.width);
-    return math::axis(math::unnormalize(load<lanes>(x_ + k), size, motion_.align_corners), size,
+    return math::axis(math::unnormalize(load<lanes>(x_.data() + k), size, motion_.align_corners), size,
                       motion_.border);
   }
   math::Axis<V> y_axis(int64_t k) const {
     const S size = S(motion_.height);
-    return math::axis(math::unnormalize(load<lanes>(y_ + k), size, motion_.align_corners), size,
+    return math::axis(math::unnormalize(load<lanes>(y_.data() + k), size, motion_.align_corners), size,
                       motion_.border);
   }
-  void upsample_field(int64_t coordinate, int64_t image, int64_t row, S* fine) {
-    const auto& field = motion_.field;
-    const S* data = field.data + image * field.stride[0] + coordinate * field.stride[3];
-    upsample_row(coarse_map(data, field.stride[1], field.stride[2]), motion_.ratio(), row, scratch_, fine);
-    // The last vector of a row may reach past its end: there it repeats the last pixel.
-    for (int64_t k = motion_.width; k < padded_; ++k) fine[k] = fine[motion_.width - 1];
-  }
-  void upsample_confidence(int64_t image, int64_t row) {
-    const auto& map = motion_.confidence;
-    if (map.data == nullptr) return;  // ones, since the constructor
-    const S* data = map.data + image * map.stride[0];
-    upsample_row(coarse_map(data, map.stride[2], map.stride[3]), motion_.ratio(), row, scratch_, confidence_);
-  }
-  CoarseMap<S> coarse_map(const S* data, int64_t row_stride, int64_t column_stride) const {
-    return {data, row_stride, column_stride, motion_.height / motion_.ratio(),
-            motion_.width / motion_.ratio()};
+  // The motion of an output row.
+  void place(int64_t image, int64_t row) {
+    x_.at(field_map(motion_, image, 0), row);
+    y_.at(field_map(motion_, image, 1), row);
+    if (motion_.confidence.data != nullptr) confidence_.at(confidence_map(motion_, image), row);
   }
 
   const SampledMotion<S>& motion_;
   int64_t padded_;
   Scratch<int32_t> integers_;
-  Scratch<S> values_;
-  S *x_, *y_, *confidence_, *scratch_;
+  Scratch<S> weights_;
+  MapRows<S> x_, y_, confidence_;
 };
 
 // Compiled once, in confidence_warp/motion.kernel.cpp.

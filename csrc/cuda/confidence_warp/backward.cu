@@ -54,10 +54,13 @@ __device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, con
                             math::pixels_per_unit(height, m.align_corners));
   const int maps = m.confidence.data == nullptr ? 2 : 3;
   const int64_t image = m.height * m.width, map = m.batch * image;
-  S* out = p.grad_motion + tile.layer * maps * map + tile.image * image + pixel.row * m.width + pixel.column;
+  const int64_t pixel_index = tile.image * image + pixel.row * m.width + pixel.column;
+  S* out = p.grad_motion + tile.layer * maps * map + pixel_index;
   out[0] = g.x;
   out[map] = g.y;
-  if (maps == 3) out[2 * map] = g.confidence;
+  if (maps < 3) return;
+  const bool subtracts = p.blend_dots != nullptr && tile.layer == 0;
+  out[2 * map] = subtracts ? g.confidence - p.blend_dots[pixel_index] : g.confidence;
 }
 
 // The sum of four numbers over a group of lanes: every fourth lane gets the first, the lanes beside them the

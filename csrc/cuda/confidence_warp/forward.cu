@@ -32,21 +32,28 @@ INTERNET_HD Tiles tiles_of(const ConfidenceWarp<T>& p, int64_t layers) {
 template <class T>
 constexpr int least_blocks = sizeof(T) == 8 ? 6 : 8;
 
-template <class T>
+// `blended`: something is blended in.
+template <bool blended, class T>
 __global__ void __launch_bounds__(threads, least_blocks<T>) pixels_kernel(ConfidenceWarp<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>;
   __shared__ BilinearSample<S> samples[threads];
+  __shared__ S rest[blended ? threads : 1];  // 1 - M
   const auto tiles = tiles_of<PixelTiles>(p, 1);
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
   BilinearSample<S> own_sample{};
-  if (own.inside) own_sample = sample_of(p.motion, motion_at(p.motion, tile.image, own.row, own.column));
+  if (own.inside) {
+    const PixelMotion<S> motion = motion_at(p.motion, tile.image, own.row, own.column);
+    own_sample = sample_of(p.motion, motion);
+    if constexpr (blended) rest[threadIdx.x] = 1 - motion.confidence;
+  }
   samples[threadIdx.x] = own_sample;
   __syncthreads();
   const int lanes = lanes_for(p.channels / N), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
   const int groups = threads / lanes;
   const T* features = p.features.data + tile.image * p.features.stride[0];
+  const T* blend = p.blend.data + tile.image * p.blend.stride[0];
   T* output = p.output.data + tile.image * p.output.stride[0];
   for (int first = group; first < threads; first += pixels_at_once * groups) {
     for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
@@ -74,20 +81,25 @@ __global__ void __launch_bounds__(threads, least_blocks<T>) pixels_kernel(Confid
           sum.add(weights.sw, widen(value[k].sw));
           sum.add(weights.se, widen(value[k].se));
         }
+        if constexpr (blended) {
+          const T* added = blend + pixel.row * p.blend.stride[2] + pixel.column * p.blend.stride[3] + c;
+          sum.add(rest[i], load<N>(added));
+        }
         store<N>(output + pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3] + c, sum);
       }
     }
   }
 }
 
-template <class T>
+template <bool blended, class T>
 __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
   using S = opmath<T>;
   const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, layer_channels));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
   if (!pixel.inside) return;
-  const BilinearSample<S> s = sample_of(p.motion, motion_at(p.motion, tile.image, pixel.row, pixel.column));
+  const PixelMotion<S> motion = motion_at(p.motion, tile.image, pixel.row, pixel.column);
+  const BilinearSample<S> s = sample_of(p.motion, motion);
   const auto at = footprint(s, p.features.stride).corners();
   const int64_t first = tile.layer * layer_channels, left = p.channels - first;
   const int count = int(left < layer_channels ? left : layer_channels);
@@ -95,6 +107,8 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
   const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
   T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
            pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3];
+  const T* added = p.blend.data + tile.image * p.blend.stride[0] + first * p.blend.stride[1] +
+                   pixel.row * p.blend.stride[2] + pixel.column * p.blend.stride[3];
   // What a sample that reads nothing loads is not used.
   auto next = [&](auto at_once) {
     constexpr int planes = decltype(at_once)::value;
@@ -105,7 +119,12 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
     }
 #pragma unroll
     for (int k = 0; k < planes; ++k, out += out_stride) {
-      *out = narrow<T>(s.reads ? math::weighted_sum(s.weights, value[k]) : S(0));
+      S sum = s.reads ? math::weighted_sum(s.weights, value[k]) : S(0);
+      if constexpr (blended) {
+        sum += (1 - motion.confidence) * load(added);
+        added += p.blend.stride[1];
+      }
+      *out = narrow<T>(sum);
     }
   };
   int c = 0;
@@ -117,11 +136,14 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
 
 template <class T>
 cudaError_t confidence_warp(const ConfidenceWarp<T>& p, bool vectors, cudaStream_t stream) {
+  const bool blended = p.blend.data != nullptr;
   if (vectors) {
-    return launch(pixels_kernel<T>, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
+    auto kernel = blended ? pixels_kernel<true, T> : pixels_kernel<false, T>;
+    return launch(kernel, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
   }
   const int64_t layers = ceiling(p.channels, layer_channels);
-  return launch(planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+  auto kernel = blended ? planes_kernel<true, T> : planes_kernel<false, T>;
+  return launch(kernel, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
 }
 
 #define INSTANTIATE(T) template cudaError_t confidence_warp(const ConfidenceWarp<T>&, bool, cudaStream_t);

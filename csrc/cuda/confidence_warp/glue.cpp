@@ -5,7 +5,7 @@
 #include "cuda/confidence_warp/kernels.h"
 #include "cuda/confidence_warp/level.h"
 #include "cuda/confidence_warp/sampling_transpose.h"
-#include "cuda/sampling/upsample_adjoint.h"
+#include "cuda/sampling/map_adjoint.h"
 
 namespace internet::cuda {
 namespace {
@@ -18,19 +18,21 @@ bool in_vectors(const Tensor& image, int count) {
   return aligned && reinterpret_cast<uintptr_t>(image.data_ptr()) % (count * sizeof(T)) == 0;
 }
 
+// Adds to the gradient of a coarse map from some of the channels of `fine`, (layers, maps, batch, H, W).
 template <class S>
-void fold(const Tensor& fine, int64_t layers, int steps, WarpMotionGradient& gradient, cudaStream_t stream) {
-  check(upsample_adjoint<S>({.fine = data<const S>(fine),
-                             .field = data<S>(gradient.field),
-                             .confidence = gradient.has_confidence ? data<S>(gradient.confidence) : nullptr,
-                             .steps = steps,
-                             .parts = layers,
-                             .batch = gradient.field.size(0),
-                             .height = gradient.field.size(1),
-                             .width = gradient.field.size(2),
-                             .accumulate = gradient.started},
-                            stream));
-  gradient.started = true;
+void fold(const Tensor& fine, int64_t first, int64_t channels, const MapResize& resize, MapGradient& map,
+          cudaStream_t stream) {
+  if (!map.wanted) return;
+  check(map_adjoint<S>({.resize = resize,
+                        .batch = fine.size(2),
+                        .channels = channels,
+                        .parts = fine.size(0),
+                        .fine = data<const S>(fine) + first * fine.stride(1),
+                        .part_stride = fine.stride(0),
+                        .coarse = data<S>(map.gradient),
+                        .accumulate = map.started},
+                       stream));
+  map.started = true;
 }
 
 // What may be had at once to transpose the samples of images: mostly enough for a whole batch.
@@ -72,11 +74,12 @@ void features_backward(const Tensor& grad_output, const Tensor& features, const 
 }
 
 template <class T, class S = opmath<T>>
-void motion_backward(const Tensor& grad_output, const Tensor& features, const SampledMotion<S>& motion,
-                     WarpMotionGradient& gradient, cudaStream_t stream) {
+void motion_backward(const Tensor& grad_output, const WarpInputs& inputs, const SampledMotion<S>& motion,
+                     const S* blend_dots, MapGradient& field, MapGradient& confidence, cudaStream_t stream) {
   constexpr int count = warp_vector<T>;
+  const Tensor& features = inputs.features;
   const bool vectors = in_vectors<T>(features, count) && in_vectors<T>(grad_output, count);
-  const int64_t maps = gradient.has_confidence ? 3 : 2,
+  const int64_t maps = inputs.confidence ? 3 : 2,
                 layers = warp_motion_backward_layers(features.size(1), vectors);
   const Tensor fine =
       empty<5>({layers, maps, motion.batch, motion.height, motion.width}, compute_type(features), features);
@@ -84,45 +87,80 @@ void motion_backward(const Tensor& grad_output, const Tensor& features, const Sa
                                  .channels = features.size(1),
                                  .features = strided<const T, 4>(features),
                                  .grad_output = strided<const T, 4>(grad_output),
+                                 .blend_dots = blend_dots,
                                  .grad_motion = data<S>(fine)},
                                 vectors, stream));
-  fold<S>(fine, layers, motion.steps, gradient, stream);
+  fold<S>(fine, 0, 2, inputs.field_resize, field, stream);
+  fold<S>(fine, 2, 1, inputs.confidence_resize, confidence, stream);
+}
+
+// Writes the gradient of what is blended in, and its part in the confidence's, each unless it is empty.
+template <class T, class S = opmath<T>>
+void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const SampledMotion<S>& motion,
+                    const Tensor& grad_blend, const Tensor& dots, cudaStream_t stream) {
+  constexpr int count = warp_vector<T>;
+  const bool wanted = grad_blend.numel() > 0;
+  const bool vectors = in_vectors<T>(grad_output, count) && in_vectors<T>(*inputs.blend, count) &&
+                       (!wanted || in_vectors<T>(grad_blend, count));
+  check(warp_blend_backward<T>({.motion = motion,
+                                .channels = inputs.features.size(1),
+                                .blend = strided<const T, 4>(inputs.blend),
+                                .grad_output = strided<const T, 4>(grad_output),
+                                .grad_blend = wanted ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
+                                .blend_dots = dots.numel() > 0 ? data<S>(dots) : nullptr},
+                               vectors, stream));
 }
 
 }  // namespace
 
-Tensor WarpLevel::forward(const Tensor& features, const WarpMotion& motion) {
-  const int steps = motion.steps_to(features);
+Tensor WarpLevel::forward(const WarpInputs& inputs) {
+  const Tensor& features = inputs.features;
   const Device device(features);
   Tensor output = empty_image_like(features);
   if (features.numel() == 0) return output;
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     constexpr int count = warp_vector<T>;
-    const ConfidenceWarp<T> p{.motion = motion.sampled<opmath<T>>(features, steps),
+    const ConfidenceWarp<T> p{.motion = inputs.sampled<opmath<T>>(),
                               .channels = features.size(1),
                               .features = strided<const T, 4>(features),
+                              .blend = strided<const T, 4>(inputs.blend),
                               .output = strided<T, 4>(output)};
-    const bool vectors = in_vectors<T>(features, count) && in_vectors<T>(output, count);
+    const bool vectors = in_vectors<T>(features, count) && in_vectors<T>(output, count) &&
+                         (!inputs.blend || in_vectors<T>(*inputs.blend, count));
     check(confidence_warp(p, vectors, device.stream()));
   });
   return output;
 }
 
-Tensor WarpLevel::backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
-                           bool need_features, bool, WarpMotionGradient& gradient) {
-  const int steps = motion.steps_to(features);
+WarpImageGradients WarpLevel::backward(const Tensor& grad_output, const WarpInputs& inputs,
+                                       bool need_features, bool need_blend, bool, MapGradient& field,
+                                       MapGradient& confidence) {
+  const Tensor& features = inputs.features;
   check_like("grad_output", grad_output, features);
   const Device device(features);
-  Tensor grad_features = need_features ? empty_image_like(features) : nothing(features);
-  if (features.numel() == 0) return grad_features;
+  const WarpImageGradients gradients{need_features ? empty_image_like(features) : nothing(features),
+                                     need_blend ? empty_image_like(*inputs.blend) : nothing(features)};
+  if (features.numel() == 0) return gradients;
+  const cudaStream_t stream = device.stream();
   with_storage_type(features.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
-    const auto sampling = motion.sampled<opmath<T>>(features, steps);
-    if (need_features) features_backward<T>(grad_output, features, sampling, grad_features, device.stream());
-    if (gradient.wanted) motion_backward<T>(grad_output, features, sampling, gradient, device.stream());
+    using S = opmath<T>;
+    const SampledMotion<S> motion = inputs.sampled<S>();
+    const bool blend_confidence = inputs.blend && confidence.wanted;
+    const Tensor dots = blend_confidence ? empty<3>({motion.batch, motion.height, motion.width},
+                                                    compute_type(features), features)
+                                         : nothing(features);
+    if (need_blend || blend_confidence) {
+      blend_backward<T>(grad_output, inputs, motion, gradients.blend, dots, stream);
+    }
+    if (need_features) features_backward<T>(grad_output, features, motion, gradients.features, stream);
+    if (field.wanted) {
+      const S* blend_dots = blend_confidence ? data<const S>(dots) : nullptr;
+      motion_backward<T>(grad_output, inputs, motion, blend_dots, field, confidence, stream);
+    }
   });
-  return grad_features;
+  return gradients;
 }
 
 STABLE_TORCH_LIBRARY_IMPL(internet, CUDA, m) {

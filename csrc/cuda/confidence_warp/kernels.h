@@ -20,6 +20,7 @@ struct ConfidenceWarp {
   SampledMotion<opmath<T>> motion;
   int64_t channels;
   Strided<const T, 4> features;  // (batch, channels, height, width)
+  Strided<const T, 4> blend;     // likewise; no data: none
   Strided<T, 4> output;
 };
 
@@ -31,7 +32,18 @@ struct WarpMotionBackward {
   int64_t channels;
   Strided<const T, 4> features;
   Strided<const T, 4> grad_output;
+  const opmath<T>* blend_dots;  // (batch, height, width), as WarpBlendBackward has them, or null
   opmath<T>* grad_motion;
+};
+
+// The gradient of what is blended in, and its part in that of the confidence.
+template <class T>
+struct WarpBlendBackward {
+  SampledMotion<opmath<T>> motion;
+  int64_t channels;
+  Strided<const T, 4> blend, grad_output;
+  Strided<T, 4> grad_blend;  // no data: not wanted
+  opmath<T>* blend_dots;     // (batch, height, width), their dot products; null: not wanted
 };
 
 template <class T>
@@ -39,5 +51,7 @@ cudaError_t confidence_warp(const ConfidenceWarp<T>& params, bool vectors, cudaS
 template <class T>
 cudaError_t warp_motion_backward(const WarpMotionBackward<T>& params, bool vectors, cudaStream_t stream);
 int64_t warp_motion_backward_layers(int64_t channels, bool vectors);
+template <class T>
+cudaError_t warp_blend_backward(const WarpBlendBackward<T>& params, bool vectors, cudaStream_t stream);
 
 }  // namespace internet::cuda

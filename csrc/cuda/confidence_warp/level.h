@@ -8,9 +8,10 @@ namespace internet::cuda {
 // As arguments/confidence_warp.h asks for it. Its backward gives the same bits every time, whether or not
 // that is asked for.
 struct WarpLevel {
-  static Tensor forward(const Tensor& features, const WarpMotion& motion);
-  static Tensor backward(const Tensor& grad_output, const Tensor& features, const WarpMotion& motion,
-                         bool need_features, bool deterministic, WarpMotionGradient& gradient);
+  static Tensor forward(const WarpInputs& inputs);
+  static WarpImageGradients backward(const Tensor& grad_output, const WarpInputs& inputs, bool need_features,
+                                     bool need_blend, bool deterministic, MapGradient& field,
+                                     MapGradient& confidence);
 };
 
 }  // namespace internet::cuda

@@ -14,16 +14,19 @@ struct PixelMotion {
 };
 
 template <class S>
+INTERNET_HD S confidence_at(const SampledMotion<S>& m, int64_t image, int64_t row, int64_t column) {
+  if (m.confidence.data == nullptr) return 1;
+  return resized(confidence_map(m.confidence, image), m.confidence_resize, row, column);
+}
+
+template <class S>
 INTERNET_HD PixelMotion<S> motion_at(const SampledMotion<S>& m, int64_t image, int64_t row, int64_t column) {
-  const auto rows = fine_axis<S>(row, m.steps, m.height >> m.steps);
-  const auto columns = fine_axis<S>(column, m.steps, m.width >> m.steps);
-  auto value = [&](const Map<S>& map) {
-    return m.steps == 0 ? map.at(row, column) : upsampled(map, rows, columns);
-  };
+  const S x = resized(field_map(m.field, image, 0), m.field_resize, row, column);
+  const S y = resized(field_map(m.field, image, 1), m.field_resize, row, column);
   PixelMotion<S> motion;
-  motion.x = math::unnormalize(value(field_map(m.field, image, 0)), S(m.width), m.align_corners);
-  motion.y = math::unnormalize(value(field_map(m.field, image, 1)), S(m.height), m.align_corners);
-  motion.confidence = m.confidence.data == nullptr ? S(1) : value(confidence_map(m.confidence, image));
+  motion.x = math::unnormalize(x, S(m.width), m.align_corners);
+  motion.y = math::unnormalize(y, S(m.height), m.align_corners);
+  motion.confidence = confidence_at(m, image, row, column);
   return motion;
 }
 

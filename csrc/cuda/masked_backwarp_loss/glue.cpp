@@ -1,6 +1,6 @@
 #include "arguments/masked_backwarp_loss.h"
 #include "cuda/masked_backwarp_loss/kernels.h"
-#include "cuda/sampling/upsample_adjoint.h"
+#include "cuda/sampling/map_adjoint.h"
 #include "cuda/scatter/scattered_gradient.h"
 
 namespace internet::cuda {
@@ -50,16 +50,17 @@ void bound_sums(ScatteredGradient& sums, const BackwarpArguments& a, const Tenso
 template <class S>
 Tensor fold_mask(const BackwarpArguments& a, const Tensor& fine, cudaStream_t stream) {
   const Tensor coarse = a.empty_mask();
-  check(upsample_adjoint<S>({.fine = data<const S>(fine),
-                             .field = nullptr,
-                             .confidence = data<S>(coarse),
-                             .steps = a.mask_steps,
-                             .parts = 1,
-                             .batch = a.batch(),
-                             .height = a.mask_height(),
-                             .width = a.mask_width(),
-                             .accumulate = false},
-                            stream));
+  check(map_adjoint<S>({.resize = {.height = a.mask_height(),
+                                   .width = a.mask_width(),
+                                   .fine_height = a.height(),
+                                   .fine_width = a.width(),
+                                   .steps = a.mask_steps},
+                        .batch = a.batch(),
+                        .channels = 1,
+                        .parts = 1,
+                        .fine = data<const S>(fine),
+                        .coarse = data<S>(coarse)},
+                       stream));
   return coarse;
 }
 

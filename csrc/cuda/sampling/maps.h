@@ -1,6 +1,7 @@
 // Maps of the motion as kernels read them: a pixel of a map, and a pixel of what it is upsampled to.
 #pragma once
 
+#include "arguments/map_resize.h"
 #include "arguments/strided.h"
 #include "math/upsample_motion.h"
 
@@ -61,6 +62,28 @@ INTERNET_HD S upsampled(const Map<S, Index>& map, const FineAxis<S, Index>& row,
   };
   return math::upsample(column.taps, down(column.coarse.before), down(column.coarse.here),
                         down(column.coarse.after));
+}
+
+template <class Index, class S>
+INTERNET_HD S interpolated(const Map<S>& map, const MapResize& resize, int64_t row, int64_t column) {
+  const auto rows = resize.rows<Index>().template taps<S>(Index(row));
+  const auto columns = resize.columns<Index>().template taps<S>(Index(column));
+  auto across = [&](Index y) {
+    return math::interpolate(map.at(y, columns.low), map.at(y, columns.high), columns.fraction);
+  };
+  return math::interpolate(across(rows.low), across(rows.high), rows.fraction);
+}
+
+// A fine pixel, whichever way the map is resized.
+template <class S>
+INTERNET_HD S resized(const Map<S>& map, const MapResize& resize, int64_t row, int64_t column) {
+  if (resize.interpolates) {
+    return resize.fits_32_bits() ? interpolated<int32_t>(map, resize, row, column)
+                                 : interpolated<int64_t>(map, resize, row, column);
+  }
+  if (resize.steps == 0) return map.at(row, column);
+  return upsampled(map, fine_axis<S>(row, resize.steps, resize.height),
+                   fine_axis<S>(column, resize.steps, resize.width));
 }
 
 }  // namespace internet::cuda

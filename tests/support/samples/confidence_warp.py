@@ -17,17 +17,25 @@ def arguments(
     channels: int = 3,
     size: Size = (3, 5),
     ratio: int = 1,
+    features_size: Size | None = None,
     confidence: bool = True,
+    confidence_size: Size | None = None,
+    blend: bool = False,
     reach: float = 1.4,
     **kwargs: Any,
 ) -> Arguments:
-    """`size` is the field's; the features are `ratio` times as large."""
-    height, width = size
-    features = source.data(source.normal(batch, channels, height * ratio, width * ratio))
-    field = coarse_field(source, batch, size, (ratio,), kwargs.get("align_corners", False), reach)
-    mask = source.motion(source.uniform(0.1, 1, batch, 1, *size)) if confidence else None
-    return (features, source.motion(field), mask), kwargs
+    """`size` is the field's; the features are `ratio` times as large unless they have a size of their own."""
+    height, width = features_size or (size[0] * ratio, size[1] * ratio)
+    features = source.data(source.normal(batch, channels, height, width))
+    field = coarse_field(source, batch, size, [(height, width)], kwargs, reach)
+    mask = source.motion(source.uniform(0.1, 1, batch, 1, *(confidence_size or size))) if confidence else None
+    moved = source.motion(field)
+    if blend:
+        kwargs["blend"] = source.data(source.normal(batch, channels, height, width))
+    return (features, moved, mask), kwargs
 
+
+INTERPOLATED: dict[str, Any] = {"upsampling": "interpolate"}
 
 TAME: dict[str, dict[str, Any]] = {
     **WARPED,
@@ -43,7 +51,34 @@ TAME: dict[str, dict[str, Any]] = {
     "many channels": {"channels": 37, "batch": 1},
     "many channels, channels_last": {"channels": 37, "batch": 1, "layout": "channels_last"},
     "wide rows": {"size": (2, 67)},
-}
+    "confidence of its own size": {"ratio": 4, "size": (2, 3), "confidence_size": (4, 6)},
+    "blend": {"blend": True, "ratio": 2},
+    "blend, channels_last": {"blend": True, "ratio": 2, "layout": "channels_last"},
+    "blend, many channels": {"blend": True, "channels": 37, "batch": 1, "padding_mode": "border"},
+    "blend, many channels, channels_last": {"blend": True, "channels": 37, "batch": 1, "layout": "channels_last"},
+    "blend, mixed": {"blend": True, "channels": 5, "layout": "mixed", "reach": 2.0},
+    "blend, wide rows": {"blend": True, "size": (2, 67)},
+    "interpolated": {**INTERPOLATED, "features_size": (7, 8)},
+    "interpolated, corners aligned": {**INTERPOLATED, "features_size": (7, 8), "interpolate_align_corners": True},
+    "interpolated by 2": {**INTERPOLATED, "ratio": 2},
+    "interpolated by 2, corners aligned": {**INTERPOLATED, "ratio": 2, "interpolate_align_corners": True},
+    "interpolated by 4, align_corners": {**INTERPOLATED, "ratio": 4, "align_corners": True},
+    "interpolated to less": {**INTERPOLATED, "size": (7, 9), "features_size": (3, 4), "padding_mode": "border"},
+    "interpolated to less, corners aligned": {
+        **INTERPOLATED, "size": (7, 9), "features_size": (3, 4), "interpolate_align_corners": True,
+    },
+    "interpolated, sizes of their own": {
+        **INTERPOLATED, "size": (2, 9), "features_size": (5, 4), "confidence_size": (3, 1), "blend": True,
+        "layout": "mixed",
+    },
+    "interpolated, confidence as large as the features": {
+        **INTERPOLATED, "size": (6, 4), "features_size": (3, 7), "confidence_size": (3, 7), "align_corners": True,
+        "interpolate_align_corners": True, "layout": "channels_last",
+    },
+    "interpolated to one pixel": {**INTERPOLATED, "features_size": (1, 1), "interpolate_align_corners": True},
+    "interpolated from one pixel": {**INTERPOLATED, "size": (1, 1), "features_size": (3, 4)},
+    "interpolated to no pixels": {**INTERPOLATED, "features_size": (0, 3)},
+}  # fmt: skip
 
 
 def wild(make: Make) -> Iterator[Sample]:
@@ -60,6 +95,11 @@ def wild(make: Make) -> Iterator[Sample]:
         for parameters in ({}, {"ratio": 2}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}):
             note = f"{parameters}, {mode}"
             yield from not_finite(make(note=note, padding_mode=mode, **parameters))
+    for parameters in ({"blend": True}, {"blend": True, "channels": 37, "layout": "channels_last", "reach": 9.0}):
+        yield from not_finite(make(note=str(parameters), **parameters))
+    for aligned in (False, True):
+        sizes = {"features_size": (5, 13), "confidence_size": (9, 2), "interpolate_align_corners": aligned}
+        yield from not_finite(make(note=f"interpolated, {aligned}", **INTERPOLATED, **sizes))
 
 
 LARGE: list[dict[str, Any]] = [
@@ -69,4 +109,6 @@ LARGE: list[dict[str, Any]] = [
     {"channels": 5, "size": (70, 10), "ratio": 2},
     {"channels": 5, "size": (140, 20), "align_corners": True},
     {"channels": 34, "size": (5, 6), "ratio": 8, "padding_mode": "border"},
+    {**INTERPOLATED, "channels": 66, "size": (9, 21), "features_size": (37, 82), "blend": True},
+    {**INTERPOLATED, "channels": 5, "size": (150, 301), "features_size": (70, 33), "interpolate_align_corners": True},
 ]

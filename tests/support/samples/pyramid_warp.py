@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from tests.support.samples.sample import Arguments, Sample, Size
 from tests.support.samples.source import Source
 from tests.support.samples.warping import WARPED, coarse_field
@@ -15,19 +17,30 @@ def arguments(
     batch: int = 2,
     levels: Sequence[tuple[int, int]] = ((3, 1), (2, 2)),
     size: Size = (3, 5),
+    features_sizes: Sequence[Size] | None = None,
     confidence: bool = True,
+    confidence_sizes: Sequence[Size | None] | None = None,
+    blend: Sequence[bool] | None = None,
     reach: float = 1.4,
     **kwargs: Any,
 ) -> Arguments:
-    """`levels`: channels and ratio of each."""
-    height, width = size
-    features = [
-        source.data(source.normal(batch, channels, height * ratio, width * ratio)) for channels, ratio in levels
-    ]
-    ratios = [ratio for _, ratio in levels]
-    field = coarse_field(source, batch, size, ratios, kwargs.get("align_corners", False), reach)
-    mask = source.motion(source.uniform(0.1, 1, batch, 1, *size)) if confidence else None
-    return (features, source.motion(field), mask), kwargs
+    """`levels`: channels and ratio of each, or its size of its own; one confidence for all, unless each has a size."""
+    sizes = features_sizes or [(size[0] * ratio, size[1] * ratio) for _, ratio in levels]
+    shapes = [(batch, channels, *fine) for (channels, _), fine in zip(levels, sizes, strict=True)]
+    features = [source.data(source.normal(*shape)) for shape in shapes]
+    moved = source.motion(coarse_field(source, batch, size, sizes, kwargs, reach))
+
+    def mask(coarse: Size) -> Tensor:
+        return source.motion(source.uniform(0.1, 1, batch, 1, *coarse))
+
+    masks: Any = mask(size) if confidence else None
+    if confidence_sizes is not None:
+        masks = [None if coarse is None else mask(coarse) for coarse in confidence_sizes]
+    if blend is not None:
+        kwargs["blend"] = [
+            source.data(source.normal(*shape)) if added else None for shape, added in zip(shapes, blend, strict=True)
+        ]
+    return (features, moved, masks), kwargs
 
 
 TAME: dict[str, dict[str, Any]] = {
@@ -40,7 +53,19 @@ TAME: dict[str, dict[str, Any]] = {
     "any order, a level twice": {"levels": ((1, 4), (2, 1), (3, 4))},
     "one level": {"levels": ((3, 2),)},
     "ratio 8": {"levels": ((1, 8), (2, 1)), "size": (1, 2)},
-}
+    "a confidence for each level": {"confidence_sizes": [(3, 5), (6, 10)]},
+    "a confidence for some": {"confidence_sizes": [None, (6, 10)], "blend": [False, True]},
+    "blend": {"blend": [True, True]},
+    "blend, one level": {"levels": ((3, 2),), "blend": [True], "confidence_sizes": [(3, 5)]},
+    "interpolated": {
+        "upsampling": "interpolate", "size": (4, 4), "features_sizes": [(2, 3), (8, 9)],
+        "confidence_sizes": [(2, 3), (8, 9)], "align_corners": True, "interpolate_align_corners": True,
+    },
+    "interpolated, blend, channels_last": {
+        "upsampling": "interpolate", "features_sizes": [(2, 3), (7, 6)], "blend": [False, True],
+        "layout": "channels_last",
+    },
+}  # fmt: skip
 
 
 def wild(make: Make) -> Iterator[Sample]:

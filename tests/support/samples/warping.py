@@ -1,7 +1,6 @@
 """What the operators that warp features by a coarse field share."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,25 +12,26 @@ from tests.support.samples.sample import Size
 from tests.support.samples.source import Source, positions_in_pixels
 
 
-def warp_positions(field: Tensor, ratios: Sequence[int], align_corners: bool) -> Tensor:
-    """Where a coarse field samples features at each of these multiples of its size, in pixels, all in a row."""
+def warp_positions(field: Tensor, sizes: Sequence[Size], options: Mapping[str, Any]) -> Tensor:
+    """Where a coarse field samples features of each of these sizes, in pixels, all in a row; options as of a call."""
+    resizing = (options.get("upsampling", "progressive"), options.get("interpolate_align_corners", False))
     found = []
-    for ratio in ratios:
-        fine = field
-        for _ in range(int(math.log2(ratio))):
-            fine, _ = reference.upsample_motion(fine)
-        size = (fine.shape[1], fine.shape[2])
-        found.append(positions_in_pixels(fine, size, align_corners).flatten())
+    for size in sizes:
+        fine = reference.resize(field.permute(0, 3, 1, 2), size, *resizing).permute(0, 2, 3, 1)
+        found.append(positions_in_pixels(fine, size, options.get("align_corners", False)).flatten())
     return torch.cat(found)
 
 
 def coarse_field(
-    source: Source, batch: int, size: Size, ratios: Sequence[int], align_corners: bool, reach: float
+    source: Source, batch: int, size: Size, sizes: Sequence[Size], options: Mapping[str, Any], reach: float
 ) -> Tensor:
-    """A field (B, h, w, 2) whose samples fall everywhere in the frame, up to `reach`, and so a bit beyond it."""
+    """A field (B, h, w, 2) whose samples fall everywhere in the frame, up to `reach`, and so a bit beyond it.
+
+    `sizes` are those of the features, `options` those of the call.
+    """
     return source.clear_of_pixels(
         lambda: source.uniform(-reach, reach, batch, *size, 2),
-        lambda values: warp_positions(values, ratios, align_corners),
+        lambda values: warp_positions(values, sizes, options),
     )
 
 
