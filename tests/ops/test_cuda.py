@@ -41,7 +41,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 # Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
 SCATTERED = {"volume_warp": 1, "masked_backwarp_loss": 1, "anchor_features": 1}
-MOVED = ("confidence_warp", "pyramid_warp", "masked_backwarp_loss")
+MOVED = ("confidence_warp", "pyramid_warp", "volume_warp", "masked_backwarp_loss")
 
 pytestmark = [
     pytest.mark.gpu,
@@ -70,13 +70,13 @@ def shrinking(sample: Sample) -> Sample:
     or a pixel have more than a few readers.
     """
     tensors = sample.tensors()
-    place = {"confidence_warp": 1, "pyramid_warp": len(tensors) - 2, "masked_backwarp_loss": 2}[sample.operator]
+    place = {"pyramid_warp": len(tensors) - 2, "masked_backwarp_loss": 2}.get(sample.operator, 1)
     motion = tensors[place]
     if sample.operator == "masked_backwarp_loss":
         rows, columns = (torch.arange(size, dtype=torch.float64) for size in motion.shape[2:])
         values = torch.stack(torch.broadcast_tensors(3.3 - 0.17 * columns, (2.2 - 0.13 * rows)[:, None]))
     else:
-        grid = reference.identity_grid(motion.shape[1:3], False, torch.zeros(0).double())
+        grid = reference.identity_grid(motion.shape[1:-1], False, torch.zeros(0).double())
         values = 0.83 * grid + 0.0517
     tensors[place] = motion.clone().copy_(values.expand_as(motion))
     return sample.with_tensors(tensors)

@@ -10,14 +10,6 @@
 namespace internet::cuda {
 namespace {
 
-// Whether the channels of each pixel lie side by side, so that `count` of them are loaded or stored at once.
-template <class T>
-bool in_vectors(const Tensor& image, int count) {
-  bool aligned = image.stride(1) == 1 && image.size(1) % count == 0;
-  for (int axis : {0, 2, 3}) aligned = aligned && (image.size(axis) == 1 || image.stride(axis) % count == 0);
-  return aligned && reinterpret_cast<uintptr_t>(image.data_ptr()) % (count * sizeof(T)) == 0;
-}
-
 // Adds to the gradient of a coarse map from some of the channels of `fine`, (layers, maps, batch, H, W).
 template <class S>
 void fold(const Tensor& fine, int64_t first, int64_t channels, const MapResize& resize, MapGradient& map,

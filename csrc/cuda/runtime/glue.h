@@ -39,6 +39,17 @@ T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());
 }
 
+// Whether the channels of each pixel of an image, or volume, lie side by side, so that `count` of them are
+// loaded or stored at once.
+template <class T>
+bool in_vectors(const Tensor& image, int count) {
+  bool aligned = image.stride(1) == 1 && image.size(1) % count == 0;
+  for (int64_t axis = 0; axis < image.dim(); ++axis) {
+    aligned = aligned && (axis == 1 || image.size(axis) == 1 || image.stride(axis) % count == 0);
+  }
+  return aligned && reinterpret_cast<uintptr_t>(image.data_ptr()) % (count * sizeof(T)) == 0;
+}
+
 // Fills a dense tensor.
 inline void fill_zero(const Tensor& tensor, cudaStream_t stream) {
   if (tensor.numel() == 0) return;
