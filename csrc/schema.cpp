@@ -21,12 +21,12 @@ STABLE_TORCH_LIBRARY(internet, m) {
 
   m.def(
       "affine_mixture(Tensor logits, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "
-      "Tensor? jac_driving, float threshold, bool align_corners) -> Tensor field");
+      "Tensor? jac_driving, Tensor? background, float threshold, bool align_corners) -> Tensor field");
   m.def(
       "affine_mixture_backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving, "
-      "Tensor? jac_source, Tensor? jac_driving, float threshold, bool align_corners, bool need_logits, "
-      "bool need_anchors) -> (Tensor logits, Tensor kp_source, Tensor kp_driving, Tensor jac_source, "
-      "Tensor jac_driving)");
+      "Tensor? jac_source, Tensor? jac_driving, Tensor? background, float threshold, bool align_corners, "
+      "bool need_logits, bool need_anchors) -> (Tensor logits, Tensor kp_source, Tensor kp_driving, "
+      "Tensor jac_source, Tensor jac_driving, Tensor background)");
 
   m.def("upsample_motion(Tensor field, Tensor? confidence) -> (Tensor field, Tensor confidence)");
   m.def(

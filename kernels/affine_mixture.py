@@ -195,6 +195,7 @@ def affine_mixture(
     kp_driving: Tensor,
     jac_source: Tensor | None,
     jac_driving: Tensor | None,
+    background: Tensor | None,
     threshold: float,
     align_corners: bool,
 ) -> Tensor:
@@ -220,11 +221,12 @@ def affine_mixture_backward(
     kp_driving: Tensor,
     jac_source: Tensor | None,
     jac_driving: Tensor | None,
+    background: Tensor | None,
     threshold: float,
     align_corners: bool,
     need_logits: bool,
     need_anchors: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, motions, height, width = logits.shape
     points = (kp_source, kp_driving, jac_source, jac_driving)
     grad_logits = dense_like(logits) if need_logits else empty(logits)
@@ -249,4 +251,4 @@ def affine_mixture_backward(
             *anchor_arguments(*points), total, motions - 1, BLOCK=ANCHORS_PER_PROGRAM,
         )  # fmt: skip
     grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving = grad_points
-    return grad_logits, grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving
+    return grad_logits, grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, empty(kp_source)

@@ -1,4 +1,4 @@
-// K anchors a batch as the kernels see them: four strided tensors, S float or double.
+// K anchors and a background an image as the kernels see them: strided tensors, S float or double, of N axes.
 #pragma once
 
 #include "arguments/strided.h"
@@ -6,14 +6,15 @@
 
 namespace internet {
 
-template <class S>
+template <class S, int N>
 struct AnchorViews {
-  Strided<const S, 3> kp_source, kp_driving;    // (B, K, 2)
-  Strided<const S, 4> jac_source, jac_driving;  // (B, K, 2, 2); no data: identities
+  Strided<const S, 3> kp_source, kp_driving;    // (B, K, N)
+  Strided<const S, 4> jac_source, jac_driving;  // (B, K, N, N); no data: identities
+  Strided<const S, 3> background;               // (B, N+1, N+1); no data: the identity
 
   // Anchor k of image b, in double: there are few of them, and the inverse deserves it.
-  INTERNET_MEMBER math::Anchor<double> at(int64_t b, int64_t k) const {
-    math::Anchor<double> a;
+  INTERNET_MEMBER math::Anchor<double, N> at(int64_t b, int64_t k) const {
+    math::Anchor<double, N> a;
     point(kp_source, b, k, a.source);
     point(kp_driving, b, k, a.driving);
     matrix(jac_source, b, k, a.source_jacobian);
@@ -21,23 +22,36 @@ struct AnchorViews {
     return a;
   }
 
- private:
-  INTERNET_MEMBER static void point(const Strided<const S, 3>& view, int64_t b, int64_t k, double* out) {
-    const S* p = view.data + b * view.stride[0] + k * view.stride[1];
-    out[0] = p[0];
-    out[1] = p[view.stride[2]];
-  }
-  INTERNET_MEMBER static void matrix(const Strided<const S, 4>& view, int64_t b, int64_t k, double* out) {
-    if (view.data == nullptr) {
-      out[0] = out[3] = 1;
-      out[1] = out[2] = 0;
-      return;
+  // The background's motion in image b, where there is one.
+  INTERNET_MEMBER math::Projective<S, N> background_of(int64_t b) const {
+    const auto& stride = background.stride;
+    math::Projective<S, N> p;
+    INTERNET_UNROLL
+    for (int i = 0; i <= N; ++i) {
+      const S* row = background.data + b * stride[0] + i * stride[1];
+      INTERNET_UNROLL
+      for (int j = 0; j < N; ++j) p.matrix[i][j] = row[j * stride[2]];
+      p.offset[i] = row[N * stride[2]];
     }
+    return p;
+  }
+
+ private:
+  INTERNET_MEMBER static void point(const Strided<const S, 3>& view, int64_t b, int64_t k, double (&out)[N]) {
+    const S* p = view.data + b * view.stride[0] + k * view.stride[1];
+    INTERNET_UNROLL
+    for (int i = 0; i < N; ++i) out[i] = p[i * view.stride[2]];
+  }
+  INTERNET_MEMBER static void matrix(const Strided<const S, 4>& view, int64_t b, int64_t k,
+                                     double (&out)[N][N]) {
     const S* m = view.data + b * view.stride[0] + k * view.stride[1];
-    out[0] = m[0];
-    out[1] = m[view.stride[3]];
-    out[2] = m[view.stride[2]];
-    out[3] = m[view.stride[2] + view.stride[3]];
+    INTERNET_UNROLL
+    for (int i = 0; i < N; ++i) {
+      INTERNET_UNROLL
+      for (int j = 0; j < N; ++j) {
+        out[i][j] = view.data == nullptr ? double(i == j) : m[i * view.stride[2] + j * view.stride[3]];
+      }
+    }
   }
 };
 

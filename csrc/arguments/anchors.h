@@ -1,57 +1,76 @@
-// K anchors an image: the four tensors that affine_mixture and anchor_features share, and their gradients.
+// K anchors an image and its background: the five tensors that affine_mixture and anchor_features share, and
+// their gradients.
 #pragma once
 
 #include <array>
 #include <tuple>
+#include <type_traits>
 
 #include "arguments/anchor_views.h"
 #include "arguments/checks.h"
 
 namespace internet {
 
+// f(std::integral_constant<int, n>{}) with the number of axes of images (2) or volumes (3).
+template <class F>
+auto with_axes(int64_t n, F&& f) {
+  STD_TORCH_CHECK(n == 2 || n == 3, "expected images or volumes, of 2 or 3 axes");
+  return n == 2 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 3>{});
+}
+
+// Of kp_source, kp_driving, jac_source, jac_driving and background.
+using AnchorGradientTensors = std::array<Tensor, 5>;
+
 struct Anchors {
-  Tensor kp_source, kp_driving;            // (B, K, 2)
-  OptionalTensor jac_source, jac_driving;  // (B, K, 2, 2), both or neither
+  Tensor kp_source, kp_driving;            // (B, K, n)
+  OptionalTensor jac_source, jac_driving;  // (B, K, n, n), both or neither
+  OptionalTensor background = {};          // (B, n+1, n+1)
 
   int64_t batch() const { return kp_source.size(0); }
   int64_t count() const { return kp_source.size(1); }
+  int64_t axes() const { return kp_source.size(2); }
 
-  // That they go with `data`: its batch and device, and the type it is computed in.
+  // That they go with `data`, images or volumes: its batch, axes and device, and the type it is computed in.
   void check(const Tensor& data) const {
-    STD_TORCH_CHECK(kp_source.dim() == 3, "kp_source: expected (B, K, 2)");
-    const int64_t b = data.size(0), k = count();
-    check_computed("kp_source", kp_source, data, {b, k, 2});
-    check_computed("kp_driving", kp_driving, data, {b, k, 2});
+    STD_TORCH_CHECK(kp_source.dim() == 3, "kp_source: expected (B, K, n)");
+    const int64_t b = data.size(0), k = count(), n = data.dim() - 2;
+    check_computed("kp_source", kp_source, data, {b, k, n});
+    check_computed("kp_driving", kp_driving, data, {b, k, n});
     STD_TORCH_CHECK(jac_source.has_value() == jac_driving.has_value(), "give both Jacobians or neither");
-    if (jac_source) check_computed("jac_source", *jac_source, data, {b, k, 2, 2});
-    if (jac_driving) check_computed("jac_driving", *jac_driving, data, {b, k, 2, 2});
+    if (jac_source) check_computed("jac_source", *jac_source, data, {b, k, n, n});
+    if (jac_driving) check_computed("jac_driving", *jac_driving, data, {b, k, n, n});
+    if (background) check_computed("background", *background, data, {b, n + 1, n + 1});
   }
 
-  template <class S>
-  AnchorViews<S> views() const {
+  template <class S, int N>
+  AnchorViews<S, N> views() const {
     return {strided<const S, 3>(kp_source), strided<const S, 3>(kp_driving), strided<const S, 4>(jac_source),
-            strided<const S, 4>(jac_driving)};
+            strided<const S, 4>(jac_driving), strided<const S, 3>(background)};
   }
 
   // Uninitialised gradients, contiguous; empty for a tensor that is not there.
-  std::array<Tensor, 4> empty_gradients() const {
+  AnchorGradientTensors empty_gradients() const {
     const ScalarType type = kp_source.scalar_type();
-    auto point = [&] { return empty<3>({batch(), count(), 2}, type, kp_source); };
+    const int64_t n = axes();
+    auto point = [&] { return empty<3>({batch(), count(), n}, type, kp_source); };
     auto matrix = [&] {
-      return jac_source ? empty<4>({batch(), count(), 2, 2}, type, kp_source) : nothing(kp_source);
+      return jac_source ? empty<4>({batch(), count(), n, n}, type, kp_source) : nothing(kp_source);
     };
-    return {point(), point(), matrix(), matrix()};
+    const Tensor projective =
+        background ? empty<3>({batch(), n + 1, n + 1}, type, kp_source) : nothing(kp_source);
+    return {point(), point(), matrix(), matrix(), projective};
   }
-  std::array<Tensor, 4> no_gradients() const {
-    return {nothing(kp_source), nothing(kp_source), nothing(kp_source), nothing(kp_source)};
+  AnchorGradientTensors no_gradients() const {
+    const auto none = [&] { return nothing(kp_source); };
+    return {none(), none(), none(), none(), none()};
   }
 };
 
-// What a backward operator returns: the gradients of its data tensor and of the four of the anchors.
-using AnchoredGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+// What a backward operator returns: the gradients of its data tensor and of the five of the anchors.
+using AnchoredGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
-inline AnchoredGradients anchored_gradients(const Tensor& data, const std::array<Tensor, 4>& anchors) {
-  return {data, anchors[0], anchors[1], anchors[2], anchors[3]};
+inline AnchoredGradients anchored_gradients(const Tensor& data, const AnchorGradientTensors& anchors) {
+  return {data, anchors[0], anchors[1], anchors[2], anchors[3], anchors[4]};
 }
 
 }  // namespace internet

@@ -1,54 +1,130 @@
-// The local motion of one anchor: T(z) = kp_s + J_s J_d^-1 (z - kp_d), written as an affine map M z + o.
+// Motions in N = 2 or 3 axes, x first: that of an anchor, T(z) = kp_s + J_s J_d^-1 (z - kp_d), written as an
+// affine map M z + o, and that of the background, which is projective.
 #pragma once
 
 #include "value.h"
 
 namespace internet::math {
 
-template <class V>
+template <class V, int N>
 struct Point {
-  V x, y;
+  V axis[N];
 };
 
-// T along one row of pixels, where y is fixed: affine in x alone.
-template <class S>
+// A map to m coordinates along one row of pixels, where all coordinates but x are fixed: affine in x alone.
+template <class S, int m>
 struct RowMotion {
-  S x_slope, x_offset, y_slope, y_offset;
+  S slope[m], offset[m];
 
   template <class V>
-  INTERNET_MEMBER Point<V> at(V x) const {
-    return {x_slope * x + x_offset, y_slope * x + y_offset};
+  INTERNET_MEMBER Point<V, m> at(V x) const {
+    Point<V, m> to;
+    INTERNET_UNROLL
+    for (int i = 0; i < m; ++i) to.axis[i] = slope[i] * x + offset[i];
+    return to;
   }
 };
 
-template <class S>
+// M z + o, from N coordinates to m.
+template <class S, int N, int m = N>
 struct Affine {
-  S xx, xy, yx, yy;  // M, row by row
-  S x, y;            // o
+  S matrix[m][N];
+  S offset[m];
 
-  INTERNET_MEMBER RowMotion<S> row(S at_y) const { return {xx, xy * at_y + x, yx, yy * at_y + y}; }
+  // Along the row of pixels that z is in.
+  INTERNET_MEMBER RowMotion<S, m> row(const Point<S, N>& z) const {
+    RowMotion<S, m> row;
+    INTERNET_UNROLL
+    for (int i = 0; i < m; ++i) {
+      row.slope[i] = matrix[i][0];
+      row.offset[i] = offset[i];
+      INTERNET_UNROLL
+      for (int j = N - 1; j > 0; --j) row.offset[i] = matrix[i][j] * z.axis[j] + row.offset[i];
+    }
+    return row;
+  }
 
   // Of a gradient with respect to a map: adds the part of one point z, where T(z) has the gradient g.
-  INTERNET_MEMBER void add_pull(S gx, S gy, S z_x, S z_y) {
-    xx += gx * z_x;
-    xy += gx * z_y;
-    yx += gy * z_x;
-    yy += gy * z_y;
-    x += gx;
-    y += gy;
+  INTERNET_MEMBER void add_pull(const Point<S, m>& g, const Point<S, N>& z) {
+    INTERNET_UNROLL
+    for (int i = 0; i < m; ++i) {
+      INTERNET_UNROLL
+      for (int j = 0; j < N; ++j) matrix[i][j] += g.axis[i] * z.axis[j];
+      offset[i] += g.axis[i];
+    }
+  }
+
+  template <class Other>
+  INTERNET_MEMBER void add(const Affine<Other, N, m>& other) {
+    INTERNET_UNROLL
+    for (int i = 0; i < m; ++i) {
+      INTERNET_UNROLL
+      for (int j = 0; j < N; ++j) matrix[i][j] += other.matrix[i][j];
+      offset[i] += other.offset[i];
+    }
+  }
+
+  // The same map in another precision.
+  template <class Other>
+  INTERNET_MEMBER Affine<Other, N, m> to() const {
+    Affine<Other, N, m> map;
+    INTERNET_UNROLL
+    for (int i = 0; i < m; ++i) {
+      INTERNET_UNROLL
+      for (int j = 0; j < N; ++j) map.matrix[i][j] = Other(matrix[i][j]);
+      map.offset[i] = Other(offset[i]);
+    }
+    return map;
   }
 };
 
-// One anchor's parameters, x first, matrices row by row; no Jacobians (both null) are identities.
-template <class S>
+// A projective motion, by its matrix P of N + 1 rows and columns: h = P (z, 1) is affine in z, and the motion
+// is T(z) = h_{1..N} / h_{N+1}. A denominator that vanishes gives a coordinate that is not finite.
+template <class S, int N>
+using Projective = Affine<S, N, N + 1>;
+
+template <class V, int m>
+INTERNET_HD Point<V, m - 1> from_homogeneous(const Point<V, m>& h) {
+  const V per_last = splat<V>(1) / h.axis[m - 1];
+  Point<V, m - 1> to;
+  INTERNET_UNROLL
+  for (int i = 0; i < m - 1; ++i) to.axis[i] = h.axis[i] * per_last;
+  return to;
+}
+
+// Gradient with respect to h, from g with respect to the motion.
+template <class V, int m>
+INTERNET_HD Point<V, m> from_homogeneous_vjp(const Point<V, m>& h, const Point<V, m - 1>& g) {
+  const V per_last = splat<V>(1) / h.axis[m - 1];
+  Point<V, m> out;
+  V along = g.axis[0] * h.axis[0];
+  INTERNET_UNROLL
+  for (int i = 1; i < m - 1; ++i) along = along + g.axis[i] * h.axis[i];
+  INTERNET_UNROLL
+  for (int i = 0; i < m - 1; ++i) out.axis[i] = g.axis[i] * per_last;
+  out.axis[m - 1] = -along * per_last * per_last;
+  return out;
+}
+
+// One anchor's parameters; no Jacobians are identities.
+template <class S, int N>
 struct Anchor {
-  S source[2], driving[2], source_jacobian[4], driving_jacobian[4];
+  S source[N], driving[N], source_jacobian[N][N], driving_jacobian[N][N];
 };
 
 // An anchor's two key points, or the gradient with respect to them.
-template <class S>
+template <class S, int N>
 struct KeyPoints {
-  S source[2], driving[2];
+  S source[N], driving[N];
+
+  template <class Other>
+  INTERNET_MEMBER void add(const KeyPoints<Other, N>& other) {
+    INTERNET_UNROLL
+    for (int i = 0; i < N; ++i) {
+      source[i] += other.source[i];
+      driving[i] += other.driving[i];
+    }
+  }
 };
 
 // A determinant closer to zero than this is replaced by it, its sign kept: a collapsed anchor then moves far,
@@ -60,61 +136,155 @@ INTERNET_HD S kept_determinant(S det) {
   return det < smallest ? smallest : det;
 }
 
-template <class S>
+template <class S, int N>
 struct Matrix {
-  S xx, xy, yx, yy;
+  S at[N][N];
 };
-template <class S>
-INTERNET_HD Matrix<S> inverse(const S* m) {
-  S det = kept_determinant(m[0] * m[3] - m[1] * m[2]);
-  return {m[3] / det, -m[1] / det, -m[2] / det, m[0] / det};
-}
 
 template <class S>
-INTERNET_HD Affine<S> anchor_affine(const Anchor<S>& a) {
-  Matrix<S> i = inverse(a.driving_jacobian);
-  const S* j = a.source_jacobian;
-  Affine<S> t;
-  t.xx = j[0] * i.xx + j[1] * i.yx;
-  t.xy = j[0] * i.xy + j[1] * i.yy;
-  t.yx = j[2] * i.xx + j[3] * i.yx;
-  t.yy = j[2] * i.xy + j[3] * i.yy;
-  t.x = a.source[0] - (t.xx * a.driving[0] + t.xy * a.driving[1]);
-  t.y = a.source[1] - (t.yx * a.driving[0] + t.yy * a.driving[1]);
+INTERNET_HD Matrix<S, 2> cofactors(const S (&m)[2][2]) {
+  return {{{m[1][1], -m[1][0]}, {-m[0][1], m[0][0]}}};
+}
+// Rows and columns counted round and round spare the signs.
+template <class S>
+INTERNET_HD Matrix<S, 3> cofactors(const S (&m)[3][3]) {
+  Matrix<S, 3> out;
+  INTERNET_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    const int below = (i + 1) % 3, last = (i + 2) % 3;
+    INTERNET_UNROLL
+    for (int j = 0; j < 3; ++j) {
+      const int next = (j + 1) % 3, after = (j + 2) % 3;
+      out.at[i][j] = m[below][next] * m[last][after] - m[below][after] * m[last][next];
+    }
+  }
+  return out;
+}
+
+// Gradient with respect to m, from g with respect to its cofactors. These are linear in a 2x2 matrix, and
+// quadratic in a 3x3 one, where the form <g, cofactors(m)> is symmetric in all three factors.
+template <class S>
+INTERNET_HD Matrix<S, 2> cofactors_vjp(const S (&)[2][2], const S (&g)[2][2]) {
+  return cofactors(g);
+}
+template <class S>
+INTERNET_HD Matrix<S, 3> cofactors_vjp(const S (&m)[3][3], const S (&g)[3][3]) {
+  Matrix<S, 3> out;
+  INTERNET_UNROLL
+  for (int i = 0; i < 3; ++i) {
+    const int below = (i + 1) % 3, last = (i + 2) % 3;
+    INTERNET_UNROLL
+    for (int j = 0; j < 3; ++j) {
+      const int next = (j + 1) % 3, after = (j + 2) % 3;
+      out.at[i][j] = m[below][next] * g[last][after] - m[below][after] * g[last][next] +
+                     g[below][next] * m[last][after] - g[below][after] * m[last][next];
+    }
+  }
+  return out;
+}
+
+template <class S, int N>
+INTERNET_HD S determinant(const S (&m)[N][N], const Matrix<S, N>& cofactors) {
+  S det = m[0][0] * cofactors.at[0][0];
+  INTERNET_UNROLL
+  for (int j = 1; j < N; ++j) det += m[0][j] * cofactors.at[0][j];
+  return det;
+}
+
+template <class S, int N>
+INTERNET_HD Matrix<S, N> inverse(const S (&m)[N][N]) {
+  const Matrix<S, N> c = cofactors(m);
+  const S det = kept_determinant(determinant(m, c));
+  Matrix<S, N> out;
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) out.at[i][j] = c.at[j][i] / det;
+  }
+  return out;
+}
+
+// Gradient with respect to m, from g with respect to its inverse I = C^T / det:
+//   g_C = g^T / det,  g_det = -<g, I> / det,
+// where g_det reaches m, by way of its cofactors, only if the determinant was not replaced.
+template <class S, int N>
+INTERNET_HD Matrix<S, N> inverse_vjp(const S (&m)[N][N], const Matrix<S, N>& g) {
+  const Matrix<S, N> c = cofactors(m), i = inverse(m);
+  const S true_det = determinant(m, c), det = kept_determinant(true_det);
+  Matrix<S, N> grad_cofactors;
+  S along = 0;
+  INTERNET_UNROLL
+  for (int row = 0; row < N; ++row) {
+    INTERNET_UNROLL
+    for (int column = 0; column < N; ++column) {
+      grad_cofactors.at[column][row] = g.at[row][column] / det;
+      along += g.at[row][column] * i.at[row][column];
+    }
+  }
+  const S grad_det = det == true_det ? -along / det : S(0);
+  Matrix<S, N> out = cofactors_vjp(m, grad_cofactors.at);
+  INTERNET_UNROLL
+  for (int row = 0; row < N; ++row) {
+    INTERNET_UNROLL
+    for (int column = 0; column < N; ++column) out.at[row][column] += grad_det * c.at[row][column];
+  }
+  return out;
+}
+
+template <class S, int N>
+INTERNET_HD Affine<S, N> anchor_affine(const Anchor<S, N>& a) {
+  const Matrix<S, N> inverted = inverse(a.driving_jacobian);
+  Affine<S, N> t;
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    S moved = 0;
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) {
+      t.matrix[i][j] = 0;
+      INTERNET_UNROLL
+      for (int l = 0; l < N; ++l) t.matrix[i][j] += a.source_jacobian[i][l] * inverted.at[l][j];
+      moved += t.matrix[i][j] * a.driving[j];
+    }
+    t.offset[i] = a.source[i] - moved;
+  }
   return t;
 }
 
 // Gradient with respect to the anchor's parameters, from the gradient g with respect to M and o.
 //
-// o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I and I = adj(J_d)/det:
-//   g_Js = g_M I^T,  g_I = J_s^T g_M,  g_adj = g_I / det,  g_det = -<g_I, I> / det,
-// where g_det reaches J_d only if the determinant was not replaced.
-template <class S>
-INTERNET_HD Anchor<S> anchor_affine_vjp(const Anchor<S>& a, const Affine<S>& g) {
-  const S* j = a.source_jacobian;
-  const S* d = a.driving_jacobian;
-  Affine<S> t = anchor_affine(a);
-  Matrix<S> i = inverse(d);
-  S gxx = g.xx - g.x * a.driving[0], gxy = g.xy - g.x * a.driving[1];
-  S gyx = g.yx - g.y * a.driving[0], gyy = g.yy - g.y * a.driving[1];
-  Anchor<S> out;
-  out.source[0] = g.x;
-  out.source[1] = g.y;
-  out.driving[0] = -(t.xx * g.x + t.yx * g.y);
-  out.driving[1] = -(t.xy * g.x + t.yy * g.y);
-  out.source_jacobian[0] = gxx * i.xx + gxy * i.xy;
-  out.source_jacobian[1] = gxx * i.yx + gxy * i.yy;
-  out.source_jacobian[2] = gyx * i.xx + gyy * i.xy;
-  out.source_jacobian[3] = gyx * i.yx + gyy * i.yy;
-  S ixx = j[0] * gxx + j[2] * gyx, ixy = j[0] * gxy + j[2] * gyy;
-  S iyx = j[1] * gxx + j[3] * gyx, iyy = j[1] * gxy + j[3] * gyy;
-  S true_det = d[0] * d[3] - d[1] * d[2];
-  S det = kept_determinant(true_det);
-  S gdet = det == true_det ? -(ixx * i.xx + ixy * i.xy + iyx * i.yx + iyy * i.yy) / det : S(0);
-  out.driving_jacobian[0] = iyy / det + gdet * d[3];
-  out.driving_jacobian[1] = -ixy / det - gdet * d[2];
-  out.driving_jacobian[2] = -iyx / det - gdet * d[1];
-  out.driving_jacobian[3] = ixx / det + gdet * d[0];
+// o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I:  g_Js = g_M I^T,  g_I = J_s^T g_M.
+template <class S, int N>
+INTERNET_HD Anchor<S, N> anchor_affine_vjp(const Anchor<S, N>& a, const Affine<S, N>& g) {
+  const Affine<S, N> t = anchor_affine(a);
+  const Matrix<S, N> inverted = inverse(a.driving_jacobian);
+  Anchor<S, N> out{};
+  Matrix<S, N> grad_matrix, grad_inverse{};
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    out.source[i] = g.offset[i];
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) {
+      grad_matrix.at[i][j] = g.matrix[i][j] - g.offset[i] * a.driving[j];
+      out.driving[j] -= t.matrix[i][j] * g.offset[i];
+    }
+  }
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) {
+      INTERNET_UNROLL
+      for (int l = 0; l < N; ++l) {
+        out.source_jacobian[i][j] += grad_matrix.at[i][l] * inverted.at[j][l];
+        grad_inverse.at[i][j] += a.source_jacobian[l][i] * grad_matrix.at[l][j];
+      }
+    }
+  }
+  const Matrix<S, N> grad_driving = inverse_vjp(a.driving_jacobian, grad_inverse);
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) out.driving_jacobian[i][j] = grad_driving.at[i][j];
+  }
   return out;
 }
 

@@ -28,13 +28,13 @@ INTERNET_HD S gaussian(S x, S y, const S* key_point, S per_twice_variance) {
   return exp_below_88(-(dx * dx + dy * dy) * per_twice_variance);
 }
 template <class S>
-INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S>& p, S per_twice_variance) {
+INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S, 2>& p, S per_twice_variance) {
   return gaussian(x, y, p.driving, per_twice_variance) - gaussian(x, y, p.source, per_twice_variance);
 }
 // Adds what reaches the key points from g, the gradient with respect to that difference. The derivative of a
 // Gaussian with respect to its key point p is itself times (z - p)/v.
 template <class S>
-INTERNET_HD void add_heat_pull(KeyPoints<S>& sum, S g, S x, S y, const KeyPoints<S>& p,
+INTERNET_HD void add_heat_pull(KeyPoints<S, 2>& sum, S g, S x, S y, const KeyPoints<S, 2>& p,
                                S per_twice_variance) {
   const S scale = g * 2 * per_twice_variance;
   const S driving = scale * gaussian(x, y, p.driving, per_twice_variance);
@@ -61,31 +61,31 @@ struct PixelAxis {
 
 // The motion from output pixels to source pixels.
 template <class S>
-INTERNET_HD Affine<S> pixel_motion(const Affine<S>& t, const PixelAxis<S>& x, const PixelAxis<S>& y) {
-  return {x.scale * t.xx * x.step,
-          x.scale * t.xy * y.step,
-          y.scale * t.yx * x.step,
-          y.scale * t.yy * y.step,
-          x.scale * (t.xx * x.start + t.xy * y.start + t.x) + x.offset,
-          y.scale * (t.yx * x.start + t.yy * y.start + t.y) + y.offset};
+INTERNET_HD Affine<S, 2> pixel_motion(const Affine<S, 2>& t, const PixelAxis<S>& x, const PixelAxis<S>& y) {
+  const auto& m = t.matrix;
+  return {{{x.scale * m[0][0] * x.step, x.scale * m[0][1] * y.step},
+           {y.scale * m[1][0] * x.step, y.scale * m[1][1] * y.step}},
+          {x.scale * (m[0][0] * x.start + m[0][1] * y.start + t.offset[0]) + x.offset,
+           y.scale * (m[1][0] * x.start + m[1][1] * y.start + t.offset[1]) + y.offset}};
 }
 
 // That of the background, which stands still: exactly the identity if the conventions are the same.
 template <class S>
-INTERNET_HD Affine<S> pixel_stillness(const PixelAxis<S>& x, const PixelAxis<S>& y) {
-  if (x.same_convention) return {1, 0, 0, 1, 0, 0};
-  return pixel_motion(Affine<S>{1, 0, 0, 1, 0, 0}, x, y);
+INTERNET_HD Affine<S, 2> pixel_stillness(const PixelAxis<S>& x, const PixelAxis<S>& y) {
+  const Affine<S, 2> still{{{1, 0}, {0, 1}}, {0, 0}};
+  return x.same_convention ? still : pixel_motion(still, x, y);
 }
 
 // From the gradient with respect to the motion in pixels to that with respect to the normalised motion.
 template <class S>
-INTERNET_HD Affine<S> pixel_motion_vjp(const Affine<S>& g, const PixelAxis<S>& x, const PixelAxis<S>& y) {
-  return {x.scale * (x.step * g.xx + x.start * g.x),
-          x.scale * (y.step * g.xy + y.start * g.x),
-          y.scale * (x.step * g.yx + x.start * g.y),
-          y.scale * (y.step * g.yy + y.start * g.y),
-          x.scale * g.x,
-          y.scale * g.y};
+INTERNET_HD Affine<S, 2> pixel_motion_vjp(const Affine<S, 2>& g, const PixelAxis<S>& x,
+                                          const PixelAxis<S>& y) {
+  const auto& m = g.matrix;
+  return {{{x.scale * (x.step * m[0][0] + x.start * g.offset[0]),
+            x.scale * (y.step * m[0][1] + y.start * g.offset[0])},
+           {y.scale * (x.step * m[1][0] + x.start * g.offset[1]),
+            y.scale * (y.step * m[1][1] + y.start * g.offset[1])}},
+          {x.scale * g.offset[0], y.scale * g.offset[1]}};
 }
 
 }  // namespace internet::math

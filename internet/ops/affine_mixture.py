@@ -75,11 +75,12 @@ def affine_mixture(
         )
     anchors = (kp_source, kp_driving, jac_source, jac_driving)
     namespace = namespace_for(name, logits.device)
-    if namespace is None or logits.dim() == 5 or background is not None:
+    wide = logits.dim() == 5 or background is not None
+    if namespace is None or (wide and (namespace != "internet" or logits.is_cuda)):
         return reference.affine_mixture(
             logits, *anchors, background=background, threshold=threshold, align_corners=align_corners
         )
-    field: Tensor = apply(_AffineMixture, namespace, logits, *anchors, float(threshold), align_corners)
+    field: Tensor = apply(_AffineMixture, namespace, logits, *anchors, background, float(threshold), align_corners)
     return field
 
 
@@ -92,7 +93,7 @@ class _AffineMixture(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_field: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:6]
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:7]
         gradients = overload(ctx.namespace, "affine_mixture_backward")(
             grad_field, *inputs, ctx.threshold, ctx.align_corners, needed[0], any(needed[1:])
         )
@@ -101,8 +102,8 @@ class _AffineMixture(torch.autograd.Function):
 
 @register_fake("affine_mixture")
 def _fake(logits: Tensor, *_: Any) -> Tensor:
-    batch, _channels, height, width = logits.shape
-    return logits.new_empty(batch, height, width, 2, dtype=motion_dtype(logits.dtype))
+    batch, _channels, *size = logits.shape
+    return logits.new_empty(batch, *size, len(size), dtype=motion_dtype(logits.dtype))
 
 
 @register_fake("affine_mixture_backward")
@@ -113,12 +114,13 @@ def _fake_backward(
     kp_driving: Tensor,
     jac_source: Tensor | None,
     jac_driving: Tensor | None,
+    background: Tensor | None,
     threshold: float,
     align_corners: bool,
     need_logits: bool,
     need_anchors: bool,
 ) -> tuple[Tensor, ...]:
-    anchors = (kp_source, kp_driving, jac_source, jac_driving)
+    anchors = (kp_source, kp_driving, jac_source, jac_driving, background)
     return (
         dense_like(logits) if need_logits else empty(logits),
         *(empty(kp_source) if a is None else like_or_empty(a, need_anchors) for a in anchors),

@@ -18,7 +18,7 @@ from internet.utils.torch_internals import operators_of
 MINIMUM_TORCH = (2, 10)
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 
-SCHEMA = "275a9aa5"
+SCHEMA = "b5141615"
 """`fingerprint` of csrc/schema.cpp: the operators that the Python of this package calls."""
 
 loaded: set[str] = set()

@@ -71,8 +71,20 @@ def test_bounds_take_the_place_of_nan(m: ModuleType) -> None:
 
 # ---------------------------------------------------------------------- anchor_affine.h, affine_mixture.h
 
+# Both key points, then both Jacobians, row by row.
 ANCHOR = [0.1, -0.2, 0.3, 0.4, 1.1, 0.2, -0.3, 0.9, 0.8, -0.1, 0.25, 1.2]
 COLLAPSED = [*ANCHOR[:8], 1e-4, 0.0, 0.2, 1e-3]
+ANCHOR_3D = [
+    *(0.1, -0.2, 0.4, 0.3, 0.4, -0.5),
+    *(1.1, 0.2, -0.1, -0.3, 0.9, 0.15, 0.05, -0.2, 1.2),
+    *(0.8, -0.1, 0.3, 0.25, 1.2, -0.15, -0.35, 0.1, 0.9),
+]
+COLLAPSED_3D = [*ANCHOR_3D[:15], 1e-4, 0.0, 0.0, 0.2, 1e-3, 0.0, 0.4, -0.3, 0.7]
+ANCHORS = pytest.mark.parametrize(
+    "row",
+    [ANCHOR, COLLAPSED, ANCHOR_3D, COLLAPSED_3D],
+    ids=["regular", "collapsed", "regular, 3-D", "collapsed, 3-D"],
+)
 
 
 @pytest.mark.parametrize("det", [1.0, 1e-6, 9e-7, 0.0, -0.0, -9e-7, -1e-6, -3.0])
@@ -81,73 +93,129 @@ def test_kept_determinant(m: ModuleType, det: float) -> None:
     assert m.kept_determinant(det) == expected
 
 
-@pytest.mark.parametrize("row", [ANCHOR, COLLAPSED], ids=["regular", "collapsed"])
-def test_anchor_affine(m: ModuleType, row: list[float]) -> None:
-    parts = [torch.tensor(row, dtype=torch.float64)[a:b] for a, b in ((0, 2), (2, 4), (4, 8), (8, 12))]
+def affines(row: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Matrix and offset of an anchor's map, by the reference."""
+    axes = 2 if len(row) == 12 else 3
+    points, matrices = torch.tensor(row, dtype=torch.float64).split([2 * axes, 2 * axes**2])
     matrix, offset = reference.anchor_affines(
-        parts[0].view(1, 1, 2), parts[1].view(1, 1, 2), parts[2].view(1, 1, 2, 2), parts[3].view(1, 1, 2, 2)
+        *points.view(2, 1, 1, axes).unbind(), *matrices.view(2, 1, 1, axes, axes).unbind()
     )
-    assert m.anchor_affine(row) == pytest.approx([*matrix.flatten().tolist(), *offset.flatten().tolist()], rel=1e-12)
+    return matrix[0, 0], offset[0, 0]
 
 
-@pytest.mark.parametrize("row", [ANCHOR, COLLAPSED], ids=["regular", "collapsed"])
+@ANCHORS
+def test_anchor_affine(m: ModuleType, row: list[float]) -> None:
+    expected = torch.cat([part.flatten() for part in affines(row)])
+    assert m.anchor_affine(row) == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+@ANCHORS
 def test_anchor_affine_vjp(m: ModuleType, row: list[float]) -> None:
     jacobian = differences(m.anchor_affine, row, step=1e-7)
-    for i, direction in enumerate(np.eye(6)):
+    for i, direction in enumerate(np.eye(len(jacobian))):
         got = m.anchor_affine_vjp(row, direction)
         np.testing.assert_allclose(got, jacobian[i], rtol=1e-6, atol=1e-6 * max(1, np.abs(jacobian).max()))
 
 
-def test_row_motion(m: ModuleType) -> None:
-    affine, x, y = m.anchor_affine(ANCHOR), 0.3, -0.7
-    x_slope, x_offset, y_slope, y_offset = m.row_motion(affine, y)
-    assert x_slope * x + x_offset == pytest.approx(affine[0] * x + affine[1] * y + affine[4])
-    assert y_slope * x + y_offset == pytest.approx(affine[2] * x + affine[3] * y + affine[5])
+POINTS = pytest.mark.parametrize("z", [[0.3, -0.7], [0.3, -0.7, 0.55]], ids=["image", "volume"])
 
 
-MOTIONS = [[1.1, 0.2, -0.1, 0.4], [0.7, -0.3, 0.2, 0.1], [0.9, 0.5, 0.0, -0.6]]
+@POINTS
+def test_motion_along_a_row(m: ModuleType, z: list[float]) -> None:
+    row = ANCHOR if len(z) == 2 else ANCHOR_3D
+    matrix, offset = affines(row)
+    moved = matrix @ torch.tensor(z, dtype=torch.float64) + offset
+    assert m.moved(m.anchor_affine(row), z) == pytest.approx(moved.tolist(), rel=1e-13)
+
+
+@POINTS
+def test_gradient_of_a_map(m: ModuleType, z: list[float]) -> None:
+    affine = m.anchor_affine(ANCHOR if len(z) == 2 else ANCHOR_3D)
+    jacobian = differences(lambda t: m.moved(t, z), affine)
+    for i, direction in enumerate(np.eye(len(z))):
+        np.testing.assert_allclose(m.affine_pull(direction, z), jacobian[i], atol=1e-9)
+
+
+@POINTS
+def test_background_motion(m: ModuleType, z: list[float]) -> None:
+    """The quotient of homogeneous coordinates, and its gradient; a denominator of zero is no coordinate."""
+    axes = len(z)
+    matrix = np.eye(axes + 1) + np.random.default_rng(axes).uniform(-0.2, 0.2, (axes + 1, axes + 1))
+    row = [*matrix[:, :-1].flatten(), *matrix[:, -1]]
+    homogeneous = matrix @ [*z, 1.0]
+    np.testing.assert_allclose(m.projected(row, z), homogeneous[:-1] / homogeneous[-1], rtol=1e-13)
+    jacobian = differences(lambda p: m.projected(p, z), row)
+    for i, direction in enumerate(np.eye(axes)):
+        np.testing.assert_allclose(m.projected_vjp(row, z, direction), jacobian[i], atol=1e-8)
+    matrix[-1] = 0
+    row = [*matrix[:, :-1].flatten(), *matrix[:, -1]]
+    assert not np.isfinite(m.projected(row, z)).any()
+
+
+# Along a row: the slopes, then the offsets.
+MOTIONS = [[1.1, -0.1, 0.2, 0.4], [0.7, 0.2, -0.3, 0.1], [0.9, 0.0, 0.5, -0.6]]
+MOTIONS_3D = [
+    [1.1, -0.1, 0.3, 0.2, 0.4, -0.2],
+    [0.7, 0.2, -0.4, -0.3, 0.1, 0.6],
+    [0.9, 0.0, 0.1, 0.5, -0.6, 0.3],
+]
+STILL, STILL_3D = [0.2, -0.45], [0.2, -0.45, 0.7]
 LOGITS = [0.3, -0.2, 1.1, -0.9]
 
 
+MIXTURES = pytest.mark.parametrize(
+    ("motions", "still"), [(MOTIONS, STILL), (MOTIONS_3D, STILL_3D)], ids=["image", "volume"]
+)
+
+
+def points_at(x: float, motions: list[list[float]], still: list[float]) -> np.ndarray:
+    """The points (K+1, axes) that are mixed."""
+    slopes, offsets = np.split(np.array(motions), 2, axis=1)
+    return np.concatenate([[still], slopes * x + offsets])
+
+
+@MIXTURES
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.12, 0.2])
-def test_compose(m: ModuleType, threshold: float | None) -> None:
-    x, y = 0.25, -0.5
+def test_compose(m: ModuleType, threshold: float | None, motions: list[list[float]], still: list[float]) -> None:
+    x = 0.25
     compose, vjp = (
         (m.compose, m.compose_vjp) if threshold is None else (m.compose_thresholded, m.compose_vjp_thresholded)
     )
     cut = threshold or 0.0
     weights = np.exp(LOGITS) / np.exp(LOGITS).sum()
     kept = np.maximum(weights - cut, 0)
-    points = np.array([[x, y], *([a * x + b, c * x + d] for a, b, c, d in MOTIONS)])
-    np.testing.assert_allclose(compose(LOGITS, MOTIONS, x, y, cut), kept @ points / kept.sum(), rtol=1e-14)
+    expected = kept @ points_at(x, motions, still) / kept.sum()
+    np.testing.assert_allclose(compose(LOGITS, motions, still, x, cut), expected, rtol=1e-14)
     assert (kept == 0).sum() == {None: 0, 0.0: 0, 0.12: 1, 0.2: 2}[threshold], "the threshold cuts nothing"
 
-    jacobian = differences(lambda logits: compose(logits, MOTIONS, x, y, cut), LOGITS)
-    for gx, gy in ((1.0, 0.0), (0.0, 1.0), (0.3, -2.0)):
-        by_logit, by_motion = vjp(LOGITS, MOTIONS, x, y, cut, gx, gy)
-        np.testing.assert_allclose(by_logit, np.array([gx, gy]) @ jacobian, atol=1e-9)
+    jacobian = differences(lambda logits: compose(logits, motions, still, x, cut), LOGITS)
+    for grad in (*np.eye(len(still)), np.array([0.3, -2.0, 0.8])[: len(still)]):
+        by_logit, by_motion = vjp(LOGITS, motions, still, x, cut, grad)
+        np.testing.assert_allclose(by_logit, grad @ jacobian, atol=1e-9)
         np.testing.assert_allclose(by_motion, kept / kept.sum(), atol=1e-15)
 
 
+@MIXTURES
 @pytest.mark.parametrize("shift", [0.0, 39.0, -39.0, 45.0, -45.0, 1e3, -1e3, 1e6])
-def test_compose_logits(m: ModuleType, shift: float) -> None:
+def test_compose_logits(m: ModuleType, shift: float, motions: list[list[float]], still: list[float]) -> None:
     """Two pixels in one pass, however far from zero the logits of one of them lie, or one of its logits."""
-    x, step, y = 0.25, 0.5, -0.5
+    x, step = 0.25, 0.5
+    stills = [still, [-z for z in still]]
     logits = np.array([LOGITS, LOGITS[::-1]])
     logits[1] += shift
     logits[0, 1] = -math.inf if shift else -100.0
     weights = np.exp(logits - logits.max(1, keepdims=True))
     weights /= weights.sum(1, keepdims=True)
-    fields, kept = m.compose_two(logits, MOTIONS, x, step, y)
-    for i, at in enumerate((x, x + step)):
-        points = np.array([[at, y], *([a * at + b, c * at + d] for a, b, c, d in MOTIONS)])
-        np.testing.assert_allclose(fields[2 * i : 2 * i + 2], weights[i] @ points, rtol=1e-12)
+    fields, kept = m.compose_two(logits, motions, stills, x, step)
+    for i, field in enumerate(np.split(np.array(fields), 2)):
+        points = points_at(x + i * step, motions, stills[i])
+        np.testing.assert_allclose(field, weights[i] @ points, rtol=1e-12)
         np.testing.assert_allclose(np.array(kept[i]) / sum(kept[i]), weights[i], rtol=1e-12, atol=1e-30)
 
 
 @pytest.mark.parametrize("logits", [[math.nan, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, math.nan], [-math.inf] * 4])
 def test_no_softmax_is_no_number(m: ModuleType, logits: list[float]) -> None:
-    fields, _ = m.compose_two([LOGITS, logits], MOTIONS, 0.25, 0.5, -0.5)
+    fields, _ = m.compose_two([LOGITS, logits], MOTIONS, [STILL, STILL], 0.25, 0.5)
     assert [math.isnan(value) for value in fields] == [False, False, True, True]
 
 
@@ -155,6 +223,6 @@ def test_no_softmax_is_no_number(m: ModuleType, logits: list[float]) -> None:
 def test_a_threshold_does_not_cut_nan_off(m: ModuleType, place: int) -> None:
     """A maximum with zero would: the weights of such logits are NaN, all of them."""
     logits = [math.nan if k == place else logit for k, logit in enumerate(LOGITS)]
-    assert all(math.isnan(value) for value in m.compose_thresholded(logits, MOTIONS, 0.25, -0.5, 0.12))
-    grad_logits, weights = m.compose_vjp_thresholded(logits, MOTIONS, 0.25, -0.5, 0.12, 1.0, 0.0)
+    assert all(math.isnan(value) for value in m.compose_thresholded(logits, MOTIONS, STILL, 0.25, 0.12))
+    grad_logits, weights = m.compose_vjp_thresholded(logits, MOTIONS, STILL, 0.25, 0.12, [1.0, 0.0])
     assert all(math.isnan(value) for value in (*grad_logits, *weights))

@@ -4,7 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "math/affine_mixture.h"
@@ -86,87 +89,157 @@ void bind_upsample_motion(py::module_& m) {
   });
 }
 
-// Parameters and gradients of an anchor in one row: source 2, driving 2, two matrices of 4.
-using AnchorRow = std::array<double, 12>;
+using Numbers = std::vector<double>;
 
-Anchor<double> anchor_of(const AnchorRow& row) {
-  Anchor<double> a;
-  for (int i = 0; i < 2; ++i) a.source[i] = row[i], a.driving[i] = row[2 + i];
-  for (int i = 0; i < 4; ++i) a.source_jacobian[i] = row[4 + i], a.driving_jacobian[i] = row[8 + i];
+// f(std::integral_constant<int, N>{}), N the one of 2 and 3 for which a row has `size(N)` numbers.
+template <class Size, class F>
+Numbers with_axes(const Numbers& row, Size size, F f) {
+  return row.size() == size_t(size(2)) ? f(std::integral_constant<int, 2>{})
+                                       : f(std::integral_constant<int, 3>{});
+}
+constexpr int anchor_size(int n) { return 2 * n + 2 * n * n; }
+constexpr int affine_size(int n) { return n * n + n; }
+
+// An anchor in one row: both key points, then both Jacobians, source first.
+template <int N>
+Anchor<double, N> anchor_of(const Numbers& row) {
+  static_assert(sizeof(Anchor<double, N>) == anchor_size(N) * sizeof(double));
+  Anchor<double, N> a;
+  std::memcpy(&a, row.data(), sizeof(a));
   return a;
+}
+// A map: the matrix, then the offset.
+template <int N, int M = N>
+Affine<double, N, M> affine_of(const Numbers& row) {
+  Affine<double, N, M> t;
+  std::memcpy(&t, row.data(), sizeof(t));
+  return t;
+}
+template <class Struct>
+Numbers numbers_of(const Struct& t) {
+  Numbers row(sizeof(t) / sizeof(double));
+  std::memcpy(row.data(), &t, sizeof(t));
+  return row;
+}
+template <int N>
+Point<double, N> point_of(const Numbers& z) {
+  Point<double, N> point;
+  std::copy_n(z.data(), N, point.axis);
+  return point;
 }
 
 void bind_anchor_affine(py::module_& m) {
   m.def("kept_determinant", [](double det) { return kept_determinant(det); });
-  m.def("anchor_affine", [](const AnchorRow& row) {
-    Affine<double> t = anchor_affine(anchor_of(row));
-    return std::array{t.xx, t.xy, t.yx, t.yy, t.x, t.y};
+  m.def("anchor_affine", [](const Numbers& row) {
+    return with_axes(row, anchor_size, [&](auto n) { return numbers_of(anchor_affine(anchor_of<n>(row))); });
   });
-  m.def("anchor_affine_vjp", [](const AnchorRow& row, const std::array<double, 6>& grad) {
-    Affine<double> g{grad[0], grad[1], grad[2], grad[3], grad[4], grad[5]};
-    Anchor<double> a = anchor_affine_vjp(anchor_of(row), g);
-    AnchorRow out;
-    for (int i = 0; i < 2; ++i) out[i] = a.source[i], out[2 + i] = a.driving[i];
-    for (int i = 0; i < 4; ++i) out[4 + i] = a.source_jacobian[i], out[8 + i] = a.driving_jacobian[i];
-    return out;
+  m.def("anchor_affine_vjp", [](const Numbers& row, const Numbers& grad) {
+    return with_axes(row, anchor_size, [&](auto n) {
+      return numbers_of(anchor_affine_vjp(anchor_of<n>(row), affine_of<n>(grad)));
+    });
   });
-  m.def("row_motion", [](const std::array<double, 6>& affine, double y) {
-    RowMotion<double> r =
-        Affine<double>{affine[0], affine[1], affine[2], affine[3], affine[4], affine[5]}.row(y);
-    return std::array{r.x_slope, r.x_offset, r.y_slope, r.y_offset};
+  // At z, by way of the map along the row that z is in.
+  m.def("moved", [](const Numbers& affine, const Numbers& z) {
+    return with_axes(affine, affine_size,
+                     [&](auto n) { return numbers_of(affine_of<n>(affine).row(point_of<n>(z)).at(z[0])); });
+  });
+  m.def("affine_pull", [](const Numbers& grad, const Numbers& z) {
+    return with_axes(
+        z, [](int n) { return n; },
+        [&](auto n) {
+          Affine<double, n> sum{};
+          sum.add_pull(point_of<n>(grad), point_of<n>(z));
+          return numbers_of(sum);
+        });
+  });
+  // The background, its map row by row as `affine_of` has it.
+  m.def("projected", [](const Numbers& projective, const Numbers& z) {
+    return with_axes(
+        z, [](int n) { return n; },
+        [&](auto n) {
+          const auto row = affine_of<n, n + 1>(projective).row(point_of<n>(z));
+          return numbers_of(from_homogeneous(row.at(z[0])));
+        });
+  });
+  m.def("projected_vjp", [](const Numbers& projective, const Numbers& z, const Numbers& grad) {
+    return with_axes(
+        z, [](int n) { return n; },
+        [&](auto n) {
+          const auto row = affine_of<n, n + 1>(projective).row(point_of<n>(z));
+          Projective<double, n> sum{};
+          sum.add_pull(from_homogeneous_vjp(row.at(z[0]), point_of<n>(grad)), point_of<n>(z));
+          return numbers_of(sum);
+        });
   });
 }
 
-using Motions = std::vector<std::array<double, 4>>;
+// Maps along a row, each with the slopes and then the offsets, and the background's point.
+using Motions = std::vector<Numbers>;
 
+template <int N>
 auto motion_of(const Motions& motions) {
   return [&motions](int k) {
-    const auto& m = motions[k - 1];
-    return RowMotion<double>{m[0], m[1], m[2], m[3]};
+    RowMotion<double, N> motion;
+    std::memcpy(&motion, motions[k - 1].data(), sizeof(motion));
+    return motion;
   };
 }
 
-auto exponential_of(const std::vector<double>& logits) {
+auto exponential_of(const Numbers& logits) {
   double largest = logits[0];
   for (double logit : logits) largest = larger(largest, logit);
   return [&logits, largest](int k) { return exp_below_88(logits[k] - largest); };
 }
 
 template <bool thresholded>
-std::array<double, 2> compose_field(const std::vector<double>& logits, const Motions& motions, double x,
-                                    double y, double threshold) {
-  auto f =
-      compose<thresholded>(int(motions.size()), exponential_of(logits), motion_of(motions), x, y, threshold);
-  return {f.x, f.y};
+Numbers compose_field(const Numbers& logits, const Motions& motions, const Numbers& still, double x,
+                      double threshold) {
+  return with_axes(
+      still, [](int n) { return n; },
+      [&](auto n) {
+        auto f = compose<thresholded>(int(motions.size()), exponential_of(logits), motion_of<n>(motions),
+                                      point_of<n>(still), x, threshold);
+        return numbers_of(f.field);
+      });
 }
 
 template <bool thresholded>
-auto compose_gradients(const std::vector<double>& logits, const Motions& motions, double x, double y,
-                       double threshold, double gx, double gy) {
-  std::vector<double> grad_logit(logits.size()), by_motion(logits.size());
-  compose_vjp<thresholded>(int(motions.size()), exponential_of(logits), motion_of(motions), x, y, threshold,
-                           gx, gy, [&](int k, double logit, double weight) {
-                             grad_logit[k] = logit;
-                             by_motion[k] = weight;
-                           });
+auto compose_gradients(const Numbers& logits, const Motions& motions, const Numbers& still, double x,
+                       double threshold, const Numbers& grad) {
+  Numbers grad_logit(logits.size());
+  Numbers by_motion = with_axes(
+      still, [](int n) { return n; },
+      [&](auto n) {
+        Numbers weights(logits.size());
+        compose_vjp<thresholded>(int(motions.size()), exponential_of(logits), motion_of<n>(motions),
+                                 point_of<n>(still), x, threshold, point_of<n>(grad),
+                                 [&](int k, double logit, double weight) {
+                                   grad_logit[k] = logit;
+                                   weights[k] = weight;
+                                 });
+        return weights;
+      });
   return std::make_pair(grad_logit, by_motion);
 }
 
-// Two neighbouring pixels, each with logits of its own.
-auto compose_two(const std::array<std::vector<double>, 2>& logits, const Motions& motions, double x,
-                 double x_step, double y) {
-  auto stepped = [&](int k) {
-    RowMotion<double> t = motion_of(motions)(k);
-    return SteppedMotion<double>{t, t.x_slope * x_step, t.y_slope * x_step};
-  };
-  std::array<std::vector<double>, 2> kept{std::vector<double>(logits[0].size()),
-                                          std::vector<double>(logits[1].size())};
-  const double at[2] = {x, x + x_step};
-  Composition<double> f[2];
-  compose_logits<2>(
-      int(motions.size()), [&](int k, int i) { return logits[i][k]; }, stepped, at, y,
-      [&](int k, int i, double e) { kept[i][k] = e; }, f);
-  return std::make_pair(std::array{f[0].x, f[0].y, f[1].x, f[1].y}, kept);
+// Two neighbouring pixels, each with logits and a background of its own.
+auto compose_two(const std::array<Numbers, 2>& logits, const Motions& motions,
+                 const std::array<Numbers, 2>& still, double x, double x_step) {
+  std::array<Numbers, 2> kept{Numbers(logits[0].size()), Numbers(logits[1].size())};
+  Numbers fields = with_axes(
+      still[0], [](int n) { return n; },
+      [&](auto n) {
+        auto step = [&](int k) { return stepped(motion_of<n>(motions)(k), x_step); };
+        const Point<double, n> stills[2] = {point_of<n>(still[0]), point_of<n>(still[1])};
+        Composition<double, n> f[2];
+        compose_logits<2>(
+            int(motions.size()), [&](int k, int i) { return logits[i][k]; }, step, stills, x,
+            [&](int k, int i, double e) { kept[i][k] = e; }, f);
+        Numbers both = numbers_of(f[0].field), second = numbers_of(f[1].field);
+        both.insert(both.end(), second.begin(), second.end());
+        return both;
+      });
+  return std::make_pair(fields, kept);
 }
 
 void bind_affine_mixture(py::module_& m) {
@@ -283,11 +356,7 @@ void bind_soft_argmax(py::module_& m) {
         });
 }
 
-using Numbers = std::array<double, 6>;
 using Conventions = std::array<bool, 2>;  // align_corners, grid_align_corners
-
-Affine<double> affine_of(const Numbers& a) { return {a[0], a[1], a[2], a[3], a[4], a[5]}; }
-Numbers numbers_of(const Affine<double>& a) { return {a.xx, a.xy, a.yx, a.yy, a.x, a.y}; }
 
 void bind_anchor_features(py::module_& m) {
   m.def("gaussian_factor", [](double z, double point, double variance) {
@@ -298,17 +367,17 @@ void bind_anchor_features(py::module_& m) {
     return heat_difference(x, y, {{p[0], p[1]}, {p[2], p[3]}}, 1 / (2 * variance));
   });
   m.def("heat_pull", [](double g, double x, double y, const std::array<double, 4>& p, double variance) {
-    KeyPoints<double> sum{};
+    KeyPoints<double, 2> sum{};
     add_heat_pull(sum, g, x, y, {{p[0], p[1]}, {p[2], p[3]}}, 1 / (2 * variance));
     return std::array{sum.source[0], sum.source[1], sum.driving[0], sum.driving[1]};
   });
   m.def("pixel_motion", [](const Numbers& motion, double width, double height, Conventions c) {
     PixelAxis<double> x(width, c[0], c[1]), y(height, c[0], c[1]);
-    return numbers_of(pixel_motion(affine_of(motion), x, y));
+    return numbers_of(pixel_motion(affine_of<2>(motion), x, y));
   });
   m.def("pixel_motion_vjp", [](const Numbers& grad, double width, double height, Conventions c) {
     PixelAxis<double> x(width, c[0], c[1]), y(height, c[0], c[1]);
-    return numbers_of(pixel_motion_vjp(affine_of(grad), x, y));
+    return numbers_of(pixel_motion_vjp(affine_of<2>(grad), x, y));
   });
   m.def("pixel_stillness", [](double width, double height, Conventions c) {
     return numbers_of(

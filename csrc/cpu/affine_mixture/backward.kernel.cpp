@@ -6,40 +6,44 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// The gradient with respect to one affine map, lane by lane: sums of w g, times 1, x and y.
-template <class V>
-struct AffineSums {
-  V xx, xy, x, yx, yy, y;
-};
-
-template <class V>
-INTERNET_HD math::Affine<double> total(const AffineSums<V>& s) {
-  constexpr int n = math::Value<V>::lanes;
-  auto sum = [](V v) { return double(sum_of_lanes<n>(v)); };
-  return {sum(s.xx), sum(s.xy), sum(s.yx), sum(s.yy), sum(s.x), sum(s.y)};
+// The gradient with respect to a map, from what each lane has of it.
+template <class V, int N, int M>
+INTERNET_HD math::Affine<double, N, M> total(const math::Affine<V, N, M>& sums) {
+  constexpr int lanes = math::Value<V>::lanes;
+  math::Affine<double, N, M> out;
+  for (int i = 0; i < M; ++i) {
+    for (int j = 0; j < N; ++j) out.matrix[i][j] = double(sum_of_lanes<lanes>(sums.matrix[i][j]));
+    out.offset[i] = double(sum_of_lanes<lanes>(sums.offset[i]));
+  }
+  return out;
 }
 
-template <bool thresholded, class T>
+template <bool thresholded, class T, int N>
 class BackwardRows {
  public:
   using S = opmath<T>;
   using V = Pixels<T>;
+  using Point = math::Point<V, N>;
 
-  INTERNET_MEMBER explicit BackwardRows(const AffineMixtureBackward<T>& p)
+  INTERNET_MEMBER explicit BackwardRows(const AffineMixtureBackward<T, N>& p)
       : p_(p),
-        channels_(p.anchors + 1),
-        row_(p.anchors, p.height, p.width, p.align_corners),
+        anchors_(p.mixture.anchors),
+        channels_(anchors_ + 1),
+        width_(p.mixture.width()),
+        row_(p.mixture),
         exponentials_(strip_vectors * channels_),
         strip_(strip_vectors),
         grad_logits_(channels_, strip_vectors),
-        sums_(p.anchors) {}
+        sums_(anchors_) {}
 
   INTERNET_MEMBER void group(int64_t task) {
-    int64_t groups = (p_.height + rows_per_group - 1) / rows_per_group;
-    int64_t image = task / groups, first = task % groups * rows_per_group;
-    for (int64_t k = 0; k < p_.anchors; ++k) sums_[k] = AffineSums<V>{};
-    for (int64_t y = first; y < std::min(first + rows_per_group, p_.height); ++y) one_row(image, y);
-    for (int64_t k = 0; k < p_.anchors; ++k) p_.partials[task * p_.anchors + k] = total(sums_[k]);
+    const int64_t groups = p_.mixture.groups(), rows = p_.mixture.rows();
+    const int64_t image = task / groups, first = task % groups * rows_per_group;
+    for (int64_t k = 0; k < anchors_; ++k) sums_[k] = {};
+    background_sums_ = {};
+    for (int64_t row = first; row < std::min(first + rows_per_group, rows); ++row) one_row(image, row);
+    for (int64_t k = 0; k < anchors_; ++k) p_.partials[task * anchors_ + k] = total(sums_[k]);
+    if (row_.has_background()) p_.background_partials[task] = total(background_sums_);
   }
 
  private:
@@ -48,38 +52,42 @@ class BackwardRows {
 
   // What a vector of pixels has for all anchors.
   struct PixelGradient {
-    math::CompositionGradient<thresholded, V> gradient;
+    math::CompositionGradient<thresholded, V, N> gradient;
     V total;
   };
 
-  INTERNET_MEMBER void one_row(int64_t image, int64_t y) {
-    row_.begin(p_.affine + image * p_.anchors, y);
-    for (int64_t x = 0; x < p_.width; x += strip_vectors * lanes<T>) strip(image, y, x);
+  INTERNET_MEMBER void one_row(int64_t image, int64_t row) {
+    row_.begin(image, row);
+    const auto& g = p_.grad_field.stride;
+    const auto& stride = p_.grad_logits.stride;
+    row_grad_ = p_.grad_field.data + image * g[0] + p_.mixture.row_offset(row, g + 1);
+    row_out_ = p_.grad_logits.data;
+    if (row_out_ != nullptr) row_out_ += image * stride[0] + p_.mixture.row_offset(row, stride + 2);
+    for (int64_t x = 0; x < width_; x += strip_vectors * lanes<T>) strip(x);
   }
 
-  INTERNET_MEMBER void strip(int64_t image, int64_t y, int64_t column) {
-    const int64_t left = (p_.width - column + lanes<T> - 1) / lanes<T>;
+  INTERNET_MEMBER void strip(int64_t column) {
+    const int64_t left = (width_ - column + lanes<T> - 1) / lanes<T>;
     const int vectors = int(std::min<int64_t>(left, strip_vectors));
-    for (int i = 0; i < vectors; i += n) compose(image, y, column, i);
+    for (int i = 0; i < vectors; i += n) compose(column, i);
 
-    const auto& stride = p_.grad_logits.stride;
-    T* out = p_.grad_logits.data;
-    if (out != nullptr) out += image * stride[0] + y * stride[2] + column * stride[3];
-    const bool dense = out != nullptr && stride[3] == 1 && column + vectors * lanes<T> <= p_.width;
-    auto to_memory = [=](int k, int i, V v) {
-      T* at = out + k * stride[1] + i * lanes<T>;
-      __builtin_prefetch(at + stride[2], 0, 2);  // the next row: a store then waits for the L2 cache at most
+    const int64_t anchor_stride = p_.grad_logits.stride[1], pixel_stride = p_.grad_logits.stride[N + 1];
+    T* out = row_out_ == nullptr ? nullptr : row_out_ + column * pixel_stride;
+    const bool dense = out != nullptr && pixel_stride == 1 && column + vectors * lanes<T> <= width_;
+    auto to_memory = [=, row_stride = p_.grad_logits.stride[N]](int k, int i, V v) {
+      T* at = out + k * anchor_stride + i * lanes<T>;
+      __builtin_prefetch(at + row_stride, 0, 2);  // the next row: a store then waits for the L2 cache at most
       store<lanes<T>>(at, v);
     };
     auto to_planes = [&](int k, int i, V v) { grad_logits_.planes(i)[k] = v; };
-    if (dense) return anchors(column, vectors, to_memory);
-    anchors(column, vectors, to_planes);
+    if (dense) return all_motions(column, vectors, to_memory);
+    all_motions(column, vectors, to_planes);
     if (out == nullptr) return;
     for (int i = 0; i < vectors; ++i) {
       const int64_t first = i * lanes<T>;
-      const int count = pixels_from<T>(column + first, p_.width);
-      const bool last = column + first + 2 * lanes<T> > p_.width;
-      grad_logits_.store_to(out + first * stride[3], i, stride[1], stride[3], count, last);
+      const int count = pixels_from<T>(column + first, width_);
+      const bool last = column + first + 2 * lanes<T> > width_;
+      grad_logits_.store_to(out + first * pixel_stride, i, anchor_stride, pixel_stride, count, last);
     }
   }
 
@@ -88,52 +96,71 @@ class BackwardRows {
   }
 
   // Vectors i.. of the strip: all that does not depend on the anchor.
-  INTERNET_MEMBER void compose(int64_t image, int64_t y, int64_t column, int i) {
-    const auto& stride = p_.logits.stride;
-    const auto& g = p_.grad_field.stride;
-    const T* logits = p_.logits.data + image * stride[0] + y * stride[2];
-    const S* grad = p_.grad_field.data + image * g[0] + y * g[1];
-    math::Composition<V> f[n];
+  INTERNET_MEMBER void compose(int64_t column, int i) {
+    math::Composition<V, N> f[n];
     auto keep = [e = exponentials_.data() + i * channels_, channels = channels_](int k, int j, V value) {
       e[j * channels + k] = value;
     };
-    row_.compose(logits, stride[1], stride[3], column + i * lanes<T>, keep, f);
+    row_.compose(column + i * lanes<T>, keep, f);
+    const int anchors = int(anchors_);
+    const S threshold = p_.mixture.threshold;
+    const int64_t pixel_stride = p_.grad_field.stride[N], axis_stride = p_.grad_field.stride[N + 1];
     for (int j = 0; j < n; ++j) {
       const int64_t first = column + (i + j) * lanes<T>;
-      const int anchors = int(p_.anchors);
+      // 0 past the row's end: those lanes add nothing
+      const Point grad = load_points<N, V>(row_grad_ + first * pixel_stride, pixel_stride, axis_stride,
+                                           pixels_from<T>(first, width_));
       const V x = row_.x_of(first);
-      V gx, gy;  // 0 past the row's end: those lanes add nothing
-      load_pairs(grad + first * g[2], g[2], g[3], pixels_from<T>(first, p_.width), gx, gy);
       auto e = exponentials(i + j);
+      Point still{};
       if constexpr (thresholded) {
-        f[j] = math::compose<true, V>(anchors, e, row_.motion(), x, row_.y, p_.threshold);
+        still = row_.still(x);
+        f[j] = math::compose<true>(anchors, e, row_.motion(), still, x, threshold);
       }
-      auto gradient = math::composition_gradient<thresholded>(f[j], anchors, e, row_.motion(), x, row_.y,
-                                                              p_.threshold, gx, gy);
+      auto gradient =
+          math::composition_gradient<thresholded>(f[j], anchors, e, row_.motion(), still, x, threshold, grad);
       strip_[i + j] = {gradient, f[j].total};
     }
   }
 
-  // Two at a time share what a pixel has, and one computes while the other waits.
+  // Two anchors at a time share what a pixel has, and one computes while the other waits.
   template <class Emit>
-  INTERNET_MEMBER void anchors(int64_t column, int vectors, Emit emit) {
-    anchors_from<1>(0, column, vectors, emit);
+  INTERNET_MEMBER void all_motions(int64_t column, int vectors, Emit emit) {
+    background(column, vectors, emit);
     int k = 1;
-    for (; k < p_.anchors; k += 2) anchors_from<2>(k, column, vectors, emit);
-    if (k == p_.anchors) anchors_from<1>(k, column, vectors, emit);
+    for (; k < anchors_; k += 2) anchors_from<2>(k, column, vectors, emit);
+    if (k == anchors_) anchors_from<1>(k, column, vectors, emit);
   }
 
   // emit(k, i, v) takes the gradient with respect to logit k of vector i.
-  //
-  // Along a row y is constant, and x grows by the same step from vector to vector. So sums of w g x need no
-  // multiplications: the sum of w g, added up after every one of n vectors, has vector i in it n - i times,
-  // and n - i is how many steps its x is short of the strip's end.
+  template <class Emit>
+  INTERNET_MEMBER void background(int64_t column, int vectors, Emit emit) {
+    V x = row_.x_of(column);
+    for (int i = 0; i < vectors; ++i) {
+      const auto& [gradient, total] = strip_[i];
+      const V e = exponentials_[i * channels_];
+      const V weight = math::kept_weight<thresholded>(e, total, p_.mixture.threshold);
+      if (row_.has_background()) add_background(x, gradient.grad_motion(weight));
+      emit(0, i, gradient.grad_logit(e, weight, row_.still(x)));
+      x = x + row_.x_step();
+    }
+  }
+
+  INTERNET_MEMBER void add_background(V x, const Point& grad_motion) {
+    Point z;
+    z.axis[0] = x;
+    for (int axis = 1; axis < N; ++axis) z.axis[axis] = math::splat<V>(row_.z.axis[axis]);
+    background_sums_.add_pull(math::from_homogeneous_vjp(row_.homogeneous(x), grad_motion), z);
+  }
+
+  // Along a row all coordinates but x are constant, and x grows by the same step from vector to vector. So
+  // sums of w g x need no multiplications: the sum of w g, added up after every one of n vectors, has vector
+  // i in it n - i times, and n - i is how many steps its x is short of the strip's end.
   template <int count, class Emit>
   INTERNET_MEMBER void anchors_from(int k, int64_t column, int vectors, Emit emit) {
-    using Pair = math::Point<V>;
     const V* exponentials = exponentials_.data() + k;
-    math::SteppedMotion<S> motion[count];
-    Pair to[count], sum[count]{}, sum_of_sums[count]{};
+    math::SteppedMotion<S, N> motion[count];
+    Point to[count], sum[count]{}, sum_of_sums[count]{};
     for (int j = 0; j < count; ++j) {
       motion[j] = row_.stepped_motion(k + j);
       to[j] = motion[j].row.at(row_.x_of(column));
@@ -143,52 +170,57 @@ class BackwardRows {
       V grad_logit[count];
       for (int j = 0; j < count; ++j) {
         const V e = exponentials[i * channels_ + j];
-        const V weight = math::kept_weight<thresholded>(e, total, p_.threshold);
+        const V weight = math::kept_weight<thresholded>(e, total, p_.mixture.threshold);
         grad_logit[j] = gradient.grad_logit(e, weight, to[j]);
-        sum[j] = Pair{sum[j].x + weight * gradient.gx, sum[j].y + weight * gradient.gy};
-        sum_of_sums[j] = Pair{sum_of_sums[j].x + sum[j].x, sum_of_sums[j].y + sum[j].y};
+        for (int axis = 0; axis < N; ++axis) {
+          sum[j].axis[axis] = sum[j].axis[axis] + weight * gradient.g.axis[axis];
+          sum_of_sums[j].axis[axis] = sum_of_sums[j].axis[axis] + sum[j].axis[axis];
+        }
         to[j] = motion[j].next(to[j]);
       }
       // last: what it writes could be, for all the compiler knows, what was read above
       for (int j = 0; j < count; ++j) emit(k + j, i, grad_logit[j]);
     }
-    if (k == 0) return;
     const V end = row_.x_of(column + vectors * lanes<T>);
     for (int j = 0; j < count; ++j) {
-      AffineSums<V>& total = sums_[k - 1 + j];
-      total.xx += end * sum[j].x - row_.x_step() * sum_of_sums[j].x;
-      total.xy += row_.y * sum[j].x;
-      total.x += sum[j].x;
-      total.yx += end * sum[j].y - row_.x_step() * sum_of_sums[j].y;
-      total.yy += row_.y * sum[j].y;
-      total.y += sum[j].y;
+      math::Affine<V, N>& total = sums_[k - 1 + j];
+      for (int axis = 0; axis < N; ++axis) {
+        const V s = sum[j].axis[axis];
+        total.offset[axis] += s;
+        if (!p_.matrices) continue;
+        total.matrix[axis][0] += end * s - row_.x_step() * sum_of_sums[j].axis[axis];
+        for (int other = 1; other < N; ++other) total.matrix[axis][other] += row_.z.axis[other] * s;
+      }
     }
   }
 
-  const AffineMixtureBackward<T>& p_;
-  int64_t channels_;
-  Row<T> row_;
+  const AffineMixtureBackward<T, N>& p_;
+  int64_t anchors_, channels_, width_;
+  Row<T, N> row_;
+  const S* row_grad_ = nullptr;
+  T* row_out_ = nullptr;
   Scratch<V> exponentials_;
   Scratch<PixelGradient> strip_;
   Block<T> grad_logits_;
-  Scratch<AffineSums<V>> sums_;
+  Scratch<math::Affine<V, N>> sums_;
+  math::Projective<V, N> background_sums_;
 };
 
 }  // namespace
 
-template <class T>
-void affine_mixture_backward(const AffineMixtureBackward<T>& p, int64_t begin, int64_t end) {
+template <class T, int N>
+void affine_mixture_backward(const AffineMixtureBackward<T, N>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   auto groups = [&](auto rows) {
     for (int64_t task = begin; task < end; ++task) rows.group(task);
   };
-  if (p.threshold > 0) {
-    groups(BackwardRows<true, T>(p));
+  if (p.mixture.threshold > 0) {
+    groups(BackwardRows<true, T, N>(p));
   } else {
-    groups(BackwardRows<false, T>(p));
+    groups(BackwardRows<false, T, N>(p));
   }
 }
 
-INTERNET_INSTANTIATE_KERNEL(affine_mixture_backward, AffineMixtureBackward)
+INTERNET_INSTANTIATE_KERNEL_OF_AXES(affine_mixture_backward, AffineMixtureBackward)
 
 }  // namespace internet::cpu::INTERNET_ISA

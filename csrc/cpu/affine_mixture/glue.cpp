@@ -5,58 +5,81 @@
 namespace internet::cpu {
 namespace {
 
+// The anchors' maps, and what the kernels of both directions read.
+template <class T, int N>
+struct Prepared {
+  using S = opmath<T>;
+  std::vector<math::Affine<S, N>> maps;
+  std::vector<math::Projective<S, N>> projective;
+  AffineMixture<T, N> mixture;
+
+  explicit Prepared(const AffineMixtureArguments& a)
+      : maps(affines<S, N>(a.anchors)),
+        projective(backgrounds<S, N>(a.anchors)),
+        mixture{.logits = strided<const T, N + 2>(a.logits),
+                .affine = maps.data(),
+                .background = a.anchors.background ? projective.data() : nullptr,
+                .anchors = a.anchors.count(),
+                .size = {},
+                .threshold = S(a.threshold),
+                .align_corners = a.align_corners} {
+    for (int axis = 0; axis < N; ++axis) mixture.size[axis] = a.size(axis);
+  }
+};
+
+// f(T{}, std::integral_constant<int, N>{})
+template <class F>
+void with_type_and_axes(const AffineMixtureArguments& a, F&& f) {
+  with_storage_type(a.logits.scalar_type(),
+                    [&](auto storage) { with_axes(a.axes(), [&](auto axes) { f(storage, axes); }); });
+}
+
 Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
-               OptionalTensor jac_driving, double threshold, bool align_corners) {
-  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
-                                 align_corners);
-  const int64_t count = a.anchors.count(), height = a.height(), width = a.width();
+               OptionalTensor jac_driving, OptionalTensor background, double threshold, bool align_corners) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                 threshold, align_corners);
   const Tensor field = a.empty_field();
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
+  with_type_and_axes(a, [&](auto storage, auto axes) {
     using T = decltype(storage);
-    using S = opmath<T>;
-    const auto maps = affines<S>(a.anchors);
-    AffineMixtureForward<T> p{.logits = strided<const T, 4>(logits),
-                              .affine = maps.data(),
-                              .field = static_cast<S*>(field.data_ptr()),
-                              .anchors = count,
-                              .height = height,
-                              .width = width,
-                              .threshold = S(threshold),
-                              .align_corners = align_corners};
-    int64_t row_elements = (count + 3) * width;
-    run(affine_mixture_forward_kernel<T>(), p, a.batch() * height, elements_per_thread / (row_elements + 1));
+    constexpr int N = axes;
+    const Prepared<T, N> prepared(a);
+    const AffineMixture<T, N>& mixture = prepared.mixture;
+    const AffineMixtureForward<T, N> p{.mixture = mixture,
+                                       .field = static_cast<opmath<T>*>(field.data_ptr())};
+    const int64_t row_elements = (mixture.anchors + 1 + N) * mixture.width();
+    run(affine_mixture_forward_kernel<T, N>(), p, a.batch() * mixture.rows(),
+        elements_per_thread / (row_elements + 1));
   });
   return field;
 }
 
 AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving,
-                           OptionalTensor jac_source, OptionalTensor jac_driving, double threshold,
-                           bool align_corners, bool need_logits, bool need_anchors) {
-  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
-                                 align_corners);
+                           OptionalTensor jac_source, OptionalTensor jac_driving, OptionalTensor background,
+                           double threshold, bool align_corners, bool need_logits, bool need_anchors) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                 threshold, align_corners);
   a.check_grad_field(grad_field);
-  const int64_t batch = a.batch(), count = a.anchors.count(), height = a.height(), width = a.width();
   const Tensor grad_logits = need_logits ? empty_image_like(logits) : nothing(logits);
-  std::array<Tensor, 4> grad_anchors;
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
+  AnchorGradientTensors grad_anchors;
+  with_type_and_axes(a, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const auto maps = affines<S>(a.anchors);
-    int64_t groups = (height + rows_per_group - 1) / rows_per_group;
-    std::vector<math::Affine<double>> partials(batch * groups * count);
-    AffineMixtureBackward<T> p{.logits = strided<const T, 4>(logits),
-                               .grad_field = strided<const S, 4>(grad_field),
-                               .affine = maps.data(),
-                               .grad_logits = need_logits ? strided<T, 4>(grad_logits) : Strided<T, 4>{},
-                               .partials = partials.data(),
-                               .anchors = count,
-                               .height = height,
-                               .width = width,
-                               .threshold = S(threshold),
-                               .align_corners = align_corners};
-    int64_t group_elements = 2 * (count + 2) * width * rows_per_group;
-    run(affine_mixture_backward_kernel<T>(), p, batch * groups, elements_per_thread / (group_elements + 1));
-    grad_anchors = need_anchors ? gradients<S>(a.anchors, partials) : a.anchors.no_gradients();
+    constexpr int N = axes;
+    const Prepared<T, N> prepared(a);
+    const AffineMixture<T, N>& mixture = prepared.mixture;
+    const int64_t tasks = a.batch() * mixture.groups();
+    MapPartials<N> partials{.affine = std::vector<math::Affine<double, N>>(tasks * mixture.anchors),
+                            .background = std::vector<math::Projective<double, N>>(background ? tasks : 0)};
+    const AffineMixtureBackward<T, N> p{
+        .mixture = mixture,
+        .grad_field = strided<const S, N + 2>(grad_field),
+        .grad_logits = need_logits ? strided<T, N + 2>(grad_logits) : Strided<T, N + 2>{},
+        .partials = partials.affine.data(),
+        .background_partials = partials.background.data(),
+        .matrices = need_anchors && jac_source};
+    const int64_t group_elements = 2 * (mixture.anchors + N) * mixture.width() * rows_per_group;
+    run(affine_mixture_backward_kernel<T, N>(), p, tasks, elements_per_thread / (group_elements + 1));
+    grad_anchors = need_anchors ? gradients<S, N>(a.anchors, partials) : a.anchors.no_gradients();
   });
   return anchored_gradients(grad_logits, grad_anchors);
 }

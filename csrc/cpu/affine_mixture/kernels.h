@@ -1,5 +1,6 @@
-// Parameters of the affine-mixture kernels. A forward task is a row of one image; a backward task is a group
-// of rows, whose sums for each anchor it leaves in `partials` for the caller to add up in order.
+// Parameters of the affine-mixture kernels, of images (N = 2) and of volumes (N = 3), whose rows follow one
+// another slice by slice. A forward task is a row of one image; a backward task is a group of rows, whose
+// sums for each anchor it leaves in `partials` for the caller to add up in order.
 #pragma once
 
 #include "arguments/strided.h"
@@ -11,31 +12,56 @@ namespace internet::cpu {
 
 constexpr int64_t rows_per_group = 8;
 
-template <class T>
-struct AffineMixtureForward {
+// What both directions read.
+template <class T, int N>
+struct AffineMixture {
   using S = opmath<T>;
-  Strided<const T, 4> logits;     // (B, K+1, H, W)
-  const math::Affine<S>* affine;  // (B, K)
-  S* field;                       // (B, H, W, 2), contiguous
-  int64_t anchors, height, width;
+  Strided<const T, N + 2> logits;            // (B, K+1, (D,) H, W)
+  const math::Affine<S, N>* affine;          // (B, K)
+  const math::Projective<S, N>* background;  // (B); null: the identity
+  int64_t anchors;
+  int64_t size[N];  // (D,) H, W
   S threshold;
   bool align_corners;
+
+  INTERNET_MEMBER int64_t width() const { return size[N - 1]; }
+  INTERNET_MEMBER int64_t rows() const {
+    int64_t rows = 1;
+    for (int axis = 0; axis < N - 1; ++axis) rows *= size[axis];
+    return rows;
+  }
+  INTERNET_MEMBER int64_t groups() const { return (rows() + rows_per_group - 1) / rows_per_group; }
+
+  // Where a row begins, of a tensor whose axes (D,) H have these strides.
+  INTERNET_MEMBER int64_t row_offset(int64_t row, const int64_t* strides) const {
+    int64_t offset = 0;
+    for (int axis = N - 2; axis >= 0; --axis) {
+      offset += row % size[axis] * strides[axis];
+      row /= size[axis];
+    }
+    return offset;
+  }
 };
 
-template <class T>
+template <class T, int N>
+struct AffineMixtureForward {
+  AffineMixture<T, N> mixture;
+  opmath<T>* field;  // (B, (D,) H, W, N), contiguous
+};
+
+template <class T, int N>
 struct AffineMixtureBackward {
   using S = opmath<T>;
-  Strided<const T, 4> logits;
-  Strided<const S, 4> grad_field;  // (B, H, W, 2)
-  const math::Affine<S>* affine;
-  Strided<T, 4> grad_logits;       // no data: not wanted
-  math::Affine<double>* partials;  // (B, groups, K): gradient with respect to each affine map
-  int64_t anchors, height, width;
-  S threshold;
-  bool align_corners;
+  AffineMixture<T, N> mixture;
+  Strided<const S, N + 2> grad_field;  // (B, (D,) H, W, N)
+  Strided<T, N + 2> grad_logits;       // no data: not wanted
+  // (B, groups, K) and (B, groups): gradients with respect to each affine map and the background's
+  math::Affine<double, N>* partials;
+  math::Projective<double, N>* background_partials;
+  bool matrices;  // whether anyone asks for those of the maps' matrices
 };
 
 }  // namespace internet::cpu
 
-INTERNET_DECLARE_KERNEL(affine_mixture_forward, AffineMixtureForward)
-INTERNET_DECLARE_KERNEL(affine_mixture_backward, AffineMixtureBackward)
+INTERNET_DECLARE_KERNEL_OF_AXES(affine_mixture_forward, AffineMixtureForward)
+INTERNET_DECLARE_KERNEL_OF_AXES(affine_mixture_backward, AffineMixtureBackward)

@@ -42,29 +42,35 @@ INTERNET_HD void store_pixels(T* p, int64_t stride, int count, Pixels<T> v) {
   for (int i = 0; i < count; ++i) p[i * stride] = narrow<T>(v[i]);
 }
 
-// Pairs (x, y) side by side in memory.
-template <class S, class V>
-INTERNET_HD void store_pairs(S* p, int count, V x, V y) {
+// Points, the coordinates of each side by side in memory.
+template <class S, class V, int N>
+INTERNET_HD void store_points(S* p, int count, const math::Point<V, N>& points) {
   constexpr int n = math::Value<V>::lanes;
-  V low, high;
-  interleave(x, y, low, high);
+  V packed[N];
+  interleave(points.axis, packed);
   if (count == n) {
-    store<n>(p, low);
-    store<n>(p + n, high);
+    for (int i = 0; i < N; ++i) store<n>(p + i * n, packed[i]);
   } else {
-    for (int i = 0; i < count; ++i) p[2 * i] = x[i], p[2 * i + 1] = y[i];
+    for (int i = 0; i < count; ++i) {
+      for (int axis = 0; axis < N; ++axis) p[N * i + axis] = points.axis[axis][i];
+    }
   }
 }
 
-template <class S, class V>
-INTERNET_HD void load_pairs(const S* p, int64_t pixel_stride, int64_t pair_stride, int count, V& x, V& y) {
+template <int N, class V, class S>
+INTERNET_HD math::Point<V, N> load_points(const S* p, int64_t pixel_stride, int64_t axis_stride, int count) {
   constexpr int n = math::Value<V>::lanes;
-  if (pixel_stride == 2 && pair_stride == 1 && count == n) {
-    deinterleave<V>(load<n>(p), load<n>(p + n), x, y);
+  math::Point<V, N> points{};
+  if (pixel_stride == N && axis_stride == 1 && count == n) {
+    V packed[N];
+    for (int i = 0; i < N; ++i) packed[i] = load<n>(p + i * n);
+    deinterleave(packed, points.axis);
   } else {
-    x = y = V{};
-    for (int i = 0; i < count; ++i) x[i] = p[i * pixel_stride], y[i] = p[i * pixel_stride + pair_stride];
+    for (int i = 0; i < count; ++i) {
+      for (int axis = 0; axis < N; ++axis) points.axis[axis][i] = p[i * pixel_stride + axis * axis_stride];
+    }
   }
+  return points;
 }
 
 // The logits, or their gradients, of vectors of neighbouring pixels of a row: planes(i)[k] holds anchor
@@ -118,79 +124,103 @@ class Block {
   Scratch<T> pixels_;
 };
 
-// The rows of an image, one after the other.
-template <class T>
+// The rows of an image or volume, one after the other.
+template <class T, int N>
 class Row {
  public:
   using S = opmath<T>;
   using V = Pixels<T>;
   static constexpr int n = vectors_at_once;
 
-  INTERNET_MEMBER Row(int64_t anchors, int64_t height, int64_t width, bool align_corners)
-      : anchors_(anchors),
-        width_(width),
-        x_start_(math::normalized_start(S(width), align_corners)),
-        x_step_(math::normalized_step(S(width), align_corners)),
-        y_start_(math::normalized_start(S(height), align_corners)),
-        y_step_(math::normalized_step(S(height), align_corners)),
-        motion_(anchors),
-        logits_(anchors + 1, n) {}
-
-  INTERNET_MEMBER void begin(const math::Affine<S>* affine, int64_t row) {
-    y = y_start_ + y_step_ * S(row);
-    for (int64_t k = 0; k < anchors_; ++k) {
-      auto m = affine[k].row(y);
-      motion_[k] = {m, m.x_slope * x_step(), m.y_slope * x_step()};
+  INTERNET_MEMBER explicit Row(const AffineMixture<T, N>& mixture)
+      : mixture_(mixture), motion_(mixture.anchors), logits_(mixture.anchors + 1, n) {
+    for (int axis = 0; axis < N; ++axis) {
+      const S size = S(mixture.size[N - 1 - axis]);
+      start_[axis] = math::normalized_start(size, mixture.align_corners);
+      step_[axis] = math::normalized_step(size, mixture.align_corners);
     }
+    last_x_ = start_[0] + step_[0] * S(mixture.width() - 1);
+  }
+
+  INTERNET_MEMBER void begin(int64_t image, int64_t row) {
+    const auto& stride = mixture_.logits.stride;
+    row_logits_ = mixture_.logits.data + image * stride[0] + mixture_.row_offset(row, stride + 2);
+    for (int axis = 1; axis < N; ++axis) {
+      const int64_t size = mixture_.size[N - 1 - axis];
+      z.axis[axis] = start_[axis] + step_[axis] * S(row % size);
+      row /= size;
+    }
+    const math::Affine<S, N>* affine = mixture_.affine + image * mixture_.anchors;
+    for (int64_t k = 0; k < mixture_.anchors; ++k) motion_[k] = math::stepped(affine[k].row(z), x_step());
+    if (has_background()) background_ = mixture_.background[image].row(z);
   }
 
   // From one vector of pixels to the next.
-  INTERNET_MEMBER S x_step() const { return x_step_ * S(lanes<T>); }
+  INTERNET_MEMBER S x_step() const { return step_[0] * S(lanes<T>); }
 
-  INTERNET_MEMBER V x_of(int64_t column) const { return (iota<V>() + S(column)) * x_step_ + x_start_; }
+  INTERNET_MEMBER V x_of(int64_t column) const { return (iota<V>() + S(column)) * step_[0] + start_[0]; }
+
+  INTERNET_MEMBER bool has_background() const { return mixture_.background != nullptr; }
+
+  // The background's motion in homogeneous coordinates. What is past the row's end is taken for its end: the
+  // denominator may vanish beyond.
+  INTERNET_MEMBER math::Point<V, N + 1> homogeneous(V x) const {
+    return background_.at(math::at_most(x, last_x_));
+  }
+
+  // T_0.
+  INTERNET_MEMBER math::Point<V, N> still(V x) const {
+    if (has_background()) return math::from_homogeneous(homogeneous(x));
+    math::Point<V, N> to;
+    to.axis[0] = x;
+    for (int axis = 1; axis < N; ++axis) to.axis[axis] = math::splat<V>(z.axis[axis]);
+    return to;
+  }
 
   INTERNET_MEMBER auto motion() const {
     return [m = motion_.data()](int k) { return m[k - 1].row; };
   }
-  // That of motion 0 too.
-  INTERNET_MEMBER math::SteppedMotion<S> stepped_motion(int k) const {
-    return k == 0 ? math::SteppedMotion<S>{{1, 0, 0, y}, x_step(), 0} : motion_[k - 1];
-  }
+  INTERNET_MEMBER const math::SteppedMotion<S, N>& stepped_motion(int k) const { return motion_[k - 1]; }
 
-  // The n vectors of pixels from `column` on, of which the row may hold fewer; `logits` is the row's first.
+  // The n vectors of pixels from `column` on, of which the row may hold fewer.
   template <class Keep>
-  INTERNET_MEMBER void compose(const T* logits, int64_t anchor_stride, int64_t pixel_stride, int64_t column,
-                               Keep keep, math::Composition<V> (&f)[n]) const {
-    V x[n];
-    for (int i = 0; i < n; ++i) x[i] = x_of(column + i * lanes<T>);
+  INTERNET_MEMBER void compose(int64_t column, Keep keep, math::Composition<V, N> (&f)[n]) {
+    const int64_t anchor_stride = mixture_.logits.stride[1], pixel_stride = mixture_.logits.stride[N + 1];
+    const int64_t width = mixture_.width();
+    const V x = x_of(column);
+    math::Point<V, N> stills[n];
+    for (int i = 0; i < n; ++i) stills[i] = still(x_of(column + i * lanes<T>));
     auto motion = [m = motion_.data()](int k) -> const auto& { return m[k - 1]; };
-    const T* p = logits + column * pixel_stride;
-    if (pixel_stride == 1 && column + n * lanes<T> <= width_) {
-      auto logit = [=, width = width_](int k, int i) {
+    const int anchors = int(mixture_.anchors);
+    const T* p = row_logits_ + column * pixel_stride;
+    if (pixel_stride == 1 && column + n * lanes<T> <= width) {
+      auto logit = [=](int k, int i) {
         const T* at = p + k * anchor_stride + i * lanes<T>;
         // Prefetches the next row: the hardware does not follow so many streams. Into the L2 cache: in L1 the
         // rows of planes of 2^n pixels would push each other out.
         __builtin_prefetch(at + width, 0, 2);
         return load<lanes<T>>(at);
       };
-      return math::compose_logits<n>(int(anchors_), logit, motion, x, y, keep, f);
+      return math::compose_logits<n>(anchors, logit, motion, stills, x, keep, f);
     }
     for (int i = 0; i < n; ++i) {
       const int64_t first = column + i * lanes<T>;
-      const int count = pixels_from<T>(first, width_);
+      const int count = pixels_from<T>(first, width);
       logits_.load_from(p + i * lanes<T> * pixel_stride, i, anchor_stride, pixel_stride, count,
-                        first + count >= width_);
+                        first + count >= width);
     }
     auto logit = [&](int k, int i) { return logits_.planes(i)[k]; };
-    math::compose_logits<n>(int(anchors_), logit, motion, x, y, keep, f);
+    math::compose_logits<n>(anchors, logit, motion, stills, x, keep, f);
   }
 
-  S y = 0;
+  math::Point<S, N> z{};  // the row's coordinates, but for x
 
  private:
-  int64_t anchors_, width_;
-  S x_start_, x_step_, y_start_, y_step_;
-  Scratch<math::SteppedMotion<S>> motion_;
+  const AffineMixture<T, N>& mixture_;
+  const T* row_logits_ = nullptr;
+  S start_[N], step_[N], last_x_;
+  Scratch<math::SteppedMotion<S, N>> motion_;
+  math::RowMotion<S, N + 1> background_;
   Block<T> logits_;
 };
 

@@ -78,9 +78,9 @@ class BackwardPart {
 
   // Makes sure that the rows about to be added to hold numbers. The position changes along the row in one
   // direction only, so its ends bound it; a row more on either side allows for rounding.
-  INTERNET_MEMBER void touch(const math::RowMotion<S>& motion) {
+  INTERNET_MEMBER void touch(const math::RowMotion<S, 2>& motion) {
     const FramedShape& framed = shape_.framed;
-    const S a = motion.y_offset, b = motion.y_slope * S(shape_.width - 1) + motion.y_offset;
+    const S a = motion.offset[1], b = motion.slope[1] * S(shape_.width - 1) + motion.offset[1];
     const S last_row = S(shape_.height);
     const auto bounded = [=](S t) { return int64_t(math::at_most(math::at_least(t, S(-1)), last_row)); };
     const int64_t first = std::max<int64_t>(bounded(std::min(a, b)) - 2, 0);
@@ -149,7 +149,7 @@ class BackwardPart {
   INTERNET_MEMBER void add_sums(int64_t anchor, int64_t y, int64_t first, int64_t count) {
     const int64_t index = image_ * shape_.anchors + anchor;
     const Factors<S> f(p_.factors, index, shape_.height, shape_.width);
-    const math::KeyPoints<double>& points = p_.key_points[index];
+    const math::KeyPoints<double, 2>& points = p_.key_points[index];
     const S driving_x = S(points.driving[0]), source_x = S(points.source[0]);
     MotionSums<V> m{};
     HeatSums<V> driving{}, source{};
@@ -170,12 +170,8 @@ class BackwardPart {
     }
     AnchorPartial& sum = p_.partials[task_ * shape_.anchors + anchor];
     const double x = total(m.x), yy = total(m.y);
-    sum.motion.xx += total(m.xx);
-    sum.motion.xy += x * double(y);
-    sum.motion.x += x;
-    sum.motion.yx += total(m.yx);
-    sum.motion.yy += yy * double(y);
-    sum.motion.y += yy;
+    sum.motion.add(
+        math::Affine<double, 2>{{{total(m.xx), x * double(y)}, {total(m.yx), yy * double(y)}}, {x, yy}});
     const double z = y_start_ + y_step_ * double(y);
     add_key_point(driving, double(f.driving_rows[y]), z - points.driving[1], sum.heat.driving);
     add_key_point(source, -double(f.source_rows[y]), z - points.source[1], sum.heat.source);

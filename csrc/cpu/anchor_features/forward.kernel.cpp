@@ -66,7 +66,7 @@ INTERNET_HD void write_factors(double key_point, S per_twice_variance, int64_t s
 template <class T>
 INTERNET_HD void anchor_factors(const AnchorFeaturesPrepare<T>& p, int64_t anchor) {
   const int64_t height = p.shape.height, width = p.shape.width;
-  const math::KeyPoints<double>& points = p.key_points[anchor];
+  const math::KeyPoints<double, 2>& points = p.key_points[anchor];
   opmath<T>* out = p.factors + anchor * 2 * (width + height);
   for (const double* point : {points.driving, points.source}) {
     write_factors(point[0], p.per_twice_variance, width, p.shape.grid_align_corners, out);

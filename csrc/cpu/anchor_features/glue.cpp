@@ -20,8 +20,8 @@ template <class S>
 struct Prepared {
   math::PixelAxis<double> x, y;
   Scratch<S> framed, factors;
-  std::vector<math::KeyPoints<double>> key_points;  // (B, K)
-  std::vector<math::Affine<double>> motion;         // (B, K+1)
+  std::vector<math::KeyPoints<double, 2>> key_points;  // (B, K)
+  std::vector<math::Affine<double, 2>> motion;         // (B, K+1)
 
   template <class T>
   Prepared(T, const AnchorFeaturesArguments& a, const AnchorFeaturesShape& shape)
@@ -30,7 +30,7 @@ struct Prepared {
         framed(a.batch() * shape.framed.size()),
         factors(a.batch() * shape.anchors * 2 * (shape.width + shape.height)) {
     const int64_t batch = a.batch(), count = shape.anchors;
-    const auto views = a.anchors.views<S>();
+    const auto views = a.anchors.views<S, 2>();
     for (int64_t b = 0; b < batch; ++b) {
       motion.push_back(math::pixel_stillness(x, y));
       for (int64_t k = 0; k < count; ++k) {
@@ -80,13 +80,13 @@ int64_t parts_of(int64_t batch, int64_t height) {
 
 // Of the four tensors: through the motions, and, for the key points, through the heat maps.
 template <class S>
-std::array<Tensor, 4> anchor_gradients(const Anchors& anchors, const Prepared<S>& prepared,
+AnchorGradientTensors anchor_gradients(const Anchors& anchors, const Prepared<S>& prepared,
                                        const std::vector<AnchorPartial>& partials, int64_t parts) {
-  std::vector<math::Affine<double>> motions;
+  MapPartials<2> motions;
   for (const auto& partial : partials) {
-    motions.push_back(math::pixel_motion_vjp(partial.motion, prepared.x, prepared.y));
+    motions.affine.push_back(math::pixel_motion_vjp(partial.motion, prepared.x, prepared.y));
   }
-  auto out = gradients<S>(anchors, motions);
+  auto out = gradients<S, 2>(anchors, motions);
   S* grad_source = static_cast<S*>(out[0].data_ptr());
   S* grad_driving = static_cast<S*>(out[1].data_ptr());
   const int64_t count = anchors.count();
@@ -105,22 +105,22 @@ std::array<Tensor, 4> anchor_gradients(const Anchors& anchors, const Prepared<S>
   return out;
 }
 
-AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
-                           OptionalTensor jac_source, OptionalTensor jac_driving, double variance,
-                           bool align_corners, bool grid_align_corners, bool need_source, bool need_anchors,
-                           bool /* deterministic */) {
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
+    Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
+    OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners,
+    bool need_source, bool need_anchors, bool /* deterministic */) {
   const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
                                   align_corners, grid_align_corners);
   a.check_grad_output(grad_output);
   const AnchorFeaturesShape shape = shape_of(a);
   const int64_t batch = a.batch(), h = a.height(), w = a.width();
   const Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
-  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
+  AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
   with_storage_type(source.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
     if (batch == 0 || h * w == 0) {
-      if (need_anchors) grad_anchors = gradients<S>(a.anchors, {});
+      if (need_anchors) grad_anchors = gradients<S, 2>(a.anchors, {});
       return;
     }
     if (!need_source && !need_anchors) return;
@@ -151,7 +151,7 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
     }
     if (need_anchors) grad_anchors = anchor_gradients<S>(a.anchors, prepared, partials, parts);
   });
-  return anchored_gradients(grad_source, grad_anchors);
+  return {grad_source, grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ struct AnchorFeaturesPrepare {
   AnchorFeaturesShape shape;
   int64_t batch;
   Strided<const T, 4> source;
-  S* framed;                                  // (B, framed)
-  const math::KeyPoints<double>* key_points;  // (B, K)
+  S* framed;                                     // (B, framed)
+  const math::KeyPoints<double, 2>* key_points;  // (B, K)
   S* factors;  // (B, K, 2 * (W + H)): columns and rows of the driving, then of the source
   S per_twice_variance;
 };
@@ -52,14 +52,14 @@ struct AnchorFeaturesForward {
   AnchorFeaturesShape shape;
   const S* framed;
   const S* factors;
-  const math::Affine<double>* motion;  // (B, K+1), in pixels
-  Strided<T, 4> output;                // (B, (K+1)(1+C), H, W)
+  const math::Affine<double, 2>* motion;  // (B, K+1), in pixels
+  Strided<T, 4> output;                   // (B, (K+1)(1+C), H, W)
 };
 
 // What one part of an output's rows adds to the gradient of an anchor.
 struct AnchorPartial {
-  math::Affine<double> motion;  // in pixels
-  math::KeyPoints<double> heat;
+  math::Affine<double, 2> motion;  // in pixels
+  math::KeyPoints<double, 2> heat;
 };
 
 // Tasks: every part of every image.
@@ -70,8 +70,8 @@ struct AnchorFeaturesBackward {
   int64_t parts;
   const S* framed;
   const S* factors;
-  const math::KeyPoints<double>* key_points;
-  const math::Affine<double>* motion;
+  const math::KeyPoints<double, 2>* key_points;
+  const math::Affine<double, 2>* motion;
   double per_variance;
   Strided<const T, 4> grad_output;
   S* scattered;             // (B, parts, framed); null: not wanted

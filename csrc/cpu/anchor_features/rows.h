@@ -27,7 +27,7 @@ struct alignas(64) Places {
   S west[stretch], east[stretch], north[stretch], south[stretch];  // weights
   Index<S> nowhere;                                                // the place of samples that read nothing
 
-  INTERNET_MEMBER void find(const math::RowMotion<S>& motion, int64_t first, int64_t count,
+  INTERNET_MEMBER void find(const math::RowMotion<S, 2>& motion, int64_t first, int64_t count,
                             const FramedShape& framed) {
     using V = Native<S>;
     const S width = S(framed.width), height = S(framed.height);
@@ -35,8 +35,7 @@ struct alignas(64) Places {
     nowhere = pitch * Index<S>(framed.height + 1);
     for (int64_t i = 0; i < in_fours(count); i += lanes<S>) {
       const V column = iota<V>() + S(first + i);
-      const V x = column * motion.x_slope + motion.x_offset;
-      const V y = column * motion.y_slope + motion.y_offset;
+      const auto [x, y] = motion.at(column).axis;
       const math::Axis<V> ax = math::axis(x, width, false), ay = math::axis(y, height, false);
       const auto reads = math::reads_image(ax, ay);
       // Between the frame and pixel 0, the low pixel is the frame's.
@@ -89,9 +88,9 @@ struct Factors {
 
 // Along row y of the output.
 template <class S>
-INTERNET_HD math::RowMotion<S> row_motion(const math::Affine<double>& motion, int64_t y) {
-  const math::RowMotion<double> row = motion.row(double(y));
-  return {S(row.x_slope), S(row.x_offset), S(row.y_slope), S(row.y_offset)};
+INTERNET_HD math::RowMotion<S, 2> row_motion(const math::Affine<double, 2>& motion, int64_t y) {
+  const math::RowMotion<double, 2> row = motion.row({{0, double(y)}});
+  return {{S(row.slope[0]), S(row.slope[1])}, {S(row.offset[0]), S(row.offset[1])}};
 }
 
 // Block `block` of anchor k's values in row y of an output or its gradient.

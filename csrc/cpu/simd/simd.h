@@ -145,6 +145,20 @@ INTERNET_HD void deinterleave(V low, V high, V& a, V& b, std::integer_sequence<i
   a = __builtin_shufflevector(low, high, (2 * i)...);
   b = __builtin_shufflevector(low, high, (2 * i + 1)...);
 }
+// Vector `which` of the three of a0 b0 c0 a1 b1 c1 ...
+template <int which, class V, int... i>
+INTERNET_HD V interleaved(V a, V b, V c, std::integer_sequence<int, i...>) {
+  constexpr int n = sizeof...(i), first = which * n;
+  const V ab = __builtin_shufflevector(a, b, ((first + i) / 3 + ((first + i) % 3 == 1 ? n : 0))...);
+  return __builtin_shufflevector(ab, c, ((first + i) % 3 == 2 ? n + (first + i) / 3 : i)...);
+}
+// a (0), b (1) or c (2).
+template <int which, class V, int... i>
+INTERNET_HD V deinterleaved(V low, V middle, V high, std::integer_sequence<int, i...>) {
+  constexpr int n = sizeof...(i);
+  const V most = __builtin_shufflevector(low, middle, (3 * i + which < 2 * n ? 3 * i + which : 0)...);
+  return __builtin_shufflevector(most, high, (3 * i + which < 2 * n ? i : 3 * i + which - n)...);
+}
 }  // namespace detail
 
 // Between a, b and a0 b0 a1 b1 ..., which is `low` followed by `high`.
@@ -155,6 +169,30 @@ INTERNET_HD void interleave(V a, V b, V& low, V& high) {
 template <class V>
 INTERNET_HD void deinterleave(V low, V high, V& a, V& b) {
   detail::deinterleave(low, high, a, b, std::make_integer_sequence<int, math::Value<V>::lanes>{});
+}
+
+// The same of two or three vectors and as many `packed`.
+template <class V>
+INTERNET_HD void interleave(const V (&separate)[2], V (&packed)[2]) {
+  interleave(separate[0], separate[1], packed[0], packed[1]);
+}
+template <class V>
+INTERNET_HD void interleave(const V (&separate)[3], V (&packed)[3]) {
+  constexpr auto lanes = std::make_integer_sequence<int, math::Value<V>::lanes>{};
+  packed[0] = detail::interleaved<0>(separate[0], separate[1], separate[2], lanes);
+  packed[1] = detail::interleaved<1>(separate[0], separate[1], separate[2], lanes);
+  packed[2] = detail::interleaved<2>(separate[0], separate[1], separate[2], lanes);
+}
+template <class V>
+INTERNET_HD void deinterleave(const V (&packed)[2], V (&separate)[2]) {
+  deinterleave(packed[0], packed[1], separate[0], separate[1]);
+}
+template <class V>
+INTERNET_HD void deinterleave(const V (&packed)[3], V (&separate)[3]) {
+  constexpr auto lanes = std::make_integer_sequence<int, math::Value<V>::lanes>{};
+  separate[0] = detail::deinterleaved<0>(packed[0], packed[1], packed[2], lanes);
+  separate[1] = detail::deinterleaved<1>(packed[0], packed[1], packed[2], lanes);
+  separate[2] = detail::deinterleaved<2>(packed[0], packed[1], packed[2], lanes);
 }
 
 namespace detail {

@@ -8,11 +8,11 @@ namespace internet::cuda {
 namespace {
 
 constexpr int64_t affine_values = 6;  // of a math::Affine
-static_assert(sizeof(math::Affine<float>) == affine_values * sizeof(float));
+static_assert(sizeof(math::Affine<float, 2>) == affine_values * sizeof(float));
 
 // What the blocks need instead of shared memory, if they need it.
 Tensor scratch_of(const TilePlan& plan, const AffineMixtureArguments& a) {
-  const int64_t blocks = a.batch() * plan.tiles(a.height() * a.width());
+  const int64_t blocks = a.batch() * plan.tiles(a.size(0) * a.size(1));
   return empty<1>({needs_scratch(plan) ? blocks * int64_t(plan.shared_bytes) : 0}, ScalarType::Byte,
                   a.logits);
 }
@@ -22,34 +22,39 @@ template <class S>
 Tensor affines(const Anchors& anchors, cudaStream_t stream) {
   const int64_t batch = anchors.batch(), count = anchors.count();
   Tensor maps = empty<3>({batch, count, affine_values}, anchors.kp_source.scalar_type(), anchors.kp_source);
-  check(anchor_affines<S>(
-      {.anchors = anchors.views<S>(), .batch = batch, .count = count, .affine = data<math::Affine<S>>(maps)},
-      stream));
+  check(anchor_affines<S, 2>({.anchors = anchors.views<S, 2>(),
+                              .batch = batch,
+                              .count = count,
+                              .affine = data<math::Affine<S, 2>>(maps)},
+                             stream));
   return maps;
 }
 
 template <class S>
-std::array<Tensor, 4> gradients(const Anchors& anchors, const Tensor& partials, int64_t parts,
+AnchorGradientTensors gradients(const Anchors& anchors, const Tensor& partials, int64_t parts,
                                 cudaStream_t stream) {
-  std::array<Tensor, 4> out = anchors.empty_gradients();
-  check(anchor_gradients<S>({.anchors = anchors.views<S>(),
-                             .batch = anchors.batch(),
-                             .count = anchors.count(),
-                             .parts = parts,
-                             .partials = data<const math::Affine<S>>(partials),
-                             .direct = nullptr,
-                             .kp_source = data<S>(out[0]),
-                             .kp_driving = data<S>(out[1]),
-                             .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
-                             .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr},
-                            stream));
+  AnchorGradientTensors out = anchors.empty_gradients();
+  check(anchor_gradients<S, 2>({.anchors = anchors.views<S, 2>(),
+                                .batch = anchors.batch(),
+                                .count = anchors.count(),
+                                .parts = parts,
+                                .partials = data<const math::Affine<S, 2>>(partials),
+                                .direct = nullptr,
+                                .background_partials = nullptr,
+                                .kp_source = data<S>(out[0]),
+                                .kp_driving = data<S>(out[1]),
+                                .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
+                                .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr,
+                                .background = nullptr},
+                               stream));
   return out;
 }
 
 Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
-               OptionalTensor jac_driving, double threshold, bool align_corners) {
-  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
-                                 align_corners);
+               OptionalTensor jac_driving, OptionalTensor background, double threshold, bool align_corners) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                 threshold, align_corners);
+  STD_TORCH_CHECK(a.axes() == 2 && !background, "images alone, and no background");
   const Device device(logits);
   const Tensor field = a.empty_field();
   with_storage_type(logits.scalar_type(), [&](auto storage) {
@@ -58,10 +63,10 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
     const int count = int(a.anchors.count());
     const TilePlan plan = plan_forward<S>(count);
     const Tensor maps = affines<S>(a.anchors, device.stream()), scratch = scratch_of(plan, a);
-    const AffineMixtureForward<T> p{.grid = pixel_grid<S>(a.batch(), a.height(), a.width(), align_corners),
+    const AffineMixtureForward<T> p{.grid = pixel_grid<S>(a.batch(), a.size(0), a.size(1), align_corners),
                                     .plan = plan,
                                     .logits = strided<const T, 4>(logits),
-                                    .affine = data<const math::Affine<S>>(maps),
+                                    .affine = data<const math::Affine<S, 2>>(maps),
                                     .field = data<S>(field),
                                     .scratch = data<unsigned char>(scratch),
                                     .anchors = count,
@@ -72,15 +77,16 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
 }
 
 AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, Tensor kp_driving,
-                           OptionalTensor jac_source, OptionalTensor jac_driving, double threshold,
-                           bool align_corners, bool need_logits, bool need_anchors) {
-  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving}, threshold,
-                                 align_corners);
+                           OptionalTensor jac_source, OptionalTensor jac_driving, OptionalTensor background,
+                           double threshold, bool align_corners, bool need_logits, bool need_anchors) {
+  const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                 threshold, align_corners);
   a.check_grad_field(grad_field);
-  const int64_t batch = a.batch(), height = a.height(), width = a.width();
+  const int64_t batch = a.batch(), height = a.size(0), width = a.size(1);
+  STD_TORCH_CHECK(a.axes() == 2 && !background, "images alone, and no background");
   const Device device(logits);
   Tensor grad_logits = need_logits ? empty_image_like(logits) : nothing(logits);
-  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
+  AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
   with_storage_type(logits.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
@@ -95,9 +101,9 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
                                      .plan = plan,
                                      .logits = strided<const T, 4>(logits),
                                      .grad_field = strided<const S, 4>(grad_field),
-                                     .affine = data<const math::Affine<S>>(maps),
+                                     .affine = data<const math::Affine<S, 2>>(maps),
                                      .grad_logits = out,
-                                     .partials = need_anchors ? data<math::Affine<S>>(partials) : nullptr,
+                                     .partials = need_anchors ? data<math::Affine<S, 2>>(partials) : nullptr,
                                      .scratch = data<unsigned char>(scratch),
                                      .anchors = count,
                                      .threshold = S(threshold)};

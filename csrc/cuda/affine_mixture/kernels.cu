@@ -22,7 +22,7 @@ constexpr int least_blocks = sizeof(opmath<T>) == sizeof(double) ? 4 : 6;
 
 template <class S>
 struct alignas(4 * sizeof(S)) AnchorMap {  // so aligned that two loads fetch it
-  math::Affine<S> affine;
+  math::Affine<S, 2> affine;
 };
 
 // What reaches the affine maps from one pixel z: the field's gradient g, and z.
@@ -101,10 +101,11 @@ INTERNET_HD void forward_pixel(const AffineMixtureForward<T>& p, const PixelTile
   const S largest = largest_of(logits, pitch, p.anchors + 1);
   const Position<S> z = position(p.grid, tile.first + thread);
   auto exponential = [=](int k) { return math::exp_below_88(logits[k * pitch] - largest); };
-  auto motion = [=](int k) { return maps[k - 1].affine.row(z.y); };
-  const auto f = math::compose<thresholded, S>(p.anchors, exponential, motion, z.x, z.y, p.threshold);
+  const math::Point<S, 2> at{{z.x, z.y}};
+  auto motion = [=](int k) { return maps[k - 1].affine.row(at); };
+  const auto f = math::compose<thresholded, S>(p.anchors, exponential, motion, at, z.x, p.threshold);
   auto* field = reinterpret_cast<Two<S>*>(p.field);
-  field[tile.image * p.grid.pixels() + tile.first + thread] = {f.x, f.y};
+  field[tile.image * p.grid.pixels() + tile.first + thread] = {f.field.axis[0], f.field.axis[1]};
 }
 
 // Replaces the pixel's logits by the weights with which its gradient reaches the anchors.
@@ -129,7 +130,8 @@ INTERNET_HD void backward_pixel(const AffineMixtureBackward<T>& p, const PixelTi
   T* out = p.grad_logits.data;
   if (out != nullptr) out += tile.image * stride[0] + z.row * stride[2] + z.column * stride[3];
   auto exponential = [=](int k) { return values[k * pitch]; };
-  auto motion = [=](int k) { return maps[k - 1].affine.row(z.y); };
+  const math::Point<S, 2> at{{z.x, z.y}}, grad{{gx, gy}};
+  auto motion = [=](int k) { return maps[k - 1].affine.row(at); };
   auto emit = [&](int k, S grad_logit, S weight) {
     values[k * pitch] = weight;  // its exponential is not read again
     if (p.plan.staged) {
@@ -138,7 +140,7 @@ INTERNET_HD void backward_pixel(const AffineMixtureBackward<T>& p, const PixelTi
       out[k * stride[1]] = narrow<T>(grad_logit);
     }
   };
-  math::compose_vjp<thresholded, S>(p.anchors, exponential, motion, z.x, z.y, p.threshold, gx, gy, emit);
+  math::compose_vjp<thresholded, S>(p.anchors, exponential, motion, at, z.x, p.threshold, grad, emit);
 }
 
 template <class T>
@@ -153,13 +155,13 @@ INTERNET_HD void store_gradients(const AffineMixtureBackward<T>& p, const PixelT
 
 // One lane's part of the tile's gradient with respect to the map of an anchor: sums of w g, times 1, x and y.
 template <class S>
-INTERNET_HD math::Affine<S> lane_sum(const TileMemory<S>& memory, int anchor, int count, int lane,
-                                     int lanes) {
+INTERNET_HD math::Affine<S, 2> lane_sum(const TileMemory<S>& memory, int anchor, int count, int lane,
+                                        int lanes) {
   const S* weights = memory.values + (anchor + 1) * memory.pitch;
-  math::Affine<S> sum{};
+  math::Affine<S, 2> sum{};
   for (int pixel = lane; pixel < count; pixel += lanes) {
     const Pull<S> pull = memory.pulls[pixel];
-    sum.add_pull(weights[pixel] * pull.gx, weights[pixel] * pull.gy, pull.x, pull.y);
+    sum.add_pull({{weights[pixel] * pull.gx, weights[pixel] * pull.gy}}, {{pull.x, pull.y}});
   }
   return sum;
 }
@@ -170,7 +172,7 @@ __device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T>& p, cons
                                          const TileMemory<opmath<T>>& memory) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, warps = blockDim.x / warp_size;
   const int64_t tiles = p.plan.tiles(p.grid.pixels());
-  math::Affine<opmath<T>>* partials = p.partials + (tile.image * tiles + tile.index) * p.anchors;
+  math::Affine<opmath<T>, 2>* partials = p.partials + (tile.image * tiles + tile.index) * p.anchors;
   for (int k = warp; k < p.anchors; k += warps) {
     const auto sum = warp_sum(lane_sum(memory, k, tile.count, lane, warp_size));
     if (lane == 0) partials[k] = sum;

@@ -16,9 +16,9 @@ struct AffineMixtureForward {
   using S = opmath<T>;
   PixelGrid<S> grid;
   TilePlan plan;
-  Strided<const T, 4> logits;     // (B, K+1, H, W)
-  const math::Affine<S>* affine;  // (B, K)
-  S* field;                       // (B, H, W, 2), contiguous
+  Strided<const T, 4> logits;        // (B, K+1, H, W)
+  const math::Affine<S, 2>* affine;  // (B, K)
+  S* field;                          // (B, H, W, 2), contiguous
   unsigned char* scratch;
   int anchors;
   S threshold;
@@ -31,9 +31,9 @@ struct AffineMixtureBackward {
   TilePlan plan;
   Strided<const T, 4> logits;
   Strided<const S, 4> grad_field;  // (B, H, W, 2)
-  const math::Affine<S>* affine;
-  Strided<T, 4> grad_logits;  // no data: not wanted
-  math::Affine<S>* partials;  // (B, tiles, K): gradient with respect to each affine map; null: not wanted
+  const math::Affine<S, 2>* affine;
+  Strided<T, 4> grad_logits;     // no data: not wanted
+  math::Affine<S, 2>* partials;  // (B, tiles, K): gradient with respect to each affine map; null: not wanted
   unsigned char* scratch;
   int anchors;
   S threshold;

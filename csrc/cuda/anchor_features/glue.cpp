@@ -27,7 +27,7 @@ Tensor motions_of(const AnchorFeaturesArguments& a, cudaStream_t stream) {
   constexpr int64_t values = sizeof(AnchorMotion<S>) / sizeof(S);
   Tensor motions = empty<3>({anchors.batch(), anchors.count() + 1, values}, anchors.kp_source.scalar_type(),
                             anchors.kp_source);
-  check(anchor_motions<S>({.anchors = anchors.views<S>(),
+  check(anchor_motions<S>({.anchors = anchors.views<S, 2>(),
                            .batch = anchors.batch(),
                            .count = anchors.count(),
                            .x = a.x_axis(),
@@ -69,8 +69,8 @@ struct Partials {
   Tensor grad_motion, grad_heat;
 
   Partials(const Anchors& anchors, int64_t tiles, bool wanted)
-      : grad_motion(partials(anchors, tiles, wanted, sizeof(math::Affine<S>))),
-        grad_heat(partials(anchors, tiles, wanted, sizeof(math::KeyPoints<S>))) {}
+      : grad_motion(partials(anchors, tiles, wanted, sizeof(math::Affine<S, 2>))),
+        grad_heat(partials(anchors, tiles, wanted, sizeof(math::KeyPoints<S, 2>))) {}
 
  private:
   static Tensor partials(const Anchors& anchors, int64_t tiles, bool wanted, size_t bytes) {
@@ -81,27 +81,29 @@ struct Partials {
 };
 
 template <class S>
-std::array<Tensor, 4> gradients(const Anchors& anchors, const Partials<S>& partials, int64_t tiles,
+AnchorGradientTensors gradients(const Anchors& anchors, const Partials<S>& partials, int64_t tiles,
                                 cudaStream_t stream) {
-  std::array<Tensor, 4> out = anchors.empty_gradients();
-  check(anchor_gradients<S>({.anchors = anchors.views<S>(),
-                             .batch = anchors.batch(),
-                             .count = anchors.count(),
-                             .parts = tiles,
-                             .partials = data<const math::Affine<S>>(partials.grad_motion),
-                             .direct = data<const math::KeyPoints<S>>(partials.grad_heat),
-                             .kp_source = data<S>(out[0]),
-                             .kp_driving = data<S>(out[1]),
-                             .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
-                             .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr},
-                            stream));
+  AnchorGradientTensors out = anchors.empty_gradients();
+  check(anchor_gradients<S, 2>({.anchors = anchors.views<S, 2>(),
+                                .batch = anchors.batch(),
+                                .count = anchors.count(),
+                                .parts = tiles,
+                                .partials = data<const math::Affine<S, 2>>(partials.grad_motion),
+                                .direct = data<const math::KeyPoints<S, 2>>(partials.grad_heat),
+                                .background_partials = nullptr,
+                                .kp_source = data<S>(out[0]),
+                                .kp_driving = data<S>(out[1]),
+                                .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
+                                .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr,
+                                .background = nullptr},
+                               stream));
   return out;
 }
 
-AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
-                           OptionalTensor jac_source, OptionalTensor jac_driving, double variance,
-                           bool align_corners, bool grid_align_corners, bool need_source, bool need_anchors,
-                           bool deterministic) {
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
+    Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
+    OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners,
+    bool need_source, bool need_anchors, bool deterministic) {
   const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
                                   align_corners, grid_align_corners);
   check_channels(a);
@@ -114,7 +116,7 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
     largest.measure(0, grad_output);
     grad_source.bound_by(largest, 1, false, false, (a.anchors.count() + 1) * h * w);
   }
-  std::array<Tensor, 4> grad_anchors = a.anchors.no_gradients();
+  AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
   with_storage_type(source.scalar_type(), [&](auto storage) {
     using T = decltype(storage);
     using S = opmath<T>;
@@ -131,8 +133,8 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
         .source = strided<const T, 4>(source),
         .motions = data<const AnchorMotion<S>>(motions),
         .sums = {},
-        .grad_motion = need_anchors ? data<math::Affine<S>>(partials.grad_motion) : nullptr,
-        .grad_heat = need_anchors ? data<math::KeyPoints<S>>(partials.grad_heat) : nullptr,
+        .grad_motion = need_anchors ? data<math::Affine<S, 2>>(partials.grad_motion) : nullptr,
+        .grad_heat = need_anchors ? data<math::KeyPoints<S, 2>>(partials.grad_heat) : nullptr,
         .channels = channels,
         .anchors = count,
         .per_twice_variance = S(0.5 / variance),
@@ -144,7 +146,7 @@ AnchoredGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, 
     });
     if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());
   });
-  return anchored_gradients(grad_source.result(), grad_anchors);
+  return {grad_source.result(), grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
 }
 
 }  // namespace

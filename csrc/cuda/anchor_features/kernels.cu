@@ -73,13 +73,12 @@ struct Footprint {
   bool reads;
 };
 template <class S>
-INTERNET_HD Footprint<S> footprint(const math::Affine<S>& motion, const PixelGrid<S>& grid,
+INTERNET_HD Footprint<S> footprint(const math::Affine<S, 2>& motion, const PixelGrid<S>& grid,
                                    const Position<S>& z) {
-  const math::RowMotion<S> along = motion.row(S(z.row));
-  const S column = S(z.column);
+  const math::Point<S, 2> at = motion.row({{0, S(z.row)}}).at(S(z.column));
   Footprint<S> f;
-  f.x = math::axis(along.x_slope * column + along.x_offset, S(grid.width), false);
-  f.y = math::axis(along.y_slope * column + along.y_offset, S(grid.height), false);
+  f.x = math::axis(at.axis[0], S(grid.width), false);
+  f.y = math::axis(at.axis[1], S(grid.height), false);
   f.reads = math::reads_image(f.x, f.y);
   return f;
 }
@@ -184,7 +183,7 @@ __device__ __forceinline__ void pull_anchor(const AnchorFeaturesBackward<T>& p, 
                                             const Position<opmath<T>>& z, Grad grad,
                                             const GradAccumulator<opmath<T>>& image_sums, opmath<T>* pulls) {
   using S = opmath<T>;
-  const math::Affine<S> motion = p.motions[image * p.anchors + anchor].motion;
+  const math::Affine<S, 2> motion = p.motions[image * p.anchors + anchor].motion;
   const auto& stride = p.source.stride;
   const Footprint<S> f = footprint(motion, p.grid, z);
   S grad_x = 0, grad_y = 0;
@@ -220,13 +219,13 @@ __device__ __forceinline__ void sum_tile(const AnchorFeaturesBackward<T>& p, con
   for (int k = warp; k < chunk.count; k += warps) {
     const int anchor = chunk.first + k;
     if (anchor == 0) continue;  // the background
-    const math::KeyPoints<S> points = p.motions[tile.image * p.anchors + anchor].points;
+    const math::KeyPoints<S, 2> points = p.motions[tile.image * p.anchors + anchor].points;
     const S* pulls = memory.pulls + k * pulls_of_a_pixel * pitch<S>;
-    math::Affine<S> grad_motion{};
-    math::KeyPoints<S> grad_heat{};
+    math::Affine<S, 2> grad_motion{};
+    math::KeyPoints<S, 2> grad_heat{};
     for (int i = lane; i < tile.count; i += warp_size) {
       const S x = memory.x[i], y = memory.y[i];
-      grad_motion.add_pull(pulls[pitch<S> + i], pulls[2 * pitch<S> + i], x, y);
+      grad_motion.add_pull({{pulls[pitch<S> + i], pulls[2 * pitch<S> + i]}}, {{x, y}});
       math::add_heat_pull(grad_heat, pulls[i], x, y, points, p.per_twice_variance);
     }
     grad_motion = warp_sum(grad_motion);
@@ -284,13 +283,13 @@ __global__ void motion_kernel(AnchorMotions<S> p) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, b = i / (p.count + 1);
   if (b >= p.batch) return;
   AnchorMotion<S> out{};
-  math::Affine<double> t = math::pixel_stillness(p.x, p.y);
+  math::Affine<double, 2> t = math::pixel_stillness(p.x, p.y);
   if (const int64_t k = i - b * (p.count + 1); k > 0) {
-    const math::Anchor<double> a = p.anchors.at(b, k - 1);
+    const math::Anchor<double, 2> a = p.anchors.at(b, k - 1);
     t = math::pixel_motion(math::anchor_affine(a), p.x, p.y);
     out.points = {{S(a.source[0]), S(a.source[1])}, {S(a.driving[0]), S(a.driving[1])}};
   }
-  out.motion = {S(t.xx), S(t.xy), S(t.yx), S(t.yy), S(t.x), S(t.y)};
+  out.motion = t.to<S>();
   p.motions[i] = out;
 }
 

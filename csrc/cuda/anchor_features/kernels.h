@@ -15,13 +15,13 @@ namespace internet::cuda {
 // What a pixel needs to know of an anchor, so aligned that few loads fetch it.
 template <class S>
 struct alignas(4 * sizeof(S)) AnchorMotion {
-  math::Affine<S> motion;  // from pixels of the output to pixels of the source
-  math::KeyPoints<S> points;
+  math::Affine<S, 2> motion;  // from pixels of the output to pixels of the source
+  math::KeyPoints<S, 2> points;
 };
 
 template <class S>
 struct AnchorMotions {
-  AnchorViews<S> anchors;
+  AnchorViews<S, 2> anchors;
   int64_t batch, count;  // K
   math::PixelAxis<double> x, y;
   AnchorMotion<S>* motions;  // (B, K+1)
@@ -51,9 +51,9 @@ struct AnchorFeaturesBackward {
   AnchorPlan plan;
   Strided<const T, 4> grad_output, source;
   const AnchorMotion<S>* motions;
-  GradientSums sums;              // of the source's gradient
-  math::Affine<S>* grad_motion;   // (B, tiles, K): by the normalised motions; null: not wanted
-  math::KeyPoints<S>* grad_heat;  // (B, tiles, K): by the key points, through the heat maps
+  GradientSums sums;                 // of the source's gradient
+  math::Affine<S, 2>* grad_motion;   // (B, tiles, K): by the normalised motions; null: not wanted
+  math::KeyPoints<S, 2>* grad_heat;  // (B, tiles, K): by the key points, through the heat maps
   int channels, anchors;
   S per_twice_variance;
   S x_scale, y_scale;  // pixels of the source to a unit of the normalised motion

@@ -5,71 +5,100 @@
 namespace internet::cuda {
 namespace {
 
-template <class S>
-__global__ void affine_kernel(AnchorAffines<S> p) {
+template <class S, int N>
+__global__ void affine_kernel(AnchorAffines<S, N> p) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= p.batch * p.count) return;
-  const math::Affine<double> t = math::anchor_affine(p.anchors.at(i / p.count, i % p.count));
-  p.affine[i] = {S(t.xx), S(t.xy), S(t.yx), S(t.yy), S(t.x), S(t.y)};
+  p.affine[i] = math::anchor_affine(p.anchors.at(i / p.count, i % p.count)).template to<S>();
 }
 
-template <int n, class S>
-INTERNET_HD void write(S* out, int64_t i, const double* values) {
+template <class S, int N>
+INTERNET_HD void write(S* out, int64_t i, const double (&values)[N]) {
   if (out == nullptr) return;
 #pragma unroll
-  for (int j = 0; j < n; ++j) out[i * n + j] = S(values[j]);
+  for (int j = 0; j < N; ++j) out[i * N + j] = S(values[j]);
 }
-
-template <class S>
-INTERNET_HD void add(math::Affine<double>& sum, const math::Affine<S>& s) {
-  sum = {sum.xx + s.xx, sum.xy + s.xy, sum.yx + s.yx, sum.yy + s.yy, sum.x + s.x, sum.y + s.y};
-}
-template <class S>
-INTERNET_HD void add(math::KeyPoints<double>& sum, const math::KeyPoints<S>& s) {
-  sum = {{sum.source[0] + s.source[0], sum.source[1] + s.source[1]},
-         {sum.driving[0] + s.driving[0], sum.driving[1] + s.driving[1]}};
-}
-
-// A warp, which is a block, for each anchor.
-template <class S>
-__global__ void gradient_kernel(AnchorGradients<S> p) {
-  const int64_t i = blockIdx.x, b = i / p.count, k = i % p.count;
-  math::Affine<double> g{};
-  math::KeyPoints<double> direct{};
-  for (int64_t part = threadIdx.x; part < p.parts; part += warp_size) {
-    const int64_t from = (b * p.parts + part) * p.count + k;
-    add(g, p.partials[from]);
-    if (p.direct != nullptr) add(direct, p.direct[from]);
-  }
-  g = warp_sum(g);
-  direct = warp_sum(direct);
-  if (threadIdx.x != 0) return;
-  math::Anchor<double> by = math::anchor_affine_vjp(p.anchors.at(b, k), g);
+template <class S, int N>
+INTERNET_HD void write(S* out, int64_t i, const double (&matrix)[N][N]) {
 #pragma unroll
-  for (int axis = 0; axis < 2; ++axis) {
-    by.source[axis] += direct.source[axis];
-    by.driving[axis] += direct.driving[axis];
+  for (int row = 0; row < N; ++row) write(out, i * N + row, matrix[row]);
+}
+
+// The sum over the parts of map `map` of `maps` an image, for lane 0 of a warp whose lanes are all here.
+template <class Sum, class Map>
+__device__ __forceinline__ Sum sum_of_parts(const Map* partials, int64_t parts, int64_t maps, int64_t image,
+                                            int64_t map) {
+  Sum sum{};
+  for (int64_t part = threadIdx.x; part < parts; part += warp_size) {
+    sum.add(partials[(image * parts + part) * maps + map]);
   }
-  write<2>(p.kp_source, i, by.source);
-  write<2>(p.kp_driving, i, by.driving);
-  write<4>(p.jac_source, i, by.source_jacobian);
-  write<4>(p.jac_driving, i, by.driving_jacobian);
+  return warp_sum(sum);
+}
+
+template <class S, int N>
+__device__ __forceinline__ void anchor_gradient(const AnchorGradients<S, N>& p, int64_t image, int64_t k) {
+  const auto g = sum_of_parts<math::Affine<double, N>>(p.partials, p.parts, p.count, image, k);
+  math::KeyPoints<double, N> direct{};
+  if (p.direct != nullptr) {
+    direct = sum_of_parts<math::KeyPoints<double, N>>(p.direct, p.parts, p.count, image, k);
+  }
+  if (threadIdx.x != 0) return;
+  const math::Anchor<double, N> grad = math::anchor_affine_vjp(p.anchors.at(image, k), g);
+#pragma unroll
+  for (int axis = 0; axis < N; ++axis) {
+    direct.source[axis] += grad.source[axis];
+    direct.driving[axis] += grad.driving[axis];
+  }
+  const int64_t i = image * p.count + k;
+  write(p.kp_source, i, direct.source);
+  write(p.kp_driving, i, direct.driving);
+  write(p.jac_source, i, grad.source_jacobian);
+  write(p.jac_driving, i, grad.driving_jacobian);
+}
+
+template <class S, int N>
+__device__ __forceinline__ void background_gradient(const AnchorGradients<S, N>& p, int64_t image) {
+  const auto g = sum_of_parts<math::Projective<double, N>>(p.background_partials, p.parts, 1, image, 0);
+  if (threadIdx.x != 0) return;
+#pragma unroll
+  for (int i = 0; i <= N; ++i) {
+    S* row = p.background + (image * (N + 1) + i) * (N + 1);
+#pragma unroll
+    for (int j = 0; j < N; ++j) row[j] = S(g.matrix[i][j]);
+    row[N] = S(g.offset[i]);
+  }
+}
+
+// A warp, which is a block, for each anchor and, where there is one, each background.
+template <class S, int N>
+__global__ void gradient_kernel(AnchorGradients<S, N> p) {
+  const int64_t i = blockIdx.x, anchors = p.batch * p.count;
+  if (i < anchors) {
+    anchor_gradient(p, i / p.count, i % p.count);
+  } else {
+    background_gradient(p, i - anchors);
+  }
 }
 
 }  // namespace
 
-template <class S>
-cudaError_t anchor_affines(const AnchorAffines<S>& params, cudaStream_t stream) {
-  return launch_each(affine_kernel<S>, params.batch * params.count, stream, params);
+template <class S, int N>
+cudaError_t anchor_affines(const AnchorAffines<S, N>& params, cudaStream_t stream) {
+  return launch_each(affine_kernel<S, N>, params.batch * params.count, stream, params);
 }
-template <class S>
-cudaError_t anchor_gradients(const AnchorGradients<S>& params, cudaStream_t stream) {
-  return launch(gradient_kernel<S>, params.batch * params.count, warp_size, 0, stream, params);
+template <class S, int N>
+cudaError_t anchor_gradients(const AnchorGradients<S, N>& params, cudaStream_t stream) {
+  const int64_t backgrounds = params.background == nullptr ? 0 : params.batch;
+  return launch(gradient_kernel<S, N>, params.batch * params.count + backgrounds, warp_size, 0, stream,
+                params);
 }
 
-template cudaError_t anchor_affines(const AnchorAffines<float>&, cudaStream_t);
-template cudaError_t anchor_affines(const AnchorAffines<double>&, cudaStream_t);
-template cudaError_t anchor_gradients(const AnchorGradients<float>&, cudaStream_t);
-template cudaError_t anchor_gradients(const AnchorGradients<double>&, cudaStream_t);
+#define INSTANTIATE(S, N)                                                        \
+  template cudaError_t anchor_affines(const AnchorAffines<S, N>&, cudaStream_t); \
+  template cudaError_t anchor_gradients(const AnchorGradients<S, N>&, cudaStream_t);
+INSTANTIATE(float, 2)
+INSTANTIATE(float, 3)
+INSTANTIATE(double, 2)
+INSTANTIATE(double, 3)
 
 }  // namespace internet::cuda

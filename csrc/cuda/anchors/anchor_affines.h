@@ -1,4 +1,5 @@
-// From anchors to affine maps, and back from their gradients, without the host waiting for the device.
+// From anchors to affine maps, and back from their gradients and the background's, without the host waiting
+// for the device.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -7,29 +8,31 @@
 
 namespace internet::cuda {
 
-template <class S>
+template <class S, int N>
 struct AnchorAffines {
-  AnchorViews<S> anchors;
+  AnchorViews<S, N> anchors;
   int64_t batch, count;
-  math::Affine<S>* affine;  // (batch, count)
+  math::Affine<S, N>* affine;  // (batch, count)
 };
 
-// Gradients of the four tensors, contiguous, from those of the affine maps, of which `partials` holds
-// summands: added up in one fixed order. No Jacobians: their gradients are null. `direct` holds summands of
-// what reaches the key points past the maps; null: nothing does.
-template <class S>
+// Gradients of the five tensors, contiguous, from those of the maps, of which `partials` and
+// `background_partials` hold summands: added up in one fixed order. No Jacobians, no background: their
+// gradients are null. `direct` holds summands of what reaches the key points past the maps; null: nothing
+// does.
+template <class S, int N>
 struct AnchorGradients {
-  AnchorViews<S> anchors;
+  AnchorViews<S, N> anchors;
   int64_t batch, count, parts;
-  const math::Affine<S>* partials;   // (batch, parts, count)
-  const math::KeyPoints<S>* direct;  // (batch, parts, count)
-  S *kp_source, *kp_driving, *jac_source, *jac_driving;
+  const math::Affine<S, N>* partials;                 // (batch, parts, count)
+  const math::KeyPoints<S, N>* direct;                // (batch, parts, count)
+  const math::Projective<S, N>* background_partials;  // (batch, parts)
+  S *kp_source, *kp_driving, *jac_source, *jac_driving, *background;
 };
 
-// For float and double.
-template <class S>
-cudaError_t anchor_affines(const AnchorAffines<S>& params, cudaStream_t stream);
-template <class S>
-cudaError_t anchor_gradients(const AnchorGradients<S>& params, cudaStream_t stream);
+// For float and double, and 2 and 3 axes.
+template <class S, int N>
+cudaError_t anchor_affines(const AnchorAffines<S, N>& params, cudaStream_t stream);
+template <class S, int N>
+cudaError_t anchor_gradients(const AnchorGradients<S, N>& params, cudaStream_t stream);
 
 }  // namespace internet::cuda

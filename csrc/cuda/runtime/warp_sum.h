@@ -24,14 +24,25 @@ __device__ __forceinline__ S warp_largest(S value) {
   return value;
 }
 
-template <class S>
-__device__ __forceinline__ math::Affine<S> warp_sum(const math::Affine<S>& a) {
-  return {warp_sum(a.xx), warp_sum(a.xy), warp_sum(a.yx), warp_sum(a.yy), warp_sum(a.x), warp_sum(a.y)};
+template <class S, int N, int m>
+__device__ __forceinline__ math::Affine<S, N, m> warp_sum(math::Affine<S, N, m> a) {
+#pragma unroll
+  for (int i = 0; i < m; ++i) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) a.matrix[i][j] = warp_sum(a.matrix[i][j]);
+    a.offset[i] = warp_sum(a.offset[i]);
+  }
+  return a;
 }
 
-template <class S>
-__device__ __forceinline__ math::KeyPoints<S> warp_sum(const math::KeyPoints<S>& p) {
-  return {{warp_sum(p.source[0]), warp_sum(p.source[1])}, {warp_sum(p.driving[0]), warp_sum(p.driving[1])}};
+template <class S, int N>
+__device__ __forceinline__ math::KeyPoints<S, N> warp_sum(math::KeyPoints<S, N> p) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    p.source[i] = warp_sum(p.source[i]);
+    p.driving[i] = warp_sum(p.driving[i]);
+  }
+  return p;
 }
 
 }  // namespace internet::cuda
