@@ -3,6 +3,10 @@
 Words, shapes, units, ``align_corners`` and what NaN means: docs/conventions.md, for all of them.
 """
 
+import warnings
+
+import torch
+
 from internet.ops._choice import backend
 from internet.ops._status import OPERATORS, Status, backends
 from internet.ops.affine_mixture import affine_mixture
@@ -32,3 +36,6 @@ __all__ = [
     "upsample_motion",
     "volume_warp",
 ]
+
+# A trace keeps the sizes that it was made with. torch says so of every check of a shape, but not of its own.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"internet\.(ops|geometry)\b")

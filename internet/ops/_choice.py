@@ -48,7 +48,7 @@ class backend(ContextDecorator):  # noqa: N801 (named like torch.no_grad)
     ``torch.utils.checkpoint(use_reentrant=False)`` computes again. (With ``use_reentrant=True`` a recomputation cannot
     be told from a call, so enter the context inside the function that is checkpointed.) ``torch.jit.trace`` records
     the reference, which is differentiable, unless a compiled backend is asked for; that one is recorded
-    without gradients.
+    without gradients. `torch.onnx.export` takes the reference whatever is asked for: ONNX has operators for no other.
 
     Args:
         name: "reference", "cpu", "cuda" or "triton".
@@ -80,9 +80,13 @@ class backend(ContextDecorator):  # noqa: N801 (named like torch.no_grad)
 def asked_for() -> str | None:
     """The backend that this call has to use; None leaves it the fastest for its device."""
     if torch.compiler.is_compiling():
+        if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
+            return "reference"
         return _traced.names[-1] if _traced.names else None
     names = _names.get()
-    name = names[-1] if names else "reference" if inside_jit_trace() else None
+    name = names[-1] if names else None
+    if inside_jit_trace() and (name is None or torch.onnx.is_in_onnx_export()):
+        name = "reference"
     return _as_the_first_time(name) if saves_through_hooks() else name
 
 

@@ -361,8 +361,10 @@ def masked_backwarp_loss(
 
 def _forward_difference(flow: Tensor, dim: int) -> Tensor:
     """flow[i+1] - flow[i] along one axis, 0 at the last pixel."""
-    last = flow.narrow(dim, flow.shape[dim] - min(flow.shape[dim], 1), min(flow.shape[dim], 1))
-    return torch.diff(flow, dim=dim, append=last)
+    size = flow.shape[dim]
+    last = flow.narrow(dim, size - min(size, 1), min(size, 1))
+    after = torch.cat([flow.narrow(dim, min(size, 1), size - min(size, 1)), last], dim)
+    return after - flow
 
 
 @torch.no_grad()
@@ -381,11 +383,11 @@ def flow_confidence(
     magnitude = forward.square().sum(1)
     mismatch = (forward + returned).square().sum(1)
     reliable = mismatch.isfinite() & (mismatch <= scale * (magnitude + returned.square().sum(1)) + offset)
-    reliable &= inside_frame(*flow_positions(forward))
+    reliable = reliable & inside_frame(*flow_positions(forward))
     if boundary is not None:
         scale, offset = boundary
         gradient = _forward_difference(forward, 2).square() + _forward_difference(forward, 3).square()
-        reliable &= gradient.sum(1) <= scale * magnitude + offset
+        reliable = reliable & (gradient.sum(1) <= scale * magnitude + offset)
     return reliable[:, None].to(flow_forward.dtype)
 
 

@@ -1,6 +1,8 @@
 """`torch.jit.trace`: by default it records the reference, gradients included; a backend asked for, without them."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -12,9 +14,8 @@ from tests.support import samples
 from tests.support.compare import assert_all_close, tensors_of
 from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
 
-# torch's own, and our checks of shapes, whose outcome a trace keeps
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # pytest forgets the filter of internet.ops
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
 
@@ -55,3 +56,18 @@ def test_a_compiled_backend_that_is_asked_for(operator: str) -> None:
         expected = tensors_of(function(*tensors))
     assert f"internet::{operator}" in str(traced.graph)
     assert_all_close(tensors_of(traced(*tensors)), expected, [torch.float32] * len(expected))
+
+
+def test_a_trace_is_quiet() -> None:
+    """No warning for each check of a shape; one for each of the caller's own."""
+    code = (
+        "import torch; from internet import ops\n"
+        "def call(field, source):\n"
+        "    if field.shape[1] > 1: field, _ = ops.upsample_motion(field)\n"
+        "    return ops.confidence_warp(source, field)\n"
+        "torch.jit.trace(call, (torch.zeros(1, 4, 4, 2), torch.zeros(1, 3, 16, 16)), check_trace=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    warned = [line for line in done.stderr.splitlines() if "TracerWarning" in line]
+    assert len(warned) == 1
+    assert "<string>:3: TracerWarning" in warned[0]
