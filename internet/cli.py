@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "internet.commands.train",
     "animate": "internet.commands.animate",
     "evaluate": "internet.commands.evaluate",
+    "ablate": "internet.commands.ablate",
     "synth": "internet.commands.synth",
     "register": "internet.commands.register",
     "demo": "internet.commands.demo",

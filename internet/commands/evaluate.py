@@ -10,6 +10,7 @@ import torch
 from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, device
 from internet.commands._shared.evaluation.page import means_table, render
 from internet.commands._shared.evaluation.run import METRICS, REPORT, measure_clips, open_folder, write_metrics
+from internet.commands._shared.text_table import text_table
 from internet.evaluation.pairs import ClipPair, all_clips, paired_clips, self_imitations
 from internet.evaluation.suite import MEASURES, Suite, WeightPaths, make_suite
 from internet.model import INTERnet, load_model
@@ -149,12 +150,7 @@ def _facts(args: argparse.Namespace, size: int, place: torch.device) -> dict[str
 
 def _screen(suite: Suite, headings: list[str], rows: list[list[str]]) -> str:
     """The table as text, and what was not measured."""
-    widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
-    lines = [
-        row[0].ljust(widths[0])
-        + "".join(cell.rjust(width + 3) for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in [headings, *rows]
-    ]
+    lines = [text_table(headings, rows)]
     lines += [f"{column.title}: stands in for {column.instead_of}" for column in suite.columns if column.instead_of]
     lines += [f"not measured: {title}: {reason}" for title, reason in suite.missing.items()]
     return "\n".join(lines)

@@ -36,6 +36,13 @@ def add_parser(subparsers: Any) -> None:
         metavar="FRACTION",
         help="in how many the background moves (default: 0.5)",
     )
+    parser.add_argument(
+        "--plain-background",
+        type=fraction,
+        default=0.0,
+        metavar="FRACTION",
+        help="in how many it has no texture (default: 0)",
+    )
     parser.add_argument("--seed", type=number, default=0, metavar="N", help="of what is drawn (default: 0)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
@@ -51,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         folder = output_folder(args.out, overwrite=args.overwrite)
     names = [f"{number:05d}.mp4" for number in range(args.videos)]
     for number, name in enumerate(tqdm(names, unit="video")):
-        options = {"frames": args.frames, "fps": args.fps, "moving_background": args.moving_background}
+        options = {"frames": args.frames, "fps": args.fps}
+        options |= {name: getattr(args, name) for name in ("moving_background", "plain_background")}
         clip = numbered_clip(args.seed, number, args.size, **options)
         write_video(folder / name, clip, fps=args.fps, lossless=True)
     training = args.videos - round(args.test * args.videos)

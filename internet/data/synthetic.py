@@ -46,6 +46,7 @@ class WalkingClip:
         frames: how many frames the clip has.
         fps: frames per second; one stride takes about 1.1 s.
         moving_background: the background sways, by whole pixels.
+        plain_background: wall and floor have no texture: nothing there tells how it moves.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class WalkingClip:
         frames: int = 60,
         fps: float = 25.0,
         moving_background: bool = False,
+        plain_background: bool = False,
     ) -> None:
         if min(size) < 1 or frames < 1 or fps <= 0:
             raise ValueError(f"size, frames and fps must be positive, got {size}, {frames} and {fps}")
@@ -63,7 +65,7 @@ class WalkingClip:
         rng = np.random.default_rng(seed)
         self._walk = Walk(rng)
         self._textures = dressed(self._walk.body, rng, self._walk.facing)
-        wide, contrast = (0.03, 0.8), rng.uniform(0.02, 0.07, 2)
+        wide, contrast = (0.03, 0.8), rng.uniform(0.02, 0.07, 2) * (not plain_background)
         self._wall = Texture(rng, rng.uniform(0.35, 0.9, 3), contrast=contrast[0], wavelengths=wide)
         self._floor = Texture(rng, rng.uniform(0.15, 0.6, 3), contrast=contrast[1], wavelengths=wide)
         self._sway_phase, self._sway_period = rng.uniform(0, 2 * np.pi, 2), rng.uniform(*_SWAY_PERIOD, 2)
@@ -217,15 +219,27 @@ def _rigid(before: Pose, after: Pose) -> np.ndarray:
 
 
 def numbered_clip(
-    seed: int, number: int, size: int, *, frames: int = 60, fps: float = 25.0, moving_background: float = 0.5
+    seed: int,
+    number: int,
+    size: int,
+    *,
+    frames: int = 60,
+    fps: float = 25.0,
+    moving_background: float = 0.5,
+    plain_background: float = 0.0,
 ) -> WalkingClip:
     """One of an endless series of square clips: a function of `seed` and `number`.
 
     Args:
         moving_background: the fraction of the series whose background moves.
+        plain_background: the fraction whose background has no texture.
     """
     if not 0 <= moving_background <= 1:
         raise ValueError(f"moving_background is {moving_background}, expected a fraction, 0 to 1")
+    if not 0 <= plain_background <= 1:
+        raise ValueError(f"plain_background is {plain_background}, expected a fraction, 0 to 1")
     rng = np.random.default_rng([seed, 0, number])
     moves = bool(rng.random() < moving_background)
-    return WalkingClip(int(rng.integers(1 << 31)), (size, size), frames=frames, fps=fps, moving_background=moves)
+    drawn, plain = int(rng.integers(1 << 31)), bool(rng.random() < plain_background)
+    options: dict[str, bool] = {"moving_background": moves, "plain_background": plain}
+    return WalkingClip(drawn, (size, size), frames=frames, fps=fps, **options)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -31,12 +32,14 @@ class ClipPair:
     frames: Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
-def self_imitations(model: INTERnet, clips: Sequence[Clip], size: int) -> list[ClipPair]:
-    """The first frame of each clip, animated by all of the clip's frames, itself among them."""
-    return [_self_imitation(model, clip, size) for clip in clips]
+def self_imitations(
+    model: INTERnet, clips: Sequence[Clip], size: int, driving: tuple[int, int | None] = (0, None)
+) -> list[ClipPair]:
+    """The first frame of each clip, animated by all of its frames, or by those from one number to before another."""
+    return [_self_imitation(model, clip, size, driving) for clip in clips]
 
 
-def _self_imitation(model: INTERnet, clip: Clip, size: int) -> ClipPair:
+def _self_imitation(model: INTERnet, clip: Clip, size: int, numbers: tuple[int, int | None]) -> ClipPair:
     device = next(model.parameters()).device
 
     def source() -> Tensor:
@@ -46,14 +49,14 @@ def _self_imitation(model: INTERnet, clip: Clip, size: int) -> ClipPair:
         kept: list[Tensor] = []
 
         def driving() -> Iterator[Tensor]:
-            for frame in clip_frames(clip, size):
+            for frame in islice(clip_frames(clip, size), *numbers):
                 kept.append(frame.to(device))
                 yield kept[-1]
 
         for generated in model.animate(source(), driving()):
             yield generated.float().clamp(0, 1), kept.pop()
 
-    return ClipPair(clip.name, len(clip.times), frame_rate(clip), source, frames)
+    return ClipPair(clip.name, len(range(len(clip.times))[slice(*numbers)]), frame_rate(clip), source, frames)
 
 
 def paired_clips(

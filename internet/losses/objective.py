@@ -22,7 +22,7 @@ from internet.model.internet import Result
 from internet.utils.settings import Section, setting
 
 #: The terms that depend on the generated frame.
-FRAME_TERMS = ("adversarial", "perceptual", "style", "temporal", "feature_matching", "pixel")
+FRAME_TERMS = ("adversarial", "perceptual", "style", "temporal", "cross_identity", "feature_matching", "pixel")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Weights(Section):
     perceptual: float = setting(10.0, "λ_per of Eq. 7", least=0)
     style: float = setting(1e5, "λ_sty of Eq. 7", least=0)
     temporal: float = setting(10.0, "λ_reg of Eq. 1", least=0)
+    cross_identity: float = setting(0.0, "the temporal loss across identities, not the paper's", least=0)
     equivariance: float = setting(10.0, "of the anchors, as in first-order-motion", least=0)
     equivariance_jacobian: float = setting(10.0, "of the anchors' Jacobians, likewise", least=0)
     feature_matching: float = setting(0.0, "pix2pixHD's term, not the paper's", least=0)
@@ -88,6 +89,7 @@ class Objective(nn.Module):
         regularization: the temporal scheme, of :data:`internet.losses.temporal.REGULARIZATIONS`.
         adversarial: the form of Eq. 8, of :data:`internet.losses.adversarial.FORMS`.
         weights: the λ.
+        temporal_scales: sizes of the frame at which the temporal loss is taken; 1 is the paper's.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Objective(nn.Module):
         regularization: str = "intrinsic",
         adversarial: str = "log",
         weights: Weights | None = None,
+        temporal_scales: int = 1,
     ) -> None:
         super().__init__()
         if regularization not in REGULARIZATIONS:
@@ -105,6 +108,7 @@ class Objective(nn.Module):
             raise ValueError(f"adversarial is {adversarial!r}, expected one of {', '.join(FORMS)}")
         self.features, self.regularization, self.form = features, regularization, adversarial
         self.weights = weights or Weights()
+        self.temporal_scales = temporal_scales
 
     def forward(
         self,
@@ -136,6 +140,7 @@ class Objective(nn.Module):
                 regularization=self.regularization,
                 confidence=result.motion.confidence,
                 flow_backward=batch.flow_backward,
+                scales=self.temporal_scales,
             )
         if used.guidance:
             if batch.motion is None:

@@ -1,6 +1,8 @@
 """Eqs. 2-4: the temporal loss, under each of the regularisation schemes that the paper compares."""
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from internet import ops
 
@@ -18,6 +20,7 @@ def temporal_loss(
     flow_backward: Tensor | None = None,
     norm: str = "l1",
     padding_mode: str = "border",
+    scales: int = 1,
 ) -> Tensor:
     r"""Eq. 2, 3 or 4: a generated frame, back-warped by optical flow, against the real frame before it.
 
@@ -36,14 +39,29 @@ def temporal_loss(
         confidence: the model's M^0, (B, 1, h, w); the intrinsic scheme needs it.
         flow_backward: from I_t to I_{t-1}; the extrinsic scheme needs it, for the mask is where both flows agree.
         norm, padding_mode: of :func:`internet.ops.masked_backwarp_loss`.
+        scales: the mean of the loss at so many sizes of the frame, each half of the one before, frames, flow and mask
+            being averaged over blocks of pixels. 1 is the paper's; more is what it leaves to future work.
 
     Raises:
-        ValueError: an unknown scheme, or one without what it needs.
+        ValueError: an unknown scheme, or one without what it needs; frames that cannot be halved so often.
     """
     if regularization == "none":
         return output.new_zeros(())
     mask = _mask(regularization, flow, confidence, flow_backward)
-    return ops.masked_backwarp_loss(output, previous, flow, mask, norm=norm, padding_mode=padding_mode)
+    if output.shape[2] % 2 ** (scales - 1) or output.shape[3] % 2 ** (scales - 1):
+        raise ValueError(f"scales is {scales}: frames of {tuple(output.shape[2:])} cannot be halved so often")
+    losses = []
+    for scale in range(scales):
+        if scale:
+            output, previous, flow = _halved(output), _halved(previous), _halved(flow) / 2
+            if mask is not None and mask.shape[2] > output.shape[2]:
+                mask = _halved(mask)
+        losses.append(ops.masked_backwarp_loss(output, previous, flow, mask, norm=norm, padding_mode=padding_mode))
+    return torch.stack(losses).mean() if scales > 1 else losses[0]
+
+
+def _halved(maps: Tensor) -> Tensor:
+    return functional.avg_pool2d(maps, 2)
 
 
 def _mask(regularization: str, flow: Tensor, confidence: Tensor | None, flow_backward: Tensor | None) -> Tensor | None:

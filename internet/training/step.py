@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from internet.data.augmentation import PICTURES
 from internet.data.image import as_float
 from internet.losses import Batch, Objective, ThinPlateSpline, Weights
+from internet.losses.cross_identity import cross_identity_loss
 from internet.model import Discriminator, INTERnet, Result
 from internet.training.distributed import World
 
@@ -101,6 +102,13 @@ class GeneratorSide(nn.Module):
                 weights=weights,
                 spline=micro_batch.spline,
             )
+            if weights.cross_identity:
+                batch = micro_batch.batch
+                if batch.previous is None:
+                    raise ValueError("the loss across identities needs previous, I_{t-1}: a temporal loss brings it")
+                terms["cross_identity"] = cross_identity_loss(
+                    self.model, micro_batch.source, batch.target, batch.previous
+                )
             total = objective.total(terms, weights)
         return total, {name: term.detach() for name, term in terms.items()}, _detached(result)
 

@@ -88,6 +88,7 @@ class Trainer:
             regularization=config.loss.regularization,
             adversarial=config.loss.adversarial,
             weights=config.loss.weights,
+            temporal_scales=config.loss.temporal_scales,
         )
         if config.run.compile:
             self.model.compile()

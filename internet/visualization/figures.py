@@ -5,6 +5,7 @@ their titles; a *sheet* is one image of panels without titles. Frames are tensor
 everywhere in the library.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from internet.data.image import to_array
 from internet.geometry import full_flow
-from internet.model import Result
+from internet.model import INTERnet, Result
 from internet.registration import Problem, Registration
 from internet.visualization import draw
 
@@ -81,6 +82,45 @@ def transfer_panels(result: Result, source: Tensor, target: Tensor, count: int =
     samples = [SampleArrays.of(result, index) for index in range(min(count, len(source)))]
     longest = max(sample.longest for sample in samples)
     return [_row(*pictures, longest) for pictures in zip(samples, source, target, strict=False)]
+
+
+@torch.no_grad()
+def compare_sheet(
+    models: Mapping[str, INTERnet], source: Tensor, driving: Tensor
+) -> tuple[list[list[Panel]], list[list[Panel]]]:
+    """The same frames by several models, a row for each: as the paper's Fig. 7, and as its Fig. 8.
+
+    Of each driving frame the first has two pictures, itself with the model's anchors and the output; the second the
+    regions that each anchor moves, and the confidence.
+
+    Args:
+        models: in evaluation mode, by what the titles call them.
+        source: (1, 3, H, W) in [0, 1].
+        driving: (N, 3, H, W).
+    """
+    anchors, motions = [], []
+    for name, model in models.items():
+        result = model(source.expand_as(driving), driving)
+        samples = [SampleArrays.of(result, index) for index in range(len(driving))]
+        pairs = list(zip(samples, map(to_array, driving), strict=True))
+        anchors.append(
+            [
+                (f"{name}, {what}", image)
+                for sample, frame in pairs
+                for what, image in (
+                    ("anchors", draw.draw_anchors(frame, sample.driving_points)),
+                    ("output", sample.output),
+                )
+            ]
+        )
+        motions.append(
+            [
+                (f"{name}, {what}", image)
+                for sample in samples
+                for what, image in (("regions", sample.region_image()), ("confidence", sample.confidence_image()))
+            ]
+        )
+    return anchors, motions
 
 
 def training_sheet(result: Result, source: Tensor, target: Tensor, count: int = 4) -> np.ndarray:

@@ -166,7 +166,7 @@ def test_a_folder_of_something_else_is_left_alone(clips, checkpoint, tmp_path, c
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     assert evaluate(*words, "--out", tmp_path / "out", *CHEAP) == 2
-    assert "not an evaluation's" in capsys.readouterr().err
+    assert "no evaluation.json" in capsys.readouterr().err
     assert evaluate(*words, "--out", tmp_path / "other", *CHEAP) == 0
     assert evaluate(*words, "--out", tmp_path / "other", "--measures", "quality") == 2
     assert "other settings: measures was" in capsys.readouterr().err

@@ -65,3 +65,20 @@ def test_no_regularisation_is_zero(clip):
 def test_a_scheme_without_what_it_needs(clip, regularization, words):
     with pytest.raises(ValueError, match=words):
         temporal_loss(**clip, regularization=regularization)
+
+
+def test_several_scales_are_a_mean_over_halved_frames(clip):
+    """Each by its own equation: frames, flow and mask are averaged over blocks, and flow is of half the pixels."""
+    confidence = torch.rand(2, 1, 8, 8)
+    losses = []
+    for scale in range(3):
+        block = 2**scale
+        pooled = {name: F.avg_pool2d(value, block) for name, value in clip.items()}
+        pooled["flow"] = pooled["flow"] / block
+        mask = F.avg_pool2d(confidence, 2) if scale == 2 else confidence
+        losses.append(temporal_loss(**pooled, regularization="intrinsic", confidence=mask))
+    loss = temporal_loss(**clip, regularization="intrinsic", confidence=confidence, scales=3)
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+    torch.testing.assert_close(losses[0], temporal_loss(**clip, regularization="intrinsic", confidence=confidence))
+    with pytest.raises(ValueError, match="scales is 6"):
+        temporal_loss(**clip, regularization="flow", scales=6)

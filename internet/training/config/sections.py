@@ -93,6 +93,7 @@ class Loss(Section):
     """What is minimised."""
 
     regularization: str = setting("intrinsic", "the temporal loss", choices=REGULARIZATIONS)
+    temporal_scales: int = setting(1, "sizes of the frame at which it is taken, each half the last", least=1, most=8)
     adversarial: str = setting("log", "the form of the adversarial loss", choices=FORMS)
     weights: Weights = dataclasses.field(default_factory=Weights)
     schedule: dict[str, tuple[tuple[float, float], ...]] = setting(

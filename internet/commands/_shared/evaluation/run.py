@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from internet.commands._shared.resumable_folder import open_resumable
 from internet.evaluation.clip_evaluation import evaluate_clip
 from internet.evaluation.clip_result import ClipResult, from_json, to_json
 from internet.evaluation.pairs import ClipPair
 from internet.evaluation.suite import Suite
 from internet.evaluation.summary import Mean, summarise
-from internet.utils.files import OutputError, atomic_write, output_folder
+from internet.utils.files import atomic_write
 from internet.utils.optional import require
 
 #: What a folder has: the settings, by which it is recognised; the results; for each clip numbers and a video.
@@ -18,26 +19,8 @@ SETTINGS, METRICS, REPORT, CLIPS, VIDEOS = "evaluation.json", "metrics.json", "r
 
 
 def open_folder(folder: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or go on in one of the same settings.
-
-    Raises:
-        OutputError: it holds something else, or an evaluation with other settings, which the message names.
-    """
-    output_folder(folder, overwrite=True)
-    path = folder / SETTINGS
-    if path.is_file():
-        try:
-            before = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise OutputError(f"'{path}' is damaged: {error}") from error
-        names = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
-        if names:
-            changes = "; ".join(f"{name} was {before.get(name)!r}, is {settings.get(name)!r}" for name in names)
-            raise OutputError(f"'{folder}' holds an evaluation with other settings: {changes}. Choose another folder")
-    elif any(folder.iterdir()):
-        raise OutputError(f"the folder '{folder}' is not empty and not an evaluation's: it has no {SETTINGS}")
-    else:
-        atomic_write(path, json.dumps(settings, indent=1).encode())
+    """Make the folder, or go on in one of the same settings; see :func:`open_resumable`."""
+    open_resumable(folder, SETTINGS, settings)
     for name in (CLIPS, VIDEOS):
         (folder / name).mkdir(exist_ok=True)
 

@@ -1,0 +1,45 @@
+"""The temporal loss across identities, which the paper leaves to future work: optical flow of what was generated."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from internet import ops
+from internet.flow import dis_flow
+from internet.model.internet import Result
+
+FlowFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_identity_loss(
+    imitate: Callable[[Tensor, Tensor], Result],
+    source: Tensor,
+    driving: Tensor,
+    previous: Tensor,
+    flow: FlowFunction = dis_flow,
+) -> Tensor:
+    r"""Eq. 4 for a source and a driving video of two people, of whom no true frame is known.
+
+    .. math:: \| (f_t(O_t) - O_{t-1}) \cdot M_t \|_1, \quad O_t = G(S^a; D^b_t)
+
+    The driving video's flow does not fit another person's outline (Fig. 2). So f_t is estimated between the generated
+    frames themselves, from O_{t-1} to O_t, and takes no gradient; neither does O_{t-1}, which O_t is to continue. Each
+    driving frame is imitated by the next sample's source.
+
+    Args:
+        imitate: the model, called with source and driving frames.
+        source, driving, previous: of a batch, (B, 3, H, W) in [0, 1]; previous is the driving frame before.
+        flow: estimates it, as :func:`internet.flow.dis_flow`, the default, does.
+
+    Raises:
+        ValueError: the batch has a single sample: nobody else to imitate.
+    """
+    if len(source) < 2:
+        raise ValueError(f"the batch has {len(source)} sample; to imitate another identity it needs at least 2")
+    source = source.roll(1, 0)
+    with torch.no_grad():
+        before = imitate(source, previous).frame.float()
+    now = imitate(source, driving)
+    motion = flow(before, now.frame.detach().float())
+    return ops.masked_backwarp_loss(now.frame, before, motion, now.motion.confidence)
