@@ -36,7 +36,6 @@ class Weights(Section):
     perceptual: float = setting(10.0, "λ_per of Eq. 7", least=0)
     style: float = setting(1e5, "λ_sty of Eq. 7", least=0)
     temporal: float = setting(10.0, "λ_reg of Eq. 1", least=0)
-    cross_identity: float = setting(0.0, "the temporal loss across identities, not the paper's", least=0)
     equivariance: float = setting(10.0, "of the anchors, as in first-order-motion", least=0)
     equivariance_jacobian: float = setting(10.0, "of the anchors' Jacobians, likewise", least=0)
     feature_matching: float = setting(0.0, "pix2pixHD's term, not the paper's", least=0)
@@ -46,6 +45,7 @@ class Weights(Section):
     anchors_jacobian: float = setting(0.0, "their Jacobians against the parts' rotations, likewise", least=0)
     regions: float = setting(0.0, "the mixture's weights against the parts that are seen, likewise", least=0)
     confidence: float = setting(0.0, "M against what the source shows as well, not the paper's", least=0)
+    cross_identity: float = setting(0.0, "the temporal loss across identities, not the paper's", least=0)
 
     @property
     def of_motion(self) -> "Weights":
