@@ -25,6 +25,9 @@ from internet.losses import (
 from internet.model import make_discriminator
 from tests.support.feature_networks import two_layers
 
+#: All but one, which needs the model itself and is the training step's.
+TERMS = {field.name for field in dataclasses.fields(Weights)} - {"cross_identity"}
+
 
 def test_equations_1_and_7(sample):
     model, result, batch = sample
@@ -62,17 +65,17 @@ def test_equations_1_and_7(sample):
         torch.testing.assert_close(terms[name], value, msg=name)
     total = sum(getattr(weights, name) * value for name, value in expected.items())
     torch.testing.assert_close(objective.total(terms), total)
-    assert set(expected) == {field.name for field in dataclasses.fields(Weights)}
+    assert set(expected) == TERMS
     torch.testing.assert_close(objective.discriminator_total(fake, real), discriminator_loss(fake, real))
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Weights)])
+@pytest.mark.parametrize("name", sorted(TERMS))
 def test_a_term_of_no_weight_is_left_out(sample, name):
     model, result, batch = sample
     ones = Weights(**{field.name: 1.0 for field in dataclasses.fields(Weights)})
     weights = dataclasses.replace(ones, **{name: 0.0})
     terms = Objective(two_layers, weights=weights)(result, batch, model.kp_detector, make_discriminator(model.config))
-    assert set(terms) == {field.name for field in dataclasses.fields(Weights)} - {name}
+    assert set(terms) == TERMS - {name}
 
 
 def test_weights_and_deformations_of_one_step_take_the_place_of_the_objectives_own(sample):

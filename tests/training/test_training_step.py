@@ -124,3 +124,16 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
     with pytest.raises(NonFiniteError, match="the gradient is infinite") as caught:
         step(micro_batches(1))
     assert all(sample["name"] in str(caught.value) for sample in SAMPLES)
+
+
+def test_the_loss_across_identities_is_the_steps_own() -> None:
+    """It needs the model once more; it counts with its weight, and needs the frame before."""
+    step, (micro_batch,) = make_step(), micro_batches(1)
+    with_it = dataclasses.replace(Weights(), cross_identity=3.0)
+    alone, both = make_step()([micro_batch]), step([micro_batch], with_it)
+    term = both.terms["cross_identity"]
+    assert term > 0
+    torch.testing.assert_close(both.terms["total"], alone.terms["total"] + 3 * term, rtol=1e-4, atol=1e-5)
+    lone = dataclasses.replace(micro_batch, batch=dataclasses.replace(micro_batch.batch, previous=None))
+    with pytest.raises(ValueError, match="needs previous"):
+        step([lone], dataclasses.replace(with_it, temporal=0.0))
