@@ -7,6 +7,7 @@
 #   make bench-smoke        each benchmark once, untimed
 #   make wheel              dist/: a wheel for every Linux that it can run on, and a pure one for everything else
 #   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)
+#   make test-sanitized     the CUDA kernels, emulated, under the address and undefined-behaviour sanitizers
 #   make lint               ruff, mypy, clang-format
 #   make clean              remove what was built; `make distclean` the environments as well
 #
@@ -25,7 +26,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH_READY := $(VENV)/.torch$(shell echo '$(TORCH)' | tr -c 'A-Za-z0-9.\n' '-')
 
-.PHONY: demo test test-abi wheel bench bench-smoke lint ready clean distclean
+.PHONY: demo test test-abi test-sanitized wheel bench bench-smoke lint ready clean distclean
 
 demo: ready
 	$(BIN)/python -m internet demo $(if $(VIDEO),--video "$(VIDEO)")
@@ -35,6 +36,9 @@ test: ready
 
 test-abi: ready
 	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/packaging/abi -s
+
+test-sanitized: ready
+	$(BIN)/python -m pytest -m sanitized tests/emulated -n auto
 
 # auditwheel names the oldest Linux whose symbols the libraries need; torch's own are not copied into the wheel.
 # For one as old as torch's wheels allow, build in a manylinux_2_28 container: .github/workflows/release.yml does.

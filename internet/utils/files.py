@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-#: What a file system answers to a call that it does not have: exFAT, SMB shares and mounted cloud drives among them.
+#: What a file system answers to a call that it does not have; exFAT, SMB shares and mounted cloud drives are such.
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-#: What one answers that cannot rename a file over an existing one.
+#: What a file system answers that cannot rename a file over an existing one.
 _OCCUPIED = {errno.EEXIST, errno.EPERM, errno.EACCES, errno.ENOTSUP}
 #: Characters of a file's name that the temporary file beside it repeats: with all of them its name could be too long.
 _NAME, _SUFFIX = 40, 10
@@ -29,7 +29,7 @@ def replacement(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     """A temporary file in the folder of ``path``, which takes its name in one step when the block has ended well.
 
     A reader of ``path`` sees the old file or the new one, never a part; a block that raises leaves the old one.
-    So does a machine that crashes, if ``durable``: which waits for the disk.
+    So does a crash of the machine, if ``durable``, for which it waits for the disk.
     Raises :class:`OutputError` for what the system does not allow.
     """
     path = Path(path)

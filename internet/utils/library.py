@@ -57,7 +57,7 @@ def fingerprint() -> str:
 
 
 def _refuse(name: str, difference: str) -> None:
-    """A library of another version is as good as none: its kernels would be called with the wrong arguments."""
+    """Do without a library of another version: its kernels would be called with the wrong arguments."""
     loaded.discard(name)
     reasons[name] = (
         f"internet.{name} was built from other sources than this package: {difference}; rebuild it: "

@@ -51,7 +51,7 @@ def test_a_frame_that_is_not_there(video):
 
 
 def bad_files(folder: Path) -> dict[str, Path]:
-    """Files that are no video, by the words their error must have."""
+    """Files that are not videos, by the words that their error must have."""
     noise, cut = folder / "noise.mp4", folder / "cut.mp4"
     noise.write_bytes(np.random.default_rng(0).bytes(5000))
     whole = write_video(folder / "whole.mp4", FRAMES)

@@ -1,10 +1,8 @@
 """Compiles the CUDA sources for the processor: `python -m tests.emulated.build`.
 
 The kernels and their glue as they are, against the headers of `include/`, once for each architecture that
-the sources tell apart. Incremental, under build/emulated. With the address and undefined-behaviour sanitizers:
-
-    export INTERNET_EMULATED_LIBRARY=$(python -m tests.emulated.build 900 --sanitize) INTERNET_EMULATED_CUDA=900
-    ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so)" pytest tests/ops/test_values.py -k cuda
+the sources tell apart. Incremental, under build/emulated. `--sanitize`: with the address and undefined-behaviour
+sanitizers, as `make test-sanitized` runs them.
 """
 
 import fcntl
@@ -22,6 +20,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ARCHITECTURES = (900, 800)
+EMULATOR = ("emulator", "kernel_needs")
 TORCH = Path(torch.__file__).parent
 TORCH_TARGET_VERSION = "0x020a000000000000"  # as setup.py has it
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
@@ -65,7 +64,7 @@ def _ninja_file(root: Path, out: Path, sanitize: bool) -> str:
         return output
 
     cuda = root / "csrc/cuda"
-    shared = [edge("emulator", out / "emulator.o", [HERE / "emulator.cpp"])]
+    shared = [edge("emulator", out / f"{name}.o", [HERE / f"{name}.cpp"]) for name in EMULATOR]
     for source in [root / "csrc/schema.cpp", *sorted(cuda.rglob("*.cpp"))]:
         shared.append(edge("glue", out / f"{source.relative_to(root)}.o", [source]))
     for number in ARCHITECTURES:

@@ -1,6 +1,5 @@
 #include "emulator.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -18,6 +17,8 @@
 #include <random>
 #include <stdexcept>
 #include <vector>
+
+#include "kernel_needs.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -315,11 +316,21 @@ std::string unacceptable(const Launch& launch) {
   if (b.x > 1024 || b.y > 1024 || b.z > 64 || size_t(b.x) * b.y * b.z > most_threads) {
     return "too many threads in a block: " + text(b);
   }
+  const KernelNeeds& needs = needs_of(launch.kernel);
+  if (size_t(b.x) * b.y * b.z > needs.most_threads) {
+    return "too many threads in a block: " + text(b) + ", where __launch_bounds__ has " +
+           std::to_string(needs.most_threads);
+  }
+  if (needs.static_bytes > shared_bytes_without_asking) {
+    return std::to_string(needs.static_bytes) + " bytes of static shared memory, where " +
+           std::to_string(shared_bytes_without_asking) + " are allowed";
+  }
   const auto asked = allowed_bytes.find(launch.kernel);
-  const size_t allowed = asked == allowed_bytes.end() ? shared_bytes_without_asking : asked->second;
+  const size_t without_asking = shared_bytes_without_asking - needs.static_bytes;
+  const size_t allowed = asked == allowed_bytes.end() ? without_asking : asked->second;
   if (launch.shared_bytes > allowed) {
     return std::to_string(launch.shared_bytes) + " bytes of shared memory, where " + std::to_string(allowed) +
-           " are allowed";
+           " are allowed beside " + std::to_string(needs.static_bytes) + " static ones";
   }
   return "";
 }
@@ -392,9 +403,10 @@ int run(const Launch& launch, const std::function<void()>& thread) {
 }
 
 int allow_shared_bytes(const void* kernel, int bytes) {
-  if (bytes > int(most_shared_bytes)) {
-    failure = std::to_string(bytes) + " bytes of shared memory, of which there are " +
-              std::to_string(most_shared_bytes);
+  const size_t free_bytes = most_shared_bytes - needs_of(kernel).static_bytes;
+  if (bytes > int(free_bytes)) {
+    failure =
+        std::to_string(bytes) + " bytes of shared memory, of which there are " + std::to_string(free_bytes);
     return 1;  // cudaErrorInvalidValue
   }
   allowed_bytes[kernel] = bytes;

@@ -12,7 +12,7 @@ struct Parameters {
 };
 
 // Neighbours exchange their numbers: through shared memory, then within the warp.
-__global__ void kernel(Parameters p) {
+__global__ void __launch_bounds__(64) kernel(Parameters p) {
   __shared__ float numbers[64];
   const int thread = threadIdx.x;
   numbers[thread] = float(thread);
@@ -37,7 +37,16 @@ __global__ void kernel(Parameters p) {
   if (p.fault == 8) shared_memory[16 + thread] = 1;
   if (p.fault == 9) sum += numbers[63];
   if (p.fault == 10) sum += reinterpret_cast<float*>(shared_memory)[0];
+  if (p.fault == 12) p.out[68 + thread] = sum;
   p.out[thread] = sum;
+}
+
+// One float more than static shared memory has room for.
+__global__ void large_kernel(Parameters p) {
+  __shared__ float numbers[(48 << 8) + 1];
+  numbers[threadIdx.x] = 0;
+  __syncthreads();
+  p.out[threadIdx.x] = numbers[63 - threadIdx.x];
 }
 
 }  // namespace
@@ -58,7 +67,9 @@ extern "C" const char* launch(int fault, unsigned blocks, unsigned threads, size
     if (allowed_bytes > 0) {
       status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, allowed_bytes);
     }
-    if (status == cudaSuccess) status = cudaLaunchKernelEx(&config, kernel, Parameters{fault, out});
+    if (status == cudaSuccess) {
+      status = cudaLaunchKernelEx(&config, fault == 11 ? large_kernel : kernel, Parameters{fault, out});
+    }
     std::strncpy(said, status == cudaSuccess ? "" : emulated::last_failure().c_str(), sizeof said - 1);
   } catch (const std::exception& error) {
     std::strncpy(said, error.what(), sizeof said - 1);

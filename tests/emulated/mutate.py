@@ -36,10 +36,10 @@ BREAKS = (
     ("the other corner", r"at\.se\b", "at.sw"),
     ("rows for columns", r"stride\[3\]", "stride[2]"),
     ("channels for images", r"stride\[1\]", "stride[0]"),
-    ("forgets the first image of the pass", r"p\.pass\.first_image \+ ", ""),
+    ("forgets the first image of the pass", r"p\.first_image \+ ", ""),
     ("reads what is outside", r"\bs\.reads && ", ""),
     ("forgets to return", r"\breturn;", ";"),
-    ("the sum of the east only", r"\? gift\.nw \+ north", "? north"),
+    ("the sum of the east only", r"\? part\.nw \+ north", "? north"),
 )
 """What is broken, where, and how."""
 

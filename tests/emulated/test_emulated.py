@@ -1,6 +1,8 @@
 """The operators' tests on the emulated CUDA kernels: values, gradients, repeatability, chunks, wild and random inputs.
 
 In processes of their own, which tests/conftest.py gives the emulation; nothing may be skipped for lack of a backend.
+Their memory is guarded (tests/support/guarded_memory.py): an access outside of a tensor ends the process, and what is
+read before it is written is NaN.
 """
 
 import json
@@ -15,6 +17,7 @@ from internet.ops import OPERATORS
 from tests import emulated
 from tests.emulated.build import ARCHITECTURES, build, compiler
 from tests.support.evaluate import ROOT, environment_of
+from tests.support.guarded_memory import guard
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,9 +30,13 @@ PORTABLE = "not_finite or in_chunks or same_bits or soft_argmax_of_many"
 SCATTERS = "gradients_are and float32 and (confidence_warp or masked_backwarp_loss or anchor_features)"
 
 
-def run(architecture: int, *selection: str) -> None:
-    environment = environment_of({emulated.VARIABLE: str(architecture), "INTERNET_BACKEND": ""})
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
+FENCES = ("after", "before")
+
+
+def run(folder: Path, fence: str, *selection: str, architecture: int = 900) -> None:
+    changes = {emulated.VARIABLE: str(architecture), "INTERNET_BACKEND": "", **guard(folder, fence)}
+    environment = environment_of(changes)
+    command = [sys.executable, "-X", "faulthandler", "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, f"{' '.join(selection)}:\n{done.stdout}\n{done.stderr[-2000:]}"
     assert " passed" in done.stdout
@@ -41,21 +48,24 @@ def _built() -> None:
         build(architecture)
 
 
+@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("file", ["tests/ops/test_values.py", "tests/ops/test_gradients.py"])
-def test_values_and_gradients(file: str) -> None:
-    run(900, file, "-k", "cuda")
+def test_values_and_gradients(file: str, fence: str, tmp_path: Path) -> None:
+    run(tmp_path, fence, file, "-k", "cuda")
 
 
-def test_random_inputs() -> None:
-    run(900, "tests/emulated/test_fuzz.py")
+@pytest.mark.parametrize("fence", FENCES)
+def test_random_inputs(fence: str, tmp_path: Path) -> None:
+    run(tmp_path, fence, "tests/emulated/test_fuzz.py")
 
 
-def test_many_tiles() -> None:
-    run(900, "tests/ops/test_cuda.py", "-k", f"({PORTABLE} or gradients_are) and not (float64 or float16)")
+def test_many_tiles(tmp_path: Path) -> None:
+    tests = f"({PORTABLE} or gradients_are) and not (float64 or float16)"
+    run(tmp_path, "before", "tests/ops/test_cuda.py", "-k", tests)  # so that tensors are aligned for vectors
 
 
-def test_what_is_written_otherwise_before_sm_90() -> None:
-    run(800, "tests/ops/test_cuda.py", "-k", SCATTERS)
+def test_what_is_written_otherwise_before_sm_90(tmp_path: Path) -> None:
+    run(tmp_path, "before", "tests/ops/test_cuda.py", "-k", SCATTERS, architecture=800)
 
 
 def test_the_gpu_report_runs_to_its_end(tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.emulated.build import HERE, compiler
+from tests.emulated.build import EMULATOR, HERE, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no g++")
+
+LARGE = 11
+"""Not a fault of `kernel`, but another kernel: one with too much static shared memory."""
 
 GOOD = [float((63 - i) + (63 - (i ^ 1))) for i in range(64)]
 
@@ -20,7 +23,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     path = tmp_path_factory.mktemp("faults") / "faults.so"
     flags = "-std=c++20 -O1 -fPIC -shared -w -D__CUDACC__ -D__CUDA_ARCH__=900 -fsanitize=alignment -fno-extern-tls-init"
     command = [*str(compiler()).split(), *flags.split(), f"-I{HERE}/include", "-include", "cuda_runtime.h"]
-    sources = ["-x", "c++", str(HERE / "faults.cu"), str(HERE / "emulator.cpp")]
+    sources = ["-x", "c++", str(HERE / "faults.cu"), *(str(HERE / f"{name}.cpp") for name in EMULATOR)]
     subprocess.run([*command, *sources, "-o", str(path)], check=True)
     loaded = ctypes.CDLL(str(path))
     loaded.launch.restype = ctypes.c_char_p
@@ -88,8 +91,10 @@ def test_shared_memory_holds_nothing_of_the_block_before(library: ctypes.CDLL) -
         ({"threads": 0}, "an empty block"),
         ({"blocks": 0}, "an empty grid"),
         ({"blocks": 65536}, "too many blocks: (1, 65536, 1)"),
-        ({"shared": 49153}, "49153 bytes of shared memory, where 49152 are allowed"),
-        ({"allowed": 232449}, "232449 bytes of shared memory, of which there are 232448"),
+        ({"threads": 65}, "too many threads in a block: (65, 1, 1), where __launch_bounds__ has 64"),
+        ({"shared": 48897}, "48897 bytes of shared memory, where 48896 are allowed beside 256 static ones"),
+        ({"allowed": 232193}, "232193 bytes of shared memory, of which there are 232192"),
+        ({"fault": LARGE}, "49156 bytes of static shared memory, where 49152 are allowed"),
         ({"on_stream": False}, "not torch's current stream"),
     ],
 )

@@ -26,7 +26,7 @@ SLACK = 4.0
 
 
 def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, Any]:
-    """Parameters of a sample: sizes that are no multiples of anything, a few of them 1.
+    """Parameters of a sample: odd sizes, a few of them 1.
 
     Norms with a steep or broken slope only where rounding is too small to matter; no mean in float16, whose gradients
     would be subnormal.

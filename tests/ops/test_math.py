@@ -138,7 +138,7 @@ def test_gradient_of_a_map(m: ModuleType, z: list[float]) -> None:
 
 @POINTS
 def test_background_motion(m: ModuleType, z: list[float]) -> None:
-    """The quotient of homogeneous coordinates, and its gradient; a denominator of zero is no coordinate."""
+    """The quotient of homogeneous coordinates, and its gradient; with a denominator of zero it is not a coordinate."""
     axes = len(z)
     matrix = np.eye(axes + 1) + np.random.default_rng(axes).uniform(-0.2, 0.2, (axes + 1, axes + 1))
     row = [*matrix[:, :-1].flatten(), *matrix[:, -1]]

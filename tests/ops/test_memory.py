@@ -6,7 +6,6 @@ would not do: it does not reach tensors that C++ allocates. What the kernels tak
 glibc's MALLOC_PERTURB_. The ordinary process reuses memory, and so has leftovers of other results in its own.
 """
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +17,8 @@ import torch
 import internet
 from tests.support.compare import assert_identical
 from tests.support.evaluate import ROOT, environment_of, in_another_process
+from tests.support.guarded_memory import COMPILER, guard
 
-COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not internet.ops.backends()["cpu"].ready, reason=internet.ops.backends()["cpu"].reason),
@@ -29,17 +28,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def guard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment variables that guard a process's memory."""
-    library = tmp_path_factory.mktemp("guard") / "guarded_memory.so"
-    source = Path(__file__).parents[1] / "support/guarded_memory.cpp"
-    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-O1", source, "-o", library, "-ldl"], check=True)
-    return {
-        "LD_PRELOAD": str(library),
-        "INTERNET_OUTPUT_POOL_MB": "0",  # every result in memory of torch's allocator
-        "MALLOC_PERTURB_": "128",
-        "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",  # MALLOC_PERTURB_ forgets that cache
-    }
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the guarding library."""
+    return tmp_path_factory.mktemp("guard")
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +39,8 @@ def unguarded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fence", ["after", "before"])
-def test_guarded_memory_changes_nothing(
-    fence: str, guard: dict[str, str], unguarded: dict[str, Any], tmp_path: Path
-) -> None:
-    guarded = in_another_process(tmp_path / "results.pt", {**guard, "FENCE": fence})
+def test_guarded_memory_changes_nothing(fence: str, folder: Path, unguarded: dict[str, Any], tmp_path: Path) -> None:
+    guarded = in_another_process(tmp_path / "results.pt", guard(folder, fence))
     for fresh in guarded["fresh"].values():
         assert fresh.isnan().all(), "fresh memory is not NaN"
     assert unguarded["found"].keys() == guarded["found"].keys()
@@ -61,12 +50,11 @@ def test_guarded_memory_changes_nothing(
 
 
 @pytest.mark.parametrize(("fence", "element"), [("after", 1000), ("before", -1)])
-def test_the_fence_stands(fence: str, element: int, guard: dict[str, str]) -> None:
+def test_the_fence_stands(fence: str, element: int, folder: Path) -> None:
     """A read one element out of bounds ends the process."""
     code = (
         f"import ctypes, torch; t = torch.zeros(1000); ctypes.c_float.from_address(t.data_ptr() + 4 * {element}).value"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment_of({**guard, "FENCE": fence}), capture_output=True
-    )
+    environment = environment_of(guard(folder, fence))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == -11, "no segmentation fault"

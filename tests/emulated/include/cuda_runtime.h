@@ -22,7 +22,9 @@
 #define __device__
 #define __global__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __launch_bounds__(...)
+// As many NOPs at the kernel's beginning, which ../kernel_needs.cpp counts. `sizeof`, since g++ wants a
+// number here.
+#define __launch_bounds__(threads, ...) __attribute__((patchable_function_entry(sizeof(char[threads]))))
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __restrict__ __restrict
 // One copy for all threads of a block, which run in one thread of the host; emulator.cpp finds all of it as

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+ROOT = HERE.parents[2]
 ENVIRONMENT = ROOT / ".venv-abi"
 SUITE = ("tests/ops/test_values.py", "tests/ops/test_gradients.py")  # every operator and dtype, the reference beside
 PYTHON = ENVIRONMENT / "bin/python"

@@ -59,7 +59,7 @@ def build(
 ) -> Sample:
     """One sample of `operator`: sizes and options as its `arguments` names them.
 
-    A large sample has too many positions for all to keep clear of whole pixels; 0 is no margin.
+    A large sample has too many positions for all to keep clear of whole pixels; a margin of 0 asks for none.
     """
     args, kwargs = _MODULES[operator].arguments(Source(dtype, layout, seed, margin), **parameters)
     return Sample(operator, note, args, kwargs)

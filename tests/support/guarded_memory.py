@@ -1,0 +1,27 @@
+"""A process whose tensors lie between pages that nobody may touch, in memory that is NaN: see guarded_memory.cpp."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+
+
+def guard(folder: Path, fence: str) -> dict[str, str]:
+    """The environment variables that guard a process; the library that they name is compiled into a folder.
+
+    Args:
+        folder: of this run.
+        fence: "after" or "before", the side of each tensor on which the very next byte is fenced.
+    """
+    library = folder / "guarded_memory.so"
+    if not library.exists():
+        subprocess.run([str(COMPILER), "-shared", "-fPIC", "-O1", SOURCE, "-o", library, "-ldl"], check=True)
+    return {
+        "LD_PRELOAD": str(library),
+        "FENCE": fence,
+        "INTERNET_OUTPUT_POOL_MB": "0",  # every result in memory of torch's allocator
+        "MALLOC_PERTURB_": "128",
+        "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",  # MALLOC_PERTURB_ forgets that cache
+    }
