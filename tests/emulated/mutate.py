@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from internet.ops import OPERATORS
 from tests import emulated
 from tests.emulated.build import ROOT, build
 
@@ -44,14 +45,13 @@ BREAKS = (
 """What is broken, where, and how."""
 
 TESTS = (
-    ("tests/ops/test_values.py", "tests/ops/test_gradients.py", "tests/emulated/test_fuzz.py", "-k", "cuda or random"),
-    (
-        "tests/ops/test_cuda.py",
-        "-k",
-        "(gradients_are or same_bits or in_chunks) and (float32 or bfloat16)",
-    ),
+    (("tests/ops/test_values.py", "tests/ops/test_gradients.py", "tests/emulated/test_fuzz.py"), "cuda or random"),
+    (("tests/ops/test_cuda.py",), "(gradients_are or same_bits or in_chunks) and (float32 or bfloat16)"),
 )
-"""The quick ones first: the others run where these notice nothing."""
+"""Files, and which of their tests. The quick ones first: the others run where these notice nothing."""
+
+SERVES = {"confidence_warp": "(confidence_warp or pyramid_warp)"}
+"""By folder, whose tests reach it where that is not the operator of its name alone."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,18 @@ def chosen(found: Sequence[Break], most: int, seed: int) -> list[Break]:
     return [one for of_file in by_file.values() for one in chance.sample(of_file, min(most, len(of_file)))]
 
 
-def notices(library: Path) -> str:
-    """The first test that fails with a library; nothing if all pass."""
+def tests_of(path: Path) -> Iterator[list[str]]:
+    """What reaches a source, for pytest: the tests of its operator, or all for what several operators share."""
+    folder = path.parts[2]
+    for files, words in TESTS:
+        wanted = f"({words}) and {SERVES.get(folder, folder)}" if folder in OPERATORS else words
+        yield [*files, "-k", wanted]
+
+
+def notices(path: Path, library: Path) -> str:
+    """The first test that fails with a library in which a source is broken; nothing if all pass."""
     environment = {**os.environ, emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library)}
-    for selection in TESTS:
+    for selection in tests_of(path):
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=no", *selection]
         try:
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
@@ -114,7 +122,7 @@ def try_all(todo: Sequence[Break], work: Path) -> Iterator[tuple[Break, str]]:
         whole = path.read_text(encoding="utf-8")
         path.write_text(one.text, encoding="utf-8")
         try:
-            yield one, notices(build(900, root=work, out=work / "build"))
+            yield one, notices(one.path, build(900, root=work, out=work / "build"))
         except RuntimeError:
             yield one, "does not compile"
         finally:
