@@ -6,6 +6,21 @@
 
 namespace internet {
 
+// The projective motion of image b's background, of a tensor (B, N+1, N+1).
+template <int N, class S>
+INTERNET_HD math::Projective<S, N> projective(const Strided<const S, 3>& background, int64_t b) {
+  const auto& stride = background.stride;
+  math::Projective<S, N> p;
+  INTERNET_UNROLL
+  for (int i = 0; i <= N; ++i) {
+    const S* row = background.data + b * stride[0] + i * stride[1];
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) p.matrix[i][j] = row[j * stride[2]];
+    p.offset[i] = row[N * stride[2]];
+  }
+  return p;
+}
+
 template <class S, int N>
 struct AnchorViews {
   Strided<const S, 3> kp_source, kp_driving;    // (B, K, N)
@@ -20,20 +35,6 @@ struct AnchorViews {
     matrix(jac_source, b, k, a.source_jacobian);
     matrix(jac_driving, b, k, a.driving_jacobian);
     return a;
-  }
-
-  // The background's motion in image b, where there is one.
-  INTERNET_MEMBER math::Projective<S, N> background_of(int64_t b) const {
-    const auto& stride = background.stride;
-    math::Projective<S, N> p;
-    INTERNET_UNROLL
-    for (int i = 0; i <= N; ++i) {
-      const S* row = background.data + b * stride[0] + i * stride[1];
-      INTERNET_UNROLL
-      for (int j = 0; j < N; ++j) p.matrix[i][j] = row[j * stride[2]];
-      p.offset[i] = row[N * stride[2]];
-    }
-    return p;
   }
 
  private:

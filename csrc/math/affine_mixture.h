@@ -89,9 +89,9 @@ INTERNET_HD SteppedMotion<S, N> stepped(const RowMotion<S, N>& row, S x_step) {
   return motion;
 }
 
-// One pass over the logits of `count` neighbouring vectors of pixels: the sums for `compose` without
-// threshold, and the largest logit of every pixel. `shifted(l, i)` is what to take the exponential of.
-template <int count, class V, int N, class Logit, class Motion, class Shifted, class Keep>
+// One pass over the logits of `count` neighbouring vectors of pixels: the largest logit of every pixel and,
+// without threshold, the sums for `compose`. `shifted(l, i)` is what to take the exponential of.
+template <bool thresholded, int count, class V, int N, class Logit, class Motion, class Shifted, class Keep>
 INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const Point<V, N> (&still)[count], V x,
                              Shifted shifted, Keep keep, WeightedMotions<V, N> (&sum)[count],
                              V (&largest)[count]) {
@@ -102,7 +102,8 @@ INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const Poin
   };
   for (int i = 0; i < count; ++i) {
     largest[i] = logit(0, i);
-    sum[i].start(weight(0, i, largest[i]), still[i]);
+    const V w = weight(0, i, largest[i]);
+    if constexpr (!thresholded) sum[i].start(w, still[i]);
   }
   for (int k = 1; k <= anchors; ++k) {
     const auto& t = motion(k);
@@ -110,36 +111,40 @@ INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const Poin
     for (int i = 0; i < count; ++i) {
       V l = logit(k, i);
       largest[i] = larger(largest[i], l);
-      sum[i].add(weight(k, i, l), to);
+      const V w = weight(k, i, l);
+      if constexpr (!thresholded) sum[i].add(w, to);
       to = t.next(to);
     }
   }
 }
 
-// `compose` without threshold, from the logits and in one pass over them, of `count` neighbouring vectors of
-// pixels, which share the motions: motion(k) is a SteppedMotion, and x that of the first vector. logit(k, i)
-// gives l_k of vector i, and keep(k, i, e) is called with its exponential, the last time with the one that
-// counts.
+// `compose` from the logits and in one pass over them, of `count` neighbouring vectors of pixels, which share
+// the motions: motion(k) is a SteppedMotion, and x that of the first vector. logit(k, i) gives l_k of vector
+// i, and keep(k, i, e) is called with its exponential, the last time with the one that counts. With a
+// threshold it is no more than these: what is kept of a weight depends on all of them, and f is left to
+// `compose`.
 //
 // The softmax subtracts the largest logit m for one reason: that exp neither overflows nor leaves nothing but
 // zeros. Where every pixel's m is within +-40 neither happens, and nothing need be subtracted. So that is
 // tried first, m found on the way; a second pass, with the true m, follows in the rare case.
-template <int count, class V, int N, class Logit, class Motion, class Keep>
+template <bool thresholded, int count, class V, int N, class Logit, class Motion, class Keep>
 INTERNET_HD void compose_logits(int anchors, Logit logit, Motion motion, const Point<V, N> (&still)[count],
                                 V x, Keep keep, Composition<V, N> (&f)[count]) {
   WeightedMotions<V, N> sum[count];
   V largest[count];
   auto as_is = [](V l, int) { return l; };
-  sum_motions(anchors, logit, motion, still, x, as_is, keep, sum, largest);
+  sum_motions<thresholded>(anchors, logit, motion, still, x, as_is, keep, sum, largest);
   V farthest = absolute(largest[0]);
   for (int i = 1; i < count; ++i) farthest = larger(farthest, absolute(largest[i]));
   if (!all(farthest <= splat<V>(40))) {
     V m[count];
     for (int i = 0; i < count; ++i) m[i] = largest[i];
     auto below = [&](V l, int i) { return V(l - m[i]); };
-    sum_motions(anchors, logit, motion, still, x, below, keep, sum, largest);
+    sum_motions<thresholded>(anchors, logit, motion, still, x, below, keep, sum, largest);
   }
-  for (int i = 0; i < count; ++i) f[i] = sum[i].mean(sum[i].weight);
+  if constexpr (!thresholded) {
+    for (int i = 0; i < count; ++i) f[i] = sum[i].mean(sum[i].weight);
+  }
 }
 
 // From the gradient g with respect to the field to that of each logit. With c_k = <g, T_k - F> / sum u:

@@ -232,7 +232,7 @@ auto compose_two(const std::array<Numbers, 2>& logits, const Motions& motions,
         auto step = [&](int k) { return stepped(motion_of<n>(motions)(k), x_step); };
         const Point<double, n> stills[2] = {point_of<n>(still[0]), point_of<n>(still[1])};
         Composition<double, n> f[2];
-        compose_logits<2>(
+        compose_logits<false>(
             int(motions.size()), [&](int k, int i) { return logits[i][k]; }, step, stills, x,
             [&](int k, int i, double e) { kept[i][k] = e; }, f);
         Numbers both = numbers_of(f[0].field), second = numbers_of(f[1].field);

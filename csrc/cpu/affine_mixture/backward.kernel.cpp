@@ -101,7 +101,7 @@ class BackwardRows {
     auto keep = [e = exponentials_.data() + i * channels_, channels = channels_](int k, int j, V value) {
       e[j * channels + k] = value;
     };
-    row_.compose(column + i * lanes<T>, keep, f);
+    row_.template compose<thresholded>(column + i * lanes<T>, keep, f);
     const int anchors = int(anchors_);
     const S threshold = p_.mixture.threshold;
     const int64_t pixel_stride = p_.grad_field.stride[N], axis_stride = p_.grad_field.stride[N + 1];

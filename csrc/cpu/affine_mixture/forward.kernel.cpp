@@ -21,7 +21,7 @@ INTERNET_HD void forward_rows(const AffineMixtureForward<T, N>& p, int64_t begin
     opmath<T>* field = p.field + task * width * N;
     for (int64_t column = 0; column < width; column += n * lanes<T>) {
       math::Composition<V, N> f[n];
-      row.compose(column, keep, f);
+      row.template compose<thresholded>(column, keep, f);
       for (int i = 0; i < n; ++i) {
         const int64_t first = column + i * lanes<T>;
         if constexpr (thresholded) {

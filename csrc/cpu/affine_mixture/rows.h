@@ -178,12 +178,12 @@ class Row {
   }
 
   INTERNET_MEMBER auto motion() const {
-    return [m = motion_.data()](int k) { return m[k - 1].row; };
+    return [m = motion_.data()](int k) -> const auto& { return m[k - 1].row; };
   }
   INTERNET_MEMBER const math::SteppedMotion<S, N>& stepped_motion(int k) const { return motion_[k - 1]; }
 
-  // The n vectors of pixels from `column` on, of which the row may hold fewer.
-  template <class Keep>
+  // The n vectors of pixels from `column` on, of which the row may hold fewer (math::compose_logits).
+  template <bool thresholded, class Keep>
   INTERNET_MEMBER void compose(int64_t column, Keep keep, math::Composition<V, N> (&f)[n]) {
     const int64_t anchor_stride = mixture_.logits.stride[1], pixel_stride = mixture_.logits.stride[N + 1];
     const int64_t width = mixture_.width();
@@ -201,7 +201,7 @@ class Row {
         __builtin_prefetch(at + width, 0, 2);
         return load<lanes<T>>(at);
       };
-      return math::compose_logits<n>(anchors, logit, motion, stills, x, keep, f);
+      return math::compose_logits<thresholded>(anchors, logit, motion, stills, x, keep, f);
     }
     for (int i = 0; i < n; ++i) {
       const int64_t first = column + i * lanes<T>;
@@ -210,7 +210,7 @@ class Row {
                         first + count >= width);
     }
     auto logit = [&](int k, int i) { return logits_.planes(i)[k]; };
-    math::compose_logits<n>(anchors, logit, motion, stills, x, keep, f);
+    math::compose_logits<thresholded>(anchors, logit, motion, stills, x, keep, f);
   }
 
   math::Point<S, N> z{};  // the row's coordinates, but for x

@@ -24,7 +24,7 @@ template <class S, int N>
 std::vector<math::Projective<S, N>> backgrounds(const Anchors& anchors) {
   const auto views = anchors.views<S, N>();
   std::vector<math::Projective<S, N>> maps(anchors.background ? anchors.batch() : 0);
-  for (int64_t b = 0; b < int64_t(maps.size()); ++b) maps[b] = views.background_of(b);
+  for (int64_t b = 0; b < int64_t(maps.size()); ++b) maps[b] = projective<N>(views.background, b);
   return maps;
 }
 

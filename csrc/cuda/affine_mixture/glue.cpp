@@ -7,70 +7,92 @@
 namespace internet::cuda {
 namespace {
 
-constexpr int64_t affine_values = 6;  // of a math::Affine
-static_assert(sizeof(math::Affine<float, 2>) == affine_values * sizeof(float));
-
-// What the blocks need instead of shared memory, if they need it.
-Tensor scratch_of(const TilePlan& plan, const AffineMixtureArguments& a) {
-  const int64_t blocks = a.batch() * plan.tiles(a.size(0) * a.size(1));
-  return empty<1>({needs_scratch(plan) ? blocks * int64_t(plan.shared_bytes) : 0}, ScalarType::Byte,
-                  a.logits);
+// A map's values, for each of so many maps.
+template <class Map, size_t dims>
+Tensor empty_maps(const std::array<int64_t, dims>& maps, const Tensor& like) {
+  std::array<int64_t, dims + 1> sizes;
+  std::copy(maps.begin(), maps.end(), sizes.begin());
+  sizes[dims] = sizeof(Map) / like.element_size();
+  return empty(sizes, like.scalar_type(), like);
 }
 
-// (B, K) affine maps, made on the device.
-template <class S>
-Tensor affines(const Anchors& anchors, cudaStream_t stream) {
-  const int64_t batch = anchors.batch(), count = anchors.count();
-  Tensor maps = empty<3>({batch, count, affine_values}, anchors.kp_source.scalar_type(), anchors.kp_source);
-  check(anchor_affines<S, 2>({.anchors = anchors.views<S, 2>(),
-                              .batch = batch,
-                              .count = count,
-                              .affine = data<math::Affine<S, 2>>(maps)},
-                             stream));
-  return maps;
-}
+// The anchors' maps, and what the kernels of both directions read.
+template <class T, int N>
+struct Prepared {
+  using S = opmath<T>;
+  Tensor maps, scratch;
+  AffineMixture<T, N> mixture;
 
-template <class S>
-AnchorGradientTensors gradients(const Anchors& anchors, const Tensor& partials, int64_t parts,
-                                cudaStream_t stream) {
-  AnchorGradientTensors out = anchors.empty_gradients();
-  check(anchor_gradients<S, 2>({.anchors = anchors.views<S, 2>(),
-                                .batch = anchors.batch(),
-                                .count = anchors.count(),
-                                .parts = parts,
-                                .partials = data<const math::Affine<S, 2>>(partials),
-                                .direct = nullptr,
-                                .background_partials = nullptr,
-                                .kp_source = data<S>(out[0]),
-                                .kp_driving = data<S>(out[1]),
-                                .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
-                                .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr,
-                                .background = nullptr},
+  Prepared(const AffineMixtureArguments& a, const TilePlan& plan, cudaStream_t stream)
+      : maps(empty_maps<math::Affine<S, N>, 2>({a.batch(), a.anchors.count()}, a.anchors.kp_source)),
+        scratch(a.logits),
+        mixture{.grid = grid_of(a),
+                .plan = plan,
+                .logits = strided<const T, N + 2>(a.logits),
+                .affine = data<const math::Affine<S, N>>(maps),
+                .background = strided<const S, 3>(a.anchors.background),
+                .scratch = nullptr,
+                .anchors = int(a.anchors.count()),
+                .threshold = S(a.threshold)} {
+    // What the blocks need instead of shared memory, if they need it.
+    const int64_t blocks = needs_scratch(plan) ? a.batch() * plan.tiles(mixture.grid.pixels()) : 0;
+    scratch = empty<1>({blocks * int64_t(plan.shared_bytes)}, ScalarType::Byte, a.logits);
+    mixture.scratch = data<unsigned char>(scratch);
+    check(anchor_affines<S, N>({.anchors = a.anchors.views<S, N>(),
+                                .batch = a.batch(),
+                                .count = a.anchors.count(),
+                                .affine = data<math::Affine<S, N>>(maps)},
                                stream));
+  }
+
+  static PixelGrid<S, N> grid_of(const AffineMixtureArguments& a) {
+    int64_t size[N];
+    for (int axis = 0; axis < N; ++axis) size[axis] = a.size(axis);
+    return pixel_grid<S, N>(a.batch(), size, a.align_corners);
+  }
+};
+
+template <class S, int N>
+AnchorGradientTensors gradients(const Anchors& anchors, const Tensor& partials,
+                                const Tensor& background_partials, int64_t parts, cudaStream_t stream) {
+  AnchorGradientTensors out = anchors.empty_gradients();
+  check(
+      anchor_gradients<S, N>({.anchors = anchors.views<S, N>(),
+                              .batch = anchors.batch(),
+                              .count = anchors.count(),
+                              .parts = parts,
+                              .partials = data<const math::Affine<S, N>>(partials),
+                              .direct = nullptr,
+                              .background_partials = data<const math::Projective<S, N>>(background_partials),
+                              .kp_source = data<S>(out[0]),
+                              .kp_driving = data<S>(out[1]),
+                              .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
+                              .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr,
+                              .background = anchors.background ? data<S>(out[4]) : nullptr},
+                             stream));
   return out;
+}
+
+// f(T{}, std::integral_constant<int, N>{})
+template <class F>
+void with_type_and_axes(const AffineMixtureArguments& a, F&& f) {
+  with_storage_type(a.logits.scalar_type(),
+                    [&](auto storage) { with_axes(a.axes(), [&](auto axes) { f(storage, axes); }); });
 }
 
 Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, OptionalTensor background, double threshold, bool align_corners) {
   const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
                                  threshold, align_corners);
-  STD_TORCH_CHECK(a.axes() == 2 && !background, "images alone, and no background");
   const Device device(logits);
   const Tensor field = a.empty_field();
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
+  with_type_and_axes(a, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(a.anchors.count());
-    const TilePlan plan = plan_forward<S>(count);
-    const Tensor maps = affines<S>(a.anchors, device.stream()), scratch = scratch_of(plan, a);
-    const AffineMixtureForward<T> p{.grid = pixel_grid<S>(a.batch(), a.size(0), a.size(1), align_corners),
-                                    .plan = plan,
-                                    .logits = strided<const T, 4>(logits),
-                                    .affine = data<const math::Affine<S, 2>>(maps),
-                                    .field = data<S>(field),
-                                    .scratch = data<unsigned char>(scratch),
-                                    .anchors = count,
-                                    .threshold = S(threshold)};
+    constexpr int N = axes;
+    const TilePlan plan = plan_forward<S, N>(int(a.anchors.count()));
+    const Prepared<T, N> prepared(a, plan, device.stream());
+    const AffineMixtureForward<T, N> p{prepared.mixture, data<S>(field)};
     check(affine_mixture_forward(p, device.stream()));
   });
   return field;
@@ -82,33 +104,29 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
   const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
                                  threshold, align_corners);
   a.check_grad_field(grad_field);
-  const int64_t batch = a.batch(), height = a.size(0), width = a.size(1);
-  STD_TORCH_CHECK(a.axes() == 2 && !background, "images alone, and no background");
   const Device device(logits);
   Tensor grad_logits = need_logits ? empty_image_like(logits) : nothing(logits);
   AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
+  with_type_and_axes(a, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(a.anchors.count());
-    const auto out = need_logits ? strided<T, 4>(grad_logits) : Strided<T, 4>{};
-    const TilePlan plan = plan_backward<S>(count, width, need_logits ? out.stride : nullptr);
-    const int64_t tiles = plan.tiles(height * width);
-    const Tensor maps = affines<S>(a.anchors, device.stream()), scratch = scratch_of(plan, a);
-    const Tensor partials =
-        empty<4>({need_anchors ? batch : 0, tiles, count, affine_values}, kp_source.scalar_type(), kp_source);
-    const AffineMixtureBackward<T> p{.grid = pixel_grid<S>(batch, height, width, align_corners),
-                                     .plan = plan,
-                                     .logits = strided<const T, 4>(logits),
-                                     .grad_field = strided<const S, 4>(grad_field),
-                                     .affine = data<const math::Affine<S, 2>>(maps),
-                                     .grad_logits = out,
-                                     .partials = need_anchors ? data<math::Affine<S, 2>>(partials) : nullptr,
-                                     .scratch = data<unsigned char>(scratch),
-                                     .anchors = count,
-                                     .threshold = S(threshold)};
+    constexpr int N = axes;
+    const int64_t count = a.anchors.count();
+    const auto out = need_logits ? strided<T, N + 2>(grad_logits) : Strided<T, N + 2>{};
+    const auto grid = Prepared<T, N>::grid_of(a);
+    const TilePlan plan = plan_backward<S, N>(int(count), grid.size, need_logits ? out.stride : nullptr);
+    const Prepared<T, N> prepared(a, plan, device.stream());
+    const int64_t tiles = plan.tiles(grid.pixels()), batch = need_anchors ? a.batch() : 0;
+    const Tensor partials = empty_maps<math::Affine<S, N>, 3>({batch, tiles, count}, kp_source);
+    const Tensor background_partials =
+        empty_maps<math::Projective<S, N>, 2>({background ? batch : 0, tiles}, kp_source);
+    const AffineMixtureBackward<T, N> p{
+        prepared.mixture, strided<const S, N + 2>(grad_field), out,
+        need_anchors ? data<math::Affine<S, N>>(partials) : nullptr,
+        need_anchors && background ? data<math::Projective<S, N>>(background_partials) : nullptr};
     check(affine_mixture_backward(p, device.stream()));
-    if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());
+    if (!need_anchors) return;
+    grad_anchors = gradients<S, N>(a.anchors, partials, background_partials, tiles, device.stream());
   });
   return anchored_gradients(grad_logits, grad_anchors);
 }

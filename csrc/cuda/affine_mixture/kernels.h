@@ -4,39 +4,40 @@
 
 #include <cuda_runtime_api.h>
 
-#include "arguments/strided.h"
+#include "arguments/anchor_views.h"
 #include "cuda/runtime/pixel_tiles.h"
 #include "cuda/runtime/storage.h"
-#include "math/anchor_affine.h"
 
 namespace internet::cuda {
 
-template <class T>
-struct AffineMixtureForward {
+// What both directions read.
+template <class T, int N>
+struct AffineMixture {
   using S = opmath<T>;
-  PixelGrid<S> grid;
+  PixelGrid<S, N> grid;
   TilePlan plan;
-  Strided<const T, 4> logits;        // (B, K+1, H, W)
-  const math::Affine<S, 2>* affine;  // (B, K)
-  S* field;                          // (B, H, W, 2), contiguous
+  Strided<const T, N + 2> logits;    // (B, K+1, (D,) H, W)
+  const math::Affine<S, N>* affine;  // (B, K)
+  Strided<const S, 3> background;    // (B, N+1, N+1); no data: the identity
   unsigned char* scratch;
   int anchors;
   S threshold;
 };
 
-template <class T>
-struct AffineMixtureBackward {
+template <class T, int N>
+struct AffineMixtureForward : AffineMixture<T, N> {
+  opmath<T>* field;  // (B, (D,) H, W, N), contiguous
+};
+
+template <class T, int N>
+struct AffineMixtureBackward : AffineMixture<T, N> {
   using S = opmath<T>;
-  PixelGrid<S> grid;
-  TilePlan plan;
-  Strided<const T, 4> logits;
-  Strided<const S, 4> grad_field;  // (B, H, W, 2)
-  const math::Affine<S, 2>* affine;
-  Strided<T, 4> grad_logits;     // no data: not wanted
-  math::Affine<S, 2>* partials;  // (B, tiles, K): gradient with respect to each affine map; null: not wanted
-  unsigned char* scratch;
-  int anchors;
-  S threshold;
+  Strided<const S, N + 2> grad_field;  // (B, (D,) H, W, N)
+  Strided<T, N + 2> grad_logits;       // no data: not wanted
+  // (B, tiles, K) and (B, tiles): gradients with respect to each affine map and the background's; null: not
+  // wanted
+  math::Affine<S, N>* partials;
+  math::Projective<S, N>* background_partials;
 };
 
 // A tile of more anchors than shared memory has room for (280 in float32) lies in global memory:
@@ -44,14 +45,14 @@ struct AffineMixtureBackward {
 INTERNET_HD bool needs_scratch(const TilePlan& plan) { return plan.shared_bytes > shared_bytes_of_a_block; }
 
 // `grad_logits` of the second has its strides; its data is not looked at.
-template <class S>
+template <class S, int N>
 TilePlan plan_forward(int anchors);
-template <class S>
-TilePlan plan_backward(int anchors, int64_t width, const int64_t* grad_logits_stride);
+template <class S, int N>
+TilePlan plan_backward(int anchors, const int64_t (&size)[N], const int64_t* grad_logits_stride);
 
-template <class T>
-cudaError_t affine_mixture_forward(const AffineMixtureForward<T>& params, cudaStream_t stream);
-template <class T>
-cudaError_t affine_mixture_backward(const AffineMixtureBackward<T>& params, cudaStream_t stream);
+template <class T, int N>
+cudaError_t affine_mixture_forward(const AffineMixtureForward<T, N>& params, cudaStream_t stream);
+template <class T, int N>
+cudaError_t affine_mixture_backward(const AffineMixtureBackward<T, N>& params, cudaStream_t stream);
 
 }  // namespace internet::cuda

@@ -17,7 +17,7 @@ void check_channels(const AnchorFeaturesArguments& a) {
 
 template <class S>
 PixelGrid<S> grid_of(const AnchorFeaturesArguments& a) {
-  return pixel_grid<S>(a.batch(), a.height(), a.width(), a.grid_align_corners);
+  return pixel_grid<S, 2>(a.batch(), {a.height(), a.width()}, a.grid_align_corners);
 }
 
 // (B, K+1), made on the device; the background comes first.
@@ -51,7 +51,7 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
     const Tensor motions = motions_of<S>(a, device.stream());
     const auto out = strided<T, 4>(output);
     const AnchorFeaturesForward<T> p{.grid = grid_of<S>(a),
-                                     .plan = plan_forward(count, channels, source.size(3), out),
+                                     .plan = plan_forward(count, channels, {a.height(), a.width()}, out),
                                      .source = strided<const T, 4>(source),
                                      .motions = data<const AnchorMotion<S>>(motions),
                                      .output = out,
@@ -122,7 +122,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     using S = opmath<T>;
     const int count = int(a.anchors.count()) + 1, channels = int(a.channels());
     const auto grad = strided<const T, 4>(grad_output);
-    const AnchorPlan plan = plan_backward(count, channels, w, grad);
+    const AnchorPlan plan = plan_backward(count, channels, {h, w}, grad);
     const int64_t tiles = plan.tile.tiles(h * w);
     const Tensor motions = motions_of<S>(a, device.stream());
     const Partials<S> partials(a.anchors, tiles, need_anchors);

@@ -74,11 +74,11 @@ struct Footprint {
 };
 template <class S>
 INTERNET_HD Footprint<S> footprint(const math::Affine<S, 2>& motion, const PixelGrid<S>& grid,
-                                   const Position<S>& z) {
-  const math::Point<S, 2> at = motion.row({{0, S(z.row)}}).at(S(z.column));
+                                   const Position<S, 2>& here) {
+  const math::Point<S, 2> to = motion.row({{0, S(here.row())}}).at(S(here.column()));
   Footprint<S> f;
-  f.x = math::axis(at.axis[0], S(grid.width), false);
-  f.y = math::axis(at.axis[1], S(grid.height), false);
+  f.x = math::axis(to.axis[0], S(grid.width()), false);
+  f.y = math::axis(to.axis[1], S(grid.height()), false);
   f.reads = math::reads_image(f.x, f.y);
   return f;
 }
@@ -114,12 +114,13 @@ INTERNET_HD void each_channel(const T* image, Index channel_stride, int channels
 // put(value, x) for every value of one anchor at one pixel: the heat map, then the channels.
 template <class Index, class T, class Put>
 INTERNET_HD void anchor_values(const AnchorFeaturesForward<T>& p, int64_t image, int anchor,
-                               const Position<opmath<T>>& z, Put put) {
+                               const Position<opmath<T>, 2>& here, Put put) {
   using S = opmath<T>;
   const AnchorMotion<S> a = p.motions[image * p.anchors + anchor];
   const auto& stride = p.source.stride;
-  const Footprint<S> f = footprint(a.motion, p.grid, z);
-  put(0, anchor == 0 ? S(0) : math::heat_difference(z.x, z.y, a.points, p.per_twice_variance));
+  const Footprint<S> f = footprint(a.motion, p.grid, here);
+  put(0, anchor == 0 ? S(0)
+                     : math::heat_difference(here.z.axis[0], here.z.axis[1], a.points, p.per_twice_variance));
   if (!f.reads) {
     for (int c = 0; c < p.channels; ++c) put(1 + c, S(0));
     return;
@@ -138,14 +139,14 @@ __global__ void __launch_bounds__(threads_of_a_block, (forward_blocks<Index, T>)
   const PixelTile tile = pixel_tile_of_block(p.grid, p.plan.tile, blockIdx.x);
   const int thread = threadIdx.x, values = p.anchors * (1 + p.channels);
   const bool inside = thread < tile.count;
-  const Position<S> z = position(p.grid, tile.first + (inside ? thread : 0));
+  const Position<S, 2> here = position(p.grid, tile.first + (inside ? thread : 0));
   const auto& stride = p.output.stride;
   T* out = p.output.data + tile.image * stride[0];
   if (!p.plan.tile.staged) {
-    out += z.row * stride[2] + z.column * stride[3];
+    out += here.offset(stride + 2);
     for (int k = 0; inside && k < p.anchors; ++k) {
       const Index first = k * (1 + p.channels);
-      anchor_values<Index>(p, tile.image, k, z,
+      anchor_values<Index>(p, tile.image, k, here,
                            [&](int value, S x) { out[(first + value) * Index(stride[1])] = narrow<T>(x); });
     }
     return;
@@ -156,7 +157,7 @@ __global__ void __launch_bounds__(threads_of_a_block, (forward_blocks<Index, T>)
     const Chunk chunk = chunk_of(first, p.plan.anchors_at_once, p.anchors, p.channels);
     for (int k = 0; inside && k < chunk.count; ++k) {
       T* pixel = staged + k * (1 + p.channels) * pitch<T> + thread;
-      anchor_values<Index>(p, tile.image, chunk.first + k, z,
+      anchor_values<Index>(p, tile.image, chunk.first + k, here,
                            [&](int value, S x) { pixel[value * pitch<T>] = narrow<T>(x); });
     }
     __syncthreads();
@@ -180,12 +181,12 @@ __device__ __forceinline__ void scatter(const GradAccumulator<S>& plane, const m
 // One anchor at one pixel: `grad` gives the incoming gradient of its heat map (0) and channels (1 + c).
 template <class Index, class T, class Grad>
 __device__ __forceinline__ void pull_anchor(const AnchorFeaturesBackward<T>& p, int64_t image, int anchor,
-                                            const Position<opmath<T>>& z, Grad grad,
+                                            const Position<opmath<T>, 2>& here, Grad grad,
                                             const GradAccumulator<opmath<T>>& image_sums, opmath<T>* pulls) {
   using S = opmath<T>;
   const math::Affine<S, 2> motion = p.motions[image * p.anchors + anchor].motion;
   const auto& stride = p.source.stride;
-  const Footprint<S> f = footprint(motion, p.grid, z);
+  const Footprint<S> f = footprint(motion, p.grid, here);
   S grad_x = 0, grad_y = 0;
   if (f.reads && p.grad_motion != nullptr && anchor > 0) {
     const auto at = corners(f, Index(stride[2]), Index(stride[3]));
@@ -245,13 +246,13 @@ __global__ void __launch_bounds__(threads_of_a_block, (backward_blocks<Index, T>
   const PixelTile tile = pixel_tile_of_block(p.grid, p.plan.tile, blockIdx.x);
   const int thread = threadIdx.x, values = p.anchors * (1 + p.channels);
   const bool inside = thread < tile.count;
-  const Position<S> z = position(p.grid, tile.first + (inside ? thread : 0));
-  memory.x[thread] = z.x;
-  memory.y[thread] = z.y;
+  const Position<S, 2> here = position(p.grid, tile.first + (inside ? thread : 0));
+  memory.x[thread] = here.z.axis[0];
+  memory.y[thread] = here.z.axis[1];
   const auto& stride = p.grad_output.stride;
   const T* grad = p.grad_output.data + tile.image * stride[0];
   const auto image_sums = GradAccumulator<S>(p.sums).from(tile.image * p.sums.stride[0]);
-  const T* grad_pixel = grad + z.row * stride[2] + z.column * stride[3];
+  const T* grad_pixel = grad + here.offset(stride + 2);
   for (int first = 0; first < p.anchors; first += p.plan.anchors_at_once) {
     const Chunk chunk = chunk_of(first, p.plan.anchors_at_once, p.anchors, p.channels);
     if (p.plan.tile.staged) {
@@ -264,7 +265,7 @@ __global__ void __launch_bounds__(threads_of_a_block, (backward_blocks<Index, T>
     for (int k = 0; inside && k < chunk.count; ++k) {
       const int value = k * (1 + p.channels);
       pull_anchor<Index>(
-          p, tile.image, chunk.first + k, z,
+          p, tile.image, chunk.first + k, here,
           [&](int i) {
             return p.plan.tile.staged
                        ? widen(memory.staged[(value + i) * pitch<T> + thread])
@@ -305,15 +306,16 @@ AnchorPlan plan(int anchors, bool staged, size_t fixed, size_t bytes, size_t sta
 }  // namespace
 
 template <class T>
-AnchorPlan plan_forward(int anchors, int channels, int64_t width, const Strided<T, 4>& output) {
-  const bool staged = pixel_major(output.stride, anchors * (1 + channels), width);
+AnchorPlan plan_forward(int anchors, int channels, const int64_t (&size)[2], const Strided<T, 4>& output) {
+  const bool staged = pixel_major(output.stride, anchors * (1 + channels), size);
   return plan(anchors, staged, 0, 0, (1 + channels) * pitch<T> * sizeof(T));
 }
 
 template <class T>
-AnchorPlan plan_backward(int anchors, int channels, int64_t width, const Strided<const T, 4>& grad_output) {
+AnchorPlan plan_backward(int anchors, int channels, const int64_t (&size)[2],
+                         const Strided<const T, 4>& grad_output) {
   using Memory = BackwardMemory<T>;
-  const bool staged = pixel_major(grad_output.stride, anchors * (1 + channels), width);
+  const bool staged = pixel_major(grad_output.stride, anchors * (1 + channels), size);
   return plan(anchors, staged, Memory::coordinate_bytes(), Memory::pull_bytes(),
               (1 + channels) * pitch<T> * sizeof(T));
 }
@@ -325,7 +327,7 @@ cudaError_t anchor_motions(const AnchorMotions<S>& p, cudaStream_t stream) {
 
 template <class T>
 cudaError_t anchor_features_forward(const AnchorFeaturesForward<T>& p, cudaStream_t stream) {
-  const int64_t h = p.grid.height, w = p.grid.width, values = p.anchors * (1 + p.channels);
+  const int64_t h = p.grid.height(), w = p.grid.width(), values = p.anchors * (1 + p.channels);
   const bool short_offsets =
       fits_32_bits(p.source, {p.channels, h, w}) && fits_32_bits(p.output, {values, h, w});
   auto kernel = short_offsets ? forward_kernel<int32_t, T> : forward_kernel<int64_t, T>;
@@ -335,7 +337,7 @@ cudaError_t anchor_features_forward(const AnchorFeaturesForward<T>& p, cudaStrea
 
 template <class T>
 cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T>& p, cudaStream_t stream) {
-  const int64_t h = p.grid.height, w = p.grid.width, values = p.anchors * (1 + p.channels);
+  const int64_t h = p.grid.height(), w = p.grid.width(), values = p.anchors * (1 + p.channels);
   const bool short_offsets = fits_32_bits(p.source, {p.channels, h, w}) &&
                              fits_32_bits(p.grad_output, {values, h, w}) &&
                              p.channels * h * w < (int64_t(1) << 30);  // the sums have no gaps
@@ -347,10 +349,10 @@ cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T>& p, cudaStr
 template cudaError_t anchor_motions(const AnchorMotions<float>&, cudaStream_t);
 template cudaError_t anchor_motions(const AnchorMotions<double>&, cudaStream_t);
 
-#define INSTANTIATE(T)                                                                         \
-  template AnchorPlan plan_forward(int, int, int64_t, const Strided<T, 4>&);                   \
-  template AnchorPlan plan_backward(int, int, int64_t, const Strided<const T, 4>&);            \
-  template cudaError_t anchor_features_forward(const AnchorFeaturesForward<T>&, cudaStream_t); \
+#define INSTANTIATE(T)                                                                           \
+  template AnchorPlan plan_forward(int, int, const int64_t (&)[2], const Strided<T, 4>&);        \
+  template AnchorPlan plan_backward(int, int, const int64_t (&)[2], const Strided<const T, 4>&); \
+  template cudaError_t anchor_features_forward(const AnchorFeaturesForward<T>&, cudaStream_t);   \
   template cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T>&, cudaStream_t);
 INSTANTIATE(float)
 INSTANTIATE(double)

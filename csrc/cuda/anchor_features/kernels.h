@@ -61,9 +61,10 @@ struct AnchorFeaturesBackward {
 
 // `output` and `grad_output` are looked at for their strides alone.
 template <class T>
-AnchorPlan plan_forward(int anchors, int channels, int64_t width, const Strided<T, 4>& output);
+AnchorPlan plan_forward(int anchors, int channels, const int64_t (&size)[2], const Strided<T, 4>& output);
 template <class T>
-AnchorPlan plan_backward(int anchors, int channels, int64_t width, const Strided<const T, 4>& grad_output);
+AnchorPlan plan_backward(int anchors, int channels, const int64_t (&size)[2],
+                         const Strided<const T, 4>& grad_output);
 
 template <class S>
 cudaError_t anchor_motions(const AnchorMotions<S>& params, cudaStream_t stream);

@@ -1,33 +1,44 @@
-// Images in tiles: runs of neighbouring pixels, row after row, one pixel for each thread of a block.
+// Images, and volumes, in tiles: runs of neighbouring pixels, row after row, one pixel for each thread of a
+// block.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "math/anchor_affine.h"
 #include "math/bilinear.h"
 
 namespace internet::cuda {
 
 constexpr size_t shared_bytes_of_a_block = 48 * 1024;  // what a kernel gets without asking
 
-// The pixels of each image and their normalised coordinates. S is float or double.
-template <class S>
+// The pixels of each image of N axes and their normalised coordinates. S is float or double.
+template <class S, int N = 2>
 struct PixelGrid {
-  int64_t batch, height, width;
-  S x_start, x_step, y_start, y_step;
+  int64_t batch;
+  int64_t size[N];      // (D,) H, W
+  S start[N], step[N];  // x first
 
-  INTERNET_MEMBER int64_t pixels() const { return height * width; }
+  INTERNET_MEMBER int64_t width() const { return size[N - 1]; }
+  INTERNET_MEMBER int64_t height() const { return size[N - 2]; }
+  INTERNET_MEMBER int64_t pixels() const {
+    int64_t pixels = 1;
+    INTERNET_UNROLL
+    for (int axis = 0; axis < N; ++axis) pixels *= size[axis];
+    return pixels;
+  }
 };
 
-template <class S>
-PixelGrid<S> pixel_grid(int64_t batch, int64_t height, int64_t width, bool align_corners) {
-  return {.batch = batch,
-          .height = height,
-          .width = width,
-          .x_start = math::normalized_start(S(width), align_corners),
-          .x_step = math::normalized_step(S(width), align_corners),
-          .y_start = math::normalized_start(S(height), align_corners),
-          .y_step = math::normalized_step(S(height), align_corners)};
+// `sizes`: (D,) H, W.
+template <class S, int N>
+PixelGrid<S, N> pixel_grid(int64_t batch, const int64_t (&sizes)[N], bool align_corners) {
+  PixelGrid<S, N> grid{.batch = batch, .size = {}, .start = {}, .step = {}};
+  for (int axis = 0; axis < N; ++axis) {
+    grid.size[axis] = sizes[axis];
+    grid.start[axis] = math::normalized_start(S(sizes[N - 1 - axis]), align_corners);
+    grid.step[axis] = math::normalized_step(S(sizes[N - 1 - axis]), align_corners);
+  }
+  return grid;
 }
 
 // A tile's size, and what of it goes through shared memory; a function of shapes and layouts alone.
@@ -45,8 +56,8 @@ struct PixelTile {
   int count;
 };
 
-template <class S>
-INTERNET_HD PixelTile pixel_tile_of_block(const PixelGrid<S>& grid, const TilePlan& plan, int64_t block) {
+template <class S, int N>
+INTERNET_HD PixelTile pixel_tile_of_block(const PixelGrid<S, N>& grid, const TilePlan& plan, int64_t block) {
   const int64_t tiles = plan.tiles(grid.pixels());
   PixelTile tile;
   tile.image = block / tiles;
@@ -57,25 +68,47 @@ INTERNET_HD PixelTile pixel_tile_of_block(const PixelGrid<S>& grid, const TilePl
   return tile;
 }
 
-template <class S>
+// A pixel's place, (slice,) row, column, and its coordinates, x first.
+template <class S, int N>
 struct Position {
-  int64_t row, column;
-  S x, y;
+  int64_t index[N];
+  math::Point<S, N> z;
+
+  INTERNET_MEMBER int64_t row() const { return index[N - 2]; }
+  INTERNET_MEMBER int64_t column() const { return index[N - 1]; }
+
+  // In a tensor whose axes (D,) H, W have these strides.
+  INTERNET_MEMBER int64_t offset(const int64_t* strides) const {
+    int64_t offset = 0;
+    INTERNET_UNROLL
+    for (int axis = 0; axis < N; ++axis) offset += index[axis] * strides[axis];
+    return offset;
+  }
 };
 
-template <class S>
-INTERNET_HD Position<S> position(const PixelGrid<S>& grid, int64_t pixel) {
-  Position<S> z;
-  z.row = pixel / grid.width;
-  z.column = pixel - z.row * grid.width;
-  z.x = S(z.column) * grid.x_step + grid.x_start;
-  z.y = S(z.row) * grid.y_step + grid.y_start;
-  return z;
+template <class S, int N>
+INTERNET_HD Position<S, N> position(const PixelGrid<S, N>& grid, int64_t pixel) {
+  Position<S, N> position;
+  INTERNET_UNROLL
+  for (int axis = N - 1; axis >= 0; --axis) {
+    const int64_t line = axis > 0 ? pixel / grid.size[axis] : 0;
+    position.index[axis] = pixel - line * grid.size[axis];
+    pixel = line;
+    const int of_z = N - 1 - axis;
+    position.z.axis[of_z] = S(position.index[axis]) * grid.step[of_z] + grid.start[of_z];
+  }
+  return position;
 }
 
-// Whether each image of (B, C, H, W) lies pixel after pixel, their channels side by side, without gaps.
-INTERNET_HD bool pixel_major(const int64_t* stride, int64_t channels, int64_t width) {
-  return stride[1] == 1 && stride[3] == channels && stride[2] == channels * width;
+// Whether each image of (B, C, (D,) H, W) lies pixel after pixel, their channels side by side, without gaps.
+template <int N>
+INTERNET_HD bool pixel_major(const int64_t* stride, int64_t channels, const int64_t (&size)[N]) {
+  bool dense = stride[1] == 1;
+  for (int axis = N - 1; axis >= 0; --axis) {
+    dense = dense && stride[2 + axis] == channels;
+    channels *= size[axis];
+  }
+  return dense;
 }
 
 // In such an image, visit(offset, channel, pixel) for this thread's share of a tile's values: neighbouring

@@ -9,7 +9,7 @@ namespace {
 // `with_map`: whether the Jacobian maps are read.
 template <class T>
 HeatMaps<T> heat_maps(const SoftArgmaxArguments& a, bool with_map) {
-  return {.grid = pixel_grid<opmath<T>>(a.batch(), a.height(), a.width(), a.align_corners),
+  return {.grid = pixel_grid<opmath<T>, 2>(a.batch(), {a.height(), a.width()}, a.align_corners),
           .logits = strided<const T, 4>(a.logits),
           .map = strided<const T, 5>(with_map ? a.jacobian_map : std::nullopt),
           .anchors = a.anchors(),

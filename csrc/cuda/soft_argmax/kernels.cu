@@ -35,7 +35,7 @@ INTERNET_HD Arrangement arrange(const HeatMaps<T>& in, bool anchors_in_turn) {
   const bool side_by_side = in.logits.stride[1] < in.logits.stride[3] && in.anchors > 1;
   int columns = 1;
   if (side_by_side && !anchors_in_turn) columns = in.anchors < most_columns ? int(in.anchors) : most_columns;
-  const bool runs = columns == 1 && in.grid.width % longest_run == 0;
+  const bool runs = columns == 1 && in.grid.width() % longest_run == 0;
   return {columns, block_threads / columns, runs ? longest_run : 1};
 }
 
@@ -178,12 +178,12 @@ INTERNET_HD void add_run(const HeatMaps<T>& in, const Place& place, const opmath
   for (int i = 0; i < run; ++i) largest = math::larger(logit[i], largest);
   scale(sum.sums, rescaling(sum.largest, largest, in.per_temperature));
   sum.largest = largest;
-  const S y = S(place.row) * in.grid.y_step + in.grid.y_start;
+  const S y = S(place.row) * in.grid.step[1] + in.grid.start[1];
 #pragma unroll
   for (int i = 0; i < run; ++i) {
     const S e = math::heat_weight(logit[i], math::heat_reference(largest), in.per_temperature);
     sum.sums.mass += e;
-    sum.sums.x += e * (S(place.column + i) * in.grid.x_step + in.grid.x_start);
+    sum.sums.x += e * (S(place.column + i) * in.grid.step[0] + in.grid.start[0]);
     sum.sums.y += e * y;
 #pragma unroll
     for (int c = 0; c < 4; ++c) sum.sums.jac[c] += e * map[i][c];
@@ -196,14 +196,14 @@ INTERNET_HD HeatPartial<opmath<T>> sum_runs(const HeatMaps<T>& in, int64_t image
                                             int64_t first_pixel, int64_t step) {
   using S = opmath<T>;
   HeatPartial<S> sum{S(-INFINITY), {}};
-  Place place(first_pixel, in.grid.width);
+  Place place(first_pixel, in.grid.width());
 #pragma unroll 1
-  for (int i = 0; i < pixels_of_a_thread / run && place.row < in.grid.height; ++i) {
+  for (int i = 0; i < pixels_of_a_thread / run && place.row < in.grid.height(); ++i) {
     S logit[run], map[run][4] = {};
     line<run>(in.logits, image, anchor, place).load(logit);
     if (in.map.data != nullptr) line<run>(in.map, image, in.map_of(anchor), place).load(map);
     add_run<run>(in, place, logit, map, sum);
-    place.advance(step, in.grid.width);
+    place.advance(step, in.grid.width());
   }
   return sum;
 }
@@ -340,13 +340,13 @@ INTERNET_HD void pull_anchor(const SoftArgmaxBackward<T>& p, const Place& place,
                              int64_t anchor, const opmath<T> (&map)[run][4], opmath<T> (&grad_map)[run][4]) {
   using S = opmath<T>;
   const math::HeatGradient<S> g = plane_gradient(p, image, anchor);
-  const S y = S(place.row) * p.in.grid.y_step + p.in.grid.y_start;
+  const S y = S(place.row) * p.in.grid.step[1] + p.in.grid.start[1];
   S logit[run], grad[run];
   line<run>(p.in.logits, image, anchor, place).load(logit);
 #pragma unroll
   for (int i = 0; i < run; ++i) {
     const S heat = math::heat_weight(logit[i], g.reference, p.in.per_temperature) * g.per_mass;
-    const S x = S(place.column + i) * p.in.grid.x_step + p.in.grid.x_start;
+    const S x = S(place.column + i) * p.in.grid.step[0] + p.in.grid.start[0];
     grad[i] = math::heat_logit_gradient<true>(g, heat, x, y, map[i], p.in.per_temperature);
 #pragma unroll
     for (int c = 0; c < 4; ++c) grad_map[i][c] += heat * g.grad_jac[c];
@@ -364,8 +364,8 @@ __global__ void __launch_bounds__(block_threads, backward_blocks<T>)
   const Share share(blockIdx.x, tiles, in.shared_map ? 1 : parts(in.anchors, by.columns), by.columns);
   const int lane = threadIdx.x / by.columns;
   const int64_t anchor = share.first_anchor + threadIdx.x % by.columns;
-  const Place place((share.tile * by.lanes + lane) * run, in.grid.width);
-  if (lane >= by.lanes || place.row >= in.grid.height) return;
+  const Place place((share.tile * by.lanes + lane) * run, in.grid.width());
+  if (lane >= by.lanes || place.row >= in.grid.height()) return;
   S map[run][4] = {}, grad_map[run][4] = {};
   if (in.shared_map) {
     if (in.map.data != nullptr) line<run>(in.map, share.image, 0, place).load(map);
