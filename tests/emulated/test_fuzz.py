@@ -35,6 +35,12 @@ def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, 
     size = (chance.randint(1, 19), chance.choice([1, 2, 3, 7, 31, 33, chance.randint(4, 40)]))
     batch, channels = chance.randint(1, 3), chance.choice([1, 2, 3, 4, 8, 12, chance.randint(5, 40)])
     padding = {"padding_mode": chance.choice(["zeros", "border"])}
+    interpolated = {
+        "upsampling": "interpolate",
+        "interpolate_align_corners": chance.random() < 0.5,
+        "features_size": (chance.randint(1, 19), chance.randint(1, 40)),
+        "confidence_size": chance.choice([None, (chance.randint(1, 19), chance.randint(1, 40))]),
+    }
     anchors = chance.choice([1, 2, 10, chance.randint(3, 40)])
     return {
         "affine_mixture": {"batch": batch, "anchors": anchors, "size": size, "threshold": chance.choice([0.0, 0.02])},
@@ -45,8 +51,15 @@ def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, 
             "size": size,
             "ratio": chance.choice([1, 2]),
             **padding,
+            **chance.choice([{}, interpolated]),
+            "blend": chance.random() < 0.5,
         },
-        "pyramid_warp": {"levels": ((channels, 1), (chance.randint(1, 9), 2)), "size": size, **padding},
+        "pyramid_warp": {
+            "levels": ((channels, 1), (chance.randint(1, 9), 2)),
+            "size": size,
+            **padding,
+            **chance.choice([{}, {"confidence_sizes": [None, size], "blend": [False, True]}]),
+        },
         "volume_warp": {
             "batch": batch,
             "channels": channels,

@@ -85,6 +85,8 @@ def test_static_shapes(operator: str) -> None:
         ("upsample_motion", {"confidence": False}),
         ("confidence_warp", {"confidence": False}),
         ("pyramid_warp", {"confidence": False}),
+        ("confidence_warp", {"blend": True, "upsampling": "interpolate", "features_size": (4, 7)}),
+        ("pyramid_warp", {"confidence_sizes": [None, (6, 10)], "blend": [False, True]}),
         ("volume_warp", {"confidence": False}),
         ("masked_backwarp_loss", {"ratio": None}),
         ("soft_argmax", {"jacobian_maps": 0}),
@@ -92,8 +94,8 @@ def test_static_shapes(operator: str) -> None:
         ("anchor_features", {"size": (2, 3, 4), "background": True, "covariances": True}),
     ],
 )
-def test_without_optional_arguments(operator: str, parameters: dict[str, Any]) -> None:
-    """Dynamo materialises the gradient of every output, also of one that stands for nothing."""
+def test_other_optional_arguments(operator: str, parameters: dict[str, Any]) -> None:
+    """Fewer and more of them. Dynamo materialises the gradient of every output, also of one that stands for nothing."""
     check(compiled(operator, backend="aot_eager"), samples.build(operator, torch.float32, **parameters))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from internet.ops import reference
 from tests.support.scalar_math import FAR, differences, hat
@@ -111,6 +112,50 @@ def test_taps_of_weight_zero_are_not_read(m: ModuleType, ratio: int) -> None:
         assert before + here + after == pytest.approx(1)
         assert math.isfinite(m.upsample(ratio, phase, math.inf, 1.0, 1.0)) == (before == 0)
         assert math.isfinite(m.upsample(ratio, phase, 1.0, 1.0, math.inf)) == (after == 0)
+
+
+# ------------------------------------------------------------------------------------------ interpolate.h
+
+
+def interpolated(size: int, fine_size: int, align_corners: bool) -> np.ndarray:
+    """Matrix (fine, coarse) of torch's interpolation along one axis."""
+    pixels = torch.eye(size, dtype=torch.float64)[:, None, :, None]
+    options: dict[str, Any] = {"mode": "bilinear", "align_corners": align_corners}
+    return F.interpolate(pixels, (fine_size, 1), **options)[:, 0, :, 0].T.numpy()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("fine_size", [1, 2, 3, 7, 12, 40])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 12, 31])
+def test_interpolation_is_torchs(m: ModuleType, size: int, fine_size: int, align_corners: bool) -> None:
+    """Forward, tap by tap, and as its adjoint gathers: the same matrix."""
+    axis, matrix = (size, fine_size, align_corners), interpolated(size, fine_size, align_corners)
+    taps, gathered = np.zeros_like(matrix), np.zeros_like(matrix)
+    for x in range(fine_size):
+        low, high, fraction = m.interpolation_taps(*axis, x)
+        assert (low, high, fraction) == m.interpolation_taps_in_32_bits(*axis, x)
+        assert 0 <= low <= high < size
+        assert (high == low + 1) == (fraction > 0)
+        taps[x, low] += 1 - fraction
+        taps[x, high] += fraction
+    for p in range(size):
+        first, end = m.interpolation_readers(*axis, p)
+        for x in range(first, end):
+            gathered[x, p] = m.interpolation_weight(*axis, p, x)
+    np.testing.assert_allclose(taps, matrix, atol=1e-14)
+    np.testing.assert_allclose(gathered, matrix, atol=1e-14)
+
+
+def test_interpolation_knows_whole_pixels_of_large_maps(m: ModuleType) -> None:
+    """In integers: where a fine pixel lies on a coarse one no neighbour is read, however many there are."""
+    for x in (0, 1, 12345, 99999):
+        assert m.interpolation_taps(100_000, 300_000, False, 3 * x + 1) == (x, x, 0.0)
+        assert m.interpolation_taps(100_001, 200_001, True, 2 * x) == (x, x, 0.0)
+
+
+def test_an_interpolated_pixel_of_weight_zero_is_not_read(m: ModuleType) -> None:
+    assert m.interpolate(1.0, math.inf, 0.0) == 1.0
+    assert m.interpolate(1.0, 3.0, 0.25) == 1.5
 
 
 # -------------------------------------------------------------------------------------- confidence_warp.h

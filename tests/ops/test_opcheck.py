@@ -47,6 +47,7 @@ def selected(operator: str) -> list[Sample]:
     """opcheck takes about a second: the samples that differ in layout, dtype or in what is None."""
     notes = ("odd sizes", "l1, mean", "l2, none", "no confidence", "no mask", "no Jacobians", "no Jacobian map")
     every = samples.samples(operator, torch.float32)
+    notes += ("blend", "interpolated", "interpolated, sizes of their own", "a confidence for some")
     chosen = [s for s in every if s.note in notes or s.note in ("empty batch", "empty batch, sum")]
     return [
         *chosen,

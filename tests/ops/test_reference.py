@@ -5,6 +5,7 @@ its own way of computing something, that is used.
 """
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -210,6 +211,45 @@ def test_confidence_warp_is_equation_6(ratio: int, padding_mode: str, align_corn
         at = position(x, width, align_corners), position(y, height, align_corners)
         expected[b, c, j, i] = look(features[b, c], *at, padding_mode == "border") * confidence[b, 0, j, i]
     assert_close(warped, expected, torch.float64)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(3, 5), (1, 1), (6, 10), (2, 2), (9, 4), (40, 31)])
+def test_interpolation_is_torchs(size: tuple[int, int], align_corners: bool) -> None:
+    """Values and gradients."""
+    values = torch.randn(2, 3, 3, 5, dtype=torch.float64, requires_grad=True)
+    got = reference.interpolate(values, size, align_corners)
+    expected = F.interpolate(values, size, mode="bilinear", align_corners=align_corners)
+    incoming = torch.randn_like(expected)
+    assert_close(got, expected, torch.float64)
+    gradients = [torch.autograd.grad(result, values, incoming)[0] for result in (got, expected)]
+    assert_close(*gradients, torch.float64)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(5, 7), (2, 3), (8, 8)])
+def test_warps_are_articulated_animations_and_thin_plate_spline_motions(
+    size: tuple[int, int], align_corners: bool
+) -> None:
+    """Field and mask resized to the features, each from its own size, and x * mask + previous * (1 - mask)."""
+    parameters: dict[str, Any] = {"size": (4, 4), "features_size": size, "confidence_size": (8, 8), "blend": True}
+    options = {"interpolate_align_corners": align_corners, "align_corners": align_corners}
+    sample = samples.build("confidence_warp", torch.float64, upsampling="interpolate", **parameters, **options)
+    features, field, mask = sample.args
+    resize: dict[str, Any] = {"size": size, "mode": "bilinear", "align_corners": align_corners}
+    field = F.interpolate(field.permute(0, 3, 1, 2), **resize).permute(0, 2, 3, 1)
+    mask = F.interpolate(mask, **resize)
+    expected = F.grid_sample(features, field, align_corners=align_corners) * mask + sample.kwargs["blend"] * (1 - mask)
+    assert_close(reference.confidence_warp(*sample.args, **sample.kwargs), expected, torch.float64)
+
+
+def test_pyramid_takes_a_confidence_and_a_blend_for_each_level() -> None:
+    masks = {"confidence_sizes": [(3, 5), None, (6, 10)], "blend": [True, False, True]}
+    sample = samples.build("pyramid_warp", torch.float64, levels=((2, 1), (3, 1), (1, 4)), **masks)
+    features, field, confidence = sample.args
+    results = reference.pyramid_warp(*sample.args, **sample.kwargs)
+    for result, *level in zip(results, features, confidence, sample.kwargs["blend"], strict=True):
+        assert torch.equal(result, reference.confidence_warp(level[0], field, level[1], blend=level[2]))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
@@ -430,8 +470,12 @@ _TWICE: dict[str, list[dict[str, object]]] = {
         {"size": (2, 3, 4), "background": True},
     ],
     "upsample_motion": [{}],
-    "confidence_warp": [{"ratio": 2}, {"padding_mode": "border", "align_corners": True}],
-    "pyramid_warp": [{}],
+    "confidence_warp": [
+        {"ratio": 2, "blend": True},
+        {"padding_mode": "border", "align_corners": True},
+        {"upsampling": "interpolate", "features_size": (4, 4)},
+    ],
+    "pyramid_warp": [{"confidence_sizes": [(3, 5), (6, 10)], "blend": [False, True]}],
     "volume_warp": [{}, {"padding_mode": "border", "align_corners": True}],
     "masked_backwarp_loss": [{"norm": norm} for norm in ("l1", "l2", "charbonnier")],
     "soft_argmax": [{}, {"jacobian_maps": 0}],

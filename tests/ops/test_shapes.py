@@ -29,6 +29,25 @@ def frames_and_mask(draw: st.DrawFn) -> dict[str, Any]:
     return {"ratio": ratio, "size": (height * (ratio or 1), width * (ratio or 1))}
 
 
+INTERPOLATED = st.fixed_dictionaries(
+    {
+        "upsampling": st.just("interpolate"),
+        "interpolate_align_corners": FLAG,
+        "features_size": st.tuples(st.integers(2, 9), st.integers(2, 21)),
+        "confidence_size": st.none() | SIZE,
+    }
+)
+
+
+@st.composite
+def masks_and_blends(draw: st.DrawFn, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The same pyramid with a confidence, or none, for each level, and something blended in where there is one."""
+    height, width = parameters["size"]
+    ratios = [draw(st.none() | st.sampled_from([1, ratio])) for _, ratio in parameters["levels"]]
+    masks = [None if ratio is None else (height * ratio, width * ratio) for ratio in ratios]
+    return {**parameters, "confidence_sizes": masks, "blend": [mask is not None and draw(FLAG) for mask in masks]}
+
+
 PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "affine_mixture": st.fixed_dictionaries(
         {
@@ -50,7 +69,10 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "padding_mode": PADDING,
             "align_corners": FLAG,
         }
-    ).filter(lambda p: not p["align_corners"] or (p["ratio"] == 1 and min(p["size"]) > 1)),
+    )
+    .filter(lambda p: not p["align_corners"] or (p["ratio"] == 1 and min(p["size"]) > 1))
+    .flatmap(lambda p: st.just(p) | INTERPOLATED.map(lambda sizes: p | sizes))
+    .flatmap(lambda p: st.just(p) | st.just({**p, "confidence": True, "blend": True})),
     "pyramid_warp": st.fixed_dictionaries(
         {
             "levels": st.lists(st.tuples(CHANNELS, RATIO), min_size=1, max_size=3),
@@ -58,7 +80,7 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "confidence": FLAG,
             "padding_mode": PADDING,
         }
-    ),
+    ).flatmap(lambda p: st.just(p) | masks_and_blends(p)),
     "volume_warp": st.fixed_dictionaries(
         {
             "channels": st.integers(1, 20),

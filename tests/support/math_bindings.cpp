@@ -16,6 +16,7 @@
 #include "math/bilinear.h"
 #include "math/confidence_warp.h"
 #include "math/flow_confidence.h"
+#include "math/interpolate.h"
 #include "math/masked_backwarp_loss.h"
 #include "math/soft_argmax.h"
 #include "math/upsample_motion.h"
@@ -72,6 +73,34 @@ void bind_bilinear(py::module_& m) {
       .def_readonly("low_slope", &Axis<double>::low_slope)
       .def_readonly("high_slope", &Axis<double>::high_slope);
   m.def("axis", [](double t, double size, bool border) { return axis(t, size, border); });
+}
+
+// Of `size` pixels to `fine_size`.
+template <class Index>
+Interpolation<Index> interpolation(int64_t size, int64_t fine_size, bool align_corners) {
+  return {Index(size), Index(fine_size), align_corners};
+}
+
+void bind_interpolate(py::module_& m) {
+  m.def("interpolation_taps", [](int64_t size, int64_t fine_size, bool align_corners, int64_t fine) {
+    const auto taps = interpolation<int64_t>(size, fine_size, align_corners).taps<double>(fine);
+    return std::tuple{taps.low, taps.high, taps.fraction};
+  });
+  m.def(
+      "interpolation_taps_in_32_bits", [](int64_t size, int64_t fine_size, bool align_corners, int64_t fine) {
+        const auto taps = interpolation<int32_t>(size, fine_size, align_corners).taps<double>(int32_t(fine));
+        return std::tuple{taps.low, taps.high, taps.fraction};
+      });
+  m.def("interpolation_readers", [](int64_t size, int64_t fine_size, bool align_corners, int64_t p) {
+    const auto axis = interpolation<int64_t>(size, fine_size, align_corners);
+    return std::pair{axis.first_reader(p), axis.first_beyond(p)};
+  });
+  m.def("interpolation_weight",
+        [](int64_t size, int64_t fine_size, bool align_corners, int64_t p, int64_t fine) {
+          return interpolation<int64_t>(size, fine_size, align_corners).weight<double>(p, fine);
+        });
+  m.def("interpolate",
+        [](double low, double high, double fraction) { return interpolate(low, high, fraction); });
 }
 
 void bind_upsample_motion(py::module_& m) {
@@ -398,6 +427,7 @@ PYBIND11_MODULE(math_bindings, m) {
   bind_value(m);
   bind_bilinear(m);
   bind_upsample_motion(m);
+  bind_interpolate(m);
   bind_anchor_affine(m);
   bind_affine_mixture(m);
   bind_confidence_warp(m);

@@ -1,66 +1,114 @@
-// The backward pass of what is blended in: a row of the output at a time, in planes of four channels,
-// whatever the layouts.
+// The backward pass of what is blended in, a row of the output at a time: pixel by pixel where the channels
+// of a pixel lie side by side in all images, and otherwise in planes of four channels, whatever the layouts.
 #include <algorithm>
 
 #include "cpu/confidence_warp/kernels.h"
 #include "cpu/runtime/denormals.h"
 #include "cpu/sampling/map_rows.h"
+#include "cpu/simd/channel_lanes.h"
 #include "cpu/simd/few_channels.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// Columns that are done at a time: with their four channels they fit in the first-level cache. Of pixels
-// whose channels lie side by side, so few that all channels do.
-constexpr int64_t most_columns = 512, columns_of_pixels = 64;
+// Some channels of a row of an image of the output's size.
+template <class T, class U>
+INTERNET_HD ImageRow<U> row_of(const WarpBlendBackward<T>& p, const Strided<U, 4>& image, int64_t batch,
+                               int64_t y, int64_t channel, int64_t channels) {
+  const auto& stride = image.stride;
+  return {image.data + batch * stride[0] + channel * stride[1] + y * stride[2], stride[1], stride[3],
+          p.motion.width, channels};
+}
 
+// `channels` of one pixel: their dot product, if wanted, and the gradient of the blend, if target is not
+// null.
+template <int N, bool with_dot, class T, class S = opmath<T>>
+INTERNET_HD S blend_pixel(const T* gradient, const T* blend, int64_t channels, S rest, T* target,
+                          bool streaming) {
+  constexpr int step = channels_in<N, T>;
+  Vec<S, N> dots{};
+  S dot = 0;
+  int64_t k = 0;
+  for (; k + step <= channels; k += step) {
+    auto g = load_channel_lanes<N>(gradient + k);
+    if constexpr (with_dot) {
+      const auto b = load_channel_lanes<N>(blend + k);
+#pragma GCC unroll 2
+      for (int i = 0; i < g.parts; ++i) dots += g.part[i] * b.part[i];
+    }
+    if (target == nullptr) continue;
+#pragma GCC unroll 2
+    for (int i = 0; i < g.parts; ++i) g.part[i] *= rest;
+    store_channel_lanes<N, T>(target + k, g, streaming);
+  }
+  for (; k < channels; ++k) {
+    if constexpr (with_dot) dot += widen(gradient[k]) * widen(blend[k]);
+    if (target != nullptr) target[k] = narrow<T>(widen(gradient[k]) * rest);
+  }
+  return dot + sum_of_lanes<N>(dots);
+}
+
+template <int N, class T, class S = opmath<T>>
+void blend_row_of_pixels(const WarpBlendBackward<T>& p, int64_t image, int64_t y, const S* confidence,
+                         S* dots) {
+  const auto gradient = row_of(p, p.grad_output, image, y, 0, p.channels);
+  const auto blend = row_of(p, p.blend, image, y, 0, p.channels);
+  const auto target = row_of(p, p.grad_blend, image, y, 0, p.channels);
+  for (int64_t x = 0; x < p.motion.width; ++x) {
+    const T *g = gradient.data + x * gradient.column_stride, *b = blend.data + x * blend.column_stride;
+    T* t = target.data == nullptr ? nullptr : target.data + x * target.column_stride;
+    const S rest = 1 - confidence[x];
+    if (dots != nullptr) {
+      dots[x] = blend_pixel<N, true>(g, b, p.channels, rest, t, p.streaming);
+    } else {
+      blend_pixel<N, false>(g, b, p.channels, rest, t, p.streaming);
+    }
+  }
+}
+
+// Planes of four channels of as many columns as fit in the first-level cache.
 template <class T>
-class BlendRow {
+class BlendPlanes {
   using S = opmath<T>;
 
  public:
-  explicit BlendRow(const WarpBlendBackward<T>& p)
-      : p_(p),
-        columns_(p.blend.stride[3] == 1 || p.grad_output.stride[3] == 1 ? most_columns : columns_of_pixels),
-        blend_(4 * columns_),
-        gradient_(4 * columns_) {}
+  explicit BlendPlanes(const WarpBlendBackward<T>& p) : p_(p), blend_(4 * columns), gradient_(4 * columns) {}
 
   void run(int64_t image, int64_t y, const S* confidence, S* dots) {
-    for (int64_t x = 0; x < p_.motion.width; x += columns_) {
-      const int64_t count = std::min(columns_, p_.motion.width - x);
+    for (int64_t x = 0; x < p_.motion.width; x += columns) {
+      const int64_t count = std::min(columns, p_.motion.width - x);
       if (dots != nullptr) std::fill_n(dots + x, count, S(0));
       for (int64_t channel = 0; channel < p_.channels; channel += 4) {
         const int64_t channels = std::min<int64_t>(4, p_.channels - channel);
-        read_planes(row_of(p_.grad_output, image, y, channel), x, count, gradient_.data(), columns_);
+        read_planes(row_of(p_, p_.grad_output, image, y, channel, channels), x, count, gradient_.data(),
+                    columns);
         if (dots != nullptr) {
-          read_planes(row_of(p_.blend, image, y, channel), x, count, blend_.data(), columns_);
+          read_planes(row_of(p_, p_.blend, image, y, channel, channels), x, count, blend_.data(), columns);
+          prefetch(row_of(p_, p_.blend, image, y + 1, channel, channels), x, count);
           for (int64_t k = 0; k < channels; ++k) add_products(k, count, dots + x);
         }
         if (p_.grad_blend.data == nullptr) continue;
+        prefetch(row_of(p_, p_.grad_output, image, y + 1, channel, channels), x, count);
         for (int64_t k = 0; k < channels; ++k) scale(k, count, confidence + x);
-        write_planes(row_of(p_.grad_blend, image, y, channel), x, count, gradient_.data(), columns_);
+        write_planes(row_of(p_, p_.grad_blend, image, y, channel, channels), x, count, gradient_.data(),
+                     columns);
       }
     }
   }
 
  private:
-  template <class U>
-  ImageRow<U> row_of(const Strided<U, 4>& image, int64_t batch, int64_t y, int64_t channel) const {
-    const auto& stride = image.stride;
-    return {image.data + batch * stride[0] + channel * stride[1] + y * stride[2], stride[1], stride[3],
-            p_.motion.width, std::min<int64_t>(4, p_.channels - channel)};
-  }
+  static constexpr int64_t columns = 512;
+
   void add_products(int64_t k, int64_t count, S* __restrict dots) const {
-    const S *gradient = gradient_.data() + k * columns_, *blend = blend_.data() + k * columns_;
+    const S *gradient = gradient_.data() + k * columns, *blend = blend_.data() + k * columns;
     for (int64_t x = 0; x < count; ++x) dots[x] += gradient[x] * blend[x];
   }
   void scale(int64_t k, int64_t count, const S* __restrict confidence) {
-    S* gradient = gradient_.data() + k * columns_;
+    S* gradient = gradient_.data() + k * columns;
     for (int64_t x = 0; x < count; ++x) gradient[x] *= 1 - confidence[x];
   }
 
   const WarpBlendBackward<T>& p_;
-  int64_t columns_;
   Scratch<S> blend_, gradient_;
 };
 
@@ -71,13 +119,19 @@ void warp_blend_backward(const WarpBlendBackward<T>& p, int64_t begin, int64_t e
   using S = opmath<T>;
   FlushDenormals flush;
   const int64_t height = p.motion.height, width = p.motion.width;
-  MapRows<S> confidence(p.motion.confidence_resize);
-  BlendRow<T> row(p);
+  MapRows<S> confidence_rows(p.motion.confidence_resize);
+  BlendPlanes<T> planes(p);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / height, y = task % height;
-    row.run(image, y, confidence.at(confidence_map(p.motion, image), y),
-            p.blend_dots == nullptr ? nullptr : p.blend_dots + task * width);
+    const S* confidence = confidence_rows.at(confidence_map(p.motion, image), y);
+    S* dots = p.blend_dots == nullptr ? nullptr : p.blend_dots + task * width;
+    if (p.pixels) {
+      blend_row_of_pixels<native_lanes<T>>(p, image, y, confidence, dots);
+    } else {
+      planes.run(image, y, confidence, dots);
+    }
   }
+  finish_streaming();
 }
 
 INTERNET_INSTANTIATE_KERNEL(warp_blend_backward, WarpBlendBackward)

@@ -88,13 +88,17 @@ void motion_backward(const WarpInputs& inputs, const SampledMotion<S>& motion, S
 template <class T>
 void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const Tensor& grad_blend,
                     opmath<T>* blend_dots) {
-  const WarpBlendBackward<T> p{
-      .motion = inputs.sampled<opmath<T>>(),
-      .channels = inputs.features.size(1),
-      .blend = strided<const T, 4>(inputs.blend),
-      .grad_output = strided<const T, 4>(grad_output),
-      .grad_blend = grad_blend.numel() > 0 ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
-      .blend_dots = blend_dots};
+  const bool wanted = grad_blend.numel() > 0;
+  const bool pixels = channels_side_by_side(*inputs.blend) && channels_side_by_side(grad_output) &&
+                      (!wanted || channels_side_by_side(grad_blend));
+  const WarpBlendBackward<T> p{.motion = inputs.sampled<opmath<T>>(),
+                               .channels = inputs.features.size(1),
+                               .blend = strided<const T, 4>(inputs.blend),
+                               .grad_output = strided<const T, 4>(grad_output),
+                               .grad_blend = wanted ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
+                               .pixels = pixels,
+                               .streaming = pixels && wanted && streams<T>(grad_blend),
+                               .blend_dots = blend_dots};
   run(warp_blend_backward_kernel<T>(), p, p.motion.batch * p.motion.height,
       rows_per_thread(inputs.features, p.channels));
 }

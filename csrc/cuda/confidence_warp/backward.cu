@@ -42,7 +42,7 @@ __device__ __forceinline__ const Readers* lists_of(const WarpFeaturesBackward<T>
 }
 
 // A pixel's gradient with respect to the motion at full resolution, from its dot products.
-template <class T, class S = opmath<T>>
+template <bool plain, class T, class S = opmath<T>>
 __device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, const Tile& tile,
                                              const TilePixel& pixel, const PixelMotion<S>& motion,
                                              const math::Corners<S>& dots) {
@@ -59,7 +59,7 @@ __device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, con
   out[0] = g.x;
   out[map] = g.y;
   if (maps < 3) return;
-  const bool subtracts = p.blend_dots != nullptr && tile.layer == 0;
+  const bool subtracts = !plain && p.blend_dots != nullptr && tile.layer == 0;
   out[2 * map] = subtracts ? g.confidence - p.blend_dots[pixel_index] : g.confidence;
 }
 
@@ -77,7 +77,7 @@ __device__ __forceinline__ S quarter_sum(const math::Corners<S>& d, int lanes) {
 
 // A group of lanes does as many pixels as it has lanes, one after the other; each thread then finishes the
 // pixel that it has set up.
-template <class T>
+template <bool plain, class T>
 __global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>;
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackwa
   PixelMotion<S> motion{};
   BilinearSample<S> own_sample{};
   if (own.inside) {
-    motion = motion_at(p.motion, tile.image, own.row, own.column);
+    motion = motion_at<plain>(p.motion, tile.image, own.row, own.column);
     own_sample = sample_of(p.motion, motion);
   }
   samples[threadIdx.x] = own_sample;
@@ -124,17 +124,17 @@ __global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackwa
   }
   __syncwarp();
   const S* d = dots + 4 * threadIdx.x;
-  if (own.inside) store_motion(p, tile, own, motion, {d[0], d[1], d[2], d[3]});
+  if (own.inside) store_motion<plain>(p, tile, own, motion, {d[0], d[1], d[2], d[3]});
 }
 
-template <class T>
+template <bool plain, class T>
 __global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackward<T> p) {
   using S = opmath<T>;
   const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, motion_layer));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
   if (!pixel.inside) return;
-  const PixelMotion<S> motion = motion_at(p.motion, tile.image, pixel.row, pixel.column);
+  const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, pixel.row, pixel.column);
   const BilinearSample<S> s = sample_of(p.motion, motion);
   const auto from = footprint(s, p.features.stride).corners();
   const int64_t first = tile.layer * motion_layer, left = p.channels - first;
@@ -156,10 +156,11 @@ __global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackwa
 #pragma unroll
     for (int k = 0; k < planes; ++k) math::add_scaled(dots, g[k], value[k]);
   };
+  constexpr int most = plain || sizeof(S) < 8 ? planes_at_once : 2;  // more would spill
   int c = 0;
-  for (; c + planes_at_once <= count; c += planes_at_once) next(Constant<planes_at_once>());
+  for (; c + most <= count; c += most) next(Constant<most>());
   for (; c < count; ++c) next(Constant<1>());
-  store_motion(p, tile, pixel, motion, dots);
+  store_motion<plain>(p, tile, pixel, motion, dots);
 }
 
 // Channels that a block of the next kernel does: as many as its lanes have at once.
@@ -255,10 +256,13 @@ int64_t warp_motion_backward_layers(int64_t channels, bool vectors) {
 template <class T>
 cudaError_t warp_motion_backward(const WarpMotionBackward<T>& p, bool vectors, cudaStream_t stream) {
   const int64_t layers = warp_motion_backward_layers(p.channels, vectors);
+  const bool plain = is_plain(p.motion) && p.blend_dots == nullptr;
   if (vectors) {
-    return launch(motion_pixels_kernel<T>, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
+    auto kernel = plain ? motion_pixels_kernel<true, T> : motion_pixels_kernel<false, T>;
+    return launch(kernel, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
   }
-  return launch(motion_planes_kernel<T>, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+  auto kernel = plain ? motion_planes_kernel<true, T> : motion_planes_kernel<false, T>;
+  return launch(kernel, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
 }
 
 template <class T>

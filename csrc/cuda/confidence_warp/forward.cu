@@ -29,24 +29,23 @@ INTERNET_HD Tiles tiles_of(const ConfidenceWarp<T>& p, int64_t layers) {
 }
 
 // Blocks on a multiprocessor that the registers must allow.
-template <class T>
-constexpr int least_blocks = sizeof(T) == 8 ? 6 : 8;
+template <bool plain, class T>
+constexpr int least_blocks = sizeof(T) == 8 || !plain ? 6 : 8;
 
-// `blended`: something is blended in.
-template <bool blended, class T>
-__global__ void __launch_bounds__(threads, least_blocks<T>) pixels_kernel(ConfidenceWarp<T> p) {
+template <bool plain, class T>
+__global__ void __launch_bounds__(threads, least_blocks<plain, T>) pixels_kernel(ConfidenceWarp<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>;
   __shared__ BilinearSample<S> samples[threads];
-  __shared__ S rest[blended ? threads : 1];  // 1 - M
+  __shared__ S rest[plain ? 1 : threads];  // 1 - M
   const auto tiles = tiles_of<PixelTiles>(p, 1);
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
   BilinearSample<S> own_sample{};
   if (own.inside) {
-    const PixelMotion<S> motion = motion_at(p.motion, tile.image, own.row, own.column);
+    const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, own.row, own.column);
     own_sample = sample_of(p.motion, motion);
-    if constexpr (blended) rest[threadIdx.x] = 1 - motion.confidence;
+    if constexpr (!plain) rest[threadIdx.x] = 1 - motion.confidence;
   }
   samples[threadIdx.x] = own_sample;
   __syncthreads();
@@ -81,7 +80,7 @@ __global__ void __launch_bounds__(threads, least_blocks<T>) pixels_kernel(Confid
           sum.add(weights.sw, widen(value[k].sw));
           sum.add(weights.se, widen(value[k].se));
         }
-        if constexpr (blended) {
+        if (!plain && p.blend.data != nullptr) {
           const T* added = blend + pixel.row * p.blend.stride[2] + pixel.column * p.blend.stride[3] + c;
           sum.add(rest[i], load<N>(added));
         }
@@ -91,14 +90,14 @@ __global__ void __launch_bounds__(threads, least_blocks<T>) pixels_kernel(Confid
   }
 }
 
-template <bool blended, class T>
+template <bool plain, class T>
 __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
   using S = opmath<T>;
   const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, layer_channels));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
   if (!pixel.inside) return;
-  const PixelMotion<S> motion = motion_at(p.motion, tile.image, pixel.row, pixel.column);
+  const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, pixel.row, pixel.column);
   const BilinearSample<S> s = sample_of(p.motion, motion);
   const auto at = footprint(s, p.features.stride).corners();
   const int64_t first = tile.layer * layer_channels, left = p.channels - first;
@@ -120,7 +119,7 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
 #pragma unroll
     for (int k = 0; k < planes; ++k, out += out_stride) {
       S sum = s.reads ? math::weighted_sum(s.weights, value[k]) : S(0);
-      if constexpr (blended) {
+      if (!plain && p.blend.data != nullptr) {
         sum += (1 - motion.confidence) * load(added);
         added += p.blend.stride[1];
       }
@@ -136,13 +135,13 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
 
 template <class T>
 cudaError_t confidence_warp(const ConfidenceWarp<T>& p, bool vectors, cudaStream_t stream) {
-  const bool blended = p.blend.data != nullptr;
+  const bool plain = is_plain(p.motion) && p.blend.data == nullptr;
   if (vectors) {
-    auto kernel = blended ? pixels_kernel<true, T> : pixels_kernel<false, T>;
+    auto kernel = plain ? pixels_kernel<true, T> : pixels_kernel<false, T>;
     return launch(kernel, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
   }
   const int64_t layers = ceiling(p.channels, layer_channels);
-  auto kernel = blended ? planes_kernel<true, T> : planes_kernel<false, T>;
+  auto kernel = plain ? planes_kernel<true, T> : planes_kernel<false, T>;
   return launch(kernel, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
 }
 

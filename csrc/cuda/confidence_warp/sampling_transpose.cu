@@ -25,14 +25,14 @@ struct Reads {
   }
 };
 // Those of pixel `own` of a tile, which may be past the edge and read nothing.
-template <class S>
+template <bool plain, class S>
 __device__ __forceinline__ Reads<S> reads_of(const SamplingTranspose<S>& p) {
   const ReaderTiles tiles = p.tiles();
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
   Reads<S> r{};
   if (!own.inside) return r;
-  r.sample = sample_of(p.motion, motion_at(p.motion, p.first_image + tile.image, own.row, own.column));
+  r.sample = sample_of(p.motion, motion_at<plain>(p.motion, p.first_image + tile.image, own.row, own.column));
   r.pixel = uint32_t(own.row * p.motion.width + own.column);
   const int64_t lines = tile.image * tiles.down();
 #pragma unroll
@@ -45,9 +45,9 @@ __device__ __forceinline__ Reads<S> reads_of(const SamplingTranspose<S>& p) {
   return r;
 }
 
-template <class S>
+template <bool plain, class S>
 __global__ void __launch_bounds__(threads) count_kernel(SamplingTranspose<S> p) {
-  const Reads<S> r = reads_of(p);
+  const Reads<S> r = reads_of<plain>(p);
 #pragma unroll
   for (int corner = 0; corner < 4; ++corner) {
     if (r.read(corner)) atomicAdd(&r.lists[corner]->count, 1);
@@ -88,9 +88,9 @@ __global__ void __launch_bounds__(threads) allot_kernel(SamplingTranspose<S> p) 
 }
 
 // The four atomics, and the four places, are all on their way before the first is needed.
-template <class S>
+template <bool plain, class S>
 __global__ void __launch_bounds__(threads) fill_kernel(SamplingTranspose<S> p) {
-  const Reads<S> r = reads_of(p);
+  const Reads<S> r = reads_of<plain>(p);
   int64_t first[4];
   int place[4];
 #pragma unroll
@@ -157,7 +157,10 @@ template <class S>
 cudaError_t transpose_sampling(const SamplingTranspose<S>& p, cudaStream_t stream) {
   const int64_t blocks = p.tiles().count();
   cudaError_t status = cudaMemsetAsync(p.lists, 0, (1 + blocks * threads) * sizeof(Readers), stream);
-  for (auto kernel : {count_kernel<S>, allot_kernel<S>, fill_kernel<S>, sort_kernel<S>}) {
+  const bool plain = is_plain(p.motion);
+  const auto count = plain ? count_kernel<true, S> : count_kernel<false, S>;
+  const auto fill = plain ? fill_kernel<true, S> : fill_kernel<false, S>;
+  for (auto kernel : {count, allot_kernel<S>, fill, sort_kernel<S>}) {
     if (status == cudaSuccess) status = launch(kernel, blocks, threads, 0, stream, p);
   }
   return status;
