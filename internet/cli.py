@@ -26,6 +26,7 @@ COMMANDS = {
     "animate": "internet.commands.animate",
     "evaluate": "internet.commands.evaluate",
     "ablate": "internet.commands.ablate",
+    "study": "internet.commands.study",
     "synth": "internet.commands.synth",
     "register": "internet.commands.register",
     "demo": "internet.commands.demo",

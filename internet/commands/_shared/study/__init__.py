@@ -1,0 +1,1 @@
+"""What `internet study` does: a user study as a static page, and what came of it."""
