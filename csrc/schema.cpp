@@ -83,13 +83,14 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "float consistency_offset, bool with_boundary, float boundary_scale, float boundary_offset) -> Tensor");
 
   m.def(
-      "soft_argmax(Tensor logits, Tensor? jacobian_map, float temperature, bool align_corners) "
-      "-> (Tensor kp, Tensor jac, Tensor statistics)");
+      "soft_argmax(Tensor logits, Tensor? jacobian_map, float temperature, bool covariance, bool "
+      "align_corners) "
+      "-> (Tensor kp, Tensor jac, Tensor covariance, Tensor statistics)");
   // statistics (B, K, 2): a heat map's largest logit, and its sum of exp((logit - largest) / temperature).
   m.def(
-      "soft_argmax_backward(Tensor? grad_kp, Tensor? grad_jac, Tensor logits, Tensor? jacobian_map, "
-      "Tensor kp, Tensor jac, Tensor statistics, float temperature, bool align_corners, bool need_logits, "
-      "bool need_map) -> (Tensor logits, Tensor jacobian_map)");
+      "soft_argmax_backward(Tensor? grad_kp, Tensor? grad_jac, Tensor? grad_covariance, Tensor logits, "
+      "Tensor? jacobian_map, Tensor kp, Tensor jac, Tensor covariance, Tensor statistics, float temperature, "
+      "bool align_corners, bool need_logits, bool need_map) -> (Tensor logits, Tensor jacobian_map)");
 
   m.def(
       "anchor_features(Tensor source, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "

@@ -137,17 +137,23 @@ inline Tensor empty_image_like(const Tensor& like, ScalarType type) {
 }
 inline Tensor empty_image_like(const Tensor& like) { return empty_image_like(like, like.scalar_type()); }
 
-// Uninitialised (B, K, C, H, W) like a tensor of this shape: in the same order where its K*C planes lie as
-// the channels of a channels_last image.
+// Uninitialised (B, K, C, H, W), or (B, K, C, D, H, W), like a tensor of this shape: in the same order where
+// its K*C planes lie as the channels of a channels_last image.
+template <size_t N>
+Tensor empty_maps(const std::array<int64_t, N>& sizes, const Tensor& like) {
+  const bool channels_last = N == 6
+                                 ? is_dense(like, {2, 1, 5, 4, 3, 0}) && !is_dense(like, {5, 4, 3, 2, 1, 0})
+                                 : is_dense(like, {2, 1, 4, 3, 0}) && !is_dense(like, {4, 3, 2, 1, 0});
+  if (like.numel() == 0 || !channels_last) return empty<N>(sizes, like.scalar_type(), like);
+  std::array<int64_t, N> strides;
+  int64_t step = 1;
+  for (size_t axis : {size_t(2), size_t(1)}) strides[axis] = step, step *= sizes[axis];
+  for (size_t axis = N; --axis > 2; step *= sizes[axis]) strides[axis] = step;
+  strides[0] = step;
+  return empty_strided<N>(sizes, strides, like.scalar_type(), like);
+}
 inline Tensor empty_maps_like(const Tensor& like) {
-  const std::array<int64_t, 5> sizes = sizes_of<5>(like);
-  const bool channels_last =
-      like.numel() > 0 && is_dense(like, {2, 1, 4, 3, 0}) && !is_dense(like, {4, 3, 2, 1, 0});
-  if (!channels_last) return empty(sizes, like.scalar_type(), like);
-  auto [_, maps, channels, height, width] = sizes;
-  const int64_t planes = maps * channels;
-  return empty_strided<5>(sizes, {height * width * planes, channels, 1, width * planes, planes},
-                          like.scalar_type(), like);
+  return like.dim() == 6 ? empty_maps<6>(sizes_of<6>(like), like) : empty_maps<5>(sizes_of<5>(like), like);
 }
 
 template <class T, int N>

@@ -7,56 +7,98 @@
 
 namespace internet {
 
+// f(N) with the number of axes, 2 of images and 3 of volumes, as a constant.
+template <class F>
+void with_axes(const Tensor& logits, F&& f) {
+  if (logits.dim() == 4) {
+    f(std::integral_constant<int, 2>());
+  } else {
+    f(std::integral_constant<int, 3>());
+  }
+}
+
+// A tensor over the pixels of images or volumes, of `before` axes and then these; an image is one slice.
+template <class T, int before>
+Strided<T, before + 3> over_slices(const OptionalTensor& tensor) {
+  Strided<T, before + 3> view;
+  if (!tensor) return view;
+  view.data = static_cast<T*>(tensor->data_ptr());
+  const int64_t missing = before + 3 - tensor->dim();
+  for (int64_t axis = 0; axis < tensor->dim(); ++axis) {
+    view.stride[axis < before ? axis : axis + missing] = tensor->stride(axis);
+  }
+  return view;
+}
+
 struct SoftArgmaxArguments {
-  Tensor logits;                // (B, K, H, W)
-  OptionalTensor jacobian_map;  // (B, K or 1, 4, H, W)
+  Tensor logits;                // (B, K, H, W) or (B, K, D, H, W)
+  OptionalTensor jacobian_map;  // (B, K or 1, 4 or 9, ...)
   double temperature;
   bool align_corners;
 
   SoftArgmaxArguments(const Tensor& logits, const OptionalTensor& jacobian_map, double temperature,
                       bool align_corners)
       : logits(logits), jacobian_map(jacobian_map), temperature(temperature), align_corners(align_corners) {
-    STD_TORCH_CHECK(logits.dim() == 4 && height() * width() > 0,
-                    "logits: expected (B, K, H, W) with a pixel");
+    STD_TORCH_CHECK((logits.dim() == 4 || logits.dim() == 5) && depth() * height() * width() > 0,
+                    "logits: expected (B, K, H, W) or (B, K, D, H, W) with a pixel");
     if (!jacobian_map) return;
-    const int64_t maps = jacobian_map->dim() == 5 && jacobian_map->size(1) == 1 ? 1 : anchors();
-    check_storage("jacobian_map", *jacobian_map, logits, {batch(), maps, 4, height(), width()});
+    const Tensor& map = *jacobian_map;
+    const int64_t maps = map.dim() == logits.dim() + 1 && map.size(1) == 1 ? 1 : anchors();
+    if (axes() == 2) {
+      check_storage("jacobian_map", map, logits, {batch(), maps, 4, height(), width()});
+    } else {
+      check_storage("jacobian_map", map, logits, {batch(), maps, 9, depth(), height(), width()});
+    }
   }
 
+  int64_t axes() const { return logits.dim() - 2; }
   int64_t batch() const { return logits.size(0); }
   int64_t anchors() const { return logits.size(1); }
-  int64_t height() const { return logits.size(2); }
-  int64_t width() const { return logits.size(3); }
+  int64_t depth() const { return axes() == 2 ? 1 : logits.size(2); }
+  int64_t height() const { return logits.size(axes()); }
+  int64_t width() const { return logits.size(axes() + 1); }
   // Whether all anchors read one map. One map for a single anchor is that anchor's own.
   bool shared_map() const { return jacobian_map && jacobian_map->size(1) == 1 && anchors() != 1; }
+
+  Tensor empty_matrices(bool wanted) const {
+    const ScalarType type = compute_type(logits);
+    return wanted ? empty<4>({batch(), anchors(), axes(), axes()}, type, logits)
+                  : empty<1>({0}, type, logits);
+  }
 };
 
 struct SoftArgmaxResults {
-  Tensor kp;          // (B, K, 2)
-  Tensor jac;         // (B, K, 2, 2); empty without a map
+  Tensor kp;          // (B, K, n)
+  Tensor jac;         // (B, K, n, n); empty without a map
+  Tensor covariance;  // (B, K, n, n); empty if not wanted
   Tensor statistics;  // (B, K, 2): the largest logit, and the sum of the weights relative to it
 
-  static SoftArgmaxResults empty_for(const SoftArgmaxArguments& a) {
+  static SoftArgmaxResults empty_for(const SoftArgmaxArguments& a, bool covariance) {
     const ScalarType type = compute_type(a.logits);
-    const Tensor kp = empty<3>({a.batch(), a.anchors(), 2}, type, a.logits);
-    return {kp, a.jacobian_map ? empty<4>({a.batch(), a.anchors(), 2, 2}, type, a.logits) : nothing(kp),
+    return {empty<3>({a.batch(), a.anchors(), a.axes()}, type, a.logits),
+            a.empty_matrices(a.jacobian_map.has_value()), a.empty_matrices(covariance),
             empty<3>({a.batch(), a.anchors(), 2}, type, a.logits)};
   }
-  std::tuple<Tensor, Tensor, Tensor> result() const { return {kp, jac, statistics}; }
+  std::tuple<Tensor, Tensor, Tensor, Tensor> result() const { return {kp, jac, covariance, statistics}; }
 };
 
 // What the forward pass found, and the gradients with respect to it; one that is missing is zero.
 struct SoftArgmaxGradients {
   SoftArgmaxResults results;
-  OptionalTensor grad_kp, grad_jac;
+  OptionalTensor grad_kp, grad_jac, grad_covariance;
 
   void check(const SoftArgmaxArguments& a) const {
-    const int64_t batch = a.batch(), anchors = a.anchors();
-    check_computed("kp", results.kp, a.logits, {batch, anchors, 2});
+    const int64_t batch = a.batch(), anchors = a.anchors(), n = a.axes();
+    auto matrices = [&](const char* name, const Tensor& tensor) {
+      check_computed(name, tensor, a.logits, {batch, anchors, n, n});
+    };
+    check_computed("kp", results.kp, a.logits, {batch, anchors, n});
     check_computed("statistics", results.statistics, a.logits, {batch, anchors, 2});
-    if (a.jacobian_map) check_computed("jac", results.jac, a.logits, {batch, anchors, 2, 2});
-    if (grad_kp) check_computed("grad_kp", *grad_kp, a.logits, {batch, anchors, 2});
-    if (grad_jac) check_computed("grad_jac", *grad_jac, a.logits, {batch, anchors, 2, 2});
+    if (a.jacobian_map) matrices("jac", results.jac);
+    if (grad_kp) check_computed("grad_kp", *grad_kp, a.logits, {batch, anchors, n});
+    if (grad_jac) matrices("grad_jac", *grad_jac);
+    if (grad_covariance) matrices("grad_covariance", *grad_covariance);
+    if (grad_covariance) matrices("covariance", results.covariance);
     STD_TORCH_CHECK(a.jacobian_map || !grad_jac, "grad_jac: goes with jacobian_map");
   }
 };

@@ -1,13 +1,21 @@
-// Expectations under a heat map: with weights e = exp((l - m)/t), m any number near the largest logit,
+// Expectations under a heat map over N axes: with weights e = exp((l - m)/t), m any number near the largest
+// logit,
 //
-//   kp = sum e z / sum e,   jac = sum e map / sum e,
+//   kp = sum e z / sum e,   jac = sum e map / sum e,   cov = sum e (z - kp)(z - kp)^T / sum e,
 //
-// the softmax over a plane without a division per pixel. A part of a plane can be summed with an m of its
-// own: moving it to another m' multiplies its sums by exp((m - m')/t).
+// the softmax over a plane, or a volume, without a division per pixel. A part of it can be summed with an m
+// of its own: moving it to another m' multiplies its sums by exp((m - m')/t).
 //
-// Gradient, with h = e / sum e:
+// The covariance is summed about the key point, in a second pass: sum e z z^T less the key point's own square
+// would lose all digits of a narrow heat map. Along a row only x changes, so a row is summed up in three
+// numbers, sum e d^k with d = x - kp_x and k = 0, 1, 2, and what its other coordinates are comes after.
 //
-//   dl(z) = h (<g_kp, z - kp> + <g_jac, map(z) - jac>)/t,   dmap(z) = h g_jac.
+// Gradient, with h = e / sum e, and d = z - kp:
+//
+//   dl(z) = h (<g_kp, d> + <g_jac, map(z) - jac> + <g_cov, d d^T - cov>)/t,   dmap(z) = h g_jac:
+//
+// that kp moves under the covariance does not matter, for sum h d = 0. Along a row the first and the last
+// product are a polynomial in d_x.
 #pragma once
 
 #include "exponential.h"
@@ -25,27 +33,84 @@ INTERNET_HD V heat_weight(V logit, ScalarOf<V> reference, ScalarOf<V> per_temper
   return exp_below_88(V((logit - reference) * per_temperature));
 }
 
-// The sums of e, e x, e y and e map over some pixels.
-template <class S>
+// The sums of e, e z and e map over some pixels; x first.
+template <class S, int N = 2>
 struct HeatSums {
-  S mass, x, y, jac[4];
+  S mass, position[N], jac[N * N];
 };
 
-// What the gradient at a pixel needs to know of its plane.
-template <class S>
+// The sums of e (z - kp)(z - kp)^T: the upper triangle, row after row.
+template <int N>
+constexpr int triangle = N * (N + 1) / 2;
+template <class S, int N = 2>
+struct HeatMoments {
+  S entry[triangle<N>];
+};
+
+// Adds a row's, given its three sums and how far its other coordinates, y first, are from the key point's.
+template <class V, class S, int N>
+INTERNET_HD void add_row(HeatMoments<V, N>& sums, V mass, V first, V second, const S* offset) {
+  V* entry = sums.entry;
+  *entry++ += second;
+  for (int j = 1; j < N; ++j) *entry++ += first * offset[j - 1];
+  for (int i = 1; i < N; ++i) {
+    for (int j = i; j < N; ++j) *entry++ += mass * (offset[i - 1] * offset[j - 1]);
+  }
+}
+
+// What the gradient at a pixel needs to know of its heat map.
+template <class S, int N = 2>
 struct HeatGradient {
-  S reference, per_mass;  // m and 1 / sum e
-  S x, y, jac[4];         // the results
-  S grad_x, grad_y, grad_jac[4];
+  S reference, per_mass;      // m and 1 / sum e
+  S position[N], jac[N * N];  // the results
+  S grad_position[N], grad_jac[N * N];
+  S grad_covariance[triangle<N>];  // of the upper triangle: each entry's, and that of the one across
+  S covariance;                    // <g_cov, cov>
 };
 
-// dl(z). The differences come first: under a narrow heat map they are small, and the products are not.
-template <bool with_map, class V, class S>
-INTERNET_HD V heat_logit_gradient(const HeatGradient<S>& g, V heat, V x, S y, const V* map,
-                                  S per_temperature) {
-  V pull = (x - g.x) * g.grad_x + (y - g.y) * g.grad_y;
+// Takes the gradient of a covariance, and the covariance, both N x N.
+template <class S, int N>
+INTERNET_HD void set_covariance(HeatGradient<S, N>& g, const S* covariance, const S* gradient) {
+  S* entry = g.grad_covariance;
+  g.covariance = 0;
+  for (int i = 0; i < N; ++i) {
+    for (int j = i; j < N; ++j, ++entry) {
+      *entry = gradient[i * N + j] + (i == j ? S(0) : gradient[j * N + i]);
+      g.covariance += *entry * covariance[i * N + j];
+    }
+  }
+}
+
+// <g_kp, d> + <g_cov, d d^T - cov> along a row, as a polynomial in d_x.
+template <class S>
+struct HeatRow {
+  S constant, linear, quadratic;
+};
+// Given the row's other coordinates, y first.
+template <class S, int N>
+INTERNET_HD HeatRow<S> heat_row(const HeatGradient<S, N>& g, const S* coordinates) {
+  S offset[N - 1];
+  for (int i = 1; i < N; ++i) offset[i - 1] = coordinates[i - 1] - g.position[i];
+  const S* entry = g.grad_covariance;
+  HeatRow<S> row{offset[0] * g.grad_position[1], g.grad_position[0], *entry++};
+  for (int i = 2; i < N; ++i) row.constant += offset[i - 1] * g.grad_position[i];
+  for (int j = 1; j < N; ++j) row.linear += *entry++ * offset[j - 1];
+  for (int i = 1; i < N; ++i) {
+    for (int j = i; j < N; ++j) row.constant += *entry++ * (offset[i - 1] * offset[j - 1]);
+  }
+  row.constant -= g.covariance;
+  return row;
+}
+
+// dl(z) at a pixel of a row. The differences come first: under a narrow heat map they are small, and the
+// products are not.
+template <bool with_map, class V, class S, int N>
+INTERNET_HD V heat_logit_gradient(const HeatGradient<S, N>& g, const HeatRow<S>& row, V heat, V x,
+                                  const V* map, S per_temperature) {
+  const V d = x - g.position[0];
+  V pull = d * (d * row.quadratic + row.linear) + row.constant;
   if constexpr (with_map) {
-    for (int c = 0; c < 4; ++c) pull = pull + (map[c] - g.jac[c]) * g.grad_jac[c];
+    for (int c = 0; c < N * N; ++c) pull = pull + (map[c] - g.jac[c]) * g.grad_jac[c];
   }
   return heat * pull * per_temperature;
 }

@@ -253,19 +253,40 @@ def soft_argmax(
     jacobian_map: Tensor | None = None,
     *,
     temperature: float = 0.1,
+    covariance: bool = False,
     align_corners: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """First-order-motion's key-point detector after its convolutions: softmax, then expectations over the grid."""
-    batch, anchors, height, width = logits.shape
+) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]:
+    """First-order-motion's key-point detector after its convolutions: softmax, then expectations over the grid.
+
+    Of volumes as face-vid2vid has it, and with articulated-animation's covariances.
+    """
+    batch, anchors, *size = logits.shape
+    axes = len(size)
+    pixels = tuple(range(2, 2 + axes))
     dtype = torch.promote_types(logits.dtype, torch.float32)  # as autocast has softmax
     heatmap = F.softmax(logits.reshape(batch, anchors, -1) / temperature, dim=2, dtype=dtype)
-    heatmap = heatmap.view(batch, anchors, height, width)
-    grid = _identity_grid(height, width, align_corners, like=heatmap).unsqueeze(0).unsqueeze(0)
-    kp = (heatmap.unsqueeze(-1) * grid).sum(dim=(2, 3))
-    if jacobian_map is None:
-        return kp, None
-    jacobian = heatmap.unsqueeze(2) * jacobian_map.reshape(batch, -1, 4, height, width)
-    return kp, jacobian.view(batch, anchors, 4, -1).sum(dim=-1).view(batch, anchors, 2, 2)
+    heatmap = heatmap.view(batch, anchors, *size)
+    grid = _coordinate_grid(size, align_corners, like=heatmap).unsqueeze(0).unsqueeze(0)
+    kp = (heatmap.unsqueeze(-1) * grid).sum(dim=pixels)
+    jac = None
+    if jacobian_map is not None:
+        jacobian = heatmap.unsqueeze(2) * jacobian_map.reshape(batch, -1, axes * axes, *size)
+        jac = jacobian.view(batch, anchors, axes * axes, -1).sum(dim=-1).view(batch, anchors, axes, axes)
+    if not covariance:
+        return kp, jac
+    away = grid - kp.view(batch, anchors, *[1] * axes, axes)
+    covar = torch.matmul(away.unsqueeze(-1), away.unsqueeze(-2)) * heatmap.unsqueeze(-1).unsqueeze(-1)
+    return kp, jac, covar.sum(dim=pixels)
+
+
+def _coordinate_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Tensor:
+    """(H, W, 2), or (D, H, W, 3) of a volume."""
+    if len(size) == 2:
+        return _identity_grid(size[0], size[1], align_corners, like)
+    depth, height, width = size
+    plane = _identity_grid(height, width, align_corners, like).unsqueeze(0).repeat(depth, 1, 1, 1)
+    z = _axis(depth, align_corners, like).view(-1, 1, 1, 1).repeat(1, height, width, 1)
+    return torch.cat([plane, z], dim=3)
 
 
 def _gaussian(kp: Tensor, grid: Tensor, variance: float) -> Tensor:

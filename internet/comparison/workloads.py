@@ -20,6 +20,9 @@ PYRAMID = {1: 256, 2: 128, 4: 64}
 VOLUME_CHANNELS = 32
 """Of LivePortrait's and face-vid2vid's appearance volume."""
 
+VOLUME_ANCHORS = 21
+"""Of LivePortrait."""
+
 ANCHOR_NAMES = ("kp_source", "kp_driving", "jac_source", "jac_driving")
 MOTION_NAMES = ("field", "confidence")
 
@@ -143,6 +146,16 @@ def soft_argmax(batch: int, size: int, **options: Any) -> Workload:
         return {"logits": maker.data(batch, ANCHORS, size, size), "jacobian_map": maps}
 
     return Workload("soft_argmax", f"B={batch} K={ANCHORS} {size}²", make, ("logits", "jacobian_map"), **options)
+
+
+def soft_argmax_3d(batch: int, size: int, **options: Any) -> Workload:
+    """LivePortrait's 21 key points out of heat maps over a volume, of a quarter as many slices as rows."""
+    depth = max(size // 4, 1)
+
+    def make(maker: Maker) -> Inputs:
+        return {"logits": maker.data(batch, VOLUME_ANCHORS, depth, size, size)}
+
+    return Workload("soft_argmax", f"B={batch} K={VOLUME_ANCHORS} {depth}×{size}²", make, ("logits",), **options)
 
 
 def anchor_features(batch: int, size: int, **options: Any) -> Workload:

@@ -397,17 +397,22 @@ def soft_argmax(
     jacobian_map: Tensor | None = None,
     *,
     temperature: float = 0.1,
+    covariance: bool = False,
     align_corners: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    dtype = motion_dtype(logits.dtype)
-    heat = (logits.to(dtype) / temperature).flatten(2).softmax(dim=-1)  # (B, K, HW)
-    grid = identity_grid(logits.shape[2:], align_corners, like=heat).flatten(0, 1)  # (HW, 2)
-    kp = heat @ grid
-    if jacobian_map is None:
-        return kp, None
-    maps = jacobian_map.to(dtype).flatten(3).expand(-1, logits.shape[1], -1, -1)  # (B, K, 4, HW)
-    jac = torch.einsum("bkn,bkcn->bkc", heat, maps)
-    return kp, jac.unflatten(-1, (2, 2))
+) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]:
+    dtype, size = motion_dtype(logits.dtype), logits.shape[2:]
+    heat = (logits.to(dtype) / temperature).flatten(2).softmax(dim=-1)  # (B, K, pixels)
+    grid = identity_grid(size, align_corners, like=heat).flatten(0, -2)  # (pixels, n)
+    kp, jac = heat @ grid, None
+    if jacobian_map is not None:
+        maps = jacobian_map.to(dtype).flatten(3).expand(-1, logits.shape[1], -1, -1)  # (B, K, n^2, pixels)
+        jac = torch.einsum("bkp,bkcp->bkc", heat, maps).unflatten(-1, (len(size), len(size)))
+    if not covariance:
+        return kp, jac
+    offset = (
+        grid - kp[:, :, None]
+    )  # centred first: the difference of two second moments loses all digits of a narrow peak
+    return kp, jac, torch.einsum("bkp,bkpi,bkpj->bkij", heat, offset, offset)
 
 
 def gaussian_heatmaps(grid: Tensor, kp: Tensor, variance: float, covariance: Tensor | None) -> Tensor:

@@ -69,6 +69,8 @@ def test_eager_equals_the_reference(make: Callable[..., Workload], layout: str) 
         (work.masked_backwarp_loss, {"norm": "charbonnier", "reduction": "sum", "padding_mode": "valid"}),
         (work.flow_confidence, {"boundary": None}),
         (work.soft_argmax, {"temperature": 0.5, "align_corners": True}),
+        (work.soft_argmax, {"covariance": True}),
+        (work.soft_argmax_3d, {"covariance": True, "align_corners": True}),
         (work.anchor_features, {"variance": 0.05, "align_corners": True, "grid_align_corners": False}),
     ],
 )

@@ -76,7 +76,12 @@ def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, 
             "padding_mode": chance.choice(["zeros", "border", "valid"]),
         },
         "flow_confidence": {"batch": batch, "size": size},
-        "soft_argmax": {"anchors": anchors, "size": size, "jacobian_maps": chance.choice([1, anchors])},
+        "soft_argmax": {
+            "anchors": anchors,
+            "size": chance.choice([size, (chance.randint(1, 4), *size)]),
+            "jacobian_maps": chance.choice([1, anchors]),
+            "covariance": chance.random() < 0.5,
+        },
         "anchor_features": {"batch": batch, "anchors": min(anchors, 12), "size": size},
     }[operator]
 

@@ -90,6 +90,7 @@ def test_static_shapes(operator: str) -> None:
         ("volume_warp", {"confidence": False}),
         ("masked_backwarp_loss", {"ratio": None}),
         ("soft_argmax", {"jacobian_maps": 0}),
+        ("soft_argmax", {"jacobian_maps": 0, "covariance": True, "size": (3, 4, 5)}),
         ("anchor_features", {"jacobians": False}),
         ("anchor_features", {"size": (2, 3, 4), "background": True, "covariances": True}),
     ],

@@ -38,7 +38,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "volume_warp": {"batch": 3, "channels": 37, "size": (5, 17, 23), "out": (7, 13, 19), "padding_mode": "border"},
     "masked_backwarp_loss": {"batch": 3, "channels": 5, "size": (62, 86)},
     "flow_confidence": {"batch": 3, "size": (61, 83)},
-    "soft_argmax": {"batch": 3, "anchors": 7, "size": (61, 83)},
+    "soft_argmax": {"batch": 3, "anchors": 7, "size": (5, 31, 43), "covariance": True},
     "anchor_features": {"batch": 3, "anchors": 5, "channels": 3, "size": (31, 43)},
 }
 

@@ -22,25 +22,42 @@ def test_heat_weight(m: ModuleType) -> None:
     assert m.heat_weight(-math.inf, m.heat_reference(-math.inf), 10.0) == 0
 
 
-def test_heat_logit_gradient(m: ModuleType) -> None:
-    """Of a plane of four pixels, against differences of the expectations."""
-    logits, temperature = [0.1, -0.2, 0.3, 0.05], 0.5
-    pixels = [(x, y) for y in (-0.5, 0.5) for x in (-0.5, 0.5)]
-    maps = np.random.default_rng(0).normal(size=(4, 4))
-    values = np.concatenate([np.array(pixels), maps], axis=1)  # (pixels, x y and the matrix)
+@pytest.mark.parametrize("axes", [2, 3])
+def test_heat_logit_gradient(m: ModuleType, axes: int) -> None:
+    """Of the pixels of a small image, or volume, against differences of the expectations."""
+    temperature = 0.5
+    pixels = np.array(list(itertools.product([-0.5, 0.5], repeat=axes)))[:, ::-1]  # x first, and the fastest
+    random = np.random.default_rng(0)
+    logits, maps = random.normal(size=len(pixels)).tolist(), random.normal(size=(len(pixels), axes**2))
 
     def heat(at: Sequence[float]) -> np.ndarray:
         weights = np.array([m.heat_weight(logit, max(at), 1 / temperature) for logit in at])
         return weights / weights.sum()
 
-    jacobian = differences(lambda at: heat(at) @ values, logits)
-    results = heat(logits) @ values
-    for grads in np.eye(6):
+    def results(at: Sequence[float]) -> np.ndarray:
+        """The position, the matrix and the covariance, in one row."""
+        p = heat(at)
+        offset = pixels - p @ pixels
+        return np.concatenate([p @ pixels, p @ maps, np.einsum("p,pi,pj->ij", p, offset, offset).flatten()])
+
+    jacobian, gradient = differences(results, logits), getattr(m, f"heat_logit_gradient_{axes}d")
+    for grads in np.eye(len(jacobian)):
         got = [
-            m.heat_logit_gradient(results, grads, h, *pixel, row, 1 / temperature)
+            gradient(results(logits), grads, h, pixel, row, 1 / temperature)
             for h, pixel, row in zip(heat(logits), pixels, maps, strict=True)
         ]
         np.testing.assert_allclose(got, grads @ jacobian, atol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_moments_of_a_row(m: ModuleType, axes: int) -> None:
+    """From three sums over it; a row that comes twice counts twice."""
+    random = np.random.default_rng(0)
+    weights, x, rest = random.uniform(size=5), random.normal(size=5), random.normal(size=axes - 1)
+    offset = np.stack([x, *(np.full(5, other) for other in rest)])
+    moments = np.einsum("p,ip,jp->ij", weights, offset, offset)[np.triu_indices(axes)]
+    sums = (weights.sum(), weights @ x, weights @ x**2)
+    np.testing.assert_allclose(getattr(m, f"heat_moments_{axes}d")(*sums, rest), 2 * moments, rtol=1e-12)
 
 
 # --------------------------------------------------------------------------------------- anchor_features.h

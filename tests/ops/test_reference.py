@@ -377,6 +377,29 @@ def test_soft_argmax_is_an_expectation(align_corners: bool) -> None:
             assert jac[b, k, row, column].item() == pytest.approx(value, abs=1e-14)
 
 
+@pytest.mark.parametrize("size", [(5, 7), (3, 4, 5)], ids=["image", "volume"])
+def test_covariances_are_second_moments_less_the_square_of_the_first(size: tuple[int, ...]) -> None:
+    logits, maps = samples.build("soft_argmax", torch.float64, size=size).args
+    kp, jac, cov = reference.soft_argmax(logits, maps, covariance=True)
+    n = len(size)
+    grid = reference.identity_grid(size, False, like=logits).flatten(0, -2)
+    heat = (logits / 0.1).flatten(2).softmax(-1)
+    assert_close(kp, torch.einsum("bkp,pi->bki", heat, grid), torch.float64)
+    second = torch.einsum("bkp,pi,pj->bkij", heat, grid, grid)
+    assert_close(cov, second - kp[..., None] * kp[..., None, :], torch.float64)
+    assert_close(cov, cov.mT, torch.float64)
+    assert jac.shape == (*kp.shape, n)
+
+
+def test_the_covariance_of_a_narrow_peak_keeps_its_digits() -> None:
+    """In float32, far from the frame's middle, the difference of second moments has none left."""
+    x = reference.pixel_coordinates(1024, False, like=torch.zeros(0, dtype=torch.float64))
+    logits = (-((x - 0.9) ** 2) / (2 * 0.003**2)).expand(1, 1, 3, -1)
+    found = [reference.soft_argmax(t, temperature=1.0, covariance=True)[2] for t in (logits.float(), logits)]
+    assert_close(found[0][..., 0, 0], found[1][..., 0, 0], torch.float32, slack=3)
+    assert found[1][0, 0, 0, 0].item() == pytest.approx(0.003**2, rel=1e-3)
+
+
 def test_a_sharp_peak_is_its_pixel() -> None:
     logits = torch.zeros(1, 1, 5, 7, dtype=torch.float64)
     logits[0, 0, 1, 5] = 100.0
@@ -478,7 +501,7 @@ _TWICE: dict[str, list[dict[str, object]]] = {
     "pyramid_warp": [{"confidence_sizes": [(3, 5), (6, 10)], "blend": [False, True]}],
     "volume_warp": [{}, {"padding_mode": "border", "align_corners": True}],
     "masked_backwarp_loss": [{"norm": norm} for norm in ("l1", "l2", "charbonnier")],
-    "soft_argmax": [{}, {"jacobian_maps": 0}],
+    "soft_argmax": [{}, {"jacobian_maps": 0, "covariance": True}, {"size": (2, 3, 4), "covariance": True}],
     "anchor_features": [
         {},
         {"background": True, "covariances": True},

@@ -107,7 +107,13 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"size": SIZE, "boundary": st.sampled_from([None, (0.01, 0.002), (0.0, 0.01)])}
     ),
     "soft_argmax": st.fixed_dictionaries(
-        {"anchors": st.just(3), "size": SIZE, "jacobian_maps": st.sampled_from([0, 1, 3]), "align_corners": FLAG}
+        {
+            "anchors": st.just(3),
+            "size": SIZE | VOLUME,
+            "jacobian_maps": st.sampled_from([0, 1, 3]),
+            "covariance": FLAG,
+            "align_corners": FLAG,
+        }
     ),
     "anchor_features": st.fixed_dictionaries(
         {

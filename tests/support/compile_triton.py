@@ -115,9 +115,13 @@ def soft_argmax(dtype: torch.dtype, layout: str) -> None:
     logits = meta(1, K, 128, 128, dtype=dtype, layout=layout)
     for maps in (1, K):
         jacobian_map = meta(1, maps, 4, 128, 128, dtype=dtype)
-        results = kernels.soft_argmax.soft_argmax(logits, jacobian_map, 0.1, False)
-        incoming = (meta(1, K, 2), meta(1, K, 2, 2))
+        results = kernels.soft_argmax.soft_argmax(logits, jacobian_map, 0.1, True, False)
+        incoming = (meta(1, K, 2), meta(1, K, 2, 2), meta(1, K, 2, 2))
         kernels.soft_argmax.soft_argmax_backward(*incoming, logits, jacobian_map, *results, 0.1, False, True, True)
+    volumes = meta(1, 21, 16, 64, 64, dtype=dtype, layout=layout)  # LivePortrait's
+    results = kernels.soft_argmax.soft_argmax(volumes, None, 0.1, True, False)
+    incoming = (meta(1, 21, 3), None, meta(1, 21, 3, 3))
+    kernels.soft_argmax.soft_argmax_backward(*incoming, volumes, None, *results, 0.1, False, True, False)
 
 
 def anchor_features(dtype: torch.dtype, layout: str) -> None:

@@ -8,23 +8,23 @@ namespace {
 using namespace heat;
 
 // `with_map`: matrices have gradients, on which those of the logits depend through the map.
-template <bool to_logits, bool to_map, bool with_map, bool in_place, class T>
+template <bool to_logits, bool to_map, bool with_map, bool in_place, class T, int N>
 class BackwardTasks {
   using S = opmath<T>;
   using V = Native<S>;
 
  public:
-  INTERNET_MEMBER explicit BackwardTasks(const SoftArgmaxBackward<T>& p)
+  INTERNET_MEMBER explicit BackwardTasks(const SoftArgmaxBackward<T, N>& p)
       : p_(p),
         in_(p.in),
-        at_(in_.height, in_.width, in_.align_corners),
-        logits_(in_.rows_per_group, in_.width),
-        map_(in_.rows_per_group, in_.width),
-        grad_logits_(in_.rows_per_group, in_.width),
-        grad_map_(in_.rows_per_group, in_.width) {}
+        at_(in_),
+        logits_(in_.rows_per_group, in_.width, 4),
+        map_(in_.rows_per_group, in_.width, entries),
+        grad_logits_(in_.rows_per_group, in_.width, 4),
+        grad_map_(in_.rows_per_group, in_.width, entries) {}
 
   INTERNET_MEMBER void operator()(int64_t index) const {
-    const Task<T> task(in_, index);
+    const Task task(in_, index);
     for (int64_t i = 0; i < task.anchors; i += 4) {
       const int64_t anchor = task.first_anchor + i, count = std::min<int64_t>(4, task.anchors - i);
       const auto logits = logits_.read(task.logits(in_.logits, anchor, count), task.rows);
@@ -38,34 +38,36 @@ class BackwardTasks {
  private:
   // A shared map is read once, and its gradient written once.
   template <class U>
-  INTERNET_MEMBER void plane(const Task<T>& task, int64_t anchor, const Tile<const U>& logits,
+  INTERNET_MEMBER void plane(const Task& task, int64_t anchor, const Tile<const U>& logits,
                              const Tile<U>& grad_logits) const {
     const bool first = !in_.shared_map || anchor == 0, last = !in_.shared_map || anchor + 1 == in_.anchors;
-    const auto source = task.map(in_.map, anchor);
-    const auto target = task.map(p_.grad_map, anchor);
+    const auto source = task.map(in_.map, anchor, entries);
+    const auto target = task.map(p_.grad_map, anchor, entries);
     if (with_map && first) map_.read(source, task.rows);
     const auto map = map_.of(source);
     const auto grad_map = grad_map_.of(target);
     const auto& g = p_.gradients[task.image * in_.anchors + anchor];
-    for (int64_t y = 0; y < task.rows; ++y)
-      row(g, at_.y(task.first_row + y), y, logits, map, grad_logits, grad_map, !first);
+    for (int64_t y = 0; y < task.rows; ++y) {
+      const auto at = at_.of_row(task.slice, task.first_row + y);
+      row(g, math::heat_row(g, at.coordinate), y, logits, map, grad_logits, grad_map, !first);
+    }
     if (to_map && last) grad_map_.write(target, task.rows);
   }
 
   template <class U>
-  INTERNET_MEMBER void row(const math::HeatGradient<S>& g, S z_y, int64_t y, const Tile<const U>& logits,
-                           const Tile<const U>& map, const Tile<U>& grad_logits, const Tile<U>& grad_map,
-                           bool add_to_map) const {
+  INTERNET_MEMBER void row(const math::HeatGradient<S, N>& g, const math::HeatRow<S>& pull, int64_t y,
+                           const Tile<const U>& logits, const Tile<const U>& map, const Tile<U>& grad_logits,
+                           const Tile<U>& grad_map, bool add_to_map) const {
     along<S>(in_.width, [&](int64_t x, auto count) {
       const V logit = load_some(logits.line(0, y) + x, count, S(0));
       const V heat = math::heat_weight(logit, g.reference, in_.per_temperature) * g.per_mass;
       if constexpr (to_logits) {
-        V m[4];
-        for (int c = 0; with_map && c < 4; ++c) m[c] = load_some(map.line(c, y) + x, count, S(0));
+        V m[entries];
+        for (int c = 0; with_map && c < entries; ++c) m[c] = load_some(map.line(c, y) + x, count, S(0));
         store_some(grad_logits.line(0, y) + x, count,
-                   math::heat_logit_gradient<with_map, V>(g, heat, at_.x(x), z_y, m, in_.per_temperature));
+                   math::heat_logit_gradient<with_map, V>(g, pull, heat, at_.x(x), m, in_.per_temperature));
       }
-      for (int c = 0; to_map && c < 4; ++c) {
+      for (int c = 0; to_map && c < entries; ++c) {
         U* out = grad_map.line(c, y) + x;
         V grad = heat * g.grad_jac[c];
         if (add_to_map) grad += load_some(out, count, S(0));
@@ -74,15 +76,17 @@ class BackwardTasks {
     });
   }
 
-  const SoftArgmaxBackward<T>& p_;
-  const HeatMaps<T>& in_;
-  Coordinates<S> at_;
+  static constexpr int entries = N * N;
+
+  const SoftArgmaxBackward<T, N>& p_;
+  const HeatMaps<T, N>& in_;
+  Coordinates<S, N> at_;
   Lines<in_place, const T> logits_, map_;
   Lines<in_place, T> grad_logits_, grad_map_;
 };
 
-template <bool to_logits, bool to_map, bool with_map, class T>
-INTERNET_HD void backward_tasks(const SoftArgmaxBackward<T>& p, int64_t begin, int64_t end) {
+template <bool to_logits, bool to_map, bool with_map, class T, int N>
+INTERNET_HD void backward_tasks(const SoftArgmaxBackward<T, N>& p, int64_t begin, int64_t end) {
   const auto run = [&](const auto& tasks) {
     for (int64_t task = begin; task < end; ++task) tasks(task);
   };
@@ -90,16 +94,16 @@ INTERNET_HD void backward_tasks(const SoftArgmaxBackward<T>& p, int64_t begin, i
   const bool narrow_sum = to_map && p.in.shared_map && !std::is_same_v<T, opmath<T>>;
   if (!narrow_sum && has_lines(p.in.logits) && has_lines(p.in.map) && has_lines(p.grad_logits) &&
       has_lines(p.grad_map)) {
-    run(BackwardTasks<to_logits, to_map, with_map, true, T>(p));
+    run(BackwardTasks<to_logits, to_map, with_map, true, T, N>(p));
   } else {
-    run(BackwardTasks<to_logits, to_map, with_map, false, T>(p));
+    run(BackwardTasks<to_logits, to_map, with_map, false, T, N>(p));
   }
 }
 
 }  // namespace
 
-template <class T>
-void soft_argmax_backward(const SoftArgmaxBackward<T>& p, int64_t begin, int64_t end) {
+template <class T, int N>
+void soft_argmax_backward(const SoftArgmaxBackward<T, N>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const bool to_logits = p.grad_logits.data != nullptr, to_map = p.grad_map.data != nullptr;
   if (!to_logits) {
@@ -113,6 +117,6 @@ void soft_argmax_backward(const SoftArgmaxBackward<T>& p, int64_t begin, int64_t
   }
 }
 
-INTERNET_INSTANTIATE_KERNEL(soft_argmax_backward, SoftArgmaxBackward)
+INTERNET_INSTANTIATE_KERNEL_OF_AXES(soft_argmax_backward, SoftArgmaxBackward)
 
 }  // namespace internet::cpu::INTERNET_ISA

@@ -11,7 +11,7 @@
 
 namespace internet::cpu::INTERNET_ISA::heat {
 
-// Some rows of up to four channels.
+// Some rows of some channels.
 template <class T>
 struct Tile {
   T* data = nullptr;
@@ -21,8 +21,9 @@ struct Tile {
   INTERNET_MEMBER T* line(int channel, int64_t row) const {
     return data + channel * channel_stride + row * row_stride;
   }
-  INTERNET_MEMBER Tile channel(int c) const {
-    return {line(c, 0), channel_stride, row_stride, column_stride, 1};
+  INTERNET_MEMBER Tile channel(int c) const { return part(c, 1); }
+  INTERNET_MEMBER Tile part(int first, int count) const {
+    return {line(first, 0), channel_stride, row_stride, column_stride, count};
   }
   INTERNET_MEMBER ImageRow<T> row(int64_t row, int64_t width) const {
     return {line(0, row), channel_stride, column_stride, width, channels};
@@ -30,15 +31,16 @@ struct Tile {
 };
 
 // A task's rows and anchors.
-template <class T>
 struct Task {
-  int64_t image, group, first_row, rows, first_anchor, anchors;
+  int64_t image, group, slice, first_row, rows, first_anchor, anchors;
 
-  INTERNET_MEMBER Task(const HeatMaps<T>& in, int64_t index) {
+  template <class T, int N>
+  INTERNET_MEMBER Task(const HeatMaps<T, N>& in, int64_t index) {
     const int64_t groups = in.groups(), parts = in.parts();
     image = index / (parts * groups);
     group = index % groups;
-    first_row = group * in.rows_per_group;
+    slice = group / in.groups_of_slice();
+    first_row = group % in.groups_of_slice() * in.rows_per_group;
     rows = std::min(in.rows_per_group, in.height - first_row);
     first_anchor = index / groups % parts * in.anchors_per_task;
     anchors = std::min(in.anchors_per_task, in.anchors - first_anchor);
@@ -46,15 +48,17 @@ struct Task {
 
   // Of `count` anchors, at most four.
   template <class U>
-  INTERNET_MEMBER Tile<U> logits(const Strided<U, 4>& t, int64_t anchor, int64_t count) const {
+  INTERNET_MEMBER Tile<U> logits(const Strided<U, 5>& t, int64_t anchor, int64_t count) const {
     const auto& s = t.stride;
-    return {t.data + image * s[0] + anchor * s[1] + first_row * s[2], s[1], s[2], s[3], int(count)};
+    return {t.data + image * s[0] + anchor * s[1] + slice * s[2] + first_row * s[3], s[1], s[3], s[4],
+            int(count)};
   }
-  // The 2 x 2 matrices of one anchor.
+  // The matrices of one anchor.
   template <class U>
-  INTERNET_MEMBER Tile<U> map(const Strided<U, 5>& t, int64_t anchor) const {
+  INTERNET_MEMBER Tile<U> map(const Strided<U, 6>& t, int64_t anchor, int entries) const {
     const auto& s = t.stride;
-    return {t.data + image * s[0] + anchor * s[1] + first_row * s[3], s[2], s[3], s[4], 4};
+    return {t.data + image * s[0] + anchor * s[1] + slice * s[3] + first_row * s[4], s[2], s[4], s[5],
+            entries};
   }
 };
 
@@ -62,18 +66,26 @@ struct Task {
 template <class T, class S>
 __attribute__((noinline)) void copy(const Tile<const T>& from, const Tile<S>& to, int64_t rows,
                                     int64_t width) {
-  for (int64_t y = 0; y < rows; ++y)
-    read_planes(from.row(y, width), 0, width, to.line(0, y), to.channel_stride);
+  for (int c = 0; c < from.channels; c += 4) {
+    const auto part = from.part(c, std::min(4, from.channels - c));
+    for (int64_t y = 0; y < rows; ++y) {
+      read_planes(part.row(y, width), 0, width, to.line(c, y), to.channel_stride);
+    }
+  }
 }
 template <class T, class S>
 __attribute__((noinline)) void copy_back(const Tile<T>& to, const Tile<S>& from, int64_t rows,
                                          int64_t width) {
-  for (int64_t y = 0; y < rows; ++y) {
-    write_planes(to.row(y, width), 0, width, from.line(0, y), from.channel_stride);
+  for (int c = 0; c < to.channels; c += 4) {
+    const auto part = to.part(c, std::min(4, to.channels - c));
+    for (int64_t y = 0; y < rows; ++y) {
+      write_planes(part.row(y, width), 0, width, from.line(c, y), from.channel_stride);
+    }
   }
 }
 
-// A tile's rows as lines of numbers that lie side by side: where they are, or copied and widened.
+// A tile's rows as lines of numbers that lie side by side: where they are, or copied and widened, four
+// channels at a time.
 template <bool in_place, class T>
 class Lines {
   using Number = std::remove_const_t<T>;
@@ -81,8 +93,11 @@ class Lines {
  public:
   using U = std::conditional_t<in_place, Number, opmath<Number>>;
 
-  INTERNET_MEMBER Lines(int64_t rows, int64_t width)
-      : rows_(rows), width_(width), pitch_((width + 3) / 4 * 4), copies_(in_place ? 0 : 4 * rows * pitch_) {}
+  INTERNET_MEMBER Lines(int64_t rows, int64_t width, int channels)
+      : rows_(rows),
+        width_(width),
+        pitch_((width + 3) / 4 * 4),
+        copies_(in_place ? 0 : (channels + 3) / 4 * 4 * rows * pitch_) {}
 
   INTERNET_MEMBER auto of(const Tile<T>& tile) const {
     if constexpr (in_place) {
@@ -140,23 +155,36 @@ INTERNET_HD void store_some(T* p, Count count, Native<S> v) {
   std::memcpy(p, values, count * sizeof(T));
 }
 
-// The coordinates of the pixels of a plane: those of the columns as a line of numbers.
-template <class S>
+// The coordinates of the pixels: those of the columns as a line of numbers.
+template <class S, int N>
 class Coordinates {
  public:
-  INTERNET_MEMBER Coordinates(int64_t height, int64_t width, bool align_corners)
-      : y_start_(math::normalized_start(S(height), align_corners)),
-        y_step_(math::normalized_step(S(height), align_corners)),
-        x_(width + lanes<S>) {
-    const S start = math::normalized_start(S(width), align_corners);
-    const S step = math::normalized_step(S(width), align_corners);
-    for (int64_t i = 0; i < width + lanes<S>; ++i) x_[i] = step * S(i) + start;
+  template <class Maps>
+  INTERNET_MEMBER explicit Coordinates(const Maps& in) : x_(in.width + lanes<S>) {
+    const int64_t sizes[] = {in.height, in.depth};
+    for (int i = 0; i < N - 1; ++i) {
+      start_[i] = math::normalized_start(S(sizes[i]), in.align_corners);
+      step_[i] = math::normalized_step(S(sizes[i]), in.align_corners);
+    }
+    const S start = math::normalized_start(S(in.width), in.align_corners);
+    const S step = math::normalized_step(S(in.width), in.align_corners);
+    for (int64_t i = 0; i < in.width + lanes<S>; ++i) x_[i] = step * S(i) + start;
   }
   INTERNET_MEMBER Native<S> x(int64_t column) const { return load<lanes<S>>(x_.data() + column); }
-  INTERNET_MEMBER S y(int64_t row) const { return y_step_ * S(row) + y_start_; }
+
+  // Of a row: y, and of a volume z.
+  struct OfRow {
+    S coordinate[N - 1];
+  };
+  INTERNET_MEMBER OfRow of_row(int64_t slice, int64_t row) const {
+    const int64_t index[] = {row, slice};
+    OfRow found;
+    for (int i = 0; i < N - 1; ++i) found.coordinate[i] = step_[i] * S(index[i]) + start_[i];
+    return found;
+  }
 
  private:
-  S y_start_, y_step_;
+  S start_[N - 1], step_[N - 1];
   Scratch<S> x_;
 };
 

@@ -7,65 +7,107 @@ namespace internet::cuda {
 namespace {
 
 // `with_map`: whether the Jacobian maps are read.
-template <class T>
-HeatMaps<T> heat_maps(const SoftArgmaxArguments& a, bool with_map) {
-  return {.grid = pixel_grid<opmath<T>, 2>(a.batch(), {a.height(), a.width()}, a.align_corners),
-          .logits = strided<const T, 4>(a.logits),
-          .map = strided<const T, 5>(with_map ? a.jacobian_map : std::nullopt),
+template <class T, int N>
+HeatMaps<T, N> heat_maps(const SoftArgmaxArguments& a, bool with_map) {
+  using S = opmath<T>;
+  int64_t size[N];
+  for (int axis = 0; axis < N; ++axis) size[axis] = a.logits.size(2 + axis);
+  return {.grid = pixel_grid<S, N>(a.batch(), size, a.align_corners),
+          .logits = over_slices<const T, 2>(a.logits),
+          .map = over_slices<const T, 3>(with_map ? a.jacobian_map : std::nullopt),
           .anchors = a.anchors(),
           .shared_map = with_map && a.shared_map(),
-          .per_temperature = opmath<T>(1 / a.temperature)};
+          .per_temperature = S(1 / a.temperature)};
 }
 
-std::tuple<Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobian_map, double temperature,
-                                           bool align_corners) {
+// Room for a P for each tile of each heat map.
+template <class P, class S>
+Tensor empty_partials(const SoftArgmaxArguments& a, int64_t tiles) {
+  return empty<4>({a.batch(), a.anchors(), tiles, int64_t(sizeof(P) / sizeof(S))}, compute_type(a.logits),
+                  a.logits);
+}
+
+template <class T, int N, class S = opmath<T>>
+void expectations(const SoftArgmaxArguments& a, const SoftArgmaxResults& results, cudaStream_t stream) {
+  const HeatMaps<T, N> in = heat_maps<T, N>(a, a.jacobian_map.has_value());
+  const int64_t tiles = tiles_of(in);
+  const Tensor partials = empty_partials<HeatPartial<S, N>, S>(a, tiles);
+  check(soft_argmax_forward<T, N>({.in = in, .tiles = tiles, .partials = data<HeatPartial<S, N>>(partials)},
+                                  stream));
+  check(soft_argmax_merge<S, N>({.planes = a.batch() * a.anchors(),
+                                 .tiles = tiles,
+                                 .partials = data<const HeatPartial<S, N>>(partials),
+                                 .per_temperature = in.per_temperature,
+                                 .kp = data<S>(results.kp),
+                                 .jac = a.jacobian_map ? data<S>(results.jac) : nullptr,
+                                 .statistics = data<S>(results.statistics)},
+                                stream));
+}
+
+template <class T, int N, class S = opmath<T>>
+void covariances(const SoftArgmaxArguments& a, const SoftArgmaxResults& results, cudaStream_t stream) {
+  const HeatMaps<T, N> in = heat_maps<T, N>(a, false);
+  const int64_t tiles = tiles_of(in);
+  const Tensor partials = empty_partials<math::HeatMoments<S, N>, S>(a, tiles);
+  check(soft_argmax_moments<T, N>({.in = in,
+                                   .tiles = tiles,
+                                   .kp = data<const S>(results.kp),
+                                   .statistics = data<const S>(results.statistics),
+                                   .partials = data<math::HeatMoments<S, N>>(partials)},
+                                  stream));
+  check(soft_argmax_covariance<S, N>({.planes = a.batch() * a.anchors(),
+                                      .tiles = tiles,
+                                      .partials = data<const math::HeatMoments<S, N>>(partials),
+                                      .statistics = data<const S>(results.statistics),
+                                      .covariance = data<S>(results.covariance)},
+                                     stream));
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor jacobian_map,
+                                                   double temperature, bool covariance, bool align_corners) {
   const SoftArgmaxArguments a(logits, jacobian_map, temperature, align_corners);
   const Device device(logits);
-  const auto results = SoftArgmaxResults::empty_for(a);
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
-    using T = decltype(storage);
-    using S = opmath<T>;
-    const HeatMaps<T> in = heat_maps<T>(a, jacobian_map.has_value());
-    const int64_t tiles = tiles_of(in);
-    const Tensor partials =
-        empty<4>({a.batch(), a.anchors(), tiles, int64_t(sizeof(HeatPartial<S>) / sizeof(S))},
-                 compute_type(logits), logits);
-    check(soft_argmax_forward<T>({.in = in, .tiles = tiles, .partials = data<HeatPartial<S>>(partials)},
-                                 device.stream()));
-    check(soft_argmax_merge<S>({.planes = a.batch() * a.anchors(),
-                                .tiles = tiles,
-                                .partials = data<const HeatPartial<S>>(partials),
-                                .per_temperature = in.per_temperature,
-                                .kp = data<S>(results.kp),
-                                .jac = jacobian_map ? data<S>(results.jac) : nullptr,
-                                .statistics = data<S>(results.statistics)},
-                               device.stream()));
+  const auto results = SoftArgmaxResults::empty_for(a, covariance);
+  with_axes(logits, [&](auto axes) {
+    with_storage_type(logits.scalar_type(), [&](auto storage) {
+      using T = decltype(storage);
+      expectations<T, axes()>(a, results, device.stream());
+      if (covariance) covariances<T, axes()>(a, results, device.stream());
+    });
   });
   return results.result();
 }
 
-std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_jac, Tensor logits,
-                                    OptionalTensor jacobian_map, Tensor kp, Tensor jac, Tensor statistics,
-                                    double temperature, bool align_corners, bool need_logits, bool need_map) {
+std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_jac,
+                                    OptionalTensor grad_covariance, Tensor logits,
+                                    OptionalTensor jacobian_map, Tensor kp, Tensor jac, Tensor covariance,
+                                    Tensor statistics, double temperature, bool align_corners,
+                                    bool need_logits, bool need_map) {
   const SoftArgmaxArguments a(logits, jacobian_map, temperature, align_corners);
-  const SoftArgmaxGradients given{{kp, jac, statistics}, grad_kp, grad_jac};
+  const SoftArgmaxGradients given{{kp, jac, covariance, statistics}, grad_kp, grad_jac, grad_covariance};
   given.check(a);
   const Device device(logits);
   const SoftArgmaxInputGradients wanted(a, given, need_logits, need_map);
   if (!wanted.anything_to_write()) return wanted.result(logits);
   const bool with_map = grad_jac.has_value();  // without a gradient, the map does not matter
-  with_storage_type(logits.scalar_type(), [&](auto storage) {
-    using T = decltype(storage);
-    using S = opmath<T>;
-    const SoftArgmaxBackward<T> p{.in = heat_maps<T>(a, with_map),
-                                  .kp = strided<const S, 3>(kp),
-                                  .statistics = strided<const S, 3>(statistics),
-                                  .grad_kp = strided<const S, 3>(grad_kp),
-                                  .jac = with_map ? strided<const S, 4>(jac) : Strided<const S, 4>{},
-                                  .grad_jac = strided<const S, 4>(grad_jac),
-                                  .grad_logits = strided<T, 4>(wanted.logits),
-                                  .grad_map = strided<T, 5>(wanted.map_to_write())};
-    check(soft_argmax_backward(p, device.stream()));
+  with_axes(logits, [&](auto axes) {
+    with_storage_type(logits.scalar_type(), [&](auto storage) {
+      using T = decltype(storage);
+      using S = opmath<T>;
+      constexpr int N = axes();
+      const auto none = Strided<const S, 4>{};
+      const SoftArgmaxBackward<T, N> p{.in = heat_maps<T, N>(a, with_map),
+                                       .kp = strided<const S, 3>(kp),
+                                       .statistics = strided<const S, 3>(statistics),
+                                       .grad_kp = strided<const S, 3>(grad_kp),
+                                       .jac = with_map ? strided<const S, 4>(jac) : none,
+                                       .covariance = grad_covariance ? strided<const S, 4>(covariance) : none,
+                                       .grad_jac = strided<const S, 4>(grad_jac),
+                                       .grad_covariance = strided<const S, 4>(grad_covariance),
+                                       .grad_logits = over_slices<T, 2>(wanted.logits),
+                                       .grad_map = over_slices<T, 3>(wanted.map_to_write())};
+      check(soft_argmax_backward(p, device.stream()));
+    });
   });
   return wanted.result(logits);
 }

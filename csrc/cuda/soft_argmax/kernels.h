@@ -1,5 +1,5 @@
 // Parameters of the soft-argmax kernels, and their launchers. A block does a tile of pixels of one or several
-// anchors of an image.
+// anchors of an image, or of a volume, of N axes; an image is a volume of one slice.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,62 +12,85 @@
 namespace internet::cuda {
 
 // Sums over some pixels of a heat map, relative to the largest logit among them.
-template <class S>
+template <class S, int N>
 struct alignas(4 * sizeof(S)) HeatPartial {
   S largest;
-  math::HeatSums<S> sums;
+  math::HeatSums<S, N> sums;
 };
 
-template <class T>
+template <class T, int N>
 struct HeatMaps {
   using S = opmath<T>;
-  PixelGrid<S> grid;
-  Strided<const T, 4> logits;  // (B, K, H, W)
-  Strided<const T, 5> map;     // (B, K or 1, 4, H, W); no data: none
+  PixelGrid<S, N> grid;
+  Strided<const T, 5> logits;  // (B, K, D, H, W)
+  Strided<const T, 6> map;     // (B, K or 1, N * N, D, H, W); no data: none
   int64_t anchors;
   bool shared_map;  // one map for all anchors
   S per_temperature;
 
+  // Of all slices.
+  INTERNET_MEMBER int64_t rows() const { return N == 2 ? grid.height() : grid.size[0] * grid.height(); }
   INTERNET_MEMBER int64_t map_of(int64_t anchor) const { return shared_map ? 0 : anchor; }
 };
 
-template <class T>
+template <class T, int N>
 struct SoftArgmaxForward {
   using S = opmath<T>;
-  HeatMaps<T> in;
-  int64_t tiles;             // of a heat map, as tiles_of() says
-  HeatPartial<S>* partials;  // (B, K, tiles)
+  HeatMaps<T, N> in;
+  int64_t tiles;                // of a heat map, as tiles_of() says
+  HeatPartial<S, N>* partials;  // (B, K, tiles)
 };
 
 // From the sums over the tiles of each heat map to the results, contiguous.
-template <class S>
+template <class S, int N>
 struct SoftArgmaxMerge {
   int64_t planes, tiles;  // B * K
-  const HeatPartial<S>* partials;
+  const HeatPartial<S, N>* partials;
   S per_temperature;
-  S* kp;          // (B, K, 2)
-  S* jac;         // (B, K, 2, 2); null without a map
+  S* kp;          // (B, K, N)
+  S* jac;         // (B, K, N, N); null without a map
   S* statistics;  // (B, K, 2): the largest logit, and the sum of e relative to it
 };
 
-template <class T>
-struct SoftArgmaxBackward {
+// The second pass, about the key points, relative to the largest logit of all.
+template <class T, int N>
+struct SoftArgmaxMoments {
   using S = opmath<T>;
-  HeatMaps<T> in;
-  Strided<const S, 3> kp, statistics, grad_kp;  // the gradients: no data is zeros
-  Strided<const S, 4> jac, grad_jac;
-  Strided<T, 4> grad_logits;  // no data: not wanted
-  Strided<T, 5> grad_map;     // no data: not wanted
+  HeatMaps<T, N> in;
+  int64_t tiles;
+  const S *kp, *statistics;           // of the first pass
+  math::HeatMoments<S, N>* partials;  // (B, K, tiles)
+};
+template <class S, int N>
+struct SoftArgmaxCovariance {
+  int64_t planes, tiles;
+  const math::HeatMoments<S, N>* partials;
+  const S* statistics;
+  S* covariance;  // (B, K, N, N)
 };
 
-template <class T>
-int64_t tiles_of(const HeatMaps<T>& in);
+template <class T, int N>
+struct SoftArgmaxBackward {
+  using S = opmath<T>;
+  HeatMaps<T, N> in;
+  Strided<const S, 3> kp, statistics, grad_kp;  // the gradients: no data is zeros
+  Strided<const S, 4> jac, covariance, grad_jac, grad_covariance;
+  Strided<T, 5> grad_logits;  // no data: not wanted
+  Strided<T, 6> grad_map;     // no data: not wanted
+};
 
-template <class T>
-cudaError_t soft_argmax_forward(const SoftArgmaxForward<T>& params, cudaStream_t stream);
-template <class S>
-cudaError_t soft_argmax_merge(const SoftArgmaxMerge<S>& params, cudaStream_t stream);
-template <class T>
-cudaError_t soft_argmax_backward(const SoftArgmaxBackward<T>& params, cudaStream_t stream);
+template <class T, int N>
+int64_t tiles_of(const HeatMaps<T, N>& in);
+
+template <class T, int N>
+cudaError_t soft_argmax_forward(const SoftArgmaxForward<T, N>& params, cudaStream_t stream);
+template <class S, int N>
+cudaError_t soft_argmax_merge(const SoftArgmaxMerge<S, N>& params, cudaStream_t stream);
+template <class T, int N>
+cudaError_t soft_argmax_moments(const SoftArgmaxMoments<T, N>& params, cudaStream_t stream);
+template <class S, int N>
+cudaError_t soft_argmax_covariance(const SoftArgmaxCovariance<S, N>& params, cudaStream_t stream);
+template <class T, int N>
+cudaError_t soft_argmax_backward(const SoftArgmaxBackward<T, N>& params, cudaStream_t stream);
 
 }  // namespace internet::cuda

@@ -21,9 +21,9 @@ def arguments(
     jacobian_maps: int = 1,
     **kwargs: Any,
 ) -> Arguments:
-    """`jacobian_maps`: K, 1 (shared), or 0 for None."""
+    """`size` is an image's or a volume's; `jacobian_maps`: K, 1 (shared), or 0 for None."""
     logits = source.data(0.2 * source.normal(batch, anchors, *size))
-    maps = source.matrices(source.normal(batch, jacobian_maps, 4, *size)) if jacobian_maps else None
+    maps = source.matrices(source.normal(batch, jacobian_maps, len(size) ** 2, *size)) if jacobian_maps else None
     return (logits, maps), kwargs
 
 
@@ -37,6 +37,18 @@ TAME: dict[str, dict[str, Any]] = {
     "one pixel": {"size": (1, 1)},
     "wide rows": {"size": (2, 67)},
     "empty batch": {"batch": 0},
+    "covariance": {"covariance": True},
+    "covariance, no Jacobian map": {"covariance": True, "jacobian_maps": 0, "align_corners": True},
+    "covariance of narrow peaks": {"covariance": True, "temperature": 0.02},
+    "volumes": {"size": (3, 4, 5)},
+    "volumes, own Jacobian maps": {"size": (3, 4, 5), "jacobian_maps": 3, "align_corners": True},
+    "volumes, covariance, no Jacobian map": {"size": (2, 3, 11), "covariance": True, "jacobian_maps": 0},
+    "volumes, covariance": {"size": (3, 4, 5), "covariance": True, "jacobian_maps": 3},
+    "volumes, one slice": {"size": (1, 3, 4), "covariance": True},
+    "volumes, channels_last": {"size": (3, 4, 5), "covariance": True, "layout": "channels_last"},
+    "volumes, strided": {"size": (3, 4, 5), "covariance": True, "jacobian_maps": 3, "layout": "strided"},
+    "volumes, transposed": {"size": (3, 4, 5), "covariance": True, "layout": "transposed"},
+    "volumes, expanded": {"size": (3, 4, 5), "layout": "expanded"},
     **LAID_OUT,
 }
 
@@ -46,7 +58,12 @@ def wild(make: Make) -> Iterator[Sample]:
     yield changed(make(), "large logits", 0, lambda t: 3000 * t)
     yield changed(make(), "masked logits", 0, lambda t: every_third(t, -math.inf))
     yield changed(make(), "no heat", 0, lambda t: torch.full_like(t, -math.inf))
+    yield changed(make(size=(2, 3, 4), covariance=True), "masked voxels", 0, lambda t: every_third(t, -math.inf))
     yield from not_finite(make())
+    yield from not_finite(make(note="volumes, covariance", size=(2, 3, 4), covariance=True))
 
 
-LARGE: list[dict[str, Any]] = [{"anchors": 10, "size": (64, 65)}]
+LARGE: list[dict[str, Any]] = [
+    {"anchors": 10, "size": (64, 65), "covariance": True},
+    {"anchors": 5, "size": (7, 40, 33), "covariance": True, "jacobian_maps": 5},
+]
