@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = [
     "SMALLEST_DETERMINANT",
@@ -85,17 +86,19 @@ def field_to_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def full_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
-    """A motion field (B, h, w, 2) as optical flow (B, 2, H, W), in pixels, where H/h is a power of two.
+    """A motion field (B, h, w, 2) as optical flow (B, 2, H, W), in pixels.
 
-    It is the displacement that is upsampled, progressively. This is the same as upsampling the field, except
-    on the outermost pixels: repeating the border of a field pulls them inwards, of a displacement it does not.
+    It is the displacement that is upsampled, progressively, and at last bilinearly to the size where H/h is not a
+    power of two. This is the same as upsampling the field, except on the outermost pixels: repeating the border of a
+    field pulls them inwards, of a displacement it does not.
     """
     from internet import ops  # which builds on this module
 
     flow = field_to_flow(field, size).permute(0, 2, 3, 1)
-    while flow.shape[1] < size[0]:
+    while 2 * flow.shape[1] <= size[0]:
         flow, _ = ops.upsample_motion(flow)
-    return flow.permute(0, 3, 1, 2)
+    flow = flow.permute(0, 3, 1, 2)
+    return flow if flow.shape[2:] == size else functional.interpolate(flow, size=size, mode="bilinear")
 
 
 def flow_to_field(flow: Tensor) -> Tensor:

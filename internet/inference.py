@@ -12,11 +12,11 @@ from torch import Tensor
 
 from internet.data.audio import open_audio
 from internet.data.folders import VIDEO_SUFFIXES
-from internet.data.image import WHITE, Colour, MediaError, read_image, square, to_array, to_tensor
+from internet.data.image import WHITE, Colour, MediaError, read_image, square, to_array, to_channels, to_tensor
 from internet.data.streaming import BrokenVideoError, stream_frames
 from internet.data.video import iter_frames
 from internet.data.video_writer import video_writer
-from internet.model import INTERnet, Result
+from internet.model import MotionTransfer, Result
 
 Stamped = tuple[int, np.ndarray]
 
@@ -48,7 +48,7 @@ def _first_frame(path: str | os.PathLike[str], background: Colour) -> np.ndarray
 
 
 def animate_video(
-    model: INTERnet,
+    model: MotionTransfer,
     source: np.ndarray,
     driving: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -89,13 +89,13 @@ def animate_video(
         on_result: called for every frame.
 
     Raises:
-        ValueError: the model cannot take frames of this size, or a video is missing, too short, or silent.
+        ValueError: the model cannot take pictures, or frames of this size, or a video is missing, too short, or silent.
         BrokenVideoError: the driving video is damaged; the message says where, and where the frames before it are.
         OutputError: `out` cannot be written.
     """
     size = model.config.size if size is None else size
     device = next(model.parameters()).device
-    picture = square(to_tensor(source), size)
+    picture = _as_seen(source, size, model.frame_channels)
     written = 0
     with ExitStack() as stack:
         frames = stack.enter_context(stream_frames(driving, start, stop, background))
@@ -119,15 +119,20 @@ def animate_video(
     return written
 
 
+def _as_seen(image: np.ndarray, size: int, channels: int) -> Tensor:
+    """A picture as a model takes it; on the CPU, so that it is the same for every device."""
+    return to_channels(square(to_tensor(image), size), channels)
+
+
 def _transferred(
-    model: INTERnet, source: Tensor, frames: Iterable[Stamped], device: torch.device, how: dict[str, bool]
+    model: MotionTransfer, source: Tensor, frames: Iterable[Stamped], device: torch.device, how: dict[str, bool]
 ) -> Iterator[tuple[int, Tensor, Result]]:
     """Each driving frame's stamp, the frame as the model saw it, and what the model made of it."""
     waiting: deque[tuple[int, Tensor]] = deque()
 
     def driving() -> Iterator[Tensor]:
         for stamp, image in frames:
-            frame = square(to_tensor(image), source.shape[-1])  # on the CPU: the same frames on every device
+            frame = _as_seen(image, source.shape[-1], source.shape[1])
             waiting.append((stamp, frame))
             yield frame.to(device)
 

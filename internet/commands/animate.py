@@ -19,7 +19,7 @@ from internet.data.image import WHITE, Colour, is_there
 from internet.data.video import probe
 from internet.data.video_writer import check_suffix
 from internet.inference import animate_video, read_source
-from internet.model import INTERnet, load_model
+from internet.model import MotionTransfer, load_model
 from internet.utils.files import output_file
 from internet.utils.machine import processor
 from internet.utils.optional import require
@@ -142,7 +142,7 @@ def _report(args: argparse.Namespace, frames: int) -> AnimationReport | None:
     return AnimationReport.beside(args.out, frames, side_by_side=args.side_by_side, overwrite=args.overwrite)
 
 
-def _facts(args: argparse.Namespace, model: INTERnet, rate: float) -> dict[str, str]:
+def _facts(args: argparse.Namespace, model: MotionTransfer, rate: float) -> dict[str, str]:
     """What the page says of how the video was made."""
     size = model.config.size if args.size is None else args.size
     parameter = next(model.parameters())
@@ -171,14 +171,14 @@ def _incomplete_name(out: Path) -> Path:
     return next(path for path in map(out.with_name, names) if not path.exists())
 
 
-def _model(args: argparse.Namespace) -> INTERnet:
+def _model(args: argparse.Namespace) -> MotionTransfer:
     """The model, where it is to run, having checked that it can take frames of the size asked for."""
     place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with argument_errors("--checkpoint"):
         model = load_model(args.checkpoint, device=place, ema=not args.no_ema)
     if args.size is not None:
         with argument_errors("--size"):
-            model.check(torch.empty(1, 3, args.size, args.size, device="meta"))
+            model.check(torch.empty(1, model.frame_channels, args.size, args.size, device="meta"))
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
 

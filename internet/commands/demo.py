@@ -19,7 +19,7 @@ from internet.commands._shared.arguments import (
 )
 from internet.data.video import probe
 from internet.losses.features import efficientnet
-from internet.model import INTERnet, load_model
+from internet.model import MotionTransfer, load_model
 from internet.training.config import Config
 from internet.training.config.sections import SYNTHETIC
 from internet.utils.files import numbered_folder
@@ -101,7 +101,7 @@ def _show(args: argparse.Namespace) -> int:
     checkpoint = args.checkpoint or CHECKPOINT
     place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with argument_errors("--checkpoint"):
-        model: INTERnet = load_model(checkpoint, device=place)
+        model: MotionTransfer = load_model(checkpoint, device=place)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     from internet.commands._shared.demo.showcase import show

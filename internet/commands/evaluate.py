@@ -13,7 +13,7 @@ from internet.commands._shared.evaluation.run import METRICS, REPORT, measure_cl
 from internet.commands._shared.text_table import text_table
 from internet.evaluation.pairs import ClipPair, all_clips, paired_clips, self_imitations
 from internet.evaluation.suite import MEASURES, Suite, WeightPaths, make_suite
-from internet.model import INTERnet, load_model
+from internet.model import MotionTransfer, load_model
 from internet.utils.files import atomic_write, numbered_folder
 from internet.utils.machine import processor
 from internet.utils.optional import require
@@ -120,7 +120,7 @@ def _clips(args: argparse.Namespace, place: torch.device) -> tuple[list[ClipPair
         with argument_errors("--generated"):
             return paired_clips(args.generated, args.reference, size, place), size
     with argument_errors("--checkpoint"):
-        model: INTERnet = load_model(args.checkpoint, device=place, ema=not args.no_ema)
+        model: MotionTransfer = load_model(args.checkpoint, device=place, ema=not args.no_ema)
     size = args.size or model.config.size
     with argument_errors("--size"):
         model.check(torch.empty(1, 3, size, size, device="meta"))

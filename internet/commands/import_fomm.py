@@ -1,40 +1,92 @@
-"""`internet import-fomm`: stage I of a first-order-motion checkpoint, as the start of an INTERnet."""
+"""`internet import-fomm`: a first-order-motion checkpoint as one of this library."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from internet.commands._shared.arguments import argument_errors
-from internet.model.first_order import stage_one
-from internet.model.weights import read_weights, write_weights
+from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least
+from internet.model.checkpoint import save_model
+from internet.model.first_order import FirstOrderConfig, import_checkpoint
+from internet.model.first_order.importing import PUBLISHED
+from internet.model.first_order.settings_file import read_settings
+from internet.model.weights import is_before_torch_1_6, read_weights
 from internet.utils.files import output_file
+
+EPILOG = """\
+The weights tell how many anchors, layers and channels there are. They do not tell the temperature and padding of the
+heat maps, the variance of the Gaussians, or the size of the frames: the YAML file does (docs/import.md).
+"""
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `import-fomm` to the command line."""
     parser = subparsers.add_parser(
         "import-fomm",
-        help="take stage I from a first-order-motion checkpoint",
-        description="Check the key-point detector and the dense-motion network of a first-order-motion checkpoint "
-        "and write their weights, for a model with stage_one = 'first-order': `internet train warm_start=FILE "
-        "model.stage_one=first-order ...`, or `model.load_stage_one`. The generator's weights stay behind.",
+        help="make a first-order-motion checkpoint one of this library",
+        description="Read a checkpoint that first-order-motion's code has written, key-point detector and generator, "
+        "and write the model for `internet animate --checkpoint`, `internet.load_model` and, its stage I, "
+        "`internet train warm_start=FILE model.stage_one=first-order`. Reading it runs no code from the file.",
+        epilog=EPILOG,
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="for instance vox-cpk.pth.tar")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write, such as stage_one.pth")
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--config", metavar="YAML", help="the settings it was trained with, such as vox-256.yaml")
+    settings.add_argument(
+        "--published-settings",
+        action="store_true",
+        help="without the YAML file: what the weights do not tell is as in every configuration that was published, "
+        + _listed(PUBLISHED),
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write, such as vox.safetensors")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
+    parser.add_argument("--size", type=at_least(1), metavar="S", help="side of the frames (default: the settings')")
     parser.add_argument(
-        "--trust", action="store_true", help="read a file that holds more than tensors, and run what code is in it"
+        "--trained-with-torch-1.0",
+        action="store_true",
+        dest="align_corners",
+        help="sample as torch did before 1.3 (align_corners=True), with which the weights of 2019 were trained "
+        "(default: as first-order-motion's code does in any later torch)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
+    if args.config is None and not args.published_settings:
+        raise ArgumentError(
+            f"--config: the weights do not tell {', '.join(PUBLISHED)}; name the YAML file that they were trained "
+            f"with, or pass --published-settings to assume {_listed(PUBLISHED)}"
+        )
     with argument_errors("--out"):
         output_file(args.out, overwrite=args.overwrite)
     with argument_errors("CHECKPOINT"):
-        state = stage_one(read_weights(args.checkpoint, trust=args.trust))
+        checkpoint = read_weights(args.checkpoint)
+    settings = None
+    if args.config is not None:
+        with argument_errors("--config"):
+            settings = read_settings(args.config)
+    with argument_errors("CHECKPOINT" if settings is None else "CHECKPOINT, --config"):
+        model = import_checkpoint(checkpoint, settings, size=args.size, align_corners=args.align_corners)
+    origin = {"checkpoint": Path(args.checkpoint).name, "settings": args.config and Path(args.config).name}
     with argument_errors("--out"):
-        write_weights(args.out, state)
-    parameters = sum(value.numel() for name, value in state.items() if "running" not in name)
-    anchors = state["kp_detector.kp.weight"].shape[0]
-    print(f"{args.out}: {len(state)} tensors, {parameters / 1e6:.1f} M numbers, {anchors} anchors")
+        save_model(args.out, model, metadata={"imported_from": origin})
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{args.out}: first-order-motion, {parameters / 1e6:.1f} M parameters, {_summary(model.config)}")
+    if settings is None:
+        print(f"assumed, for the weights do not tell it: {_listed({**PUBLISHED, 'size': model.config.size})}")
+    if not args.align_corners and is_before_torch_1_6(args.checkpoint):
+        print(
+            "the checkpoint was saved by a torch before 1.6: if that was 1.0 to 1.2, as first-order-motion asked for "
+            "until 2022, --trained-with-torch-1.0 samples as it was trained"
+        )
     return 0
+
+
+def _summary(config: FirstOrderConfig) -> str:
+    """What is worth knowing of a model, in a line."""
+    jacobians = {0: "no Jacobians", 1: "one Jacobian map"}.get(config.jacobian_maps, "a Jacobian map each")
+    parts = [f"{config.anchors} anchors", jacobians, f"frames {config.size} × {config.size} × {config.frame_channels}"]
+    return ", ".join([*parts, "an occlusion map" if config.confidence else "no occlusion map"])
+
+
+def _listed(fields: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in fields.items())

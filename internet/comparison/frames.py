@@ -14,7 +14,7 @@ from internet import ops
 from internet.comparison import eager
 from internet.comparison.replacement import replaced_operators
 from internet.comparison.timing import interleaved, synchronize
-from internet.model import INTERnet
+from internet.model import MotionTransfer
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class OperatorClock:
         return call
 
 
-def measure_frames(model: INTERnet, source: Tensor, driving: Tensor, seconds: float) -> FrameSpeed:
+def measure_frames(model: MotionTransfer, source: Tensor, driving: Tensor, seconds: float) -> FrameSpeed:
     """Stream frames, fused and eager in turn, for so many seconds.
 
     What is computed once for a source, its anchors and features, is not counted, as in a long video.

@@ -19,6 +19,9 @@ Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
 
+#: What red, green and blue weigh in the luma of ITU-R BT.709.
+LUMA = (0.2125, 0.7154, 0.0721)
+
 
 class MediaError(ValueError):
     """A picture, a video or a list of them is missing, unreadable, damaged, or has too few frames."""
@@ -142,13 +145,23 @@ def as_float(value: Tensor) -> Tensor:
     return value.float() / 255 if value.dtype == torch.uint8 else value.float()
 
 
+def to_channels(image: Tensor, channels: int) -> Tensor:
+    """RGB (B, 3, H, W) -> (B, channels, H, W): itself, or its luma (BT.709, as scikit-image's ``rgb2gray``).
+
+    ValueError for another number of channels than 3 and 1.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"the model takes frames of {channels} channels, a picture has 3 or, as luma, 1")
+    return image if channels == 3 else (image * image.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+
+
 def to_array(image: Tensor) -> np.ndarray:
-    """float (1, 3, H, W) or (3, H, W) -> uint8 (H, W, 3): clipped to [0, 1], then rounded."""
+    """float (1, 3, H, W) or (3, H, W) -> uint8 (H, W, 3): clipped to [0, 1], then rounded. One channel is grey."""
     if image.ndim == 4 and image.shape[0] == 1:
         image = image[0]
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"expected a (1, 3, H, W) or (3, H, W) image, got {tuple(image.shape)}")
-    scaled = image.detach().float().clamp(0, 1).mul(255).round()
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"expected a (1, 3, H, W) or (3, H, W) image, or one of one channel, got {tuple(image.shape)}")
+    scaled = image.expand(3, -1, -1).detach().float().clamp(0, 1).mul(255).round()
     return scaled.to("cpu", torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 

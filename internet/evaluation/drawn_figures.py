@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader, Subset
 
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.evaluation.transfer import TransferMetrics
-from internet.model import INTERnet
+from internet.model import MotionTransfer
 
 #: Training and validation draw their clips from smaller seeds.
 UNSEEN_SEED = 1 << 24
@@ -13,7 +13,12 @@ UNSEEN_SEED = 1 << 24
 
 @torch.no_grad()
 def measure_on_figures(
-    model: INTERnet, *, samples: int = 256, moving_background: float = 0.0, seed: int = UNSEEN_SEED, batch: int = 8
+    model: MotionTransfer,
+    *,
+    samples: int = 256,
+    moving_background: float = 0.0,
+    seed: int = UNSEEN_SEED,
+    batch: int = 8,
 ) -> dict[str, float]:
     """The metrics of :class:`~internet.evaluation.TransferMetrics` over drawn clips, any frame by the clip's first.
 

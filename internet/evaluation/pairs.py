@@ -13,7 +13,7 @@ from internet.data.clip import Clip, VideoClip
 from internet.data.clip_search import SPLITS, find_clips
 from internet.data.image import MediaError, square, to_tensor
 from internet.data.video import iter_frames
-from internet.model import INTERnet
+from internet.model import MotionTransfer
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class ClipPair:
 
 
 def self_imitations(
-    model: INTERnet, clips: Sequence[Clip], size: int, driving: tuple[int, int | None] = (0, None)
+    model: MotionTransfer, clips: Sequence[Clip], size: int, driving: tuple[int, int | None] = (0, None)
 ) -> list[ClipPair]:
     """The first frame of each clip, animated by all of its frames, or by those from one number to before another."""
     return [_self_imitation(model, clip, size, driving) for clip in clips]
 
 
-def _self_imitation(model: INTERnet, clip: Clip, size: int, numbers: tuple[int, int | None]) -> ClipPair:
+def _self_imitation(model: MotionTransfer, clip: Clip, size: int, numbers: tuple[int, int | None]) -> ClipPair:
     device = next(model.parameters()).device
 
     def source() -> Tensor:

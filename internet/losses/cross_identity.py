@@ -7,7 +7,7 @@ from torch import Tensor
 
 from internet import ops
 from internet.flow import dis_flow
-from internet.model.internet import Result
+from internet.model.transfer import Result
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
 

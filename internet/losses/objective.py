@@ -18,7 +18,7 @@ from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
 from internet.model.discriminator import DiscriminatorOutput
-from internet.model.internet import Result
+from internet.model.transfer import Result
 from internet.utils.settings import Section, setting
 
 #: The terms that depend on the generated frame.

@@ -4,8 +4,9 @@ A file of ``torch.save`` is one dictionary:
 
 ==============  ==============================================================
 format          "internet-checkpoint"
-version         2; a reader refuses what is newer than it
-model_config    :meth:`INTERnetConfig.to_dict`
+version         3; a reader refuses what is newer than it
+architecture    a name in :data:`ARCHITECTURES`; "internet" in files before version 3
+model_config    :meth:`INTERnetConfig.to_dict`, or that of the architecture's settings
 model           the model's state
 ema             the state with weights averaged over training, or None
 ==============  ==============================================================
@@ -26,24 +27,34 @@ from torch import Tensor
 from internet import weights as shipped
 from internet.model import safetensors_file
 from internet.model.config import INTERnetConfig
+from internet.model.first_order import FirstOrderConfig, FirstOrderMotion
 from internet.model.internet import INTERnet
+from internet.model.transfer import MotionTransfer
 from internet.model.weights import as_expected, check_weights, read_torch_file
 from internet.utils.files import save_tensors
 from internet.utils.run_checkpoints import CHECKPOINTS, LATEST, is_run, latest_checkpoint
 
-FORMAT, VERSION = "internet-checkpoint", 2
+FORMAT, VERSION = "internet-checkpoint", 3
+
+#: The models that a checkpoint can be of, by name: their settings, and what is built of these.
+ARCHITECTURES: dict[str, tuple[type[INTERnetConfig | FirstOrderConfig], type[INTERnet | FirstOrderMotion]]] = {
+    INTERnet.architecture: (INTERnetConfig, INTERnet),
+    FirstOrderMotion.architecture: (FirstOrderConfig, FirstOrderMotion),
+}
 
 #: What every checkpoint has, and of which type.
-_ENTRIES: dict[str, type] = {"version": int, "model_config": dict, "model": dict}
+_ENTRIES: dict[str, type] = {"version": int, "architecture": str, "model_config": dict, "model": dict}
 
 
-def checkpoint_of(model: INTERnet, ema: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+def checkpoint_of(model: MotionTransfer, ema: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
     """The entries that every checkpoint has."""
     averaged = None if ema is None else dict(ema)
     return {**_description(model), "model": dict(model.state_dict()), "ema": averaged}
 
 
-def save_model(path: str | os.PathLike[str], model: INTERnet, *, metadata: Mapping[str, Any] | None = None) -> None:
+def save_model(
+    path: str | os.PathLike[str], model: MotionTransfer, *, metadata: Mapping[str, Any] | None = None
+) -> None:
     """Write a model for :func:`load_model`, in one step: `path` is never half written.
 
     Args:
@@ -64,7 +75,7 @@ def save_model(path: str | os.PathLike[str], model: INTERnet, *, metadata: Mappi
         save_tensors(path, {**checkpoint_of(model), **entries})
 
 
-def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", ema: bool = True) -> INTERnet:
+def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cpu", ema: bool = True) -> MotionTransfer:
     """The model of a checkpoint, in evaluation mode and in float32, whatever the precision it was stored in.
 
     Args:
@@ -127,12 +138,18 @@ def checked_entries(entries: dict[str, Any], origin: str | os.PathLike[str]) -> 
         raise ValueError(
             f"'{origin}' is a checkpoint of version {version}, this library reads up to {VERSION}: update it"
         )
+    if isinstance(version, int) and version < 3:
+        entries["architecture"] = INTERnet.architecture
     for name, kind in _ENTRIES.items():
         if not isinstance(entries.get(name), kind):
             raise ValueError(f"'{origin}' is damaged: its entry '{name}' is missing, or not a {kind.__name__}")
     for weights in (entries["model"], entries.get("ema") or {}):
         if not (isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values())):
             raise ValueError(f"'{origin}' is damaged: its weights are not all tensors")
+    if entries["architecture"] not in ARCHITECTURES:
+        raise ValueError(
+            f"'{origin}' is of the architecture '{entries['architecture']}', expected {' or '.join(ARCHITECTURES)}"
+        )
     if entries["version"] < 2:
         entries["model_config"] = from_version_1(entries["model_config"])
     return entries
@@ -144,14 +161,15 @@ def from_version_1(model_config: Mapping[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in model_config.items()}
 
 
-def build_model(checkpoint: Mapping[str, Any], origin: str | os.PathLike[str], *, ema: bool = True) -> INTERnet:
+def build_model(checkpoint: Mapping[str, Any], origin: str | os.PathLike[str], *, ema: bool = True) -> MotionTransfer:
     """The model of what :func:`read_checkpoint` read from `origin`, in evaluation mode, on the CPU."""
+    settings, architecture = ARCHITECTURES[checkpoint["architecture"]]
     try:
-        config = INTERnetConfig.from_dict(checkpoint["model_config"])
+        config = settings.from_dict(checkpoint["model_config"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"the model_config of '{origin}' does not fit: {error}") from error
     with torch.device("meta"):  # no time for initial weights, and no random numbers taken
-        model = INTERnet(config)
+        model: MotionTransfer = architecture(config)  # type: ignore[arg-type]  # its own settings
     load_weights(model, best_weights(checkpoint, ema=ema), f"'{origin}'", assign=True)
     return model.eval()
 
@@ -162,7 +180,7 @@ def best_weights(checkpoint: Mapping[str, Any], *, ema: bool = True) -> Mapping[
     return weights
 
 
-def load_weights(model: INTERnet, weights: Mapping[str, Any], origin: str, *, assign: bool = False) -> None:
+def load_weights(model: MotionTransfer, weights: Mapping[str, Any], origin: str, *, assign: bool = False) -> None:
     """Load the weights of a whole model, stored in any precision, into it; `assign` is of ``load_state_dict``.
 
     Raises a ValueError that names every weight that does not fit.
@@ -172,15 +190,16 @@ def load_weights(model: INTERnet, weights: Mapping[str, Any], origin: str, *, as
     model.load_state_dict(as_expected(weights, expected), assign=assign)
 
 
-def _description(model: INTERnet) -> dict[str, Any]:
+def _description(model: MotionTransfer) -> dict[str, Any]:
     """What a file says of itself and of its model, in plain types."""
-    return {"format": FORMAT, "version": VERSION, "model_config": model.config.to_dict()}
+    config = model.config.to_dict()
+    return {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "model_config": config}
 
 
 def _what_else(content: Mapping[str, Any]) -> str:
     """What a file without the format's name seems to be."""
     if all(str(name).startswith(("kp_detector.", "dense_motion_network.")) for name in content) and content:
-        return "it holds the stage I that `internet import-fomm` writes, from which training can start"
+        return "it holds the stage I of first-order-motion alone, from which training can start"
     if {"kp_detector", "generator"} <= content.keys():
-        return "first-order-motion wrote it; `internet import-fomm` takes its stage I"
+        return "first-order-motion wrote it; `internet import-fomm` makes a checkpoint of it"
     return f"its format is {content.get('format')!r}, expected {FORMAT!r}"

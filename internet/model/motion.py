@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from internet import ops
@@ -37,11 +38,14 @@ class MotionEstimator(nn.Module):
         anchors: K.
         down: downsamples the source frame.
         width, depth, widest: of the U-Net.
+        channels: of the frame.
+        confidence: whether there is a confidence; without it, it is 1 everywhere.
         variance: of the anchors' Gaussians.
         threshold: Eq. 5's soft threshold.
         normalisation: of the U-Net.
-        grid_align_corners: the convention of the pixels' own coordinates. Sampling is always with False; with
-            True here this is first-order-motion's mix.
+        align_corners: the convention by which the source is sampled.
+        grid_align_corners: that of the pixels' own coordinates. With True here and False there, this is
+            first-order-motion's mix.
     """
 
     def __init__(
@@ -52,27 +56,42 @@ class MotionEstimator(nn.Module):
         depth: int,
         widest: int,
         *,
+        channels: int = 3,
+        confidence: bool = True,
         variance: float = 0.01,
         threshold: float = 0.0,
         normalisation: Normalisation = GroupNorm,
+        align_corners: bool = False,
         grid_align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.down = down
-        self.hourglass = UNet((anchors + 1) * 4, width, depth, widest, normalisation)
+        self.hourglass = UNet((anchors + 1) * (1 + channels), width, depth, widest, normalisation)
         self.mask = Head(self.hourglass.out_channels, anchors + 1, 7, padding=3)
-        self.occlusion = Head(self.hourglass.out_channels, 1, 7, padding=3)
-        nn.init.constant_(self.occlusion.bias, CONFIDENCE_BIAS)  # type: ignore[arg-type]
-        self.variance, self.threshold, self.grid_align_corners = variance, threshold, grid_align_corners
+        self.occlusion = Head(self.hourglass.out_channels, 1, 7, padding=3) if confidence else None
+        if self.occlusion is not None:
+            nn.init.constant_(self.occlusion.bias, CONFIDENCE_BIAS)  # type: ignore[arg-type]
+        self.variance, self.threshold = variance, threshold
+        self.align_corners, self.grid_align_corners = align_corners, grid_align_corners
 
     def forward(self, source: Tensor, source_anchors: Anchors, driving_anchors: Anchors) -> Motion:
-        """Source frame (B, 3, H, W) in [0, 1] and the anchors of both frames -> motion."""
+        """Source frame (B, C, H, W) in [0, 1] and the anchors of both frames -> motion."""
         anchors = (source_anchors.kp, driving_anchors.kp, source_anchors.jac, driving_anchors.jac)
-        features = self.hourglass(
-            ops.anchor_features(
-                self.down(source), *anchors, variance=self.variance, grid_align_corners=self.grid_align_corners
-            )
+        seen = ops.anchor_features(
+            self.down(source),
+            *anchors,
+            variance=self.variance,
+            align_corners=self.align_corners,
+            grid_align_corners=self.grid_align_corners,
         )
-        logits, confidence = fused_heads(features, self.mask, self.occlusion)
+        logits, confidence = self._heads(self.hourglass(seen))
         field = ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
-        return Motion(field, confidence.sigmoid(), logits)
+        return Motion(field, confidence, logits)
+
+    def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The mixture's logits and the confidence."""
+        if self.occlusion is None:
+            logits = self.mask(features)
+            return logits, torch.ones_like(logits[:, :1])
+        logits, confidence = fused_heads(features, self.mask, self.occlusion)
+        return logits, confidence.sigmoid()

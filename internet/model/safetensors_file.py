@@ -3,7 +3,8 @@
 ==============  ==============================================================
 format          "internet-checkpoint"
 version         of the format, as in :mod:`internet.model.checkpoint`
-model_config    :meth:`INTERnetConfig.to_dict`
+architecture    which model it is, as there
+model_config    its settings
 metadata        what whoever wrote it has to say: a dictionary of plain types
 sha256          of the bytes that follow the header, which the format itself does not protect
 ==============  ==============================================================

@@ -12,35 +12,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from internet.model.blocks import GroupNorm, conv3
+from internet.model.blocks import GroupNorm
 
 Normalisation = Callable[[int], nn.Module]
 
 
-class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, normalisation: Normalisation) -> None:
+class ConvBlock(nn.Module):
+    """Convolution of an odd kernel size, normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, normalisation: Normalisation, kernel_size: int = 3) -> None:
         super().__init__()
-        self.conv = conv3(inputs, outputs)
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2)
         self.norm = normalisation(outputs)
 
-    def act(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
         return functional.relu(self.norm(self.conv(x)), inplace=True)
 
 
-class DownBlock(_Block):
+class DownBlock(ConvBlock):
     """Convolution, normalisation, ReLU, 2x2 average pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/2, W/2)."""
-        return functional.avg_pool2d(self.act(x), 2)
+        return functional.avg_pool2d(super().forward(x), 2)
 
 
-class UpBlock(_Block):
+class UpBlock(ConvBlock):
     """Nearest-neighbour upsampling, convolution, normalisation, ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', 2H, 2W)."""
-        return self.act(functional.interpolate(x, scale_factor=2.0))
+        return super().forward(functional.interpolate(x, scale_factor=2.0))
 
 
 class Encoder(nn.Module):

@@ -1,6 +1,7 @@
 """Weights on disk: read without running code, and checked so that every misfit is named."""
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +11,20 @@ import torch
 from torch import Tensor
 
 from internet.model import safetensors_file
+from internet.model.numpy_numbers import numpy_numbers
 from internet.utils.files import check_regular, save_tensors
 
+#: How torch names a class or function that it refuses.
+_REFUSED = re.compile(r"GLOBAL (\S+) (?:was not an allowed global|whose module)")
 
-def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a file that ``torch.save`` or safetensors wrote: tensors, plain types and dictionaries of these.
 
     A safetensors file gives its tensors by their names; see :mod:`internet.model.safetensors_file` for its header.
 
     Args:
         path: the file.
-        trust: unpickle a file that holds more, too, which runs what code it contains.
 
     Raises:
         OSError: the file cannot be read.
@@ -29,23 +33,25 @@ def read_weights(path: str | os.PathLike[str], *, trust: bool = False) -> dict[s
     """
     if safetensors_file.recognises(path):
         return dict(safetensors_file.read(path).tensors)
-    return read_torch_file(path, trust=trust)
+    return read_torch_file(path)
 
 
-def read_torch_file(path: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
+def read_torch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What :func:`read_weights` does for a file that ``torch.save`` wrote."""
     check_regular(path)
     if _is_archive(path) and (reason := find_corruption(path)):
         raise ValueError(f"'{path}' is damaged: {reason}")
     try:
-        with open(path, "rb") as stream:  # given a path, torch goes by its suffix
-            weights = torch.load(stream, map_location="cpu", weights_only=not trust)
+        with numpy_numbers(), open(path, "rb") as stream:  # given a path, torch goes by its suffix
+            weights = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are taken for a pickle and are not one raise almost anything
-        reason = (str(error) or "it is empty").splitlines()[0]
-        raise ValueError(
-            f"'{path}' is not a complete file of weights, or holds more than tensors and plain types, whose reading "
-            f"runs code from the file and must be asked for ({reason})"
-        ) from error
+        if refused := _REFUSED.search(str(error)):
+            raise ValueError(
+                f"'{path}' holds more than tensors, numbers and plain types, and to read its {refused[1]} would run "
+                "code that the file names. Where you trust it, load it with torch and save the weights alone"
+            ) from error
+        reason = (str(error).rpartition("WeightsUnpickler error: ")[2].strip() or "it is empty").splitlines()[0]
+        raise ValueError(f"'{path}' is not a complete file of weights ({reason})") from error
     if not isinstance(weights, dict):
         raise ValueError(f"'{path}' holds a {type(weights).__name__}, expected weights by their names")
     return weights
@@ -75,6 +81,11 @@ def find_corruption(path: str | os.PathLike[str]) -> str | None:
         reason = str(error) or type(error).__name__
         return "its end is missing" if reason == "File is not a zip file" and _is_archive(path) else reason
     return None if broken is None else f"the checksum of {broken} is wrong"
+
+
+def is_before_torch_1_6(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of ``torch.save`` in its first format, which was the usual one until version 1.6."""
+    return not (_is_archive(path) or safetensors_file.recognises(path))
 
 
 def _is_archive(path: str | os.PathLike[str]) -> bool:

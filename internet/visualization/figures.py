@@ -14,7 +14,7 @@ from torch import Tensor
 
 from internet.data.image import to_array
 from internet.geometry import full_flow
-from internet.model import INTERnet, Result
+from internet.model import MotionTransfer, Result
 from internet.registration import Problem, Registration
 from internet.visualization import draw
 
@@ -86,7 +86,7 @@ def transfer_panels(result: Result, source: Tensor, target: Tensor, count: int =
 
 @torch.no_grad()
 def compare_sheet(
-    models: Mapping[str, INTERnet], source: Tensor, driving: Tensor
+    models: Mapping[str, MotionTransfer], source: Tensor, driving: Tensor
 ) -> tuple[list[list[Panel]], list[list[Panel]]]:
     """The same frames by several models, a row for each: as the paper's Fig. 7, and as its Fig. 8.
 

@@ -13,7 +13,7 @@ import yaml
 from internet import cli
 from internet.model import INTERnet, load_model, save_model
 from internet.model.checkpoint import checkpoint_of
-from internet.model.first_order import stage_one
+from internet.model.first_order import import_checkpoint
 from internet.model.weights import read_weights
 from internet.training.checkpoint import Checkpoints, warm_start
 from internet.training.config import Config
@@ -21,6 +21,7 @@ from internet.training.distributed import World
 from internet.training.trainer import Trainer, resume_or_create
 from internet.utils.errors import format_error, is_expected
 from internet.utils.files import save_tensors
+from tests.support import first_order
 from tests.support.training import SETTINGS, tiny
 
 #: What stands in place of an entry: of another type, out of every range, of another shape, or missing.
@@ -146,11 +147,22 @@ def test_mutated_entries_of_checkpoints(model: INTERnet, tmp_path: Path, capsys:
         save_tensors(path, mutated_entries(entries, chance))
         taken += attempt(lambda: load_model(path), number)
         attempt(lambda: warm_start(copy.deepcopy(model), str(path)), number)
-        attempt(lambda: stage_one(read_weights(path)), number)
         assert cli.main(["info", "--checkpoint", str(path)]) in (0, 2)
-        assert cli.main(["import-fomm", str(path), "--out", str(tmp_path / "out.pth"), "--overwrite"]) == 2
     assert 5 < taken < 75
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_checkpoints_of_first_order_motion(tmp_path: Path) -> None:
+    path, chance, taken = tmp_path / "vox.pth", random.Random(5), 0
+    written = first_order.settings()
+    entries = first_order.checkpoint(written)
+    for number in range(80):
+        save_tensors(path, mutated_entries(entries, chance))
+        taken += attempt(lambda: import_checkpoint(read_weights(path), written), number)
+        changed = mutated_entries(written, chance)
+        taken += attempt(lambda changed=changed: import_checkpoint(entries, changed), number)  # type: ignore[misc]
+    assert 5 < taken < 155
 
 
 @pytest.mark.filterwarnings("ignore")

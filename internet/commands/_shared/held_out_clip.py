@@ -11,7 +11,7 @@ from torch import Tensor
 from internet.data.clip_search import Clip, find_clips
 from internet.data.image import square, to_tensor
 from internet.data.synthetic import numbered_clip
-from internet.model import INTERnet
+from internet.model import MotionTransfer
 from internet.training.config import Config
 from internet.training.config.sections import SYNTHETIC
 from internet.training.data import HELD_OUT_SEED
@@ -66,7 +66,7 @@ class HeldOutClip:
         title = f"{name}, frames {numbers[0]} to {numbers[-1]} by frame 0"
         return cls(title, square(to_tensor(source), size), frames, numbers, fps)
 
-    def animated_by(self, model: INTERnet) -> list[Tensor]:
+    def animated_by(self, model: MotionTransfer) -> list[Tensor]:
         """What a model, which goes to evaluation mode, makes of each driving frame: (1, 3, S, S), on the CPU."""
         device = next(model.parameters()).device
         driving = (frame[None].to(device) for frame in self.driving)

@@ -11,7 +11,7 @@ from internet.commands._shared.metric_labels import METRICS
 from internet.commands._shared.table import table
 from internet.data.image import to_array
 from internet.data.video_writer import write_video
-from internet.model import INTERnet, load_model
+from internet.model import MotionTransfer, load_model
 from internet.training.curves import read_curves, read_pictures
 from internet.training.trainer import Trainer
 from internet.utils.files import atomic_write
@@ -50,7 +50,7 @@ class TrainingReport:
         """The page."""
         return self.folder / REPORT
 
-    def _look(self, model: INTERnet) -> None:
+    def _look(self, model: MotionTransfer) -> None:
         """Keep what the model makes of the clip now."""
         self.clip = HeldOutClip.of(self.trainer.config)
         training = model.training
@@ -78,7 +78,7 @@ class TrainingReport:
         return table(["doing nothing", "before", "after"], dict(self.metrics()), digits=3)
 
     @torch.no_grad()
-    def _rows(self, model: INTERnet, count: int = 4) -> list[list[Panel]]:
+    def _rows(self, model: MotionTransfer, count: int = 4) -> list[list[Panel]]:
         """What the trained model makes of a few frames, a row each."""
         driving = self.clip.driving[self.clip.spread(count)].to(self.trainer.world.device)
         source = self.clip.source.to(driving.device).expand_as(driving)

@@ -1,20 +1,53 @@
 """Begin with weights that another training has made."""
 
-from internet.model import INTERnet
-from internet.model.checkpoint import best_weights, checked_entries, find_checkpoint, load_weights, read_entries
+from dataclasses import fields
+
+from torch import Tensor
+
+from internet.model import FirstOrderConfig, FirstOrderMotion, INTERnet, MotionTransfer
+from internet.model.checkpoint import (
+    best_weights,
+    build_model,
+    checked_entries,
+    find_checkpoint,
+    load_weights,
+    read_entries,
+)
+
+#: The settings of first-order-motion that are not of its stage I.
+_OTHERS = ("size", "generator_width", "generator_widest", "levels", "blocks")
+_STAGE_ONE = [field.name for field in fields(FirstOrderConfig) if field.name not in _OTHERS]
 
 
 def warm_start(model: INTERnet, path: str) -> None:
-    """Load a checkpoint of such a model, its averaged weights where it has them, or stage I of `import-fomm`.
+    """Load a checkpoint of such a model, its averaged weights where it has them, or stage I of first-order-motion.
 
-    Of a training folder it takes the newest checkpoint.
+    Of a training folder it takes the newest checkpoint, of what `internet import-fomm` wrote stage I.
 
     Raises:
         OSError, ValueError: the file cannot be read, or its weights do not fit.
     """
     file = find_checkpoint(path)
     entries = read_entries(file)
-    if "format" in entries:
-        load_weights(model, best_weights(checked_entries(entries, file)), f"'{file}'")
-    else:
+    if "format" not in entries:  # stage I alone
         model.load_stage_one(entries)
+        return
+    checkpoint = checked_entries(entries, file)
+    if checkpoint["architecture"] == FirstOrderMotion.architecture:
+        model.load_stage_one(_stage_one(build_model(checkpoint, file)))
+    else:
+        load_weights(model, best_weights(checkpoint), f"'{file}'")
+
+
+def _stage_one(imported: MotionTransfer) -> dict[str, Tensor]:
+    """Stage I of first-order-motion, if it computes what an INTERnet's does.
+
+    Raises a ValueError that names the settings in which it differs.
+    """
+    found = imported.config.to_dict()
+    anchors = found["anchors"]
+    expected = FirstOrderConfig(anchors=anchors, jacobian_maps=anchors).to_dict()
+    other = [f"{name} {found[name]}, not {expected[name]}" for name in _STAGE_ONE if found[name] != expected[name]]
+    if other:
+        raise ValueError(f"its stage I is not that of an INTERnet with stage_one = 'first-order': {', '.join(other)}")
+    return {name: value for name, value in imported.state_dict().items() if not name.startswith("generator.")}

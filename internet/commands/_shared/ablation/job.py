@@ -15,7 +15,7 @@ from internet.evaluation.anchors_on_background import share_in_use, share_on_bac
 from internet.evaluation.measure import mean
 from internet.evaluation.pairs import clip_frames, self_imitations
 from internet.evaluation.suite import make_suite
-from internet.model import INTERnet, load_model
+from internet.model import MotionTransfer, load_model
 from internet.training.config import Config
 from internet.training.distributed import World
 from internet.training.trainer import resume_or_create
@@ -101,7 +101,7 @@ def _train(job: Job, material: Material) -> bool:
 
 
 def _measure(job: Job, material: Material) -> None:
-    model: INTERnet = load_model(job.place / TRAINING)
+    model: MotionTransfer = load_model(job.place / TRAINING)
     suite = make_suite(job.size, names=job.measures)
     settings = {"scheme": job.scheme, "seed": job.seed, "size": job.size, "driving": list(material.driving)}
     folder = job.place / MEASURED
@@ -113,7 +113,7 @@ def _measure(job: Job, material: Material) -> None:
 
 
 @torch.no_grad()
-def anchor_statistics(model: INTERnet, material: Material, size: int) -> dict[str, float]:
+def anchor_statistics(model: MotionTransfer, material: Material, size: int) -> dict[str, float]:
     """Of the driving frames' anchors, the share on the background, and how much of the mixture's weight these have.
 
     And the mean of M, over the person and over the background.
@@ -131,7 +131,7 @@ def anchor_statistics(model: INTERnet, material: Material, size: int) -> dict[st
     return {name: mean(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 
-def _row(model: INTERnet, source: torch.Tensor, frame: torch.Tensor, person: torch.Tensor) -> tuple[float, ...]:
+def _row(model: MotionTransfer, source: torch.Tensor, frame: torch.Tensor, person: torch.Tensor) -> tuple[float, ...]:
     result = model(source, frame)
     points, confidence = result.driving_anchors.kp, result.motion.confidence
     small = torch.nn.functional.adaptive_max_pool2d(person.float(), confidence.shape[2:]) > 0

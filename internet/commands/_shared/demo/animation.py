@@ -11,7 +11,7 @@ from internet.data.image import to_array, to_tensor
 from internet.data.synthetic import WalkingClip, numbered_clip
 from internet.data.video_writer import write_video
 from internet.evaluation import TransferMetrics
-from internet.model import INTERnet, Result
+from internet.model import MotionTransfer, Result
 from internet.visualization import draw
 from internet.visualization.figures import Panel, SampleArrays, transfer_panels
 
@@ -39,7 +39,7 @@ class Animation:
 
 
 @torch.no_grad()
-def animate_unseen(model: INTERnet, seed: int, video: Path) -> Animation:
+def animate_unseen(model: MotionTransfer, seed: int, video: Path) -> Animation:
     """Animate the first frame of an unseen clip by the others; `video` shows six pictures of each, in two rows."""
     size, device = model.config.size, next(model.parameters()).device
     clip = numbered_clip(UNSEEN + seed, 0, size, frames=FRAMES + 1, moving_background=0)

@@ -13,7 +13,7 @@ from internet.commands._shared.demo import page
 from internet.commands._shared.demo.animation import LABELS, Animation, animate_unseen
 from internet.commands._shared.demo.results import Results
 from internet.comparison import frames, operators, why_not_fused
-from internet.model import INTERnet
+from internet.model import MotionTransfer
 from internet.utils.files import atomic_write
 from internet.utils.machine import processor
 from internet.utils.optional import require
@@ -26,7 +26,7 @@ REPORT, VIDEO, FIGURE, METRICS = "report.html", "animation.mp4", "figure.png", "
 OPERATOR_SECONDS, MODEL_SECONDS = 4.0, 8.0
 
 
-def show(model: INTERnet, folder: Path, command: str, *, seed: int, acts: Collection[str] = ACTS) -> None:
+def show(model: MotionTransfer, folder: Path, command: str, *, seed: int, acts: Collection[str] = ACTS) -> None:
     """Measure the operators, animate a figure, measure the model; print a screenful, write files and the page.
 
     Args:

@@ -1,0 +1,137 @@
+"""What every model that transfers motion does: anchors, motion, frame."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from internet import ops
+from internet.model.anchors import AnchorDetector, Anchors
+from internet.model.motion import Motion, MotionEstimator
+from internet.model.relative import RelativeMotion
+
+
+class Result(NamedTuple):
+    """A generated frame (B, C, H, W) in [0, 1], and the motion and the anchors that it was generated from."""
+
+    frame: Tensor
+    motion: Motion
+    source_anchors: Anchors
+    driving_anchors: Anchors
+
+
+class ModelConfig(Protocol):
+    """What the settings of every model have."""
+
+    @property
+    def size(self) -> int:
+        """Side of the frames that it is meant for."""
+
+    @property
+    def multiple(self) -> int:
+        """A frame's sides are multiples of this."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain types."""
+
+
+class SecondStage(Protocol):
+    """Stage II: a frame, from features of the source and a motion."""
+
+    def encode(self, source: Tensor) -> list[Tensor]:
+        """Source (B, C, H, W) -> the features that are warped: once for a source."""
+
+    def __call__(self, features: list[Tensor], motion: Motion) -> Tensor:
+        """Features of the source and a motion -> frame (B, C, H, W) in [0, 1]."""
+
+
+class MotionTransfer(nn.Module):
+    """The source's appearance in the driving frame's pose, O_t = G(S; D_t).
+
+    Stage I is `kp_detector` and `dense_motion_network`, stage II is `generator`; each can be used alone. Runs in
+    float32, under bfloat16 autocast, with channels_last weights and compiled.
+    """
+
+    #: The name in checkpoints.
+    architecture: ClassVar[str]
+    kp_detector: AnchorDetector
+    dense_motion_network: MotionEstimator
+    generator: SecondStage
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def frame_channels(self) -> int:
+        """Channels of a frame."""
+        return 3
+
+    def forward(self, source: Tensor, driving: Tensor) -> Result:
+        """Frames (B, C, H, W) in [0, 1], H and W multiples of `config.multiple`."""
+        self.check(source)
+        anchors = self.kp_detector(source)
+        return self.imitate(source, anchors, self.generator.encode(source), self.kp_detector(driving))
+
+    def move(self, source: Tensor, driving: Tensor) -> Result:
+        """Stage I alone, at a fraction of the cost; its frame is the source, warped by F and gated by M."""
+        self.check(source)
+        anchors, driving_anchors = self.kp_detector(source), self.kp_detector(driving)
+        motion = self.dense_motion_network(source, anchors, driving_anchors)
+        return Result(self.warp(source, motion), motion, anchors, driving_anchors)
+
+    def warp(self, image: Tensor, motion: Motion) -> Tensor:
+        """An image (B, C, H, W) -> moved by the field, times the confidence."""
+        return ops.confidence_warp(image, motion.field, motion.confidence)
+
+    def imitate(self, source: Tensor, anchors: Anchors, features: list[Tensor], driving_anchors: Anchors) -> Result:
+        """One frame, from what is computed once for a source: its anchors and its features."""
+        motion = self.dense_motion_network(source, anchors, driving_anchors)
+        return Result(self.generator(features, motion), motion, anchors, driving_anchors)
+
+    def animate(
+        self, source: Tensor, driving: Iterable[Tensor], *, relative: bool = False, adapt_scale: bool = True
+    ) -> Iterator[Tensor]:
+        """Yield a frame (B, C, H, W) in [0, 1] for every driving frame, as they come.
+
+        Anchors and features of the source are computed once, and nothing is kept from one frame to the next:
+        memory does not grow with the length of the clip.
+
+        Args:
+            source: (B, C, H, W) in [0, 1].
+            driving: frames of the same shape, for instance while they are decoded.
+            relative: transfer how the driving anchors have moved since the first driving frame, not where they are.
+            adapt_scale: with `relative`, scale the movement to the source's size (:class:`RelativeMotion`).
+
+        Raises:
+            ValueError: the model is in training mode, or a shape does not fit.
+        """
+        for result in self.transfer(source, driving, relative=relative, adapt_scale=adapt_scale):
+            yield result.frame
+
+    @torch.no_grad()
+    def transfer(
+        self, source: Tensor, driving: Iterable[Tensor], *, relative: bool = False, adapt_scale: bool = True
+    ) -> Iterator[Result]:
+        """:meth:`animate` with all that each frame was made by. The anchors of a result are those that were used."""
+        if self.training:
+            raise ValueError("the model is in training mode; call eval() before animate()")
+        self.check(source)
+        anchors, features = self.kp_detector(source), self.generator.encode(source)
+        transfer: RelativeMotion | None = None
+        for frame in driving:
+            if frame.shape != source.shape:
+                raise ValueError(f"a driving frame is {tuple(frame.shape)}, the source is {tuple(source.shape)}")
+            moved = self.kp_detector(frame)
+            if relative:
+                transfer = transfer or RelativeMotion(anchors, moved, adapt_scale)
+                moved = transfer(moved)
+            yield self.imitate(source, anchors, features, moved)
+
+    def check(self, frame: Tensor) -> None:
+        """Raise a ValueError for a frame of a shape that the network cannot take."""
+        multiple, channels = self.config.multiple, self.frame_channels
+        if frame.dim() != 4 or frame.shape[1] != channels or frame.shape[2] % multiple or frame.shape[3] % multiple:
+            expected = f"(B, {channels}, H, W), H and W multiples of {multiple}"
+            raise ValueError(f"a frame has shape {tuple(frame.shape)}, expected {expected}")
