@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, device
+from internet.commands._shared.evaluation.cross import VIDEO, read_sources, write_grid
+from internet.commands._shared.evaluation.cross import render as render_cross
 from internet.commands._shared.evaluation.page import means_table, render
 from internet.commands._shared.evaluation.run import METRICS, REPORT, measure_clips, open_folder, write_metrics
 from internet.commands._shared.text_table import text_table
 from internet.evaluation.pairs import ClipPair, all_clips, paired_clips, self_imitations
 from internet.evaluation.suite import MEASURES, Suite, WeightPaths, make_suite
 from internet.model import MotionTransfer, load_model
-from internet.utils.files import atomic_write, numbered_folder
+from internet.utils.files import atomic_write, numbered_folder, output_folder
 from internet.utils.machine import processor
 from internet.utils.optional import require
 
@@ -49,6 +51,16 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--generated", metavar="PATH", help="generated clips, which have the names of the real ones")
     what.add_argument("--reference", metavar="PATH", help="the real clips for --generated")
     what.add_argument(
+        "--cross",
+        nargs=2,
+        metavar=("SOURCES", "DRIVING"),
+        help="with --checkpoint: no numbers, but one video of all pairs: pictures (or videos, for their first frames), "
+        "each moving as each driving video does",
+    )
+    what.add_argument(
+        "--relative", action="store_true", help="with --cross: transfer motion, not poses, as in `animate`"
+    )
+    what.add_argument(
         "--size",
         type=at_least(16),
         metavar="S",
@@ -77,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     require("tqdm", "the progress bar")
+    if args.cross:
+        return _cross(args, place)
     clips, size = _clips(args, place)
     suite = make_suite(size, weights=_weights(args), names=tuple(args.measures or ()), device=place)
     settings = _settings(args, size, suite)
@@ -97,12 +111,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse all but one of the two ways to name what is measured."""
-    ways = {"--checkpoint": ("checkpoint", "videos"), "--generated": ("generated", "reference")}
-    given = {first: [name for name in names if getattr(args, name) is not None] for first, names in ways.items()}
-    whole = [first for first, names in given.items() if len(names) == 2]
-    if len(whole) != 1 or sum(map(len, given.values())) != 2:
-        raise ArgumentError("expected --checkpoint and --videos, or --generated and --reference, and not more")
+    """Refuse all but one of the three ways to name what is looked at."""
+    given = {name for name in ("checkpoint", "videos", "generated", "reference", "cross") if getattr(args, name)}
+    if given not in ({"checkpoint", "videos"}, {"generated", "reference"}, {"checkpoint", "cross"}):
+        raise ArgumentError(
+            "expected --checkpoint and --videos, or --generated and --reference, or --checkpoint and --cross, "
+            "and not more"
+        )
+    if args.relative and not args.cross:
+        raise ArgumentError("--relative is of --cross: of one person, the pose itself is transferred")
     if args.split and args.videos is None:
         raise ArgumentError("--split is of --videos")
 
@@ -119,14 +136,44 @@ def _clips(args: argparse.Namespace, place: torch.device) -> tuple[list[ClipPair
         size = args.size or min(first.shape[:2])
         with argument_errors("--generated"):
             return paired_clips(args.generated, args.reference, size, place), size
+    model, size = _model(args, place)
+    with argument_errors("--videos"):
+        return self_imitations(model, all_clips(args.videos, args.split), size), size
+
+
+def _model(args: argparse.Namespace, place: torch.device) -> tuple[MotionTransfer, int]:
+    """The model, and the size of its frames."""
     with argument_errors("--checkpoint"):
         model: MotionTransfer = load_model(args.checkpoint, device=place, ema=not args.no_ema)
     size = args.size or model.config.size
     with argument_errors("--size"):
         model.check(torch.empty(1, 3, size, size, device="meta"))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    with argument_errors("--videos"):
-        return self_imitations(model, all_clips(args.videos, args.split), size), size
+    return model, size
+
+
+def _cross(args: argparse.Namespace, place: torch.device) -> int:
+    """The grid of all pairs of --cross."""
+    model, size = _model(args, place)
+    with argument_errors("--cross"):
+        sources, clips = read_sources(args.cross[0], size), all_clips(args.cross[1])
+    with argument_errors("--out"):
+        folder = output_folder(args.out) if args.out else numbered_folder(RUNS, "run")
+    frames = write_grid(model, sources, clips, size, folder / VIDEO, relative=args.relative)
+    facts = {
+        "model": args.checkpoint,
+        "motion": "relative to the first driving frame" if args.relative else "absolute",
+        "frames": f"{frames}, of {size} × {size} each",
+        "processor": processor(place),
+    }
+    names = [clip.name for clip in clips]
+    page = render_cross(
+        folder, f"{Path(args.checkpoint).name} across identities", list(sources), names, facts, args.line
+    )
+    atomic_write(folder / REPORT, page)
+    print(f"{folder / VIDEO}: {len(sources)} sources by {len(clips)} driving videos")
+    print(f"{folder / REPORT}: the same to look at")
+    return 0
 
 
 def _settings(args: argparse.Namespace, size: int, suite: Suite) -> dict[str, Any]:

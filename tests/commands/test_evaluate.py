@@ -134,6 +134,9 @@ def test_results_keep_what_json_lacks(tmp_path):
     ("words", "message"),
     [
         ((), "expected --checkpoint and --videos, or --generated and --reference"),
+        (("--checkpoint", "figures", "--videos", "x", "--relative"), "--relative is of --cross"),
+        (("--checkpoint", "figures", "--cross", "missing", "x"), "--cross: the picture 'missing' does not exist"),
+        (("--generated", "x", "--reference", "y", "--cross", "x", "y"), "and not more"),
         (("--checkpoint", "figures"), "expected --checkpoint and --videos"),
         (("--generated", "x", "--reference", "y", "--videos", "z"), "and not more"),
         (("--generated", "x", "--reference", "missing"), "--reference: 'missing' does not exist"),
@@ -196,3 +199,35 @@ def test_the_page_in_a_browser(clips, checkpoint, tmp_path):
     assert (videos, ready, fits) == ("2", "true", "true")
     assert int(curves) == 2 * 6
     assert int(rows) == 6 + 2
+
+
+def test_cross_imitation_is_every_pair(clips, checkpoint, tmp_path):
+    """The cells of the grid are what the model makes of each pair; a shorter driving video stands still at its end."""
+    from internet.data.image import square, to_array, to_tensor
+    from internet.data.video import iter_frames
+    from internet.model import load_model
+
+    driving, sources, out = tmp_path / "driving", tmp_path / "sources", tmp_path / "out"
+    driving.mkdir()
+    sources.mkdir()
+    write_video(driving / "long.mp4", drawn(0, 5))
+    write_video(driving / "short.mp4", drawn(1, 2))
+    write_image(sources / "one.png", drawn(2)[0])
+    write_video(sources / "two.mp4", drawn(3))
+    assert evaluate("--checkpoint", checkpoint, "--cross", sources, driving, "--out", out) == 0
+    shown = list(iter_frames(out / "cross.mp4"))
+    assert len(shown) == 5
+    assert shown[0].shape == (3 * 66 - 2, 3 * 66 - 2, 3)
+    for row, source in enumerate((drawn(2)[0], drawn(3)[0]), start=1):
+        picture = shown[0][row * 66 : row * 66 + 64, :64].astype(int)
+        assert np.abs(picture - to_array(square(to_tensor(source), 64))).mean() < 6
+    model = load_model(checkpoint)
+    for column, (number, count) in enumerate(((0, 5), (1, 2)), start=1):
+        for row, source in enumerate((drawn(2)[0], drawn(3)[0]), start=1):
+            for frame in range(5):
+                target = square(to_tensor(drawn(number, count)[min(frame, count - 1)]), 64)
+                with torch.no_grad():
+                    expected = to_array(model(square(to_tensor(source), 64), target).frame)
+                cell = shown[frame][row * 66 : row * 66 + 64, column * 66 : column * 66 + 64]
+                assert np.abs(cell.astype(int) - expected).mean() < 6  # H.264
+    assert "one, two" in (out / "report.html").read_text()
