@@ -227,6 +227,18 @@ def resize(x: Tensor, size: Sequence[int], upsampling: str, interpolate_align_co
     return x
 
 
+def _gated_sample(
+    image: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
+) -> Tensor:
+    """`sample`, times a confidence of the field's size."""
+    sampled = sample(image, field, padding_mode, align_corners)
+    gated = sampled if confidence is None else sampled * confidence
+    if padding_mode == "border":
+        return gated
+    # what reads nothing is 0, whatever its confidence is
+    return torch.where(reads_anything(field, image.shape[2:], align_corners)[:, None], gated, 0.0)
+
+
 @_without_autocast
 def confidence_warp(
     features: Tensor,
@@ -243,10 +255,7 @@ def confidence_warp(
     resizing = (size, upsampling, interpolate_align_corners)
     field = resize(field.to(dtype).permute(0, 3, 1, 2), *resizing).permute(0, 2, 3, 1)
     confidence = None if confidence is None else resize(confidence.to(dtype), *resizing)
-    warped = sample(features, field, padding_mode, align_corners)
-    gated = warped if confidence is None else warped * confidence
-    if padding_mode == "zeros":  # what reads no pixel is 0, whatever its confidence is
-        gated = torch.where(reads_anything(field, size, align_corners)[:, None], gated, 0.0)
+    gated = _gated_sample(features, field, confidence, padding_mode, align_corners)
     if blend is not None and confidence is not None:
         gated = gated + blend.to(dtype) * (1 - confidence)
     return gated.to(features.dtype, memory_format=memory_format_of(features))
@@ -262,11 +271,8 @@ def volume_warp(
     align_corners: bool = False,
 ) -> Tensor:
     dtype = motion_dtype(volume.dtype)
-    field = field.to(dtype)
-    warped = sample(volume, field, padding_mode, align_corners)
-    gated = warped if confidence is None else warped * confidence.to(dtype)
-    if padding_mode == "zeros":  # what reads no voxel is 0, whatever its confidence is
-        gated = torch.where(reads_anything(field, volume.shape[2:], align_corners)[:, None], gated, 0.0)
+    confidence = None if confidence is None else confidence.to(dtype)
+    gated = _gated_sample(volume, field.to(dtype), confidence, padding_mode, align_corners)
     return gated.to(volume.dtype, memory_format=memory_format_of(volume))
 
 

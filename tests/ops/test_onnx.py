@@ -34,6 +34,8 @@ SIZES: dict[str, Any] = {"features_size": (7, 8), "confidence_size": (2, 9), "bl
 WIDE: list[tuple[str, dict[str, Any]]] = [
     ("affine_mixture", VOLUME),
     ("anchor_features", VOLUME | {"covariances": True}),
+    ("soft_argmax", {"size": (2, 3, 5), "covariance": True}),
+    ("volume_warp", {"padding_mode": "border", "align_corners": True}),
     ("confidence_warp", SIZES | {"upsampling": "interpolate"}),
     ("confidence_warp", {"ratio": 4, "blend": True, "padding_mode": "border"}),
 ]
