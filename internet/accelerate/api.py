@@ -55,7 +55,7 @@ def accelerate(
         raise ValueError(_nothing_recognised(module))
     for _, root in _roots(module):
         for part in _outermost(root):
-            if memory_format is not None:
+            if memory_format is not None and part.channels_last:
                 layout.to_channels_last(part)
             if compile:
                 compiling.compile_convolutions(part)

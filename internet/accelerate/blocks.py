@@ -3,8 +3,7 @@
 A batch norm behind a convolution is an affine map of its output: its scale goes into the weights, its shift into the
 bias. A 3x3 convolution behind nearest-neighbour 2x upsampling reads each pixel several times: over the image itself
 that is a 2x2 convolution with sums of its weights, one set for each of the four pixels that one becomes, at 4/9 of the
-multiplications. An image that is filtered and then subsampled needs no other pixels filtered. And an instance norm
-is a group norm with a channel a group, which torch computes in channels_last on the CPU, without copies.
+multiplications. And an image that is filtered and then subsampled needs no other pixels filtered.
 
 In training, or where a gradient may be asked for, blocks compute as their authors wrote them. So they do where the
 weights are much larger than the image: those made here are kept, and would cost more than they save.
@@ -120,17 +119,6 @@ class AntiAlias(Replacement):
         return F.conv2d(input, self.weight, stride=step, padding=self.ka, groups=self.groups)
 
 
-class InstanceNorm(Replacement):
-    """An instance norm of a channels_last image on the CPU, where torch would copy it there and back."""
-
-    compiled_whole = True
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.running_mean is None and input.device.type == "cpu" and _is_channels_last(input):
-            return F.group_norm(input, input.shape[1], self.weight, self.bias, self.eps)
-        return super().forward(input)
-
-
 def folded(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that does what a batch norm behind it does, too."""
     scale = torch.rsqrt(norm.running_var + norm.eps)
@@ -235,13 +223,6 @@ BLOCKS = (
         AntiAlias,
         "filters only the pixels that are kept",
         example=_example_of_filter,
-    ),
-    Part(
-        "InstanceNorm2d",
-        ("running_mean", "eps"),
-        InstanceNorm,
-        "group_norm, where it is channels_last on the CPU",
-        where=lambda module: isinstance(module, nn.InstanceNorm2d),
     ),
 )
 """Found in several models, and replaced inside of what is known of those."""

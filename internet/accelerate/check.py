@@ -22,7 +22,10 @@ def replace_if_equal(module: nn.Module, part: Part) -> tuple[bool, str]:
     The module is called in evaluation mode, without gradients and without its hooks.
     """
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
-    arguments = None if like is None or like.is_meta else part.example(module, Random(like.detach()))
+    try:
+        arguments = None if like is None or like.is_meta else part.example(module, Random(like.detach()))
+    except (AttributeError, StopIteration) as error:
+        return False, f"all: it is not built as the one known here ({_first_line(error)})"
     if like is None or arguments is None:
         replace(module, part.replacement)
         return True, part.left

@@ -13,6 +13,15 @@ def in_turn(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
+def levels(modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
+    """What each of the modules, one after the other, makes."""
+    made = []
+    for module in modules:
+        x = module(x)
+        made.append(x)
+    return made
+
+
 def encoded(cache: SourceCache[Tensor], encoder: Sequence[nn.Module], source: Tensor) -> Tensor:
     """What an encoder makes of a source; of the same source, again what it made."""
     return cache.get(source, encoder, lambda source: in_turn(encoder, source))

@@ -33,8 +33,10 @@ class Random:
 
 
 def hourglass_side(hourglass: Any, scale_factor: float = 1) -> int:
-    """The least side of an image that an hourglass halves as often as it does, and then twice over."""
-    return int(2 ** (len(hourglass.encoder.down_blocks) + 1) / scale_factor)
+    """Of an image that is two pixels wide where the hourglass is narrowest; of a volume, which takes longer, one."""
+    halved = len(hourglass.encoder.down_blocks)
+    is_3d = any(isinstance(part, nn.Conv3d) for part in hourglass.modules())
+    return int(2 ** (halved if is_3d else halved + 1) / scale_factor)
 
 
 def in_channels(module: nn.Module) -> int:

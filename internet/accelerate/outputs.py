@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
 
 
 class Outputs(dict[str, Any]):
@@ -15,7 +14,7 @@ class Outputs(dict[str, Any]):
     pickles and what DataParallel gathers hold the values themselves. What is compiled makes them all at once.
     """
 
-    def later(self, name: str, make: Callable[[], Tensor]) -> None:
+    def later(self, name: str, make: Callable[[], Any]) -> None:
         """Hold a value that `make` returns when it is asked for."""
         super().__setitem__(name, make() if torch.compiler.is_compiling() else _Later(make))
 
@@ -78,14 +77,14 @@ class Outputs(dict[str, Any]):
 class _Later:
     """A value that has not been made, and the state of torch that it would have been made in."""
 
-    def __init__(self, make: Callable[[], Tensor]) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._gradients = torch.is_grad_enabled()
         self._autocast = [
             (device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")
         ]
 
-    def made(self) -> Tensor:
+    def made(self) -> Any:
         contexts: list[AbstractContextManager[Any]] = [torch.set_grad_enabled(self._gradients)]
         contexts += [torch.autocast(device, dtype, enabled) for device, enabled, dtype in self._autocast]
         with ExitStack() as stack:

@@ -21,6 +21,8 @@ class Replacement(nn.Module):
     """
 
     state: dict[str, Callable[[], Any]] = {}  # noqa: RUF012  # of the class, never written to
+    channels_last = True
+    """Whether its convolutions are faster in channels_last."""
     compiled_whole = False
     """Whether `accelerate(compile=True)` compiles it, and not what it calls."""
 
@@ -35,7 +37,8 @@ class Replacement(nn.Module):
             getattr(self, name).clear()
 
     def train(self, mode: bool = True) -> Any:
-        self.forget()
+        if mode != self.training:
+            self.forget()
         return super().train(mode)
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:

@@ -18,7 +18,7 @@ class SourceCache(Generic[Value]):
     It holds one source. A picture is never stale: on the CPU, where numpy may share a tensor's memory, the source is
     compared by its contents; elsewhere, where that would make the host wait, by its memory and torch's counter of
     writes into it. Weights are compared by that counter; what is written to them past it (`weight.data.mul_`) is
-    seen after `train()`, `eval()` or `load_state_dict`, each of which empties the cache.
+    seen after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
 
     Nothing is kept, or served, where gradients may be asked for, in training, under `torch.compile`, while a CUDA
     graph is captured, under transforms, where modules have hooks that count on being called, and in the threads of

@@ -12,7 +12,7 @@ import internet
 from internet.accelerate import Report
 from internet.accelerate.known import PEERS
 from internet.accelerate.replacement import Replacement
-from tests.support.peers import first_order
+from tests.support.peers import first_order, live_portrait
 from tests.support.peers.models import MODELS, tensors
 
 SAMPLE = MODELS["first-order-motion"]
@@ -131,6 +131,14 @@ def test_a_module_that_is_only_called_so():
     assert "not first-order-motion's, which has predictor, kp, jacobian" in row.left
 
 
+def test_a_part_that_is_built_otherwise_is_left_alone():
+    model = SAMPLE.model()
+    model.kp_detector.predictor = nn.Sequential(model.kp_detector.predictor)
+    (row,) = [row for row in internet.accelerate(model).rows if row.path == "kp_detector"]
+    assert not row.replaced
+    assert "not built as the one known here" in row.left
+
+
 def test_the_comparison_leaves_no_trace():
     """No random numbers are drawn, no statistics counted, no mode switched."""
     model = SAMPLE.model().train()
@@ -152,9 +160,20 @@ def test_a_model_on_no_device_is_replaced_without_being_called():
     assert internet.accelerate(model).replaced
 
 
+def test_live_portraits_wrapper_is_no_module():
+    wrapper = live_portrait.LivePortraitWrapper()
+    wrapper.warping_module = torch.compile(wrapper.warping_module, backend="eager")
+    report = internet.accelerate(wrapper)
+    assert "warping_module._orig_mod" in {row.path for row in report.replaced}
+    assert isinstance(wrapper.warping_module._orig_mod, Replacement)
+    internet.accelerate.restore(wrapper)
+    assert type(wrapper.warping_module._orig_mod) is live_portrait.WarpingNetwork
+
+
 def test_every_part_that_is_known_is_tested():
     """A part that no model of these tests has would be tested by nothing."""
     known = {(peer.name, part.class_name) for peer in PEERS for part in (*peer.parts, *peer.blocks)}
     met = {(row.model, row.class_name) for s in MODELS.values() for row in internet.accelerate(s.model()).rows}
     blocks = {part.class_name for peer in PEERS for part in peer.blocks}
     assert known - met <= {(peer.name, name) for peer in PEERS for name in blocks}
+    assert blocks <= {name for _, name in met}

@@ -44,6 +44,13 @@ def test_first_order_motion(tmp_path):
     assert last < first
 
 
+def test_accelerate_first_order_motion(tmp_path):
+    said = run("accelerate_first_order_motion", folder=tmp_path)
+    assert "DenseMotionNetwork" in said
+    assert "anchor_features, affine_mixture" in said
+    assert float(said.split("largest difference ")[1].split(";")[0]) < 1e-5
+
+
 def test_register_two_frames(tmp_path):
     said = run("register_two_frames", folder=tmp_path)
     still, _, fitted = (float(line.split()[-1]) for line in said.splitlines()[:3])

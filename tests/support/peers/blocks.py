@@ -25,6 +25,10 @@ def gaussians(points: Tensor, size: tuple[int, ...], variance: float | Tensor) -
     return torch.exp(-0.5 * squares)
 
 
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    return x if x.shape[2:] == like.shape[2:] else F.interpolate(x, like.shape[2:], mode="bilinear")
+
+
 class Block(nn.Module):
     def __init__(
         self, inside: int, outside: int, *, axes: int = 2, norm: str = "batch", kernel: int = 3, leaks: bool = False

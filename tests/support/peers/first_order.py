@@ -16,6 +16,7 @@ from tests.support.peers.blocks import (
     UpBlock2d,
     gaussians,
     grid,
+    resized,
 )
 
 SCALE, KEY_POINTS = 0.5, 3
@@ -125,10 +126,6 @@ class OcclusionAwareGenerator(nn.Module):
     def forward(self, source_image, kp_driving, kp_source):
         out, outputs = self.warped(source_image, kp_driving, kp_source)
         return {**outputs, "prediction": self.decoded(out)}
-
-
-def resized(x: Tensor, like: Tensor) -> Tensor:
-    return x if x.shape[2:] == like.shape[2:] else F.interpolate(x, like.shape[2:], mode="bilinear")
 
 
 class Attention(nn.Module):

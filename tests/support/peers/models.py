@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.support.peers import edtalk, first_order, lia
+from tests.support.peers import (
+    articulated,
+    edtalk,
+    face_vid2vid,
+    first_order,
+    lia,
+    live_portrait,
+    sadtalker,
+    thin_plate,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,30 @@ MODELS: Mapping[str, Sample] = {
     "first-order-motion, no motion": Sample(partial(first_order.Model, has_motion=False)),
     "DaGAN": Sample(first_order.DepthModel, channels=4),
     "DaGAN, SPADE": Sample(partial(first_order.DepthModel, first_order.SPADEDepthAwareGenerator), channels=4),
+    "articulated-animation": Sample(articulated.Model),
+    "articulated-animation, Jacobians, one variance": Sample(
+        partial(articulated.Model, pca_based=False, use_covar_heatmap=False, revert_axis_swap=False)
+    ),
+    "articulated-animation, no affine maps, no skips, no background": Sample(
+        partial(
+            articulated.Model,
+            pca_based=False,
+            estimate_affine=False,
+            bg=False,
+            skips=False,
+            use_covar_heatmap=False,
+            use_deformed_source=False,
+        )
+    ),
+    "articulated-animation, no occlusion": Sample(partial(articulated.Model, estimate_occlusion_map=False)),
+    "articulated-animation, no motion": Sample(partial(articulated.Model, has_motion=False)),
+    "thin-plate-spline motion": Sample(thin_plate.Model),
+    "thin-plate-spline motion, one mask": Sample(partial(thin_plate.Model, multi_mask=False)),
+    "face-vid2vid": Sample(face_vid2vid.Model),
+    "face-vid2vid, no Jacobian": Sample(partial(face_vid2vid.Model, estimate_jacobian=False)),
+    "face-vid2vid, no SPADE": Sample(partial(face_vid2vid.Model, face_vid2vid.OcclusionAwareGenerator)),
+    "SadTalker": Sample(partial(face_vid2vid.Model, sadtalker.OcclusionAwareSPADEGenerator)),
+    "LivePortrait": Sample(live_portrait.Model),
     "LIA": Sample(lia.Generator, side=lia.SIZE),
     "EDTalk": Sample(edtalk.Generator, side=lia.SIZE),
 }
