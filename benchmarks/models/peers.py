@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ HEADER = (
 )
 
 
+FIGURES = ("values", "gradients", "frame", "step", "part")
+PART_ROUNDS = 9
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -56,19 +60,19 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="of interleaved calls (default: %(default)s)")
     parser.add_argument("--row", action="store_true", help="no heading")
-    parser.add_argument("--no-parity", action="store_true", help="times and memory alone")
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES, help="the others are left out")
     arguments = parser.parse_args()
     if not arguments.row:
         print(markdown.table(HEADER, []))
     if len(arguments.repo) == 1:
-        print(row_of(arguments.repo[0], arguments.rounds, not arguments.no_parity), flush=True)
+        print(row_of(arguments.repo[0], arguments.rounds, arguments.only), flush=True)
         return
     for repo in arguments.repo:  # a process for each: their packages have the same names
-        options = ["--rounds", str(arguments.rounds), "--row", *["--no-parity"] * arguments.no_parity]
+        options = ["--rounds", str(arguments.rounds), "--row", "--only", *arguments.only]
         subprocess.run([sys.executable, __file__, "--repo", str(repo), *options], check=True)
 
 
-def row_of(repo: Path, rounds: int, with_parity: bool) -> str:
+def row_of(repo: Path, rounds: int, figures: Sequence[str] = FIGURES) -> str:
     """The figures of one checkout, as a row of the table."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -76,17 +80,23 @@ def row_of(repo: Path, rounds: int, with_parity: bool) -> str:
     torch.manual_seed(0)
     theirs = _after_training(checkout.model()).eval()
     ours = copy.deepcopy(theirs)
-    print(internet.accelerate(ours), file=sys.stderr)
-    parity = [*_parity_of_values(theirs, ours, checkout), _parity_of_gradients(checkout)] if with_parity else ["–"] * 3
-    speeds = [
-        _compared(_frames(theirs, checkout), _frames(ours, checkout), rounds),
-        _compared(_steps(theirs, checkout), _steps(ours, checkout), rounds),
-    ]
-    parts = [_Part(model, checkout) for model in (theirs, ours)]
-    speeds += [_compared(parts[0].forward, parts[1].forward, 9), _compared(parts[0].backward, parts[1].backward, 9)]
-    peaks = [[memory.extra_peak(call, torch.device("cpu")) for call in (part.forward, part.backward)] for part in parts]
-    used = [f"{_mib(before)} → {_mib(after)} MiB" for before, after in zip(*peaks, strict=True)]
-    return "| " + " | ".join([checkout.name, *parity, *speeds, *used]) + " |"
+    print(internet.accelerate(ours), file=sys.stderr, flush=True)
+    both = (theirs, ours)
+    cells = [checkout.name]
+    cells += _parity_of_values(theirs, ours, checkout) if "values" in figures else [markdown.UNKNOWN] * 2
+    cells += [_parity_of_gradients(checkout) if "gradients" in figures else markdown.UNKNOWN]
+    cells += [_compared([_frame(m, checkout) for m in both], rounds) if "frame" in figures else markdown.UNKNOWN]
+    cells += [_compared([_step(m, checkout) for m in both], rounds) if "step" in figures else markdown.UNKNOWN]
+    cells += _figures_of_part(both, checkout) if "part" in figures else [markdown.UNKNOWN] * 4
+    return f"| {' | '.join(cells)} |"
+
+
+def _figures_of_part(models: Sequence[nn.Module], checkout: Checkout) -> list[str]:
+    parts = [_Part(model, checkout) for model in models]
+    passes = [[part.forward for part in parts], [part.backward for part in parts]]
+    peaks = [[memory.extra_peak(call, torch.device("cpu")) for call in calls] for calls in passes]
+    used = [f"{_mib(before)} → {_mib(after)} MiB" for before, after in peaks]
+    return [*(_compared(calls, PART_ROUNDS) for calls in passes), *used]
 
 
 def _mib(count: int | None) -> str:
@@ -151,7 +161,7 @@ def _tensors(result: Any, name: str = "") -> dict[str, Tensor]:
     return {n: tensor for key, value in pairs for n, tensor in _tensors(value, f"{name}.{key}").items()}
 
 
-def _frames(model: nn.Module, checkout: Checkout) -> Callable[[], Any]:
+def _frame(model: nn.Module, checkout: Checkout) -> Callable[[], Any]:
     frame = checkout.frame(model, *checkout.images())
 
     def call() -> Any:
@@ -162,7 +172,7 @@ def _frames(model: nn.Module, checkout: Checkout) -> Callable[[], Any]:
     return call
 
 
-def _steps(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
+def _step(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
     step = checkout.step(model, *checkout.images())
 
     def call() -> None:
@@ -173,19 +183,19 @@ def _steps(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
     return call
 
 
-def _compared(theirs: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> str:
-    """How many times as fast ours is, and both in milliseconds of this process."""
-    samples: dict[Callable[[], Any], list[float]] = {theirs: [], ours: []}
-    for call in samples:
+def _compared(calls: Sequence[Callable[[], Any]], rounds: int) -> str:
+    """How many times as fast the second is, and milliseconds of this process, whatever else the machine does."""
+    samples: list[list[float]] = [[], []]
+    for call in calls:
         call()
     for _ in range(rounds):
-        for call, taken in samples.items():
+        for call, taken in zip(calls, samples, strict=True):
             start = time.process_time()
             call()
             taken.append(time.process_time() - start)
-    ratio = statistics.median(a / b for a, b in zip(*samples.values(), strict=True))
-    milliseconds = [1e3 * statistics.median(taken) for taken in samples.values()]
-    return f"{ratio:.2f}× ({milliseconds[0]:.3g} → {milliseconds[1]:.3g} ms)"
+    ratio = statistics.median(a / b for a, b in zip(*samples, strict=True))
+    before, after = (1e3 * statistics.median(taken) for taken in samples)
+    return f"{ratio:.2f}× ({before:.4g} → {after:.4g} ms)"
 
 
 class _Part:

@@ -95,14 +95,18 @@ class _Walk:
             return
         self._seen.add(module)
         peer, part = _recognised(module, inside)
-        for name, child in module.named_children():
-            yield from self._visit(child, f"{path}.{name}" if path else name, peer or inside)
+        below = [
+            row
+            for name, child in module.named_children()
+            for row in self._visit(child, f"{path}.{name}" if path else name, peer or inside)
+        ]
+        yield from below
         if peer is not None and part is not None:
             done, left = (True, part.left) if isinstance(module, Replacement) else check.replace_if_equal(module, part)
             if done:
                 self._set_up(module)
             yield Row(path, part.class_name, peer.name, part.replaced if done else "", left)
-        elif inside is None and (why := _why_not(module)) is not None:
+        elif inside is None and not below and (why := _why_not(module)) is not None:
             yield Row(path, original_class(module).__name__, "", "", why)
 
     def _set_up(self, module: nn.Module) -> None:

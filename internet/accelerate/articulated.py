@@ -20,9 +20,6 @@ from internet.accelerate.warping import warp
 Regions = dict[str, Tensor]
 
 
-_moments: Any = ops.soft_argmax
-
-
 class RegionPredictor(Replacement):
     """Centres and covariances of regions as moments of heat maps: `soft_argmax`."""
 
@@ -44,8 +41,7 @@ class RegionPredictor(Replacement):
             assert affine is not None
             outputs.update(affine=affine, covar=affine @ affine.mT)
         elif self.pca_based:
-            options["covariance"] = True
-            outputs["shift"], _, covariance = _moments(logits, **options)
+            outputs["shift"], _, covariance = ops.soft_argmax(logits, covariance=True, **options)
             outputs.update(covar=covariance, **self._principal_axes(covariance))
         else:
             outputs["shift"], _ = ops.soft_argmax(logits, **options)
