@@ -94,10 +94,13 @@ STABLE_TORCH_LIBRARY(internet, m) {
 
   m.def(
       "anchor_features(Tensor source, Tensor kp_source, Tensor kp_driving, Tensor? jac_source, "
-      "Tensor? jac_driving, float variance, bool align_corners, bool grid_align_corners) -> Tensor");
+      "Tensor? jac_driving, Tensor? background, Tensor? covariance_source, Tensor? covariance_driving, "
+      "float variance, bool align_corners, bool grid_align_corners) -> Tensor");
   m.def(
       "anchor_features_backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving, "
-      "Tensor? jac_source, Tensor? jac_driving, float variance, bool align_corners, "
-      "bool grid_align_corners, bool need_source, bool need_anchors, bool deterministic) -> (Tensor source, "
-      "Tensor kp_source, Tensor kp_driving, Tensor jac_source, Tensor jac_driving)");
+      "Tensor? jac_source, Tensor? jac_driving, Tensor? background, Tensor? covariance_source, "
+      "Tensor? covariance_driving, float variance, bool align_corners, bool grid_align_corners, "
+      "bool need_source, bool need_anchors, bool deterministic) -> (Tensor source, Tensor kp_source, "
+      "Tensor kp_driving, Tensor jac_source, Tensor jac_driving, Tensor background, "
+      "Tensor covariance_source, Tensor covariance_driving)");
 }

@@ -37,12 +37,7 @@ struct AnchorViews {
     return a;
   }
 
- private:
-  INTERNET_MEMBER static void point(const Strided<const S, 3>& view, int64_t b, int64_t k, double (&out)[N]) {
-    const S* p = view.data + b * view.stride[0] + k * view.stride[1];
-    INTERNET_UNROLL
-    for (int i = 0; i < N; ++i) out[i] = p[i * view.stride[2]];
-  }
+  // Matrix k of image b of (B, K, N, N); no data: the identity.
   INTERNET_MEMBER static void matrix(const Strided<const S, 4>& view, int64_t b, int64_t k,
                                      double (&out)[N][N]) {
     const S* m = view.data + b * view.stride[0] + k * view.stride[1];
@@ -53,6 +48,13 @@ struct AnchorViews {
         out[i][j] = view.data == nullptr ? double(i == j) : m[i * view.stride[2] + j * view.stride[3]];
       }
     }
+  }
+
+ private:
+  INTERNET_MEMBER static void point(const Strided<const S, 3>& view, int64_t b, int64_t k, double (&out)[N]) {
+    const S* p = view.data + b * view.stride[0] + k * view.stride[1];
+    INTERNET_UNROLL
+    for (int i = 0; i < N; ++i) out[i] = p[i * view.stride[2]];
   }
 };
 

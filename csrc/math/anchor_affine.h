@@ -184,17 +184,18 @@ INTERNET_HD Matrix<S, 3> cofactors_vjp(const S (&m)[3][3], const S (&g)[3][3]) {
 }
 
 template <class S, int N>
-INTERNET_HD S determinant(const S (&m)[N][N], const Matrix<S, N>& cofactors) {
-  S det = m[0][0] * cofactors.at[0][0];
+INTERNET_HD S determinant(const S (&m)[N][N]) {
+  const Matrix<S, N> c = cofactors(m);
+  S det = m[0][0] * c.at[0][0];
   INTERNET_UNROLL
-  for (int j = 1; j < N; ++j) det += m[0][j] * cofactors.at[0][j];
+  for (int j = 1; j < N; ++j) det += m[0][j] * c.at[0][j];
   return det;
 }
 
+// `det`: the determinant, or what is kept of it.
 template <class S, int N>
-INTERNET_HD Matrix<S, N> inverse(const S (&m)[N][N]) {
+INTERNET_HD Matrix<S, N> inverse(const S (&m)[N][N], S det) {
   const Matrix<S, N> c = cofactors(m);
-  const S det = kept_determinant(determinant(m, c));
   Matrix<S, N> out;
   INTERNET_UNROLL
   for (int i = 0; i < N; ++i) {
@@ -204,13 +205,12 @@ INTERNET_HD Matrix<S, N> inverse(const S (&m)[N][N]) {
   return out;
 }
 
-// Gradient with respect to m, from g with respect to its inverse I = C^T / det:
+// Gradient with respect to m, from g with respect to its inverse I = C^T / det by the same determinant:
 //   g_C = g^T / det,  g_det = -<g, I> / det,
 // where g_det reaches m, by way of its cofactors, only if the determinant was not replaced.
 template <class S, int N>
-INTERNET_HD Matrix<S, N> inverse_vjp(const S (&m)[N][N], const Matrix<S, N>& g) {
-  const Matrix<S, N> c = cofactors(m), i = inverse(m);
-  const S true_det = determinant(m, c), det = kept_determinant(true_det);
+INTERNET_HD Matrix<S, N> inverse_vjp(const S (&m)[N][N], S det, const Matrix<S, N>& g) {
+  const Matrix<S, N> c = cofactors(m), i = inverse(m, det);
   Matrix<S, N> grad_cofactors;
   S along = 0;
   INTERNET_UNROLL
@@ -221,7 +221,7 @@ INTERNET_HD Matrix<S, N> inverse_vjp(const S (&m)[N][N], const Matrix<S, N>& g) 
       along += g.at[row][column] * i.at[row][column];
     }
   }
-  const S grad_det = det == true_det ? -along / det : S(0);
+  const S grad_det = det == determinant(m) ? -along / det : S(0);
   Matrix<S, N> out = cofactors_vjp(m, grad_cofactors.at);
   INTERNET_UNROLL
   for (int row = 0; row < N; ++row) {
@@ -233,7 +233,8 @@ INTERNET_HD Matrix<S, N> inverse_vjp(const S (&m)[N][N], const Matrix<S, N>& g) 
 
 template <class S, int N>
 INTERNET_HD Affine<S, N> anchor_affine(const Anchor<S, N>& a) {
-  const Matrix<S, N> inverted = inverse(a.driving_jacobian);
+  const S det = kept_determinant(determinant(a.driving_jacobian));
+  const Matrix<S, N> inverted = inverse(a.driving_jacobian, det);
   Affine<S, N> t;
   INTERNET_UNROLL
   for (int i = 0; i < N; ++i) {
@@ -256,7 +257,8 @@ INTERNET_HD Affine<S, N> anchor_affine(const Anchor<S, N>& a) {
 template <class S, int N>
 INTERNET_HD Anchor<S, N> anchor_affine_vjp(const Anchor<S, N>& a, const Affine<S, N>& g) {
   const Affine<S, N> t = anchor_affine(a);
-  const Matrix<S, N> inverted = inverse(a.driving_jacobian);
+  const S det = kept_determinant(determinant(a.driving_jacobian));
+  const Matrix<S, N> inverted = inverse(a.driving_jacobian, det);
   Anchor<S, N> out{};
   Matrix<S, N> grad_matrix, grad_inverse{};
   INTERNET_UNROLL
@@ -279,7 +281,7 @@ INTERNET_HD Anchor<S, N> anchor_affine_vjp(const Anchor<S, N>& a, const Affine<S
       }
     }
   }
-  const Matrix<S, N> grad_driving = inverse_vjp(a.driving_jacobian, grad_inverse);
+  const Matrix<S, N> grad_driving = inverse_vjp(a.driving_jacobian, det, grad_inverse);
   INTERNET_UNROLL
   for (int i = 0; i < N; ++i) {
     INTERNET_UNROLL

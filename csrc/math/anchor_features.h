@@ -1,12 +1,10 @@
 // What a dense-motion network sees of one anchor: two Gaussians' difference, and the source moved.
 //
-// The Gaussian of a key point p is a product of one factor per axis, exp(-(x - p_x)^2/2v) times the same of
-// y: factors are made once per row and column, and a pixel costs a product.
-//
 // The motion is affine in normalised coordinates, and these are affine in pixel indices, of the output in
-// one convention and of the source in perhaps another. So it is affine from output pixel (j, i) to source
-// pixel t; a pixel costs one multiplication and addition per axis, and sums of gradients times j and i are
-// turned into the gradient with respect to the normalised motion at the very end.
+// one convention and of the source in perhaps another. So it is affine from output pixel j to source pixel t;
+// a pixel costs one multiplication and addition per pair of axes, and sums of gradients times j are turned
+// into the gradient with respect to the normalised motion at the very end. A background that is a projective
+// map is one from pixels to pixels, too.
 #pragma once
 
 #include "anchor_affine.h"
@@ -15,35 +13,190 @@
 
 namespace internet::math {
 
+// ------------------------------------------------------------------------------------------------ heat maps
+
+// Pairs i <= j of N axes, in the order (0, 0), (0, 1), ..., (1, 1), ...
+template <int N>
+constexpr int axis_pairs = N * (N + 1) / 2;
+template <int N, class Visit>
+INTERNET_HD void each_axis_pair(Visit visit) {
+  int place = 0;
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    INTERNET_UNROLL
+    for (int j = i; j < N; ++j) visit(place++, i, j);
+  }
+}
+
+// A Gaussian around a key point p, h(z) = e^E with E = sum of exponent_ij d_i d_j over the pairs, d = z - p.
+template <class S, int N>
+struct Gaussian {
+  S point[N];
+  S exponent[axis_pairs<N>];
+};
+
+// Of an anchor: its heat map is the first less the second.
+template <class S, int N>
+struct HeatMap {
+  Gaussian<S, N> driving, source;
+};
+
+// Of a variance v, E = -|d|^2 / 2v.
+template <int N>
+INTERNET_HD Gaussian<double, N> isotropic_gaussian(const double* point, double variance) {
+  Gaussian<double, N> g{};
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) g.point[i] = point[i];
+  each_axis_pair<N>([&](int place, int i, int j) { g.exponent[place] = i == j ? -0.5 / variance : 0; });
+  return g;
+}
+
+// A covariance's determinant is kept at least this, so that a collapsed one gives a heat map of numbers: on
+// two axes it is that of standard deviations of 3e-8, on three of 1e-5.
+template <int N>
+INTERNET_HD double covariance_determinant(const double (&covariance)[N][N]) {
+  constexpr double smallest = 1e-30;
+  const double det = determinant(covariance);
+  return det < smallest ? smallest : det;  // NaN stays NaN
+}
+
+// Of a covariance C, E = -1/2 d^T P d with P = C^-1. An off-diagonal pair has both of its entries.
+template <int N>
+INTERNET_HD Gaussian<double, N> covariance_gaussian(const double* point, const double (&covariance)[N][N]) {
+  Gaussian<double, N> g;
+  const auto precision = inverse(covariance, covariance_determinant(covariance));
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) g.point[i] = point[i];
+  each_axis_pair<N>([&](int place, int i, int j) {
+    const double both = i == j ? precision.at[i][i] : precision.at[i][j] + precision.at[j][i];
+    g.exponent[place] = -0.5 * both;
+  });
+  return g;
+}
+
+// E at the distance d. It is above 0 only if the covariance is not positive definite.
+template <class V, class S, int N>
+INTERNET_HD V exponent_at(const Gaussian<S, N>& g, const V (&d)[N]) {
+  V sum = splat<V>(0);
+  each_axis_pair<N>([&](int place, int i, int j) { sum += g.exponent[place] * d[i] * d[j]; });
+  return sum;
+}
+// The same of one variance.
+template <class V, class S, int N>
+INTERNET_HD V isotropic_exponent_at(const Gaussian<S, N>& g, const V (&d)[N]) {
+  V squared = d[0] * d[0];
+  INTERNET_UNROLL
+  for (int i = 1; i < N; ++i) squared += d[i] * d[i];
+  return squared * g.exponent[0];
+}
+template <class V>
+INTERNET_HD V gaussian_value(V exponent) {
+  const V zero = splat<V>(0);
+  return exp_below_88(select(exponent > zero, zero, exponent));
+}
+// What a gradient with respect to the value becomes on its way to the exponent: times the value, or times 0
+// where the exponent was cut.
+template <class V>
+INTERNET_HD V gaussian_slope(V exponent) {
+  const V zero = splat<V>(0);
+  return select(exponent > zero, zero, exp_below_88(select(exponent > zero, zero, exponent)));
+}
+
+// With one variance a Gaussian is a product of one factor per axis: factors are made once for each row and
+// column, and a pixel costs a product.
 template <class V>
 INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_variance) {
   V d = z - key_point;
   return exp_below_88(V(-d * d * per_twice_variance));
 }
 
-// Both factors at once, where an exponential for each pixel is affordable.
+// A Gaussian along a row of pixels, where all coordinates but x are fixed: E = (curvature d + slope) d +
+// level at the distance d from its key point along x.
 template <class S>
-INTERNET_HD S gaussian(S x, S y, const S* key_point, S per_twice_variance) {
-  const S dx = x - key_point[0], dy = y - key_point[1];
-  return exp_below_88(-(dx * dx + dy * dy) * per_twice_variance);
+struct GaussianRow {
+  S point, curvature, slope, level;
+
+  template <class V>
+  INTERNET_MEMBER V exponent_at(V x) const {
+    const V d = x - point;
+    return (curvature * d + slope) * d + level;
+  }
+};
+// d: the row's distances from the key point; that along x is not used.
+template <class S, int N>
+INTERNET_HD GaussianRow<S> gaussian_row(const Gaussian<double, N>& g, const double (&d)[N]) {
+  double slope = 0, level = 0;
+  each_axis_pair<N>([&](int place, int i, int j) {
+    if (i > 0) {
+      level += g.exponent[place] * d[i] * d[j];
+    } else if (j > 0) {
+      slope += g.exponent[place] * d[j];
+    }
+  });
+  return {S(g.point[0]), S(g.exponent[0]), S(slope), S(level)};
 }
-template <class S>
-INTERNET_HD S heat_difference(S x, S y, const KeyPoints<S, 2>& p, S per_twice_variance) {
-  return gaussian(x, y, p.driving, per_twice_variance) - gaussian(x, y, p.source, per_twice_variance);
+
+// What the pixels give to a Gaussian: sums of g h d_i and of g h d_i d_j, where h is its value and g the
+// gradient with respect to that. It is all there is to sum: E's derivatives are
+//   dE/dp_i = -(2 exponent_ii d_i + sum over j != i of exponent_ij d_j),   dE/dexponent_ij = d_i d_j.
+template <class S, int N>
+struct HeatMoments {
+  S first[N];
+  S second[axis_pairs<N>];
+
+  template <class Other>
+  INTERNET_MEMBER void add(const HeatMoments<Other, N>& other) {
+    INTERNET_UNROLL
+    for (int i = 0; i < N; ++i) first[i] += other.first[i];
+    each_axis_pair<N>([&](int place, int, int) { second[place] += other.second[place]; });
+  }
+};
+// Of the two of an anchor.
+template <class S, int N>
+struct HeatMapMoments {
+  HeatMoments<S, N> driving, source;
+
+  template <class Other>
+  INTERNET_MEMBER void add(const HeatMapMoments<Other, N>& other) {
+    driving.add(other.driving);
+    source.add(other.source);
+  }
+};
+template <class S, int N>
+INTERNET_HD void add_first_moment(HeatMoments<S, N>& sum, S weight, const S (&d)[N]) {
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) sum.first[i] += weight * d[i];
 }
-// Adds what reaches the key points from g, the gradient with respect to that difference. The derivative of a
-// Gaussian with respect to its key point p is itself times (z - p)/v.
-template <class S>
-INTERNET_HD void add_heat_pull(KeyPoints<S, 2>& sum, S g, S x, S y, const KeyPoints<S, 2>& p,
-                               S per_twice_variance) {
-  const S scale = g * 2 * per_twice_variance;
-  const S driving = scale * gaussian(x, y, p.driving, per_twice_variance);
-  const S source = -scale * gaussian(x, y, p.source, per_twice_variance);
-  sum.driving[0] += driving * (x - p.driving[0]);
-  sum.driving[1] += driving * (y - p.driving[1]);
-  sum.source[0] += source * (x - p.source[0]);
-  sum.source[1] += source * (y - p.source[1]);
+template <class S, int N>
+INTERNET_HD void add_second_moment(HeatMoments<S, N>& sum, S weight, const S (&d)[N]) {
+  each_axis_pair<N>([&](int place, int i, int j) { sum.second[place] += weight * d[i] * d[j]; });
 }
+
+// Adds the gradient with respect to the key point. What does not depend on a coordinate gets nothing of it,
+// not even 0 times an infinite one.
+template <int N>
+INTERNET_HD void add_point_gradient(const Gaussian<double, N>& g, const HeatMoments<double, N>& moments,
+                                    double* grad_point) {
+  each_axis_pair<N>([&](int place, int i, int j) {
+    if (g.exponent[place] == 0) return;
+    grad_point[i] -= g.exponent[place] * moments.first[j];
+    grad_point[j] -= g.exponent[place] * moments.first[i];  // once more where i is j: the square's factor 2
+  });
+}
+
+// The gradient with respect to the covariance. Both entries of the precision that make up a pair's exponent
+// get -1/2 of its gradient; from there through the inverse.
+template <int N>
+INTERNET_HD Matrix<double, N> covariance_gradient(const double (&covariance)[N][N],
+                                                  const HeatMoments<double, N>& moments) {
+  Matrix<double, N> grad_precision;
+  each_axis_pair<N>([&](int place, int i, int j) {
+    grad_precision.at[i][j] = grad_precision.at[j][i] = -0.5 * moments.second[place];
+  });
+  return inverse_vjp(covariance, covariance_determinant(covariance), grad_precision);
+}
+
+// ---------------------------------------------------------------------------------------- motions in pixels
 
 // One axis: output pixel j sits at z = start + step j, and z is the source's pixel t = scale z + offset.
 template <class S>
@@ -59,33 +212,60 @@ struct PixelAxis {
         same_convention(align_corners == grid_align_corners) {}
 };
 
-// The motion from output pixels to source pixels.
-template <class S>
-INTERNET_HD Affine<S, 2> pixel_motion(const Affine<S, 2>& t, const PixelAxis<S>& x, const PixelAxis<S>& y) {
-  const auto& m = t.matrix;
-  return {{{x.scale * m[0][0] * x.step, x.scale * m[0][1] * y.step},
-           {y.scale * m[1][0] * x.step, y.scale * m[1][1] * y.step}},
-          {x.scale * (m[0][0] * x.start + m[0][1] * y.start + t.offset[0]) + x.offset,
-           y.scale * (m[1][0] * x.start + m[1][1] * y.start + t.offset[1]) + y.offset}};
+// The motion from output pixels to source pixels. A projective one has one row more, its denominator, which
+// is that of pixels as it is that of coordinates: to the others it adds the offset as many times.
+template <class S, int N, int M>
+INTERNET_HD Affine<S, N, M> pixel_motion(const Affine<S, N, M>& t, const PixelAxis<S>* axes) {
+  Affine<S, N, M> out;
+  INTERNET_UNROLL
+  for (int i = M - 1; i >= 0; --i) {
+    const S scale = i < N ? axes[i].scale : S(1), offset = i < N ? axes[i].offset : S(0);
+    S at_start = 0;
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) {
+      at_start += t.matrix[i][j] * axes[j].start;
+      out.matrix[i][j] = scale * t.matrix[i][j] * axes[j].step;
+      if (M > N && i < N) out.matrix[i][j] += offset * out.matrix[M - 1][j];
+    }
+    out.offset[i] = scale * (at_start + t.offset[i]) + (M > N && i < N ? offset * out.offset[M - 1] : offset);
+  }
+  return out;
 }
 
-// That of the background, which stands still: exactly the identity if the conventions are the same.
-template <class S>
-INTERNET_HD Affine<S, 2> pixel_stillness(const PixelAxis<S>& x, const PixelAxis<S>& y) {
-  const Affine<S, 2> still{{{1, 0}, {0, 1}}, {0, 0}};
-  return x.same_convention ? still : pixel_motion(still, x, y);
+// That of a background that stands still: exactly the identity if the conventions are the same.
+template <int N, class S>
+INTERNET_HD Affine<S, N> pixel_stillness(const PixelAxis<S>* axes) {
+  Affine<S, N> still{};
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) still.matrix[i][i] = 1;
+  return axes[0].same_convention ? still : pixel_motion(still, axes);
 }
 
 // From the gradient with respect to the motion in pixels to that with respect to the normalised motion.
-template <class S>
-INTERNET_HD Affine<S, 2> pixel_motion_vjp(const Affine<S, 2>& g, const PixelAxis<S>& x,
-                                          const PixelAxis<S>& y) {
-  const auto& m = g.matrix;
-  return {{{x.scale * (x.step * m[0][0] + x.start * g.offset[0]),
-            x.scale * (y.step * m[0][1] + y.start * g.offset[0])},
-           {y.scale * (x.step * m[1][0] + x.start * g.offset[1]),
-            y.scale * (y.step * m[1][1] + y.start * g.offset[1])}},
-          {x.scale * g.offset[0], y.scale * g.offset[1]}};
+template <class S, int N, int M>
+INTERNET_HD Affine<S, N, M> pixel_motion_vjp(Affine<S, N, M> g, const PixelAxis<S>* axes) {
+  INTERNET_UNROLL
+  for (int i = 0; i < M; ++i) {
+    const S scale = i < N ? axes[i].scale : S(1);
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) {
+      if (M > N && i < N) g.matrix[M - 1][j] += axes[i].offset * g.matrix[i][j];
+      g.matrix[i][j] = scale * (axes[j].step * g.matrix[i][j] + axes[j].start * g.offset[i]);
+    }
+    if (M > N && i < N) g.offset[M - 1] += axes[i].offset * g.offset[i];
+    g.offset[i] *= scale;
+  }
+  return g;
+}
+
+// The source's pixel that an output pixel at x of a row reads, by an affine motion or a projective one.
+template <int N, class V, class S, int m>
+INTERNET_HD Point<V, N> source_pixel(const RowMotion<S, m>& row, V x) {
+  if constexpr (m == N) {
+    return row.at(x);
+  } else {
+    return from_homogeneous(row.at(x));
+  }
 }
 
 }  // namespace internet::math

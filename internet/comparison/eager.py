@@ -29,27 +29,41 @@ def _axis(size: int, align_corners: bool, like: Tensor) -> Tensor:
     return 2 * (index / (size - 1)) - 1 if align_corners else (2 * index + 1) / size - 1
 
 
-def _identity_grid(height: int, width: int, align_corners: bool, like: Tensor) -> Tensor:
-    """(H, W, 2), x first."""
-    x = _axis(width, align_corners, like).view(1, -1).repeat(height, 1)
-    y = _axis(height, align_corners, like).view(-1, 1).repeat(1, width)
-    return torch.cat([x.unsqueeze(2), y.unsqueeze(2)], 2)
+def _identity_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Tensor:
+    """(H, W, 2), of a volume (D, H, W, 3); x first."""
+    places = []
+    for axis, pixels in enumerate(size):
+        lying = [1] * len(size)
+        lying[axis] = pixels
+        times = [1 if other == axis else count for other, count in enumerate(size)]
+        places.append(_axis(pixels, align_corners, like).view(lying).repeat(times).unsqueeze(-1))
+    return torch.cat(places[::-1], -1)
 
 
 def _sparse_motions(
-    grid: Tensor, kp_source: Tensor, kp_driving: Tensor, jac_source: Tensor | None, jac_driving: Tensor | None
+    grid: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None,
+    jac_driving: Tensor | None,
+    background: Tensor | None = None,
 ) -> Tensor:
-    """The K+1 local motions at every pixel of grid (H, W, 2), background first: (B, K+1, H, W, 2)."""
-    batch, anchors, _ = kp_source.shape
-    height, width, _ = grid.shape
-    grid = grid.view(1, 1, height, width, 2)
-    moved = grid - kp_driving.view(batch, anchors, 1, 1, 2)
+    """The K+1 local motions at every pixel of grid (..., n), background first: (B, K+1, ..., n)."""
+    batch, anchors, axes = kp_source.shape
+    size, ones = grid.shape[:-1], [1] * axes
+    grid = grid.view(1, 1, *size, axes)
+    moved = grid - kp_driving.view(batch, anchors, *ones, axes)
     if jac_source is not None and jac_driving is not None:
         jacobian = torch.matmul(jac_source, torch.inverse(jac_driving))
-        jacobian = jacobian.unsqueeze(2).unsqueeze(2).repeat(1, 1, height, width, 1, 1)
+        jacobian = jacobian.view(batch, anchors, *ones, axes, axes).repeat(1, 1, *size, 1, 1)
         moved = torch.matmul(jacobian, moved.unsqueeze(-1)).squeeze(-1)
-    moved = moved + kp_source.view(batch, anchors, 1, 1, 2)
-    return torch.cat([grid.repeat(batch, 1, 1, 1, 1), moved], dim=1)
+    moved = moved + kp_source.view(batch, anchors, *ones, axes)
+    still = grid.repeat(batch, 1, *ones, 1)
+    if background is not None:
+        still = torch.cat([still, torch.ones_like(still[..., :1])], -1)
+        still = torch.matmul(background.view(batch, 1, *ones, axes + 1, axes + 1), still.unsqueeze(-1)).squeeze(-1)
+        still = still[..., :-1] / still[..., -1:]
+    return torch.cat([still, moved], dim=1)
 
 
 def _soft_threshold(weights: Tensor, threshold: float) -> Tensor:
@@ -66,16 +80,16 @@ def affine_mixture(
     jac_source: Tensor | None = None,
     jac_driving: Tensor | None = None,
     *,
+    background: Tensor | None = None,
     threshold: float = 0.0,
     align_corners: bool = False,
 ) -> Tensor:
     """First-order-motion's dense motion: a 2x2 matmul for each pixel and anchor, then the softmax mixture."""
-    height, width = logits.shape[2:]
-    grid = _identity_grid(height, width, align_corners, like=kp_source)
-    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving)
+    grid = _identity_grid(logits.shape[2:], align_corners, like=kp_source)
+    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving, background)
     weights = _soft_threshold(F.softmax(logits, dim=1, dtype=motions.dtype), threshold).unsqueeze(2)
-    field = (motions.permute(0, 1, 4, 2, 3) * weights).sum(dim=1)
-    return field.permute(0, 2, 3, 1)
+    field = (motions.movedim(-1, 2) * weights).sum(dim=1)
+    return field.movedim(1, -1)
 
 
 def affine_mixture_one_matmul(
@@ -266,7 +280,7 @@ def soft_argmax(
     dtype = torch.promote_types(logits.dtype, torch.float32)  # as autocast has softmax
     heatmap = F.softmax(logits.reshape(batch, anchors, -1) / temperature, dim=2, dtype=dtype)
     heatmap = heatmap.view(batch, anchors, *size)
-    grid = _coordinate_grid(size, align_corners, like=heatmap).unsqueeze(0).unsqueeze(0)
+    grid = _identity_grid(size, align_corners, like=heatmap).unsqueeze(0).unsqueeze(0)
     kp = (heatmap.unsqueeze(-1) * grid).sum(dim=pixels)
     jac = None
     if jacobian_map is not None:
@@ -279,22 +293,17 @@ def soft_argmax(
     return kp, jac, covar.sum(dim=pixels)
 
 
-def _coordinate_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Tensor:
-    """(H, W, 2), or (D, H, W, 3) of a volume."""
-    if len(size) == 2:
-        return _identity_grid(size[0], size[1], align_corners, like)
-    depth, height, width = size
-    plane = _identity_grid(height, width, align_corners, like).unsqueeze(0).repeat(depth, 1, 1, 1)
-    z = _axis(depth, align_corners, like).view(-1, 1, 1, 1).repeat(1, height, width, 1)
-    return torch.cat([plane, z], dim=3)
-
-
-def _gaussian(kp: Tensor, grid: Tensor, variance: float) -> Tensor:
-    """First-order-motion's kp2gaussian: (B, K, 2) -> (B, K, H, W)."""
-    batch, anchors, _ = kp.shape
-    grid = grid.unsqueeze(0).unsqueeze(0).repeat(batch, anchors, 1, 1, 1)
-    away = grid - kp.view(batch, anchors, 1, 1, 2)
-    return torch.exp(-0.5 * (away**2).sum(-1) / variance)
+def _gaussian(kp: Tensor, grid: Tensor, variance: float, covariance: Tensor | None) -> Tensor:
+    """First-order-motion's kp2gaussian, articulated-animation's region2gaussian: (B, K, n) -> (B, K, ...)."""
+    batch, anchors, axes = kp.shape
+    ones = [1] * axes
+    grid = grid.unsqueeze(0).unsqueeze(0).repeat(batch, anchors, *ones, 1)
+    away = grid - kp.view(batch, anchors, *ones, axes)
+    if covariance is None:
+        return torch.exp(-0.5 * (away**2).sum(-1) / variance)
+    inverse = torch.inverse(covariance).view(batch, anchors, *ones, axes, axes)
+    form = torch.matmul(torch.matmul(away.unsqueeze(-2), inverse), away.unsqueeze(-1))
+    return torch.exp(-0.5 * form.sum(dim=(-1, -2)))
 
 
 def anchor_features(
@@ -304,21 +313,27 @@ def anchor_features(
     jac_source: Tensor | None = None,
     jac_driving: Tensor | None = None,
     *,
+    background: Tensor | None = None,
     variance: float = 0.01,
+    covariance_source: Tensor | None = None,
+    covariance_driving: Tensor | None = None,
     align_corners: bool = False,
     grid_align_corners: bool | None = None,
 ) -> Tensor:
-    """First-order-motion's heat-map representation and deformed source, concatenated."""
-    batch, channels, height, width = source.shape
-    anchors = kp_source.shape[1]
-    grid = _identity_grid(
-        height, width, align_corners if grid_align_corners is None else grid_align_corners, like=kp_source
-    )
-    heatmap = _gaussian(kp_driving, grid, variance) - _gaussian(kp_source, grid, variance)
-    background = torch.zeros(batch, 1, height, width, dtype=heatmap.dtype, device=heatmap.device)
-    heatmap = torch.cat([background, heatmap], dim=1).unsqueeze(2)
-    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving)
-    repeated = source.unsqueeze(1).repeat(1, anchors + 1, 1, 1, 1).view(-1, channels, height, width)
-    deformed = _grid_sample(repeated, motions.view(-1, height, width, 2), "zeros", align_corners)
-    deformed = deformed.view(batch, anchors + 1, channels, height, width)
-    return torch.cat([heatmap, deformed], dim=2).view(batch, -1, height, width).to(source.dtype)
+    """First-order-motion's heat-map representation and deformed source, concatenated.
+
+    Its descendants write the same: articulated-animation with covariances and a moving background, face-vid2vid and
+    LivePortrait on volumes (`create_heatmap_representations`, `create_sparse_motions`, `create_deformed_feature`).
+    """
+    batch, channels, *size = source.shape
+    anchors, ones = kp_source.shape[1], [1] * len(size)
+    grid = _identity_grid(size, align_corners if grid_align_corners is None else grid_align_corners, like=kp_source)
+    driving = _gaussian(kp_driving, grid, variance, covariance_driving)
+    heatmap = driving - _gaussian(kp_source, grid, variance, covariance_source)
+    zeros = torch.zeros(batch, 1, *size, dtype=heatmap.dtype, device=heatmap.device)
+    heatmap = torch.cat([zeros, heatmap], dim=1).unsqueeze(2)
+    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving, background)
+    repeated = source.unsqueeze(1).repeat(1, anchors + 1, 1, *ones).view(-1, channels, *size)
+    deformed = _grid_sample(repeated, motions.view(-1, *size, len(size)), "zeros", align_corners)
+    deformed = deformed.view(batch, anchors + 1, channels, *size)
+    return torch.cat([heatmap, deformed], dim=2).view(batch, -1, *size).to(source.dtype)

@@ -38,7 +38,7 @@ def anchor_features(
     Coordinates and values that are not finite: docs/conventions.md.
 
     The rank of `source` decides the number n of axes: 2 for images, 3 for volumes. The determinant of a covariance
-    is kept at least 1e-30, so that a collapsed one gives the heat map of a line or a plane, never NaN.
+    is kept at least 1e-30, so that a collapsed one gives a finite heat map, never NaN.
 
     Args:
         source: (B, C, H, W) or (B, C, D, H, W), any floating dtype and strides.
@@ -74,7 +74,7 @@ def anchor_features(
         raise ValueError(f"{name}: variance is {variance}, expected a positive number")
     grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
     namespace = namespace_for(name, source.device)
-    if namespace is None or source.dim() == 5 or background is not None or covariances[0] is not None:
+    if namespace is None:
         return reference.anchor_features(
             source,
             *anchors[:4],
@@ -86,20 +86,20 @@ def anchor_features(
             grid_align_corners=grid_align_corners,
         )
     options = (float(variance), align_corners, grid_align_corners)
-    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors[:4], *options)
+    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors, *covariances, *options)
     return features
 
 
 class _AnchorFeatures(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        ctx.namespace, ctx.options = arguments[0], arguments[6:]
-        ctx.save_for_backward(*arguments[1:6])
+        ctx.namespace, ctx.options = arguments[0], arguments[9:]
+        ctx.save_for_backward(*arguments[1:9])
         return overload(ctx.namespace, "anchor_features")(*arguments[1:])
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:6]
+        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:9]
         gradients = overload(ctx.namespace, "anchor_features_backward")(
             grad_output,
             *inputs,
@@ -127,6 +127,9 @@ def _fake_backward(
     kp_driving: Tensor,
     jac_source: Tensor | None,
     jac_driving: Tensor | None,
+    background: Tensor | None,
+    covariance_source: Tensor | None,
+    covariance_driving: Tensor | None,
     variance: float,
     align_corners: bool,
     grid_align_corners: bool,
@@ -134,7 +137,7 @@ def _fake_backward(
     need_anchors: bool,
     deterministic: bool,
 ) -> tuple[Tensor, ...]:
-    anchors = (kp_source, kp_driving, jac_source, jac_driving)
+    anchors = (kp_source, kp_driving, jac_source, jac_driving, background, covariance_source, covariance_driving)
     return (
         dense_like(source) if need_source else empty(source),
         *(empty(kp_source) if a is None else like_or_empty(a, need_anchors) for a in anchors),

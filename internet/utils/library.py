@@ -18,7 +18,7 @@ from internet.utils.torch_internals import operators_of
 MINIMUM_TORCH = (2, 10)
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 
-SCHEMA = "939b65d1"
+SCHEMA = "01abbab9"
 """`fingerprint` of csrc/schema.cpp: the operators that the Python of this package calls."""
 
 loaded: set[str] = set()

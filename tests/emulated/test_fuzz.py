@@ -82,7 +82,14 @@ def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, 
             "jacobian_maps": chance.choice([1, anchors]),
             "covariance": chance.random() < 0.5,
         },
-        "anchor_features": {"batch": batch, "anchors": min(anchors, 12), "size": size},
+        "anchor_features": {
+            "batch": batch,
+            "anchors": min(anchors, 12),
+            "size": chance.choice([size, (chance.randint(1, 3), *size)]),
+            "channels": chance.randint(1, 5),
+            "background": chance.choice([False, True]),
+            "covariances": chance.choice([False, True]),
+        },
     }[operator]
 
 

@@ -290,6 +290,8 @@ def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
         {"anchors": 64, "size": (5, 9)},
         {"channels": 70, "size": (5, 9)},
         {"size": (1, 300), "margin": 1e-5},
+        {"anchors": 40, "size": (2, 3, 5), "background": True, "covariances": True},
+        {"channels": 70, "size": (2, 3, 5), "background": True},
     ]
     for size in sizes:
         check_values_and_gradients(samples.build("anchor_features", dtype, layout=layout, **size), dtype)

@@ -60,7 +60,18 @@ def results_and_gradients(sample: samples.Sample) -> list[Tensor]:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_any_number_of_threads(operator: str, dtype: torch.dtype, layout: str) -> None:
     require("cpu", operator)
-    sample = samples.build(operator, dtype, layout=layout, margin=0, **SIZES[operator])
+    check_threads(samples.build(operator, dtype, layout=layout, margin=0, **SIZES[operator]), layout)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("wide", [{"jacobians": False}, {"background": True, "covariances": True}], ids=str)
+def test_any_number_of_threads_on_anchors_in_volumes(wide: dict[str, bool], layout: str) -> None:
+    require("cpu", "anchor_features")
+    size = {"batch": 1, "anchors": 3, "channels": 4, "size": (9, 17, 43)}
+    check_threads(samples.build("anchor_features", torch.float32, layout=layout, margin=0, **size, **wide), layout)
+
+
+def check_threads(sample: samples.Sample, layout: str) -> None:
     expected: list[Tensor] = []
     for threads in (*THREADS, 1):
         torch.set_num_threads(threads)

@@ -164,3 +164,20 @@ def test_coordinates_out_of_the_world_get_no_gradient(value: float, backend: str
     features, motion, confidence = differentiate(sample.with_tensors([sample.args[0], field, sample.args[2]]), backend)
     assert (motion[:, 1] == 0).all()
     assert all(gradient.isfinite().all() for gradient in (features, motion, confidence))
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("size", [(4, 5), (2, 3, 4)], ids=["image", "volume"])
+def test_a_background_that_divides_by_zero(size: tuple[int, ...], backend: str) -> None:
+    """`anchor_features` reads nothing there, and it has no gradient, also where torch's quotient has 0 times NaN."""
+    device = require(backend, "anchor_features")
+    sample = samples.build("anchor_features", torch.float64, size=size, anchors=1, background=True)
+    axes = len(size)
+    background = torch.zeros(2, axes + 1, axes + 1, dtype=torch.float64, device=device)
+    source, *points = (tensor.to(device).requires_grad_() for tensor in sample.args)
+    with internet.ops.backend(backend):
+        features = internet.ops.anchor_features(source, *points, background=background.requires_grad_())
+    assert not features[:, :4].any()
+    gradients = torch.autograd.grad(features.sum(), [source, *points, background])
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert not gradients[-1].any()

@@ -62,51 +62,109 @@ def test_moments_of_a_row(m: ModuleType, axes: int) -> None:
 
 # --------------------------------------------------------------------------------------- anchor_features.h
 
-MOTION = [0.9, 0.2, -0.1, 1.1, 0.05, -0.3]  # xx, xy, yx, yy, x, y
 CONVENTIONS = list(itertools.product([False, True], repeat=2))
+SIZES = [(7, 5), (7, 5, 3)]  # x first
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape)
+
+
+def covariance_of(axes: int) -> np.ndarray:
+    root = drawn(axes, axes) + np.eye(axes)
+    return 0.1 * root @ root.T
 
 
 def test_gaussian_factor(m: ModuleType) -> None:
     assert m.gaussian_factor(0.3, 0.1, 0.01) == pytest.approx(math.exp(-0.04 / 0.02), rel=1e-14)
 
 
-def test_heat_difference(m: ModuleType) -> None:
-    points, x, y, variance = [0.1, -0.2, 0.3, 0.15], 0.25, 0.05, 0.02
-    factors = m.gaussian_factor
-    source = factors(x, points[0], variance) * factors(y, points[1], variance)
-    driving = factors(x, points[2], variance) * factors(y, points[3], variance)
-    assert m.heat_difference(x, y, points, variance) == pytest.approx(driving - source, rel=1e-14)
-    jacobian = differences(lambda p: [m.heat_difference(x, y, p, variance)], points)
-    np.testing.assert_allclose(m.heat_pull(0.7, x, y, points, variance), 0.7 * jacobian[0], atol=1e-8)
+@pytest.mark.parametrize("axes", [2, 3])
+def test_heat(m: ModuleType, axes: int) -> None:
+    """A Gaussian of one variance is the product of its factors, and that of a covariance the textbook's."""
+    z, p = 0.2 * drawn(axes), 0.2 * drawn(axes, 1)[:, 0]
+    factors = [m.gaussian_factor(*pair, 0.05) for pair in zip(z, p, strict=True)]
+    assert m.isotropic_heat(z, p, 0.05) == pytest.approx([math.prod(factors)] * 2, rel=1e-13)
+    covariance = covariance_of(axes)
+    expected = math.exp(-0.5 * (z - p) @ np.linalg.inv(covariance) @ (z - p))
+    assert m.covariance_heat(z, p, covariance.ravel()) == pytest.approx([expected] * 2, rel=1e-13)
 
 
-@pytest.mark.parametrize("conventions", CONVENTIONS)
-def test_pixel_motion(m: ModuleType, conventions: tuple[bool, bool]) -> None:
-    """From output pixel to coordinate, moved, to source pixel: the three steps of the reference in one map."""
-    width, height, column, row = 7, 5, 3, 4
-    xx, xy, yx, yy, x0, y0 = m.pixel_motion(MOTION, width, height, conventions)
-    samples, makes = conventions
+@pytest.mark.parametrize("axes", [2, 3])
+def test_heat_vjp(m: ModuleType, axes: int) -> None:
+    """With respect to the point and to each entry of the covariance, which need not be symmetric."""
+    z, p = 0.2 * drawn(axes), 0.2 * drawn(axes, 1)[:, 0]
+    at = [*p, *(covariance_of(axes) + 0.02 * drawn(axes, axes)).ravel()]
+    jacobian = differences(lambda at: m.covariance_heat(z, at[:axes], at[axes:]), at)
+    got = m.covariance_heat_vjp(0.7, z, at[:axes], at[axes:])
+    np.testing.assert_allclose(got, 0.7 * jacobian[0], atol=1e-8)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("thickness", [0.0, 1e-40, -1e-40])
+def test_flat_covariance_is_a_ridge(m: ModuleType, axes: int, thickness: float) -> None:
+    """Its heat is 1 along what it extends along and 0 beside that; a determinant below zero is rounding."""
+    covariance = np.diag([0.5, *[thickness] * (axes - 1)]).ravel()
+    origin, beside = [0.0] * axes, [0.0] * (axes - 1) + [0.1]
+    assert m.covariance_heat([1e-06, *origin[1:]], origin, covariance) == pytest.approx([1, 1])
+    along = m.covariance_heat_vjp(1.0, [0.3, *origin[1:]], origin, covariance)
+    assert np.isfinite(along).all()
+    if axes == 2:
+        assert m.covariance_heat(beside, origin, covariance) == pytest.approx([0, 0])
+
+
+def test_heat_is_at_most_1(m: ModuleType) -> None:
+    """Of what is not positive definite, and so no covariance; then it has no gradient."""
+    assert m.covariance_heat([0.5, 0.5], [0.0, 0.0], [-0.1, 0.0, 0.0, -0.1]) == [1, 1]
+    assert m.covariance_heat_vjp(1.0, [0.5, 0.5], [0.0, 0.0], [-0.1, 0.0, 0.0, -0.1]) == [0] * 6
+
+
+def coordinates(size: Sequence[int], align_corners: bool, pixel: Sequence[int]) -> np.ndarray:
     like = torch.zeros((), dtype=torch.float64)
-    zx = float(reference.pixel_coordinates(width, makes, like)[column])
-    zy = float(reference.pixel_coordinates(height, makes, like)[row])
-    moved_x = MOTION[0] * zx + MOTION[1] * zy + MOTION[4]
-    moved_y = MOTION[2] * zx + MOTION[3] * zy + MOTION[5]
-    assert xx * column + xy * row + x0 == pytest.approx(m.unnormalize(moved_x, width, samples), abs=1e-12)
-    assert yx * column + yy * row + y0 == pytest.approx(m.unnormalize(moved_y, height, samples), abs=1e-12)
+    pairs = zip(size, pixel, strict=True)
+    return np.array([reference.pixel_coordinates(n, align_corners, like)[j].item() for n, j in pairs])
 
 
+@pytest.mark.parametrize("projective", [False, True])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("conventions", CONVENTIONS)
-def test_pixel_motion_vjp(m: ModuleType, conventions: tuple[bool, bool]) -> None:
-    grad = np.array([0.3, -1.0, 0.7, 0.2, 1.5, -0.4])
-    jacobian = differences(lambda motion: m.pixel_motion(motion, 7, 5, conventions), MOTION)
-    np.testing.assert_allclose(m.pixel_motion_vjp(grad, 7, 5, conventions), grad @ jacobian, atol=1e-8)
+def test_pixel_motion(m: ModuleType, conventions: tuple[bool, bool], size: tuple[int, ...], projective: bool) -> None:
+    """From output pixel to coordinate, moved, to source pixel: the three steps of the reference in one map.
+
+    A projective motion has one row more, by which the others are divided: in coordinates, and then in pixels.
+    """
+    axes, pixel = len(size), np.array([3, 4, 1][: len(size)])
+    samples, makes = conventions
+    rows = axes + projective
+    matrix, offset = 0.1 * drawn(rows, axes), drawn(rows, 1)[:, 0]
+    in_pixels = np.array(m.pixel_motion([*matrix.ravel(), *offset], size, conventions))
+    moved = matrix @ coordinates(size, makes, pixel) + offset
+    got = in_pixels[: rows * axes].reshape(rows, axes) @ pixel + in_pixels[rows * axes :]
+    if projective:
+        moved, got = moved[:-1] / moved[-1], got[:-1] / got[-1]
+    expected = [m.unnormalize(z, n, samples) for z, n in zip(moved, size, strict=True)]
+    np.testing.assert_allclose(got, expected, atol=1e-11)
 
 
+@pytest.mark.parametrize("projective", [False, True])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("conventions", CONVENTIONS)
-def test_pixel_stillness(m: ModuleType, conventions: tuple[bool, bool]) -> None:
-    still = m.pixel_stillness(7, 5, conventions)
-    np.testing.assert_allclose(still, m.pixel_motion([1, 0, 0, 1, 0, 0], 7, 5, conventions), atol=1e-12)
-    assert conventions[0] != conventions[1] or list(still) == [1, 0, 0, 1, 0, 0]
+def test_pixel_motion_vjp(
+    m: ModuleType, conventions: tuple[bool, bool], size: tuple[int, ...], projective: bool
+) -> None:
+    numbers = (len(size) + projective) * (len(size) + 1)
+    grad = drawn(numbers, 1)[:, 0]
+    jacobian = differences(lambda motion: m.pixel_motion(motion, size, conventions), drawn(numbers))
+    np.testing.assert_allclose(m.pixel_motion_vjp(grad, size, conventions), grad @ jacobian, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("conventions", CONVENTIONS)
+def test_pixel_stillness(m: ModuleType, conventions: tuple[bool, bool], size: tuple[int, ...]) -> None:
+    still = m.pixel_stillness(size, conventions)
+    identity = [*np.eye(len(size)).ravel(), *np.zeros(len(size))]
+    np.testing.assert_allclose(still, m.pixel_motion(identity, size, conventions), atol=1e-12)
+    assert conventions[0] != conventions[1] or list(still) == identity
 
 
 @pytest.mark.parametrize(("x", "y"), [(2.3, 1.6), (-0.4, 1.5), (6.2, 4.7), (9.0, 1.0)])

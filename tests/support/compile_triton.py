@@ -125,10 +125,16 @@ def soft_argmax(dtype: torch.dtype, layout: str) -> None:
 
 
 def anchor_features(dtype: torch.dtype, layout: str) -> None:
+    """Of an image; and of LivePortrait's volume, with all that can be given."""
     source = meta(1, 3, 128, 128, dtype=dtype, layout=layout)
-    features = kernels.anchor_features.anchor_features(source, *_anchors(), 0.01, False, False)
-    inputs = (features, source, *_anchors())
-    kernels.anchor_features.anchor_features_backward(*inputs, 0.01, False, False, True, True, False)
+    volume = meta(1, 4, 16, 64, 64, dtype=dtype, layout=layout)
+    points, matrices = (meta(1, K, 3) for _ in range(2)), [meta(1, K, 3, 3) for _ in range(4)]
+    for inputs in (
+        (source, *_anchors(), None, None, None),
+        (volume, *points, *matrices[:2], meta(1, 4, 4), *matrices[2:]),
+    ):
+        features = kernels.anchor_features.anchor_features(*inputs, 0.01, False, False)
+        kernels.anchor_features.anchor_features_backward(features, *inputs, 0.01, False, False, True, True, False)
 
 
 OPERATORS: tuple[Callable[[torch.dtype, str], None], ...] = (

@@ -8,150 +8,217 @@
 namespace internet::cpu {
 namespace {
 
-AnchorFeaturesShape shape_of(const AnchorFeaturesArguments& a) {
-  const FramedShape framed{(1 + a.channels() + 3) / 4, a.height(), a.width()};
-  STD_TORCH_CHECK(framed.rows() * framed.pitch() <= std::numeric_limits<int32_t>::max(),
+template <int n>
+AnchorFeaturesShape<n> shape_of(const AnchorFeaturesArguments& a) {
+  AnchorFeaturesShape<n> shape{.channels = a.channels(),
+                               .size = {},
+                               .anchors = a.anchors.count(),
+                               .framed = {},
+                               .lead = a.channels() % 4 == 0 ? 0 : 1,
+                               .grid_align_corners = a.grid_align_corners};
+  for (int axis = 0; axis < n; ++axis) shape.size[axis] = shape.framed.size[axis] = a.size(axis);
+  shape.framed.blocks = (shape.lead + shape.channels + 3) / 4;
+  STD_TORCH_CHECK(shape.framed.pixels() <= std::numeric_limits<int32_t>::max(),
                   "source: images of more than 2^31 pixels are not supported");
-  return {a.channels(), a.height(), a.width(), a.anchors.count(), framed, a.grid_align_corners};
+  return shape;
 }
 
 // What both directions work from.
-template <class S>
+template <class T, int n>
 struct Prepared {
-  math::PixelAxis<double> x, y;
+  using S = opmath<T>;
+  AnchorFeaturesShape<n> shape;
+  std::array<math::PixelAxis<double>, n> axes;
+  HeatMapViews<S, n> views;
   Scratch<S> framed, factors;
-  std::vector<math::KeyPoints<double, 2>> key_points;  // (B, K)
-  std::vector<math::Affine<double, 2>> motion;         // (B, K+1)
+  std::vector<math::HeatMap<double, n>> heat_maps;       // (B, K)
+  std::vector<math::Affine<double, n>> motions;          // (B, K+1)
+  std::vector<math::Projective<double, n>> backgrounds;  // (B), or none
 
-  template <class T>
-  Prepared(T, const AnchorFeaturesArguments& a, const AnchorFeaturesShape& shape)
-      : x(a.x_axis()),
-        y(a.y_axis()),
-        framed(a.batch() * shape.framed.size()),
-        factors(a.batch() * shape.anchors * 2 * (shape.width + shape.height)) {
+  explicit Prepared(const AnchorFeaturesArguments& a)
+      : shape(shape_of<n>(a)),
+        axes(a.pixel_axes<n>()),
+        views(a.heat_map_views<S, n>()),
+        framed(a.batch() * shape.framed.total()),
+        factors(views.has_covariances() ? 0 : a.batch() * shape.anchors * 2 * shape.factors()) {
     const int64_t batch = a.batch(), count = shape.anchors;
-    const auto views = a.anchors.views<S, 2>();
     for (int64_t b = 0; b < batch; ++b) {
-      motion.push_back(math::pixel_stillness(x, y));
+      motions.push_back(math::pixel_stillness<n>(axes.data()));
       for (int64_t k = 0; k < count; ++k) {
-        const auto anchor = views.at(b, k);
-        key_points.push_back({{anchor.source[0], anchor.source[1]}, {anchor.driving[0], anchor.driving[1]}});
-        motion.push_back(math::pixel_motion(math::anchor_affine(anchor), x, y));
+        heat_maps.push_back(views.at(b, k));
+        motions.push_back(math::pixel_motion(math::anchor_affine(views.anchors.at(b, k)), axes.data()));
       }
+      if (!a.anchors.background) continue;
+      const auto background = projective<n>(views.anchors.background, b).template to<double>();
+      backgrounds.push_back(math::pixel_motion(background, axes.data()));
     }
-    AnchorFeaturesPrepare<T> p{.shape = shape,
-                               .batch = batch,
-                               .source = strided<const T, 4>(a.source),
-                               .framed = framed.data(),
-                               .key_points = key_points.data(),
-                               .factors = factors.data(),
-                               .per_twice_variance = S(0.5 / a.variance)};
-    int64_t tasks = batch * (shape.framed.rows() + count);
-    run(anchor_features_prepare_kernel<T>(), p, tasks, elements_per_thread / (8 * shape.framed.pitch()));
+    const AnchorFeaturesPrepare<T, n> p{.shape = shape,
+                                        .batch = batch,
+                                        .source = strided<const T, n + 2>(a.source),
+                                        .framed = framed.data(),
+                                        .heat_maps = heat_maps.data(),
+                                        .factors = factors.data(),
+                                        .per_twice_variance = S(0.5 / a.variance)};
+    const int64_t tasks = batch * (shape.framed.rows() + (views.has_covariances() ? 0 : count));
+    run(anchor_features_prepare_kernel<T, n>(), p, tasks, elements_per_thread / (8 * shape.framed.pitch()));
+  }
+
+  AnchorFeaturesInputs<T, n> inputs() const {
+    return {.shape = shape,
+            .framed = framed.data(),
+            .factors = views.has_covariances() ? nullptr : factors.data(),
+            .heat_maps = heat_maps.data(),
+            .motions = motions.data(),
+            .backgrounds = backgrounds.empty() ? nullptr : backgrounds.data()};
   }
 };
 
+// f(storage type, number of axes) with those of the source.
+template <class F>
+void with_source(const Tensor& source, F f) {
+  with_storage_type(source.scalar_type(),
+                    [&](auto storage) { with_axes(source.dim() - 2, [&](auto axes) { f(storage, axes); }); });
+}
+
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
-               OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners) {
-  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
-                                  align_corners, grid_align_corners);
-  const AnchorFeaturesShape shape = shape_of(a);
+               OptionalTensor jac_driving, OptionalTensor background, OptionalTensor covariance_source,
+               OptionalTensor covariance_driving, double variance, bool align_corners,
+               bool grid_align_corners) {
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                  covariance_source, covariance_driving, variance, align_corners,
+                                  grid_align_corners);
   const Tensor output = a.empty_output();
   if (output.numel() == 0) return output;
-  with_storage_type(source.scalar_type(), [&](auto storage) {
+  with_source(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
-    const Prepared<opmath<T>> prepared(storage, a, shape);
-    AnchorFeaturesForward<T> p{.shape = shape,
-                               .framed = prepared.framed.data(),
-                               .factors = prepared.factors.data(),
-                               .motion = prepared.motion.data(),
-                               .output = strided<T, 4>(output)};
-    run(anchor_features_forward_kernel<T>(), p, a.batch() * a.height(),
-        elements_per_thread / (a.output_channels() * a.width()));
+    constexpr int n = axes();
+    const Prepared<T, n> prepared(a);
+    const AnchorFeaturesForward<T, n> p{.inputs = prepared.inputs(), .output = strided<T, n + 2>(output)};
+    const AnchorFeaturesShape<n>& shape = prepared.shape;
+    run(anchor_features_forward_kernel<T, n>(), p, a.batch() * shape.rows(),
+        elements_per_thread / (a.output_channels() * shape.size[0]));
   });
   return output;
 }
 
 // How many parts the rows of an output are cut into: enough for the threads of today's machines over the
 // whole batch, but few an image, because each part needs an image of its own to scatter into.
-int64_t parts_of(int64_t batch, int64_t height) {
-  return std::min<int64_t>(std::clamp<int64_t>(16 / batch, 1, 8), height);
+int64_t parts_of(int64_t batch, int64_t rows) {
+  return std::min<int64_t>(std::clamp<int64_t>(16 / batch, 1, 8), rows);
 }
 
-// Of the four tensors: through the motions, and, for the key points, through the heat maps.
-template <class S>
-AnchorGradientTensors anchor_gradients(const Anchors& anchors, const Prepared<S>& prepared,
-                                       const std::vector<AnchorPartial>& partials, int64_t parts) {
-  MapPartials<2> motions;
-  for (const auto& partial : partials) {
-    motions.affine.push_back(math::pixel_motion_vjp(partial.motion, prepared.x, prepared.y));
-  }
-  auto out = gradients<S, 2>(anchors, motions);
-  S* grad_source = static_cast<S*>(out[0].data_ptr());
-  S* grad_driving = static_cast<S*>(out[1].data_ptr());
-  const int64_t count = anchors.count();
-  for (int64_t i = 0; i < anchors.batch() * count; ++i) {
-    for (int axis = 0; axis < 2; ++axis) {
-      double source = 0, driving = 0;
-      for (int64_t part = 0; part < parts; ++part) {
-        const auto& heat = partials[(i / count * parts + part) * count + i % count].heat;
-        source += heat.source[axis];
-        driving += heat.driving[axis];
+// Summands of the gradients with respect to all but the source.
+template <int n>
+struct Partials {
+  MapPartials<n> maps;                                // in pixels
+  std::vector<math::HeatMapMoments<double, n>> heat;  // (B, parts, K)
+
+  Partials(const AnchorFeaturesArguments& a, int64_t tasks)
+      : maps{std::vector<math::Affine<double, n>>(tasks * a.anchors.count()),
+             std::vector<math::Projective<double, n>>(a.anchors.background ? tasks : 0)},
+        heat(tasks * a.anchors.count()) {}
+};
+
+// Of the seven tensors: through the motions and, for the key points and the covariances, through the heat
+// maps.
+struct AnchorTensors {
+  AnchorGradientTensors anchors;
+  Tensor covariance_source, covariance_driving;
+
+  explicit AnchorTensors(const AnchorFeaturesArguments& a)
+      : anchors(a.anchors.no_gradients()),
+        covariance_source(nothing(a.anchors.kp_source)),
+        covariance_driving(nothing(a.anchors.kp_source)) {}
+
+  template <class T, int n>
+  void fill(const AnchorFeaturesArguments& a, const HeatMapViews<opmath<T>, n>& views, Partials<n> partials,
+            int64_t parts) {
+    using S = opmath<T>;
+    const auto axes = a.pixel_axes<n>();
+    for (auto& map : partials.maps.affine) map = math::pixel_motion_vjp(map, axes.data());
+    for (auto& map : partials.maps.background) map = math::pixel_motion_vjp(map, axes.data());
+    anchors = gradients<S, n>(a.anchors, partials.maps);
+    const int64_t batch = a.batch(), count = a.anchors.count();
+    if (a.covariance_source) {
+      covariance_source = empty<4>({batch, count, n, n}, compute_type(a.source), a.source);
+      covariance_driving = empty<4>({batch, count, n, n}, compute_type(a.source), a.source);
+    }
+    for (int64_t i = 0; i < batch * count; ++i) {
+      const int64_t b = i / count, k = i % count;
+      const auto moments = sum_of_parts(partials.heat, parts, count, b, k);
+      math::KeyPoints<double, n> points{};
+      views.add_point_gradients(b, k, moments, points);
+      for (int axis = 0; axis < n; ++axis) {
+        static_cast<S*>(anchors[0].data_ptr())[n * i + axis] += S(points.source[axis]);
+        static_cast<S*>(anchors[1].data_ptr())[n * i + axis] += S(points.driving[axis]);
       }
-      grad_source[2 * i + axis] += S(source);
-      grad_driving[2 * i + axis] += S(driving);
+      if (!a.covariance_source) continue;
+      write<S>(covariance_source, i, views.source_covariance_gradient(b, k, moments));
+      write<S>(covariance_driving, i, views.driving_covariance_gradient(b, k, moments));
     }
   }
-  return out;
-}
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
-    Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
-    OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners,
-    bool need_source, bool need_anchors, bool /* deterministic */) {
-  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
-                                  align_corners, grid_align_corners);
+ private:
+  template <class S, int n>
+  static void write(const Tensor& matrices, int64_t i, const math::Matrix<double, n>& matrix) {
+    std::copy_n(matrix.at[0], n * n, static_cast<S*>(matrices.data_ptr()) + i * n * n);
+  }
+};
+
+AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
+                                 OptionalTensor jac_source, OptionalTensor jac_driving,
+                                 OptionalTensor background, OptionalTensor covariance_source,
+                                 OptionalTensor covariance_driving, double variance, bool align_corners,
+                                 bool grid_align_corners, bool need_source, bool need_anchors,
+                                 bool /* deterministic */) {
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                  covariance_source, covariance_driving, variance, align_corners,
+                                  grid_align_corners);
   a.check_grad_output(grad_output);
-  const AnchorFeaturesShape shape = shape_of(a);
-  const int64_t batch = a.batch(), h = a.height(), w = a.width();
+  const int64_t batch = a.batch();
   const Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
-  AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
-  with_storage_type(source.scalar_type(), [&](auto storage) {
+  AnchorTensors grad(a);
+  with_source(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
-    if (batch == 0 || h * w == 0) {
-      if (need_anchors) grad_anchors = gradients<S, 2>(a.anchors, {});
+    constexpr int n = axes();
+    int64_t pixels = batch;
+    for (int axis = 0; axis < n; ++axis) pixels *= a.size(axis);
+    if (pixels == 0) {
+      if (need_anchors) grad.fill<T, n>(a, a.heat_map_views<S, n>(), Partials<n>(a, 0), 0);
       return;
     }
     if (!need_source && !need_anchors) return;
-    const Prepared<S> prepared(storage, a, shape);
-    int64_t parts = parts_of(batch, h), tasks = batch * parts;
-    std::vector<AnchorPartial> partials(need_anchors ? tasks * shape.anchors : 0);
-    Scratch<S> scattered(need_source ? tasks * shape.framed.size() : 0);
+    const Prepared<T, n> prepared(a);
+    const AnchorFeaturesShape<n>& shape = prepared.shape;
+    const int64_t parts = parts_of(batch, shape.rows()), tasks = batch * parts;
+    Partials<n> partials(a, need_anchors ? tasks : 0);
+    const Scratch<S> scattered(need_source ? tasks * shape.framed.total() : 0);
     std::vector<uint8_t> touched(need_source ? tasks * shape.framed.rows() : 0);
-    AnchorFeaturesBackward<T> p{.shape = shape,
-                                .parts = parts,
-                                .framed = prepared.framed.data(),
-                                .factors = prepared.factors.data(),
-                                .key_points = prepared.key_points.data(),
-                                .motion = prepared.motion.data(),
-                                .per_variance = 1 / variance,
-                                .grad_output = strided<const T, 4>(grad_output),
-                                .scattered = need_source ? scattered.data() : nullptr,
-                                .touched = touched.data(),
-                                .partials = need_anchors ? partials.data() : nullptr};
-    if (need_source || shape.anchors > 0) run(anchor_features_backward_kernel<T>(), p, tasks, 1);
+    const AnchorFeaturesBackward<T, n> p{.inputs = prepared.inputs(),
+                                         .parts = parts,
+                                         .grad_output = strided<const T, n + 2>(grad_output),
+                                         .scattered = need_source ? scattered.data() : nullptr,
+                                         .touched = touched.data(),
+                                         .to_anchors = need_anchors,
+                                         .to_jacobians = a.anchors.jac_source.has_value(),
+                                         .motion_partials = partials.maps.affine.data(),
+                                         .background_partials = partials.maps.background.data(),
+                                         .heat_partials = partials.heat.data()};
+    run(anchor_features_backward_kernel<T, n>(), p, tasks, 1);
     if (need_source) {
-      AnchorFeaturesGather<T> gather{.shape = shape,
-                                     .parts = parts,
-                                     .scattered = scattered.data(),
-                                     .touched = touched.data(),
-                                     .grad_source = strided<T, 4>(grad_source)};
-      run(anchor_features_gather_kernel<T>(), gather, batch * h, elements_per_thread / (4 * parts * w));
+      const AnchorFeaturesGather<T, n> gather{.shape = shape,
+                                              .parts = parts,
+                                              .scattered = scattered.data(),
+                                              .touched = touched.data(),
+                                              .grad_source = strided<T, n + 2>(grad_source)};
+      run(anchor_features_gather_kernel<T, n>(), gather, batch * shape.rows(),
+          elements_per_thread / (4 * parts * shape.size[0]));
     }
-    if (need_anchors) grad_anchors = anchor_gradients<S>(a.anchors, prepared, partials, parts);
+    if (need_anchors) grad.fill<T, n>(a, prepared.views, std::move(partials), parts);
   });
-  return {grad_source, grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+  const AnchorGradientTensors& g = grad.anchors;
+  return {grad_source, g[0], g[1], g[2], g[3], g[4], grad.covariance_source, grad.covariance_driving};
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
-// Parameters of the anchor-features kernels.
+// Parameters of the anchor-features kernels, for images (N = 2) and volumes (N = 3). A row is what lies along
+// x; rows are numbered through, and what is said of rows, columns and pixels holds for volumes too.
 //
 // The source is first copied, pixel by pixel, into an image with a frame of zeros around it, so that samples
 // at its border need no masks, and those out of it read the frame's corner. The pixels' vectors of four hold
 // a zero and then the channels, which is how an anchor's output is laid out: its heat map, then its channels.
+// Where the zero would cost a vector more, they hold the channels alone.
 //
 // For the gradient of the source, a task scatters into a framed image of its own, a part, and a second kernel
 // adds the parts up in order. Both depend on the shapes alone: any number of threads gives the same bits.
@@ -15,84 +17,107 @@
 
 namespace internet::cpu {
 
-// Rows -1 to height + 1 and columns -1 to width of an image, in blocks of four values per pixel.
+// From one pixel before an image to one after it, and along the slowest axis two, in blocks of four values
+// per pixel.
+template <int N>
 struct FramedShape {
-  int64_t blocks, height, width;
+  int64_t blocks, size[N];  // of the image, x first
 
-  int64_t rows() const { return height + 3; }
-  int64_t pitch() const { return width + 2; }
-  int64_t block_size() const { return rows() * pitch() * 4; }
-  int64_t size() const { return blocks * block_size(); }
-  int64_t row(int64_t block, int64_t y) const { return block * block_size() + (y + 1) * pitch() * 4; }
+  int64_t extent(int axis) const { return size[axis] + (axis == N - 1 ? 3 : 2); }
+  int64_t stride(int axis) const { return axis == 0 ? 1 : stride(axis - 1) * extent(axis - 1); }  // in pixels
+  int64_t pitch() const { return extent(0); }
+  int64_t rows() const { return pixels() / pitch(); }
+  int64_t pixels() const { return stride(N - 1) * extent(N - 1); }
+  int64_t block_size() const { return pixels() * 4; }
+  int64_t row_size() const { return pitch() * 4; }
+  int64_t total() const { return blocks * block_size(); }
+
+  // The number of the framed row that holds an image's row at these coordinates; that along x is not used.
+  int64_t row(const int64_t (&at)[N]) const {
+    int64_t row = 0;
+    for (int axis = N - 1; axis > 0; --axis) row = row * extent(axis) + at[axis] + 1;
+    return row;
+  }
 };
 
+template <int N>
 struct AnchorFeaturesShape {
-  int64_t channels, height, width, anchors;
-  FramedShape framed;
+  int64_t channels, size[N], anchors;
+  FramedShape<N> framed;
+  int lead;  // values before the channels in a framed pixel: 1 or 0
   bool grid_align_corners;
+
+  int64_t rows() const { return N == 2 ? size[1] : size[1] * size[N - 1]; }
+  int64_t factors() const { return N == 2 ? size[0] + size[1] : size[0] + size[1] + size[N - 1]; }
+  // The coordinates of a row; that along x is 0.
+  void locate(int64_t row, int64_t (&at)[N]) const {
+    at[0] = 0;
+    for (int axis = 1; axis < N; row /= size[axis++]) at[axis] = row % size[axis];
+  }
 };
 
-// Tasks: every row of every framed image, then every anchor's Gaussian factors.
-template <class T>
+// Tasks: every row of every framed image, then, unless there are no factors, every anchor's.
+template <class T, int N>
 struct AnchorFeaturesPrepare {
   using S = opmath<T>;
-  AnchorFeaturesShape shape;
+  AnchorFeaturesShape<N> shape;
   int64_t batch;
-  Strided<const T, 4> source;
-  S* framed;                                     // (B, framed)
-  const math::KeyPoints<double, 2>* key_points;  // (B, K)
-  S* factors;  // (B, K, 2 * (W + H)): columns and rows of the driving, then of the source
+  Strided<const T, N + 2> source;
+  S* framed;                                  // (B, framed)
+  const math::HeatMap<double, N>* heat_maps;  // (B, K)
+  S* factors;  // (B, K, 2, factors): of the driving Gaussian and the source's, axis after axis
   S per_twice_variance;
 };
 
-// Tasks: every row of every output.
-template <class T>
-struct AnchorFeaturesForward {
+// What both directions read.
+template <class T, int N>
+struct AnchorFeaturesInputs {
   using S = opmath<T>;
-  AnchorFeaturesShape shape;
+  AnchorFeaturesShape<N> shape;
   const S* framed;
-  const S* factors;
-  const math::Affine<double, 2>* motion;  // (B, K+1), in pixels
-  Strided<T, 4> output;                   // (B, (K+1)(1+C), H, W)
+  const S* factors;  // null: Gaussians with covariances
+  const math::HeatMap<double, N>* heat_maps;
+  const math::Affine<double, N>* motions;          // (B, K+1), in pixels
+  const math::Projective<double, N>* backgrounds;  // (B), in pixels: instead of the first motions; null: none
 };
 
-// What one part of an output's rows adds to the gradient of an anchor.
-struct AnchorPartial {
-  math::Affine<double, 2> motion;  // in pixels
-  math::KeyPoints<double, 2> heat;
+// Tasks: every row of every output.
+template <class T, int N>
+struct AnchorFeaturesForward {
+  AnchorFeaturesInputs<T, N> inputs;
+  Strided<T, N + 2> output;  // (B, (K+1)(1+C), ...)
 };
 
 // Tasks: every part of every image.
-template <class T>
+template <class T, int N>
 struct AnchorFeaturesBackward {
   using S = opmath<T>;
-  AnchorFeaturesShape shape;
+  AnchorFeaturesInputs<T, N> inputs;
   int64_t parts;
-  const S* framed;
-  const S* factors;
-  const math::KeyPoints<double, 2>* key_points;
-  const math::Affine<double, 2>* motion;
-  double per_variance;
-  Strided<const T, 4> grad_output;
-  S* scattered;             // (B, parts, framed); null: not wanted
-  uint8_t* touched;         // (B, parts, framed rows): whether the row holds anything; zero at first
-  AnchorPartial* partials;  // (B, parts, K); null: not wanted
+  Strided<const T, N + 2> grad_output;
+  S* scattered;                   // (B, parts, framed); null: not wanted
+  uint8_t* touched;               // (B, parts, framed rows): whether the row holds anything; zero at first
+  bool to_anchors, to_jacobians;  // whether what follows is wanted, and of the motions more than the offsets;
+                                  // zero at first
+  math::Affine<double, N>* motion_partials;          // (B, parts, K), in pixels
+  math::Projective<double, N>* background_partials;  // (B, parts), if there are backgrounds
+  math::HeatMapMoments<double, N>* heat_partials;    // (B, parts, K)
 };
 
 // Tasks: every row of every source.
-template <class T>
+template <class T, int N>
 struct AnchorFeaturesGather {
   using S = opmath<T>;
-  AnchorFeaturesShape shape;
+  AnchorFeaturesShape<N> shape;
   int64_t parts;
   const S* scattered;
   const uint8_t* touched;
-  Strided<T, 4> grad_source;
+  Strided<T, N + 2> grad_source;
 };
 
 }  // namespace internet::cpu
 
-INTERNET_DECLARE_KERNEL(anchor_features_prepare, AnchorFeaturesPrepare)
-INTERNET_DECLARE_KERNEL(anchor_features_forward, AnchorFeaturesForward)
-INTERNET_DECLARE_KERNEL(anchor_features_backward, AnchorFeaturesBackward)
-INTERNET_DECLARE_KERNEL(anchor_features_gather, AnchorFeaturesGather)
+INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_prepare, AnchorFeaturesPrepare)
+INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_forward, AnchorFeaturesForward)
+INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_backward, AnchorFeaturesBackward)
+INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_gather, AnchorFeaturesGather)

@@ -15,138 +15,211 @@ void check_channels(const AnchorFeaturesArguments& a) {
                   "anchor_features on CUDA: more than 2^31 channels");
 }
 
-template <class S>
-PixelGrid<S> grid_of(const AnchorFeaturesArguments& a) {
-  return pixel_grid<S, 2>(a.batch(), {a.height(), a.width()}, a.grid_align_corners);
+template <class S, int N>
+PixelGrid<S, N> grid_of(const AnchorFeaturesArguments& a) {
+  int64_t sizes[N];
+  for (int axis = 0; axis < N; ++axis) sizes[axis] = a.source.size(2 + axis);
+  return pixel_grid<S>(a.batch(), sizes, a.grid_align_corners);
 }
 
-// (B, K+1), made on the device; the background comes first.
-template <class S>
-Tensor motions_of(const AnchorFeaturesArguments& a, cudaStream_t stream) {
-  const Anchors& anchors = a.anchors;
-  constexpr int64_t values = sizeof(AnchorMotion<S>) / sizeof(S);
-  Tensor motions = empty<3>({anchors.batch(), anchors.count() + 1, values}, anchors.kp_source.scalar_type(),
-                            anchors.kp_source);
-  check(anchor_motions<S>({.anchors = anchors.views<S, 2>(),
-                           .batch = anchors.batch(),
-                           .count = anchors.count(),
-                           .x = a.x_axis(),
-                           .y = a.y_axis(),
-                           .motions = data<AnchorMotion<S>>(motions)},
-                          stream));
-  return motions;
+// Uninitialised (images, ...) of a struct of S, as a tensor of numbers.
+template <class Struct, class S, size_t rank>
+Tensor empty_structs(const std::array<int64_t, rank>& sizes, const Tensor& like) {
+  std::array<int64_t, rank + 1> all;
+  std::copy(sizes.begin(), sizes.end(), all.begin());
+  all[rank] = sizeof(Struct) / sizeof(S);
+  return empty<rank + 1>(all, like.scalar_type(), like);
+}
+
+// Made on the device; the background comes first.
+template <class S, int N>
+struct Motions {
+  Tensor motions, backgrounds;
+
+  Motions(const AnchorFeaturesArguments& a, cudaStream_t stream)
+      : motions(
+            empty_structs<AnchorMotion<S, N>, S, 2>({a.batch(), a.anchors.count() + 1}, a.anchors.kp_source)),
+        backgrounds(empty_structs<math::Projective<S, N>, S, 1>({a.anchors.background ? a.batch() : 0},
+                                                                a.anchors.kp_source)) {
+    const auto axes = a.pixel_axes<N>();
+    const auto copied = [&](auto... axis) -> AnchorMotions<S, N> {
+      return {.anchors = a.heat_map_views<S, N>(),
+              .batch = a.batch(),
+              .count = a.anchors.count(),
+              .axes = {axes[axis]...},
+              .motions = data<AnchorMotion<S, N>>(motions),
+              .backgrounds = a.anchors.background ? data<math::Projective<S, N>>(backgrounds) : nullptr};
+    };
+    if constexpr (N == 2) {
+      check(anchor_motions(copied(0, 1), stream));
+    } else {
+      check(anchor_motions(copied(0, 1, 2), stream));
+    }
+  }
+
+  const AnchorMotion<S, N>* of_anchors() const { return data<const AnchorMotion<S, N>>(motions); }
+  const math::Projective<S, N>* of_backgrounds() const {
+    return backgrounds.numel() == 0 ? nullptr : data<const math::Projective<S, N>>(backgrounds);
+  }
+};
+
+// f(storage type, number of axes) with those of the source.
+template <class F>
+void with_source(const Tensor& source, F f) {
+  with_storage_type(source.scalar_type(),
+                    [&](auto storage) { with_axes(source.dim() - 2, [&](auto axes) { f(storage, axes); }); });
 }
 
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
-               OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners) {
-  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
-                                  align_corners, grid_align_corners);
+               OptionalTensor jac_driving, OptionalTensor background, OptionalTensor covariance_source,
+               OptionalTensor covariance_driving, double variance, bool align_corners,
+               bool grid_align_corners) {
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                  covariance_source, covariance_driving, variance, align_corners,
+                                  grid_align_corners);
   check_channels(a);
   const Device device(source);
   const Tensor output = a.empty_output();
-  with_storage_type(source.scalar_type(), [&](auto storage) {
+  with_source(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(a.anchors.count()) + 1, channels = int(a.channels());
-    const Tensor motions = motions_of<S>(a, device.stream());
-    const auto out = strided<T, 4>(output);
-    const AnchorFeaturesForward<T> p{.grid = grid_of<S>(a),
-                                     .plan = plan_forward(count, channels, {a.height(), a.width()}, out),
-                                     .source = strided<const T, 4>(source),
-                                     .motions = data<const AnchorMotion<S>>(motions),
-                                     .output = out,
-                                     .channels = channels,
-                                     .anchors = count,
-                                     .per_twice_variance = S(0.5 / variance)};
+    constexpr int N = axes();
+    const Motions<S, N> motions(a, device.stream());
+    AnchorFeaturesForward<T, N> p{.grid = grid_of<S, N>(a),
+                                  .plan = {},
+                                  .source = strided<const T, N + 2>(source),
+                                  .motions = motions.of_anchors(),
+                                  .backgrounds = motions.of_backgrounds(),
+                                  .output = strided<T, N + 2>(output),
+                                  .channels = int(a.channels()),
+                                  .anchors = int(a.anchors.count()) + 1,
+                                  .has_covariances = a.covariance_source.has_value()};
+    p.plan = plan_forward(p);
     check(anchor_features_forward(p, device.stream()));
   });
   return output;
 }
 
-// What the tiles of the backward pass leave for each anchor.
-template <class S>
+// What the tiles of the backward pass leave for each anchor and background.
+template <class S, int N>
 struct Partials {
-  Tensor grad_motion, grad_heat;
+  Tensor motion, background, heat;
 
-  Partials(const Anchors& anchors, int64_t tiles, bool wanted)
-      : grad_motion(partials(anchors, tiles, wanted, sizeof(math::Affine<S, 2>))),
-        grad_heat(partials(anchors, tiles, wanted, sizeof(math::KeyPoints<S, 2>))) {}
+  Partials(const AnchorFeaturesArguments& a, int64_t tiles, bool wanted)
+      : motion(empty_structs<math::Affine<S, N>, S, 3>({wanted ? a.batch() : 0, tiles, a.anchors.count()},
+                                                       a.anchors.kp_source)),
+        background(empty_structs<math::Projective<S, N>, S, 2>(
+            {wanted && a.anchors.background ? a.batch() : 0, tiles}, a.anchors.kp_source)),
+        heat(empty_structs<math::HeatMapMoments<S, N>, S, 3>(
+            {wanted ? a.batch() : 0, tiles, a.anchors.count()}, a.anchors.kp_source)) {}
+};
 
- private:
-  static Tensor partials(const Anchors& anchors, int64_t tiles, bool wanted, size_t bytes) {
-    const int64_t batch = wanted ? anchors.batch() : 0, values = bytes / sizeof(S);
-    const Tensor& like = anchors.kp_source;
-    return empty<4>({batch, tiles, anchors.count(), values}, like.scalar_type(), like);
+// Of the seven tensors but the source.
+struct AnchorTensors {
+  AnchorGradientTensors anchors;
+  Tensor covariance_source, covariance_driving;
+
+  explicit AnchorTensors(const AnchorFeaturesArguments& a)
+      : anchors(a.anchors.no_gradients()),
+        covariance_source(nothing(a.anchors.kp_source)),
+        covariance_driving(nothing(a.anchors.kp_source)) {}
+
+  template <class S, int N>
+  void fill(const AnchorFeaturesArguments& a, const Partials<S, N>& partials, int64_t tiles,
+            cudaStream_t stream) {
+    const int64_t batch = a.batch(), count = a.anchors.count();
+    anchors = a.anchors.empty_gradients();
+    check(anchor_gradients<S, N>(
+        {.anchors = a.anchors.views<S, N>(),
+         .batch = batch,
+         .count = count,
+         .parts = tiles,
+         .partials = data<const math::Affine<S, N>>(partials.motion),
+         .direct = nullptr,
+         .background_partials = data<const math::Projective<S, N>>(partials.background),
+         .kp_source = data<S>(anchors[0]),
+         .kp_driving = data<S>(anchors[1]),
+         .jac_source = a.anchors.jac_source ? data<S>(anchors[2]) : nullptr,
+         .jac_driving = a.anchors.jac_driving ? data<S>(anchors[3]) : nullptr,
+         .background = a.anchors.background ? data<S>(anchors[4]) : nullptr},
+        stream));
+    if (a.covariance_source) {
+      covariance_source = empty<4>({batch, count, N, N}, compute_type(a.source), a.source);
+      covariance_driving = empty<4>({batch, count, N, N}, compute_type(a.source), a.source);
+    }
+    check(heat_map_gradients<S, N>(
+        {.anchors = a.heat_map_views<S, N>(),
+         .batch = batch,
+         .count = count,
+         .parts = tiles,
+         .partials = data<const math::HeatMapMoments<S, N>>(partials.heat),
+         .kp_source = data<S>(anchors[0]),
+         .kp_driving = data<S>(anchors[1]),
+         .covariance_source = a.covariance_source ? data<S>(covariance_source) : nullptr,
+         .covariance_driving = a.covariance_driving ? data<S>(covariance_driving) : nullptr},
+        stream));
   }
 };
 
-template <class S>
-AnchorGradientTensors gradients(const Anchors& anchors, const Partials<S>& partials, int64_t tiles,
-                                cudaStream_t stream) {
-  AnchorGradientTensors out = anchors.empty_gradients();
-  check(anchor_gradients<S, 2>({.anchors = anchors.views<S, 2>(),
-                                .batch = anchors.batch(),
-                                .count = anchors.count(),
-                                .parts = tiles,
-                                .partials = data<const math::Affine<S, 2>>(partials.grad_motion),
-                                .direct = data<const math::KeyPoints<S, 2>>(partials.grad_heat),
-                                .background_partials = nullptr,
-                                .kp_source = data<S>(out[0]),
-                                .kp_driving = data<S>(out[1]),
-                                .jac_source = anchors.jac_source ? data<S>(out[2]) : nullptr,
-                                .jac_driving = anchors.jac_driving ? data<S>(out[3]) : nullptr,
-                                .background = nullptr},
-                               stream));
-  return out;
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> backward(
-    Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
-    OptionalTensor jac_driving, double variance, bool align_corners, bool grid_align_corners,
-    bool need_source, bool need_anchors, bool deterministic) {
-  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving}, variance,
-                                  align_corners, grid_align_corners);
+AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_source, Tensor kp_driving,
+                                 OptionalTensor jac_source, OptionalTensor jac_driving,
+                                 OptionalTensor background, OptionalTensor covariance_source,
+                                 OptionalTensor covariance_driving, double variance, bool align_corners,
+                                 bool grid_align_corners, bool need_source, bool need_anchors,
+                                 bool deterministic) {
+  const AnchorFeaturesArguments a(source, {kp_source, kp_driving, jac_source, jac_driving, background},
+                                  covariance_source, covariance_driving, variance, align_corners,
+                                  grid_align_corners);
   check_channels(a);
   a.check_grad_output(grad_output);
-  const int64_t h = a.height(), w = a.width();
   const Device device(source);
   ScatteredGradient grad_source(source, need_source, deterministic, device.stream());
+  int64_t pixels = 1;
+  for (int axis = 0; axis < a.axes(); ++axis) pixels *= a.size(axis);
   if (grad_source.deterministic()) {  // a sample gives no more than its gradient
     Magnitudes largest(source, device.stream());
     largest.measure(0, grad_output);
-    grad_source.bound_by(largest, 1, false, false, (a.anchors.count() + 1) * h * w);
+    grad_source.bound_by(largest, 1, false, false, (a.anchors.count() + 1) * pixels);
   }
-  AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
-  with_storage_type(source.scalar_type(), [&](auto storage) {
+  AnchorTensors grad(a);
+  with_source(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
-    const int count = int(a.anchors.count()) + 1, channels = int(a.channels());
-    const auto grad = strided<const T, 4>(grad_output);
-    const AnchorPlan plan = plan_backward(count, channels, {h, w}, grad);
-    const int64_t tiles = plan.tile.tiles(h * w);
-    const Tensor motions = motions_of<S>(a, device.stream());
-    const Partials<S> partials(a.anchors, tiles, need_anchors);
-    AnchorFeaturesBackward<T> p{
-        .grid = grid_of<S>(a),
-        .plan = plan,
-        .grad_output = grad,
-        .source = strided<const T, 4>(source),
-        .motions = data<const AnchorMotion<S>>(motions),
-        .sums = {},
-        .grad_motion = need_anchors ? data<math::Affine<S, 2>>(partials.grad_motion) : nullptr,
-        .grad_heat = need_anchors ? data<math::KeyPoints<S, 2>>(partials.grad_heat) : nullptr,
-        .channels = channels,
-        .anchors = count,
-        .per_twice_variance = S(0.5 / variance),
-        .x_scale = S(a.x_axis().scale),
-        .y_scale = S(a.y_axis().scale)};
+    constexpr int N = axes();
+    const Motions<S, N> motions(a, device.stream());
+    AnchorFeaturesBackward<T, N> p{.grid = grid_of<S, N>(a),
+                                   .plan = {},
+                                   .grad_output = strided<const T, N + 2>(grad_output),
+                                   .source = strided<const T, N + 2>(source),
+                                   .motions = motions.of_anchors(),
+                                   .backgrounds = motions.of_backgrounds(),
+                                   .background = strided<const S, 3>(a.anchors.background),
+                                   .sums = {},
+                                   .to_anchors = need_anchors,
+                                   .has_covariances = a.covariance_source.has_value(),
+                                   .grad_motion = nullptr,
+                                   .grad_background = nullptr,
+                                   .grad_heat = nullptr,
+                                   .channels = int(a.channels()),
+                                   .anchors = int(a.anchors.count()) + 1,
+                                   .scale = {}};
+    const auto pixel_axes = a.pixel_axes<N>();
+    for (int axis = 0; axis < N; ++axis) p.scale[axis] = S(pixel_axes[axis].scale);
+    p.plan = plan_backward(p);
+    const int64_t tiles = p.plan.tile.tiles(pixels);
+    const Partials<S, N> partials(a, tiles, need_anchors);
+    p.grad_motion = data<math::Affine<S, N>>(partials.motion);
+    p.grad_background = data<math::Projective<S, N>>(partials.background);
+    p.grad_heat = data<math::HeatMapMoments<S, N>>(partials.heat);
     grad_source.accumulate([&](const GradientSums& sums) {
       p.sums = sums;
       check(anchor_features_backward(p, device.stream()));
     });
-    if (need_anchors) grad_anchors = gradients<S>(a.anchors, partials, tiles, device.stream());
+    if (need_anchors) grad.fill<S, N>(a, partials, tiles, device.stream());
   });
-  return {grad_source.result(), grad_anchors[0], grad_anchors[1], grad_anchors[2], grad_anchors[3]};
+  const AnchorGradientTensors& g = grad.anchors;
+  return {grad_source.result(),   g[0], g[1], g[2], g[3], g[4], grad.covariance_source,
+          grad.covariance_driving};
 }
 
 }  // namespace

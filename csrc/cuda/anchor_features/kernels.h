@@ -1,10 +1,11 @@
-// Parameters of the anchor-features kernels, and their launchers. A block does a tile of pixels, for one
-// chunk of anchors after another. The background is anchor 0 here, and has no key points.
+// Parameters of the anchor-features kernels, and their launchers, for images (N = 2) and volumes (N = 3). A
+// block does a tile of pixels, for one chunk of anchors after another. The background is anchor 0 here, and
+// has no key points.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
-#include "arguments/anchor_views.h"
+#include "arguments/anchor_features_views.h"
 #include "cuda/runtime/pixel_tiles.h"
 #include "cuda/runtime/storage.h"
 #include "cuda/scatter/gradient_sums.h"
@@ -13,18 +14,29 @@
 namespace internet::cuda {
 
 // What a pixel needs to know of an anchor, so aligned that few loads fetch it.
-template <class S>
+template <class S, int N>
 struct alignas(4 * sizeof(S)) AnchorMotion {
-  math::Affine<S, 2> motion;  // from pixels of the output to pixels of the source
-  math::KeyPoints<S, 2> points;
+  math::Affine<S, N> motion;  // from pixels of the output to pixels of the source
+  math::HeatMap<S, N> heat_map;
 };
 
-template <class S>
+template <class S, int N>
 struct AnchorMotions {
-  AnchorViews<S, 2> anchors;
+  HeatMapViews<S, N> anchors;
   int64_t batch, count;  // K
-  math::PixelAxis<double> x, y;
-  AnchorMotion<S>* motions;  // (B, K+1)
+  math::PixelAxis<double> axes[N];
+  AnchorMotion<S, N>* motions;          // (B, K+1)
+  math::Projective<S, N>* backgrounds;  // (B), in pixels; null: they stand still
+};
+
+// Gradients with respect to the covariances, contiguous, and to the key points, to which they are added: of
+// what reaches them through the heat maps, from its summands.
+template <class S, int N>
+struct HeatMapGradients {
+  HeatMapViews<S, N> anchors;
+  int64_t batch, count, parts;
+  const math::HeatMapMoments<S, N>* partials;                          // (B, parts, K)
+  S *kp_source, *kp_driving, *covariance_source, *covariance_driving;  // the last two null: not wanted
 };
 
 struct AnchorPlan {
@@ -32,45 +44,50 @@ struct AnchorPlan {
   int anchors_at_once;
 };
 
-template <class T>
+template <class T, int N>
 struct AnchorFeaturesForward {
   using S = opmath<T>;
-  PixelGrid<S> grid;
+  PixelGrid<S, N> grid;
   AnchorPlan plan;
-  Strided<const T, 4> source;      // (B, C, H, W)
-  const AnchorMotion<S>* motions;  // (B, K+1)
-  Strided<T, 4> output;            // (B, (K+1)(1+C), H, W)
-  int channels, anchors;           // C and K+1
-  S per_twice_variance;
+  Strided<const T, N + 2> source;             // (B, C, ...)
+  const AnchorMotion<S, N>* motions;          // (B, K+1)
+  const math::Projective<S, N>* backgrounds;  // (B), in place of the first motions; null: not
+  Strided<T, N + 2> output;                   // (B, (K+1)(1+C), ...)
+  int channels, anchors;                      // C and K+1
+  bool has_covariances;
 };
 
-template <class T>
+template <class T, int N>
 struct AnchorFeaturesBackward {
   using S = opmath<T>;
-  PixelGrid<S> grid;
+  PixelGrid<S, N> grid;
   AnchorPlan plan;
-  Strided<const T, 4> grad_output, source;
-  const AnchorMotion<S>* motions;
-  GradientSums sums;                 // of the source's gradient
-  math::Affine<S, 2>* grad_motion;   // (B, tiles, K): by the normalised motions; null: not wanted
-  math::KeyPoints<S, 2>* grad_heat;  // (B, tiles, K): by the key points, through the heat maps
+  Strided<const T, N + 2> grad_output, source;
+  const AnchorMotion<S, N>* motions;
+  const math::Projective<S, N>* backgrounds;
+  Strided<const S, 3> background;           // (B, N+1, N+1), in normalised coordinates
+  GradientSums sums;                        // of the source's gradient
+  bool to_anchors, has_covariances;         // whether what follows is wanted, and second moments with it
+  math::Affine<S, N>* grad_motion;          // (B, tiles, K): with respect to the normalised motions
+  math::Projective<S, N>* grad_background;  // (B, tiles): likewise, if there are backgrounds
+  math::HeatMapMoments<S, N>* grad_heat;    // (B, tiles, K)
   int channels, anchors;
-  S per_twice_variance;
-  S x_scale, y_scale;  // pixels of the source to a unit of the normalised motion
+  S scale[N];  // pixels of the source to a unit of the normalised motion
 };
 
 // `output` and `grad_output` are looked at for their strides alone.
-template <class T>
-AnchorPlan plan_forward(int anchors, int channels, const int64_t (&size)[2], const Strided<T, 4>& output);
-template <class T>
-AnchorPlan plan_backward(int anchors, int channels, const int64_t (&size)[2],
-                         const Strided<const T, 4>& grad_output);
+template <class T, int N>
+AnchorPlan plan_forward(const AnchorFeaturesForward<T, N>& params);
+template <class T, int N>
+AnchorPlan plan_backward(const AnchorFeaturesBackward<T, N>& params);
 
-template <class S>
-cudaError_t anchor_motions(const AnchorMotions<S>& params, cudaStream_t stream);
-template <class T>
-cudaError_t anchor_features_forward(const AnchorFeaturesForward<T>& params, cudaStream_t stream);
-template <class T>
-cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T>& params, cudaStream_t stream);
+template <class S, int N>
+cudaError_t anchor_motions(const AnchorMotions<S, N>& params, cudaStream_t stream);
+template <class S, int N>
+cudaError_t heat_map_gradients(const HeatMapGradients<S, N>& params, cudaStream_t stream);
+template <class T, int N>
+cudaError_t anchor_features_forward(const AnchorFeaturesForward<T, N>& params, cudaStream_t stream);
+template <class T, int N>
+cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T, N>& params, cudaStream_t stream);
 
 }  // namespace internet::cuda

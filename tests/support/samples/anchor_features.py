@@ -100,12 +100,20 @@ def wild(make: Make) -> Iterator[Sample]:
     yield changed(make(size=(2, 3, 4), anchors=3), "singular Jacobians of a volume", 4, singular)
     yield changed(make(), "NaN anchors", 1, lambda t: every_third(t, math.nan))
     yield changed(make(covariances=True), "flat covariances", 5, lambda t: every_third(torch.zeros_like(t), 0.1))
-    yield changed(make(background=True), "a background that vanishes", 5, torch.zeros_like)
     # with this grid the background's samples keep clear of whole pixels, where a neighbour is read with weight zero
     yield from not_finite(make(grid_align_corners=True))
-    yield from not_finite(make(note="wide", **WIDE))
     yield from not_finite(make(note="volume", size=(2, 3, 4), channels=4, grid_align_corners=True))
-    yield from not_finite(make(note="wide volume", size=(2, 3, 4), anchors=1, **WIDE))
+    for size in (4, 5), (2, 3, 4):
+        yield from (s for s in not_finite(make(note=f"wide, {size}", size=size, anchors=1, **WIDE)) if comparable(s))
+
+
+def comparable(sample: Sample) -> bool:
+    """Whether the gradients of a background and of covariances are those of the equations.
+
+    In a covariance's form infinities of either sign meet. A background that is not finite has no gradient, but torch's
+    derivative of a quotient is 0 times NaN: see `test_a_background_that_divides_by_zero`.
+    """
+    return sample.note.startswith("NaN") and not sample.note.startswith("NaN in tensor 5")
 
 
 LARGE: list[dict[str, Any]] = [

@@ -1,0 +1,84 @@
+// Rows of a volume's output whose samples differ in x alone, as all do of an anchor without Jacobians.
+//
+// Such a row lies between the same four rows of the framed source. These are interpolated first, in whole
+// vectors, to one level row; a sample is then between two of its pixels instead of eight. The other way, a
+// row's gradients are scattered into one level row, and that is added to the four, each with its weight.
+#pragma once
+
+#include "cpu/anchor_features/rows.h"
+#include "cpu/runtime/scratch.h"
+
+namespace internet::cpu::INTERNET_ISA::anchor_rows {
+
+template <class S>
+INTERNET_HD bool is_level(const math::RowMotion<S, 3>& motion) {
+  return motion.slope[1] == 0 && motion.slope[2] == 0;
+}
+
+// The x axis of a framed volume: a level row is an image of one axis, with a frame of its own.
+INTERNET_HD FramedShape<1> level_shape(const FramedShape<3>& framed) { return {1, {framed.size[0]}}; }
+// Values of a level row, of one block, and room for a whole vector more.
+INTERNET_HD int64_t level_size(const FramedShape<3>& framed) {
+  return 4 * level_shape(framed).extent(0) + vector_bytes / int64_t(sizeof(float));
+}
+
+// The motion along x.
+template <class S>
+INTERNET_HD math::RowMotion<S, 1> along_x(const math::RowMotion<S, 3>& motion) {
+  return {{motion.slope[0]}, {motion.offset[0]}};
+}
+
+// The four rows, by their y and z: low or high.
+template <class S>
+struct FourRows {
+  math::Axis<S> y, z;
+  math::Corners<int64_t> number;  // of the framed rows: north is the lower z, west the lower y
+  bool read;                      // whether any of them is read
+
+  INTERNET_MEMBER FourRows(const math::RowMotion<S, 3>& motion, const FramedShape<3>& framed) {
+    int64_t low[3];
+    for (int a = 1; a < 3; ++a) {
+      math::Axis<S> axis = math::axis(motion.offset[a], S(framed.size[a]), false);
+      low[a] = motion.offset[a] < 0 ? 0 : int64_t(axis.low) + 1;
+      axis.low_slope = -1;  // as the frame of zeros is read like the image
+      axis.high_slope = 1;
+      (a == 1 ? y : z) = axis;
+    }
+    read = math::reads_image(y, z);
+    const int64_t first = low[2] * framed.extent(1) + low[1], below = first + framed.extent(1);
+    number = {first, first + 1, below, below + 1};
+  }
+
+  // Those of a block of a framed image, or of its gradient.
+  template <class U>
+  INTERNET_MEMBER math::Corners<U*> of(U* block, const FramedShape<3>& framed) const {
+    const int64_t size = framed.row_size();
+    return {block + number.nw * size, block + number.ne * size, block + number.sw * size,
+            block + number.se * size};
+  }
+
+  // visit(i, the four rows' vectors from value i on) along the rows of `framed`.
+  template <class U, class Visit>
+  INTERNET_MEMBER static void each_vector(const math::Corners<U*>& rows, const FramedShape<3>& framed,
+                                          Visit visit) {
+    constexpr int n = lanes<S>;
+    for (int64_t i = 0; i < framed.row_size(); i += n) {
+      visit(i, math::Corners<Native<S>>{load<n>(rows.nw + i), load<n>(rows.ne + i), load<n>(rows.sw + i),
+                                        load<n>(rows.se + i)});
+    }
+  }
+
+  // The level row of a block; where nothing is read, zeros.
+  INTERNET_MEMBER void interpolate(const S* block, const FramedShape<3>& framed, S* level) const {
+    if (read) {
+      each_vector(of(block, framed), framed, [&](int64_t i, const math::Corners<Native<S>>& rows) {
+        store<lanes<S>>(level + i, math::blend(rows, y, z));
+      });
+    } else {
+      std::fill(level, level + framed.row_size(), S(0));
+    }
+    store<4>(level + framed.row_size(), Pixel<S>{});  // the second pixel of what reads nothing
+  }
+};
+
+}  // namespace internet::cpu::INTERNET_ISA::anchor_rows
