@@ -58,6 +58,8 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.masked_backwarp_loss(4, 512 // shrink)),
         Row.of(work.masked_backwarp_loss(4, 512 // shrink, **last)),
         Row.of(work.anchor_features(4, 128 // shrink)),
+        Row.of(work.anchor_features_of_volume(1, 64 // shrink)),
+        Row.of(work.anchor_features_of_volume(1, 64 // shrink, **last)),
         Row.of(work.soft_argmax(4, 128 // shrink)),
         Row.of(work.soft_argmax_3d(1, 64 // shrink)),
         Row.of(work.flow_confidence(4, 512 // shrink)),

@@ -104,8 +104,10 @@ class Maker:
         def jacobian() -> Tensor:
             return torch.eye(2, device=self.device) + 0.1 * self._normal(batch, ANCHORS, 2, 2)
 
-        def points() -> Tensor:
-            return 1.6 * self._uniform(batch, ANCHORS, 2) - 0.8
+        made = {**self.points(batch, ANCHORS, 2), "jac_source": jacobian(), "jac_driving": jacobian()}
+        return {name: self.coordinates(values) for name, values in made.items()}
 
-        made = {"kp_source": points(), "kp_driving": points(), "jac_source": jacobian(), "jac_driving": jacobian()}
+    def points(self, batch: int, count: int, axes: int) -> Inputs:
+        """Key points all over the frame, of anchors without Jacobians."""
+        made = {name: 1.6 * self._uniform(batch, count, axes) - 0.8 for name in ("kp_source", "kp_driving")}
         return {name: self.coordinates(values) for name, values in made.items()}

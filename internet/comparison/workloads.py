@@ -19,6 +19,8 @@ PYRAMID = {1: 256, 2: 128, 4: 64}
 
 VOLUME_CHANNELS = 32
 """Of LivePortrait's and face-vid2vid's appearance volume."""
+COMPRESSED_CHANNELS, VOLUME_ANCHORS = 4, 21
+"""Of what LivePortrait's dense-motion network sees of that volume, and its anchors."""
 
 VOLUME_ANCHORS = 21
 """Of LivePortrait."""
@@ -165,6 +167,18 @@ def anchor_features(batch: int, size: int, **options: Any) -> Workload:
         return {"source": maker.data(batch, 3, size, size), **maker.anchors(batch)}
 
     return Workload("anchor_features", f"B={batch} K={ANCHORS} C=3 {size}²", make, ANCHOR_NAMES, **options)
+
+
+def anchor_features_of_volume(batch: int, size: int, **options: Any) -> Workload:
+    """LivePortrait's: its compressed appearance volume, of a quarter as many slices as rows; no Jacobians."""
+    depth = max(size // 4, 1)
+
+    def make(maker: Maker) -> Inputs:
+        source = maker.data(batch, COMPRESSED_CHANNELS, depth, size, size)
+        return {"source": source, **maker.points(batch, VOLUME_ANCHORS, 3)}
+
+    shape = f"B={batch} K={VOLUME_ANCHORS} C={COMPRESSED_CHANNELS} {depth}×{size}²"
+    return Workload("anchor_features", shape, make, ("source", *ANCHOR_NAMES[:2]), **options)
 
 
 EVERY: tuple[Callable[..., Workload], ...] = (

@@ -22,6 +22,7 @@ from internet.comparison import workloads as work
 from internet.comparison.case import Case
 from internet.comparison.inputs import size_in_bytes, tensors
 from internet.comparison.workloads import Workload
+from tests.support import samples
 
 CPU = torch.device("cpu")
 START, END = f"<!-- {markdown.CPU}: start -->", f"<!-- {markdown.CPU}: end -->"
@@ -81,6 +82,19 @@ def test_eager_takes_the_operators_options(make: Callable[..., Workload], option
     functions = (getattr(eager, workload.operator), _reference(workload.operator))
     got, expected = (tensors(function(**arguments)) for function in functions)
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_eager_equals_the_reference_on_volumes(layout: str) -> None:
+    workload = work.anchor_features_of_volume(2, 8, dtype=torch.float64, layout=layout)
+    _assert_equal_with_gradients(workload, eager.anchor_features, grid_align_corners=True)
+
+
+@pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["image", "volume"])
+def test_eager_takes_backgrounds_and_covariances(size: tuple[int, ...]) -> None:
+    sample = samples.build("anchor_features", torch.float64, size=size, background=True, covariances=True)
+    with ops.backend("reference"):
+        torch.testing.assert_close(eager.anchor_features(*sample.args, **sample.kwargs), sample())
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05])
