@@ -120,6 +120,10 @@ def test_orders_by_hand():
     assert first.gain == pytest.approx(np.mean([1, 1, 1.5, 0.5, 0.5, 1]))
     assert (first.wins, first.seeds, first.verdict) == (2, 2, "holds")
     assert found["ss4x-c", "ss4x-b"].verdict == "not decided"
+    split = {("ms-b", 0): [1.0] * 5, ("ms-c", 0): [2.0] * 5, ("ms-b", 1): [1.0], ("ms-c", 1): [0.9]}
+    (one,) = orders(made_up(split))
+    assert one.low > 0  # and yet one of the two seeds says the opposite
+    assert (one.wins, one.verdict) == (1, "not decided")
     turned = {(order.better, order.worse): order for order in orders(made_up(values, "lower"))}
     assert turned["ss4x-b", "ss4x-a"].verdict == "reversed"
     assert turned["ss4x-b", "ss4x-a"].gain == pytest.approx(-first.gain)

@@ -133,10 +133,10 @@ class Order:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
-        if np.isnan(self.low):
-            return "not decided"
-        return "holds" if self.low > 0 else "reversed" if self.high < 0 else "not decided"
+        """In a word: decided only where the interval leaves 0 out and every seed agrees."""
+        if self.low > 0 and self.wins == self.seeds:
+            return "holds"
+        return "reversed" if self.high < 0 and not self.wins else "not decided"
 
 
 def orders(results: Results) -> list[Order]:
