@@ -27,7 +27,7 @@ pytestmark = [
 
 PORTABLE = "not_finite or in_chunks or same_bits or soft_argmax_of_many"
 """What test_cuda.py has that needs no GPU, beside values and gradients of many tiles."""
-SCATTERS = "gradients_are and float32 and (confidence_warp or masked_backwarp_loss or anchor_features)"
+SCATTERS = "gradients_are and float32 and (confidence_warp or volume_warp or masked_backwarp_loss or anchor_features)"
 
 
 FENCES = ("after", "before")
