@@ -20,6 +20,7 @@ from pathlib import Path
 from internet.ops import OPERATORS
 from tests import emulated
 from tests.emulated.build import ROOT, build
+from tests.support.guarded_memory import guard
 
 BREAKS = (
     ("drops a barrier", r"__syncthreads\(\);", ";"),
@@ -99,9 +100,13 @@ def tests_of(path: Path) -> Iterator[list[str]]:
         yield [*files, "-k", wanted]
 
 
-def notices(path: Path, library: Path) -> str:
-    """The first test that fails with a library in which a source is broken; nothing if all pass."""
-    environment = {**os.environ, emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library)}
+def notices(path: Path, library: Path, work: Path) -> str:
+    """The first test that fails with a library in which a source is broken; nothing if all pass.
+
+    The tests' memory is guarded, as in test_emulated.py.
+    """
+    changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library), **guard(work, "after")}
+    environment = {**os.environ, **changes}
     for selection in tests_of(path):
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=no", *selection]
         try:
@@ -122,7 +127,7 @@ def try_all(todo: Sequence[Break], work: Path) -> Iterator[tuple[Break, str]]:
         whole = path.read_text(encoding="utf-8")
         path.write_text(one.text, encoding="utf-8")
         try:
-            yield one, notices(one.path, build(900, root=work, out=work / "build"))
+            yield one, notices(one.path, build(900, root=work, out=work / "build"), work)
         except RuntimeError:
             yield one, "does not compile"
         finally:
