@@ -108,6 +108,18 @@ std::string text(Site site) {
 
 // ---- switching
 
+// The address sanitizer has its own ideas about what longjmp leaves behind; of the compiler's own it knows
+// nothing.
+#if defined(__SANITIZE_ADDRESS__)
+#define SAVE(context) __builtin_setjmp(reinterpret_cast<void**>(&(context)))
+#define RESUME(context) __builtin_longjmp(reinterpret_cast<void**>(&(context)), 1)
+#define SWITCHES __attribute__((noinline, no_sanitize("address")))
+#else
+#define SAVE(context) _setjmp(context)
+#define RESUME(context) _longjmp(context, 1)
+#define SWITCHES __attribute__((noinline))
+#endif
+
 // The host's stack of the scheduler, for the address sanitizer.
 [[maybe_unused]] const void* scheduler_stack = nullptr;
 [[maybe_unused]] size_t scheduler_size = 0;
@@ -134,11 +146,11 @@ void enter_fiber([[maybe_unused]] void* fake) {
 }
 
 // From a fiber to the scheduler, until that comes back.
-__attribute__((noinline)) void wait() {
+SWITCHES void wait() {
   void* fake = nullptr;
-  if (_setjmp(current->context) == 0) {
+  if (SAVE(current->context) == 0) {
     leave_fiber(&fake);
-    _longjmp(scheduler, 1);
+    RESUME(scheduler);
   }
   enter_fiber(fake);
 }
@@ -172,12 +184,12 @@ void begin(Fiber& fiber) {
 }
 
 // From the scheduler to a fiber, until it waits.
-__attribute__((noinline)) void go_on(Fiber& fiber) {
+SWITCHES void go_on(Fiber& fiber) {
   void* fake = nullptr;
   current = &fiber;
-  if (_setjmp(scheduler) == 0) {
+  if (SAVE(scheduler) == 0) {
     leave_scheduler(&fake, fiber);
-    if (fiber.begun) _longjmp(fiber.context, 1);
+    if (fiber.begun) RESUME(fiber.context);
     begin(fiber);
   }
   enter_scheduler(fake);
