@@ -104,3 +104,19 @@ def test_results_in_bfloat16_and_on_any_device(frames):
         with torch.autocast(device, torch.bfloat16):
             source, target = (frame.to(device) for frame in frames)
             assert figures.training_sheet(model(source, target), source, target).std() > 10
+
+
+def test_models_are_compared_on_the_same_frames():
+    """A row for each model; of each driving frame its anchors and the output, its regions and the confidence."""
+    torch.manual_seed(3)
+    models = {name: INTERnet(INTERnetConfig.preset("tiny", size=32)).eval() for name in ("one", "other")}
+    source, driving = torch.rand(1, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    anchors, motions = figures.compare_sheet(models, source, driving)
+    assert [title for title, _ in anchors[1]] == ["other, anchors", "other, output"] * 2
+    assert [title for title, _ in motions[0]] == ["one, regions", "one, confidence"] * 2
+    for row, model in zip(anchors, models.values(), strict=True):
+        for number in range(2):
+            with torch.no_grad():
+                result = model(source, driving[number : number + 1])
+            off = row[2 * number + 1][1].astype(int) - to_array(result.frame)
+            assert np.abs(off).max() <= 1  # rounded to 8 bits, of sums in another order
