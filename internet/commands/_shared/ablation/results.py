@@ -133,7 +133,9 @@ class Order:
 
     @property
     def verdict(self) -> str:
-        """In a word: decided only where the interval leaves 0 out and every seed agrees."""
+        """In a word: decided only where the interval leaves 0 out and every seed, of two at least, agrees."""
+        if self.seeds < 2:
+            return "not decided"
         if self.low > 0 and self.wins == self.seeds:
             return "holds"
         return "reversed" if self.high < 0 and not self.wins else "not decided"
