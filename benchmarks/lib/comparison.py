@@ -18,6 +18,8 @@ class Row:
     workload: Workload
     baseline: Function
     note: str = ""
+    ours: Function | None = None
+    """What is measured where it is not an operator of that name."""
 
     @classmethod
     def of(cls, workload: Workload) -> "Row":

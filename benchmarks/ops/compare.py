@@ -24,6 +24,7 @@ from internet import ops
 from internet.comparison import eager, timing
 from internet.comparison import workloads as work
 from internet.comparison.case import Case, Function
+from internet.comparison.dense_motion import dense_motion
 
 QUICK_COMPILES = 45.0
 """Seconds. torch's cache keeps what it compiled: where this is too short, the next run goes on from there."""
@@ -60,6 +61,7 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.anchor_features(4, 128 // shrink)),
         Row.of(work.anchor_features_of_volume(1, 64 // shrink)),
         Row.of(work.anchor_features_of_volume(1, 64 // shrink, **last)),
+        Row(work.dense_motion(1, 64 // shrink), eager.dense_motion, "of LivePortrait", dense_motion),
         Row.of(work.soft_argmax(4, 128 // shrink)),
         Row.of(work.soft_argmax_3d(1, 64 // shrink)),
         Row.of(work.flow_confidence(4, 512 // shrink)),
@@ -109,7 +111,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _measure(row: Row, device: torch.device, compile_until: float, seconds: float) -> dict[str, Any]:
     workload = row.workload
-    fused = getattr(ops, workload.operator)
+    fused = row.ours or getattr(ops, workload.operator)
     print(f"{torch.get_num_threads()} threads: {workload} {row.note}", file=sys.stderr)
     case = workload.case(device, fused)
     candidates = {"fused": fused, "eager": row.baseline}

@@ -325,15 +325,37 @@ def anchor_features(
     Its descendants write the same: articulated-animation with covariances and a moving background, face-vid2vid and
     LivePortrait on volumes (`create_heatmap_representations`, `create_sparse_motions`, `create_deformed_feature`).
     """
-    batch, channels, *size = source.shape
-    anchors, ones = kp_source.shape[1], [1] * len(size)
-    grid = _identity_grid(size, align_corners if grid_align_corners is None else grid_align_corners, like=kp_source)
+    aligned = align_corners if grid_align_corners is None else grid_align_corners
+    grid = _identity_grid(source.shape[2:], aligned, like=kp_source)
     driving = _gaussian(kp_driving, grid, variance, covariance_driving)
     heatmap = driving - _gaussian(kp_source, grid, variance, covariance_source)
+    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving, background)
+    return _representations(source, heatmap, motions, align_corners)
+
+
+def _representations(source: Tensor, heatmap: Tensor, motions: Tensor, align_corners: bool) -> Tensor:
+    """Each heat map, the background's first, and the source deformed by its motion."""
+    batch, channels, *size = source.shape
+    anchors, ones = heatmap.shape[1], [1] * len(size)
     zeros = torch.zeros(batch, 1, *size, dtype=heatmap.dtype, device=heatmap.device)
     heatmap = torch.cat([zeros, heatmap], dim=1).unsqueeze(2)
-    motions = _sparse_motions(grid, kp_source, kp_driving, jac_source, jac_driving, background)
     repeated = source.unsqueeze(1).repeat(1, anchors + 1, 1, *ones).view(-1, channels, *size)
     deformed = _grid_sample(repeated, motions.view(-1, *size, len(size)), "zeros", align_corners)
     deformed = deformed.view(batch, anchors + 1, channels, *size)
     return torch.cat([heatmap, deformed], dim=2).view(batch, -1, *size).to(source.dtype)
+
+
+def dense_motion(
+    source: Tensor, volume: Tensor, logits: Tensor, kp_source: Tensor, kp_driving: Tensor
+) -> tuple[Tensor, Tensor]:
+    """LivePortrait's dense motion and its warp, but for the networks: their input, and the appearance volume warped.
+
+    The sparse motions are made once, for the deformed source and for the mixture.
+    """
+    grid = _identity_grid(source.shape[2:], align_corners=True, like=kp_source)
+    motions = _sparse_motions(grid, kp_source, kp_driving, None, None)
+    heatmap = _gaussian(kp_driving, grid, 0.01, None) - _gaussian(kp_source, grid, 0.01, None)
+    features = _representations(source, heatmap, motions, align_corners=False)
+    weights = F.softmax(logits, dim=1, dtype=motions.dtype).unsqueeze(2)
+    field = (motions.movedim(-1, 2) * weights).sum(dim=1).movedim(1, -1)
+    return features, _grid_sample(volume, field, "zeros", align_corners=False).to(volume.dtype)

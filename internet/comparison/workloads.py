@@ -181,6 +181,23 @@ def anchor_features_of_volume(batch: int, size: int, **options: Any) -> Workload
     return Workload("anchor_features", shape, make, ("source", *ANCHOR_NAMES[:2]), **options)
 
 
+def dense_motion(batch: int, size: int, **options: Any) -> Workload:
+    """LivePortrait's whole part: `internet.comparison.dense_motion`, which is three operators."""
+    depth = max(size // 4, 1)
+    anchored = anchor_features_of_volume(batch, size)
+
+    def make(maker: Maker) -> Inputs:
+        volume = maker.data(batch, VOLUME_CHANNELS, depth, size, size)
+        return {
+            **anchored.make(maker),
+            "volume": volume,
+            "logits": maker.data(batch, VOLUME_ANCHORS + 1, depth, size, size),
+        }
+
+    shape = f"{anchored.shape} and {VOLUME_CHANNELS}"
+    return Workload("dense_motion", shape, make, (*anchored.trained, "volume", "logits"), **options)
+
+
 EVERY: tuple[Callable[..., Workload], ...] = (
     affine_mixture,
     upsample_motion,

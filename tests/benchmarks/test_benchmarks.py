@@ -20,6 +20,7 @@ from internet import ops
 from internet.comparison import eager, timing
 from internet.comparison import workloads as work
 from internet.comparison.case import Case
+from internet.comparison.dense_motion import dense_motion
 from internet.comparison.inputs import size_in_bytes, tensors
 from internet.comparison.workloads import Workload
 from tests.support import samples
@@ -88,6 +89,14 @@ def test_eager_takes_the_operators_options(make: Callable[..., Workload], option
 def test_eager_equals_the_reference_on_volumes(layout: str) -> None:
     workload = work.anchor_features_of_volume(2, 8, dtype=torch.float64, layout=layout)
     _assert_equal_with_gradients(workload, eager.anchor_features, grid_align_corners=True)
+
+
+def test_the_whole_dense_motion_equals_eager() -> None:
+    case = work.dense_motion(2, 8, dtype=torch.float64).case(CPU, eager.dense_motion)
+    with ops.backend("reference"):
+        for name in case.passes(dense_motion):
+            got, expected = (tensors(case.passes(f)[name]()) for f in (dense_motion, eager.dense_motion))
+            torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["image", "volume"])
