@@ -41,6 +41,7 @@ def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
         yield work.anchor_features(batch, base, **both)
         yield work.anchor_features_of_volume(batch, base // 2, **both)
         yield work.soft_argmax(batch, base, **both)
+        yield work.soft_argmax_of_volume(batch, base // 2, **both)
     yield work.flow_confidence(batch, frame, **options)
     yield work.upsample_motion(batch, base, **options)
 

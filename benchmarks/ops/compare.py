@@ -63,7 +63,7 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.anchor_features_of_volume(1, 64 // shrink, **last)),
         Row(work.dense_motion(1, 64 // shrink), eager.dense_motion, "of LivePortrait", dense_motion),
         Row.of(work.soft_argmax(4, 128 // shrink)),
-        Row.of(work.soft_argmax_3d(1, 64 // shrink)),
+        Row.of(work.soft_argmax_of_volume(1, 64 // shrink)),
         Row.of(work.flow_confidence(4, 512 // shrink)),
         Row.of(work.affine_mixture(1, 64 // shrink)),
         Row.of(work.confidence_warp(1, 64 // shrink)),

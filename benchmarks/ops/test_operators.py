@@ -35,7 +35,7 @@ def _workloads() -> Iterator[Workload]:
             yield work.affine_mixture(batch, 128, **layout)
             yield work.masked_backwarp_loss(batch, 512, **layout)
         yield work.soft_argmax(4, 128, **layout)
-        yield work.soft_argmax_3d(1, 64, **layout)
+        yield work.soft_argmax_of_volume(1, 64, **layout)
         yield work.anchor_features(4, 128, **layout)
         yield work.anchor_features_of_volume(1, 64, **layout)
         yield work.confidence_warp(1, 128, 4, **layout)

@@ -22,9 +22,6 @@ VOLUME_CHANNELS = 32
 COMPRESSED_CHANNELS, VOLUME_ANCHORS = 4, 21
 """Of what LivePortrait's dense-motion network sees of that volume, and its anchors."""
 
-VOLUME_ANCHORS = 21
-"""Of LivePortrait."""
-
 ANCHOR_NAMES = ("kp_source", "kp_driving", "jac_source", "jac_driving")
 MOTION_NAMES = ("field", "confidence")
 
@@ -150,7 +147,7 @@ def soft_argmax(batch: int, size: int, **options: Any) -> Workload:
     return Workload("soft_argmax", f"B={batch} K={ANCHORS} {size}²", make, ("logits", "jacobian_map"), **options)
 
 
-def soft_argmax_3d(batch: int, size: int, **options: Any) -> Workload:
+def soft_argmax_of_volume(batch: int, size: int, **options: Any) -> Workload:
     """LivePortrait's 21 key points out of heat maps over a volume, of a quarter as many slices as rows."""
     depth = max(size // 4, 1)
 

@@ -72,7 +72,7 @@ def test_eager_equals_the_reference(make: Callable[..., Workload], layout: str) 
         (work.flow_confidence, {"boundary": None}),
         (work.soft_argmax, {"temperature": 0.5, "align_corners": True}),
         (work.soft_argmax, {"covariance": True}),
-        (work.soft_argmax_3d, {"covariance": True, "align_corners": True}),
+        (work.soft_argmax_of_volume, {"covariance": True, "align_corners": True}),
         (work.anchor_features, {"variance": 0.05, "align_corners": True, "grid_align_corners": False}),
     ],
 )
