@@ -1,50 +1,95 @@
-"""The local motion of an anchor, T(z) = kp_s + J_s J_d^-1 (z - kp_d), as an affine map M z + o, and its gradient.
+"""Motions in n = 2 or 3 axes, x first: an anchor's, T(z) = kp_s + J_s J_d^-1 (z - kp_d), as an affine map M z + o, and
+the background's, which is projective; with their gradients.
 
 One lane of a block per anchor, in float64 as in csrc/arguments/anchor_views.h: there are few of them, and the inverse
-deserves it. An affine map is six numbers: M row by row, then o.
+deserves it. Matrices are tuples of numbers, row by row; an affine map is one of n n + n: M, then o.
 """
 
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
+from internet.kernels.strided import Strided, at, strided
 
 SMALLEST_DETERMINANT = tl.constexpr(1e-6)
 
 
+class Anchors(NamedTuple):
+    """The anchors of each image, and its background, as one argument of a kernel."""
+
+    kp_source: Strided
+    kp_driving: Strided
+    jac_source: Strided | None
+    jac_driving: Strided | None
+    background: Strided | None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Tuned kernels are tuned for each: `triton.autotune` looks for this name."""
+        return self.kp_source.dtype
+
+
+def anchor_arguments(
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None = None,
+    jac_driving: Tensor | None = None,
+    background: Tensor | None = None,
+) -> Anchors:
+    matrices = (strided(jac_source), strided(jac_driving), strided(background))
+    return Anchors(Strided(kp_source, kp_source.stride()), Strided(kp_driving, kp_driving.stride()), *matrices)
+
+
 @triton.jit
-def load_anchor(
-    kp_source, source_image, source_anchor, source_axis,
-    kp_driving, driving_image, driving_anchor, driving_axis,
-    jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
-    jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
-    image, anchor, exists,
-):  # fmt: skip
-    """Twelve numbers: both points, x first, and both Jacobians, row by row; without Jacobians, identities."""
+def load_numbers(pointers, stride, exists, COUNT: tl.constexpr):
+    """At each of the pointers so many numbers, in float64."""
+    numbers = ()
+    for i in tl.static_range(COUNT):
+        numbers += (tl.load(pointers + i * stride, mask=exists, other=0.0).to(tl.float64),)
+    return numbers
+
+
+@triton.jit
+def store_numbers(pointers, numbers, exists):
+    """Side by side."""
+    for i in tl.static_range(len(numbers)):
+        tl.store(pointers + i, numbers[i], mask=exists)
+
+
+@triton.jit
+def _load_matrix(matrices, image, anchor, exists, N: tl.constexpr):
+    numbers = ()
+    for row in tl.static_range(N):
+        pointers = at(matrices, (image, anchor, row))
+        numbers += load_numbers(pointers, matrices.strides[3], exists, N)
+    return numbers
+
+
+@triton.jit
+def load_anchor(anchors, image, anchor, exists, N: tl.constexpr):
+    """Both points and both Jacobians; without Jacobians, identities."""
     image = image.to(tl.int64)
-    source = kp_source + image * source_image + anchor * source_anchor
-    driving = kp_driving + image * driving_image + anchor * driving_anchor
-    sx = tl.load(source, mask=exists, other=0.0).to(tl.float64)
-    sy = tl.load(source + source_axis, mask=exists, other=0.0).to(tl.float64)
-    dx = tl.load(driving, mask=exists, other=0.0).to(tl.float64)
-    dy = tl.load(driving + driving_axis, mask=exists, other=0.0).to(tl.float64)
-    one = tl.full(sx.shape, 1.0, tl.float64)
-    zero = tl.full(sx.shape, 0.0, tl.float64)
-    jxx, jxy, jyx, jyy = one, zero, zero, one
-    dxx, dxy, dyx, dyy = one, zero, zero, one
-    if jac_source is not None:
-        at = jac_source + image * jac_source_image + anchor * jac_source_anchor
-        jxx, jxy, jyx, jyy = _load_matrix(at, jac_source_row, jac_source_column, exists)
-        at = jac_driving + image * jac_driving_image + anchor * jac_driving_anchor
-        dxx, dxy, dyx, dyy = _load_matrix(at, jac_driving_row, jac_driving_column, exists)
-    return sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy
+    source = load_numbers(at(anchors.kp_source, (image, anchor)), anchors.kp_source.strides[2], exists, N)
+    driving = load_numbers(at(anchors.kp_driving, (image, anchor)), anchors.kp_driving.strides[2], exists, N)
+    if anchors.jac_source is not None:
+        jac_source = _load_matrix(anchors.jac_source, image, anchor, exists, N)
+        jac_driving = _load_matrix(anchors.jac_driving, image, anchor, exists, N)
+    else:
+        jac_source = identity(source[0], N)
+        jac_driving = jac_source
+    return source, driving, jac_source, jac_driving
 
 
 @triton.jit
-def _load_matrix(at, row, column, exists):
-    xx = tl.load(at, mask=exists, other=0.0).to(tl.float64)
-    xy = tl.load(at + column, mask=exists, other=0.0).to(tl.float64)
-    yx = tl.load(at + row, mask=exists, other=0.0).to(tl.float64)
-    yy = tl.load(at + row + column, mask=exists, other=0.0).to(tl.float64)
-    return xx, xy, yx, yy
+def identity(like, N: tl.constexpr):
+    """The matrix, in each lane of a block like this one."""
+    numbers = ()
+    for i in tl.static_range(N * N):
+        numbers += (tl.full(like.shape, 1.0 if i % (N + 1) == 0 else 0.0, like.dtype),)
+    return numbers
 
 
 @triton.jit
@@ -55,103 +100,193 @@ def kept_determinant(det):
 
 
 @triton.jit
-def inverse(xx, xy, yx, yy):
-    det = kept_determinant(xx * yy - xy * yx)
-    return yy / det, -xy / det, -yx / det, xx / det
+def _products_of_minors(a, b, row: tl.constexpr, column: tl.constexpr):
+    """Of the rows and columns but these, counted round and round, which spares the signs, one factor of either 3x3."""
+    low: tl.constexpr = (row + 1) % 3 * 3
+    high: tl.constexpr = (row + 2) % 3 * 3
+    left: tl.constexpr = (column + 1) % 3
+    right: tl.constexpr = (column + 2) % 3
+    return a[low + left] * b[high + right] - a[low + right] * b[high + left]
 
 
 @triton.jit
-def affine(anchor):
-    """M and o of an anchor as `load_anchor` gives it."""
-    sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = anchor
-    ixx, ixy, iyx, iyy = inverse(dxx, dxy, dyx, dyy)
-    xx = jxx * ixx + jxy * iyx
-    xy = jxx * ixy + jxy * iyy
-    yx = jyx * ixx + jyy * iyx
-    yy = jyx * ixy + jyy * iyy
-    return xx, xy, yx, yy, sx - (xx * dx + xy * dy), sy - (yx * dx + yy * dy)
+def cofactors(m, N: tl.constexpr):
+    if N == 2:
+        numbers = (m[3], -m[2], -m[1], m[0])
+    else:
+        numbers = ()
+        for i in tl.static_range(9):
+            numbers += (_products_of_minors(m, m, i // 3, i % 3),)
+    return numbers
 
 
 @triton.jit
-def affine_vjp(anchor, gradient):
-    """Gradient of the twelve numbers of an anchor, from that of M and o.
+def cofactors_vjp(m, gradient, N: tl.constexpr):
+    """Gradient with respect to m, from that of its cofactors: they are linear in a 2x2 matrix, and quadratic in a 3x3
+    one, where <g, cofactors(m)> is symmetric in all three factors."""
+    if N == 2:
+        numbers = cofactors(gradient, N)
+    else:
+        numbers = ()
+        for i in tl.static_range(9):
+            one = _products_of_minors(m, gradient, i // 3, i % 3)
+            other = _products_of_minors(gradient, m, i // 3, i % 3)
+            numbers += (one + other,)
+    return numbers
 
-    o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I and I = adj(J_d)/det:
-      g_Js = g_M I^T,  g_I = J_s^T g_M,  g_adj = g_I / det,  g_det = -<g_I, I> / det,
-    where g_det reaches J_d only if the determinant was not replaced.
-    """
-    _sx, _sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = anchor
-    gxx, gxy, gyx, gyy, gx, gy = gradient
-    xx, xy, yx, yy, _x, _y = affine(anchor)
-    ixx, ixy, iyx, iyy = inverse(dxx, dxy, dyx, dyy)
-    gxx, gxy = gxx - gx * dx, gxy - gx * dy
-    gyx, gyy = gyx - gy * dx, gyy - gy * dy
-    bxx, bxy = jxx * gxx + jyx * gyx, jxx * gxy + jyx * gyy
-    byx, byy = jxy * gxx + jyy * gyx, jxy * gxy + jyy * gyy
-    true_det = dxx * dyy - dxy * dyx
+
+@triton.jit
+def _determinant(m, cofactors, N: tl.constexpr):
+    det = m[0] * cofactors[0]
+    for j in tl.static_range(1, N):
+        det += m[j] * cofactors[j]
+    return det
+
+
+@triton.jit
+def _transposed(m, N: tl.constexpr):
+    numbers = ()
+    for i in tl.static_range(N * N):
+        numbers += (m[i % N * N + i // N],)
+    return numbers
+
+
+@triton.jit
+def _product(a, b, N: tl.constexpr):
+    numbers = ()
+    for i in tl.static_range(N * N):
+        value = a[i // N * N] * b[i % N]
+        for k in tl.static_range(1, N):
+            value += a[i // N * N + k] * b[k * N + i % N]
+        numbers += (value,)
+    return numbers
+
+
+@triton.jit
+def inverse(m, N: tl.constexpr):
+    of_m = cofactors(m, N)
+    det = kept_determinant(_determinant(m, of_m, N))
+    numbers = ()
+    for i in tl.static_range(N * N):
+        numbers += (of_m[i % N * N + i // N] / det,)
+    return numbers
+
+
+@triton.jit
+def inverse_vjp(m, gradient, N: tl.constexpr):
+    """Gradient with respect to m, from g with respect to its inverse I = C^T / det: g_C = g^T / det and
+    g_det = -<g, I> / det, which reaches m, by way of its cofactors, only if the determinant was not replaced."""
+    of_m = cofactors(m, N)
+    true_det = _determinant(m, of_m, N)
     det = kept_determinant(true_det)
-    grad_det = tl.where(det == true_det, -(bxx * ixx + bxy * ixy + byx * iyx + byy * iyy) / det, 0.0)
-    return (
-        gx, gy,
-        -(xx * gx + yx * gy), -(xy * gx + yy * gy),
-        gxx * ixx + gxy * ixy, gxx * iyx + gxy * iyy, gyx * ixx + gyy * ixy, gyx * iyx + gyy * iyy,
-        byy / det + grad_det * dyy, -bxy / det - grad_det * dyx,
-        -byx / det - grad_det * dxy, bxx / det + grad_det * dxx,
-    )  # fmt: skip
+    along = gradient[0] * (of_m[0] / det)
+    for i in tl.static_range(1, N * N):
+        along += gradient[i] * (of_m[i % N * N + i // N] / det)
+    grad_det = tl.where(det == true_det, -along / det, 0.0)
+    from_cofactors = cofactors_vjp(m, _transposed(gradient, N), N)
+    numbers = ()
+    for i in tl.static_range(N * N):
+        numbers += (from_cofactors[i] / det + grad_det * of_m[i],)
+    return numbers
 
 
 @triton.jit
-def load_affine(affines, exists):
-    """Six numbers at each of the pointers `affines`, in float64."""
-    xx = tl.load(affines, mask=exists, other=0.0).to(tl.float64)
-    xy = tl.load(affines + 1, mask=exists, other=0.0).to(tl.float64)
-    yx = tl.load(affines + 2, mask=exists, other=0.0).to(tl.float64)
-    yy = tl.load(affines + 3, mask=exists, other=0.0).to(tl.float64)
-    x = tl.load(affines + 4, mask=exists, other=0.0).to(tl.float64)
-    y = tl.load(affines + 5, mask=exists, other=0.0).to(tl.float64)
-    return xx, xy, yx, yy, x, y
+def affine(anchor, N: tl.constexpr):
+    """M and o of an anchor as `load_anchor` gives it."""
+    source, driving, jac_source, jac_driving = anchor
+    matrix = _product(jac_source, inverse(jac_driving, N), N)
+    offset = ()
+    for i in tl.static_range(N):
+        moved = matrix[i * N] * driving[0]
+        for j in tl.static_range(1, N):
+            moved += matrix[i * N + j] * driving[j]
+        offset += (source[i] - moved,)
+    return matrix + offset
 
 
 @triton.jit
-def store_affine(affines, motion, exists):
-    """Six numbers to each of the pointers `affines`."""
-    xx, xy, yx, yy, x, y = motion
-    tl.store(affines, xx, mask=exists)
-    tl.store(affines + 1, xy, mask=exists)
-    tl.store(affines + 2, yx, mask=exists)
-    tl.store(affines + 3, yy, mask=exists)
-    tl.store(affines + 4, x, mask=exists)
-    tl.store(affines + 5, y, mask=exists)
+def affine_vjp(anchor, gradient, N: tl.constexpr):
+    """Gradient of both points and both Jacobians of an anchor, from that of M and o.
+
+    o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I:  g_Js = g_M I^T,  g_I = J_s^T g_M.
+    """
+    _source, driving, jac_source, jac_driving = anchor
+    matrix = affine(anchor, N)
+    grad_source = ()
+    grad_driving = ()
+    grad_matrix = ()
+    for i in tl.static_range(N):
+        grad_source += (gradient[N * N + i],)
+        moved = matrix[i] * gradient[N * N]
+        for j in tl.static_range(1, N):
+            moved += matrix[j * N + i] * gradient[N * N + j]
+        grad_driving += (-moved,)
+    for i in tl.static_range(N * N):
+        grad_matrix += (gradient[i] - gradient[N * N + i // N] * driving[i % N],)
+    grad_jac_source = _product(grad_matrix, _transposed(inverse(jac_driving, N), N), N)
+    grad_inverse = _product(_transposed(jac_source, N), grad_matrix, N)
+    return grad_source, grad_driving, grad_jac_source, inverse_vjp(jac_driving, grad_inverse, N)
 
 
 @triton.jit
 def with_stillness(motion, stillness, is_background):
     """The lanes' motions, with another in those of the background."""
-    xx, xy, yx, yy, x, y = motion
-    sxx, sxy, syx, syy, ox, oy = stillness
-    return (
-        tl.where(is_background, sxx, xx), tl.where(is_background, sxy, xy),
-        tl.where(is_background, syx, yx), tl.where(is_background, syy, yy),
-        tl.where(is_background, ox, x), tl.where(is_background, oy, y),
-    )  # fmt: skip
+    numbers = ()
+    for i in tl.static_range(len(motion)):
+        numbers += (tl.where(is_background, stillness[i], motion[i]),)
+    return numbers
 
 
 @triton.jit
-def store_anchor_gradient(kp_source, kp_driving, jac_source, jac_driving, place, gradient, exists):
+def still_map(like, N: tl.constexpr):
+    """The affine map that moves nothing."""
+    offset = ()
+    for _ in tl.static_range(N):
+        offset += (tl.zeros(like.shape, like.dtype),)
+    return identity(like, N) + offset
+
+
+@triton.jit
+def store_anchor_gradient(kp_source, kp_driving, jac_source, jac_driving, place, gradient, exists, N: tl.constexpr):
     """The gradients of `affine_vjp`, to contiguous tensors, for the anchors at these places of all in a row."""
-    sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = gradient
-    tl.store(kp_source + place * 2, sx, mask=exists)
-    tl.store(kp_source + place * 2 + 1, sy, mask=exists)
-    tl.store(kp_driving + place * 2, dx, mask=exists)
-    tl.store(kp_driving + place * 2 + 1, dy, mask=exists)
+    source, driving, of_source, of_driving = gradient
+    store_numbers(kp_source + place * N, source, exists)
+    store_numbers(kp_driving + place * N, driving, exists)
     if jac_source is not None:
-        _store_matrix(jac_source + place * 4, jxx, jxy, jyx, jyy, exists)
-        _store_matrix(jac_driving + place * 4, dxx, dxy, dyx, dyy, exists)
+        store_numbers(jac_source + place * (N * N), of_source, exists)
+        store_numbers(jac_driving + place * (N * N), of_driving, exists)
 
 
 @triton.jit
-def _store_matrix(at, xx, xy, yx, yy, exists):
-    tl.store(at, xx, mask=exists)
-    tl.store(at + 1, xy, mask=exists)
-    tl.store(at + 2, yx, mask=exists)
-    tl.store(at + 3, yy, mask=exists)
+def homogeneous(background, image, z, N: tl.constexpr):
+    """h = P (z, 1) of an image's background, a tuple of N + 1 blocks of the shape of those of z."""
+    numbers = ()
+    for i in tl.static_range(N + 1):
+        row = at(background, (image, i))
+        value = tl.load(row + N * background.strides[2])
+        for j in tl.static_range(N):
+            value = tl.load(row + j * background.strides[2]) * z[j] + value
+        numbers += (value,)
+    return numbers
+
+
+@triton.jit
+def from_homogeneous(h, N: tl.constexpr):
+    """The motion h_1..n / h_n+1: not finite where the denominator vanishes."""
+    numbers = ()
+    for i in tl.static_range(N):
+        numbers += (h[i] / h[N],)
+    return numbers
+
+
+@triton.jit
+def from_homogeneous_vjp(h, gradient, N: tl.constexpr):
+    """Gradient with respect to h, from that of the motion."""
+    numbers = ()
+    along = gradient[0] * h[0]
+    for i in tl.static_range(1, N):
+        along += gradient[i] * h[i]
+    for i in tl.static_range(N):
+        numbers += (gradient[i] / h[N],)
+    numbers += (-along / (h[N] * h[N]),)
+    return numbers

@@ -43,3 +43,18 @@ def normalized(index, size, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr):
     """The normalised coordinate of a pixel."""
     start = normalized_start(size, ALIGN_CORNERS, T)
     return start + normalized_step(size, ALIGN_CORNERS, T) * index.to(T)
+
+
+@triton.jit
+def coordinates(
+    slice, row, column, depth, height, width,
+    AXES: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
+    """Of the pixels of an image, whose slice is no coordinate, or of a volume: a tuple of blocks, x first."""
+    x = normalized(column, width, ALIGN_CORNERS, T)
+    y = normalized(row, height, ALIGN_CORNERS, T)
+    if AXES == 2:
+        z = (x, y)
+    else:
+        z = (x, y, normalized(slice, depth, ALIGN_CORNERS, T))
+    return z

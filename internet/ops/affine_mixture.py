@@ -75,8 +75,7 @@ def affine_mixture(
         )
     anchors = (kp_source, kp_driving, jac_source, jac_driving)
     namespace = namespace_for(name, logits.device)
-    wide = logits.dim() == 5 or background is not None
-    if namespace is None or (wide and namespace == "internet_triton"):
+    if namespace is None:
         return reference.affine_mixture(
             logits, *anchors, background=background, threshold=threshold, align_corners=align_corners
         )

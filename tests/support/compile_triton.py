@@ -65,9 +65,18 @@ def _anchors() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def affine_mixture(dtype: torch.dtype, layout: str) -> None:
     logits = meta(1, K + 1, 128, 128, dtype=dtype, layout=layout)
     for threshold in (0.0, 0.02):
-        kernels.affine_mixture.affine_mixture(logits, *_anchors(), threshold, False)
+        kernels.affine_mixture.affine_mixture(logits, *_anchors(), None, threshold, False)
         inputs = (meta(1, 128, 128, 2), logits, *_anchors())
-        kernels.affine_mixture.affine_mixture_backward(*inputs, threshold, False, True, True)
+        kernels.affine_mixture.affine_mixture_backward(*inputs, None, threshold, False, True, True)
+    # articulated-animation's background, and the volumes of LivePortrait
+    background = meta(1, 3, 3)
+    kernels.affine_mixture.affine_mixture(logits, *_anchors(), background, 0.0, False)
+    inputs = (meta(1, 128, 128, 2), logits, *_anchors())
+    kernels.affine_mixture.affine_mixture_backward(*inputs, background, 0.0, False, True, True)
+    logits = meta(1, 22, 16, 64, 64, dtype=dtype, layout=layout)
+    points = (logits, meta(1, 21, 3), meta(1, 21, 3), None, None, None)
+    kernels.affine_mixture.affine_mixture(*points, 0.0, False)
+    kernels.affine_mixture.affine_mixture_backward(meta(1, 16, 64, 64, 3), *points, 0.0, False, True, True)
 
 
 def upsample_motion(dtype: torch.dtype, layout: str) -> None:
