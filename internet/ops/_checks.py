@@ -116,6 +116,13 @@ def both_or_neither(operator: str, what: str, **pair: Tensor | None) -> None:
         raise ValueError(f"{operator}: {missing[0]} is None, but the other {what} is given; give both or neither")
 
 
+_ANCHOR_DIMS = {
+    2: (("B", "K", "2"), ("B", "K", "2", "2"), ("B", "3", "3")),
+    3: (("B", "K", "3"), ("B", "K", "3", "3"), ("B", "4", "4")),
+}
+"""What errors call the axes of points, Jacobians and a background, of images and of volumes."""
+
+
 def anchors(
     operator: str,
     data_name: str,
@@ -131,7 +138,7 @@ def anchors(
     kp (B, K, n), jac (B, K, n, n) or both None, background (B, n+1, n+1) or None.
     """
     axes = data.dim() - 2
-    point, matrix = ("B", "K", f"{axes}"), ("B", "K", f"{axes}", f"{axes}")
+    point, matrix, projective = _ANCHOR_DIMS[axes]
     floating_tensor(operator, "kp_source", kp_source, *point)
     both_or_neither(operator, "Jacobian", jac_source=jac_source, jac_driving=jac_driving)
     expected = (data.shape[0], kp_source.shape[1], axes)
@@ -142,9 +149,9 @@ def anchors(
         jac_source = beside(operator, "jac_source", jac_source, matrix, (*expected, axes), *context)
         jac_driving = beside(operator, "jac_driving", jac_driving, matrix, (*expected, axes), *context)
     if background is not None:
-        dims, expected = ("B", f"{axes + 1}", f"{axes + 1}"), (data.shape[0], axes + 1, axes + 1)
+        expected = (data.shape[0], axes + 1, axes + 1)
         meaning = f"(batch of {data_name}, homogeneous coordinates of its {axes} axes)"
-        background = beside(operator, "background", background, dims, expected, meaning, data_name, data)
+        background = beside(operator, "background", background, projective, expected, meaning, data_name, data)
     return kp_source, kp_driving, jac_source, jac_driving, background
 
 
