@@ -19,7 +19,8 @@ from torch import Tensor
 
 from internet.geometry import inverse_covariance
 from internet.kernels import anchors, bilinear
-from internet.kernels.affine_mixture import ANCHORS_PER_PROGRAM, anchor_arguments
+from internet.kernels.affine_mixture import ANCHORS_PER_PROGRAM
+from internet.kernels.anchors import anchor_arguments
 from internet.kernels.confidence_warp import channels_lie_last
 from internet.kernels.launch import accumulator, compute_type, grid, index_type, tuned
 from internet.kernels.pixels import image_and_pixels, normalized, normalized_start, normalized_step
@@ -66,41 +67,26 @@ def _pixel_motion_vjp(gradient, x_axis, y_axis):
 
 @triton.jit
 def _pixel_affines(
-    affines,
-    kp_source, source_image, source_anchor, source_axis,
-    kp_driving, driving_image, driving_anchor, driving_axis,
-    jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
-    jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
-    count, motions, height, width,
+    affines, points, count, motions, height, width,
     ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The motions (B, K+1, 6) in pixels. The background's is exactly the identity if the conventions are the same."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // motions, place % motions
     exists = place < count
-    anchor = anchors.load_anchor(
-        kp_source, source_image, source_anchor, source_axis,
-        kp_driving, driving_image, driving_anchor, driving_axis,
-        jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
-        jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
-        image, k - 1, exists & (k > 0),
-    )  # fmt: skip
+    anchor = anchors.load_anchor(points, image, k - 1, exists & (k > 0), 2)
     x_axis = _pixel_axis(width, ALIGN_CORNERS, GRID_ALIGN_CORNERS)
     y_axis = _pixel_axis(height, ALIGN_CORNERS, GRID_ALIGN_CORNERS)
-    motion = _pixel_motion(anchors.affine(anchor), x_axis, y_axis)
+    motion = _pixel_motion(anchors.affine(anchor, 2), x_axis, y_axis)
     stillness = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     if ALIGN_CORNERS != GRID_ALIGN_CORNERS:
         stillness = _pixel_motion(stillness, x_axis, y_axis)
-    anchors.store_affine(affines + place * 6, anchors.with_stillness(motion, stillness, k == 0), exists)
+    anchors.store_numbers(affines + place * 6, anchors.with_stillness(motion, stillness, k == 0), exists)
 
 
 @triton.jit
 def _anchor_gradients(
-    grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, sums,
-    kp_source, source_image, source_anchor, source_axis,
-    kp_driving, driving_image, driving_anchor, driving_axis,
-    jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
-    jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
+    grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, sums, points,
     count, anchors_per_image, height, width, per_variance: tl.float64,
     ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -108,26 +94,19 @@ def _anchor_gradients(
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // anchors_per_image, place % anchors_per_image
     exists = place < count
-    anchor = anchors.load_anchor(
-        kp_source, source_image, source_anchor, source_axis,
-        kp_driving, driving_image, driving_anchor, driving_axis,
-        jac_source, jac_source_image, jac_source_anchor, jac_source_row, jac_source_column,
-        jac_driving, jac_driving_image, jac_driving_anchor, jac_driving_row, jac_driving_column,
-        image, k, exists,
-    )  # fmt: skip
+    anchor = anchors.load_anchor(points, image, k, exists, 2)
     from_sums = sums + (place + image + 1) * 10
-    grad_pixels = anchors.load_affine(from_sums, exists)
+    grad_pixels = anchors.load_numbers(from_sums, 1, exists, 6)
     x_axis = _pixel_axis(width, ALIGN_CORNERS, GRID_ALIGN_CORNERS)
     y_axis = _pixel_axis(height, ALIGN_CORNERS, GRID_ALIGN_CORNERS)
-    grad_anchor = anchors.affine_vjp(anchor, _pixel_motion_vjp(grad_pixels, x_axis, y_axis))
-    sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy = grad_anchor
-    dx += per_variance * tl.load(from_sums + 6, mask=exists, other=0.0).to(tl.float64)
-    dy += per_variance * tl.load(from_sums + 7, mask=exists, other=0.0).to(tl.float64)
-    sx += per_variance * tl.load(from_sums + 8, mask=exists, other=0.0).to(tl.float64)
-    sy += per_variance * tl.load(from_sums + 9, mask=exists, other=0.0).to(tl.float64)
-    total = (sx, sy, dx, dy, jxx, jxy, jyx, jyy, dxx, dxy, dyx, dyy)
+    grad_anchor = anchors.affine_vjp(anchor, _pixel_motion_vjp(grad_pixels, x_axis, y_axis), 2)
+    source, driving, grad_jac_s, grad_jac_d = grad_anchor
+    direct = anchors.load_numbers(from_sums + 6, 1, exists, 4)  # by way of the heat maps
+    driving = driving[0] + per_variance * direct[0], driving[1] + per_variance * direct[1]
+    source = source[0] + per_variance * direct[2], source[1] + per_variance * direct[3]
+    total = source, driving, grad_jac_s, grad_jac_d
     anchors.store_anchor_gradient(
-        grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, place, total, exists
+        grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, place, total, exists, 2
     )
 
 
@@ -163,7 +142,7 @@ def _axes(affines, backgrounds, image, k, motions, index, size, T: tl.constexpr,
         z = _position(affines, backgrounds, image, k, motions, 2, index, T)
         result = both[0], both[1], bilinear.axis(z, size[2], False, T, INDEX)
     else:
-        result = both  # type: ignore[assignment]
+        result = both
     return result
 
 
@@ -215,7 +194,7 @@ def _distances(kp, image, anchor, index, size, ALIGNED: tl.constexpr, T: tl.cons
     if len(index) == 3:
         distances = x, y, _distance(kp, image, anchor, 2, index, size, ALIGNED, T)
     else:
-        distances = x, y  # type: ignore[assignment]
+        distances = x, y
     return distances
 
 
@@ -478,7 +457,7 @@ def _maps(source: Tensor, aligned: tuple[bool, bool], points: Sequence[Tensor | 
     affines = kp_source.new_empty(batch, count + 1, 6)
     total = batch * (count + 1)
     _pixel_affines[grid(1, total, ANCHORS_PER_PROGRAM)](
-        affines, *anchor_arguments(*points[:4]), total, count + 1, *source.shape[2:],
+        affines, anchor_arguments(*points[:4]), total, count + 1, *source.shape[2:],
         ALIGN_CORNERS=aligned[0], GRID_ALIGN_CORNERS=aligned[1], BLOCK=ANCHORS_PER_PROGRAM,
     )  # fmt: skip
     return affines, None, None
@@ -608,7 +587,7 @@ def anchor_features_backward(
                 grad_jacobians = grad_points[2:4] if jac_source is not None else (None, None)
                 total = batch * (motions - 1)
                 _anchor_gradients[grid(1, total, ANCHORS_PER_PROGRAM)](
-                    *grad_points[:2], *grad_jacobians, sums, *anchor_arguments(*points[:4]),
+                    *grad_points[:2], *grad_jacobians, sums, anchor_arguments(*points[:4]),
                     total, motions - 1, *size, 1 / variance,
                     ALIGN_CORNERS=align_corners, GRID_ALIGN_CORNERS=grid_align_corners, BLOCK=ANCHORS_PER_PROGRAM,
                 )  # fmt: skip

@@ -38,6 +38,7 @@ def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
         yield work.volume_warp(batch, base // 2, **both)
         yield work.masked_backwarp_loss(batch, frame, **both)
         yield work.affine_mixture(batch, base, **both)
+        yield work.affine_mixture_of_volume(batch, base // 2, **both)
         yield work.anchor_features(batch, base, **both)
         yield work.anchor_features_of_volume(batch, base // 2, **both)
         yield work.soft_argmax(batch, base, **both)

@@ -49,6 +49,8 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(mixture),
         Row(mixture, eager.affine_mixture_one_matmul, "against one matmul"),
         Row.of(work.affine_mixture(4, 128 // shrink, **last)),
+        Row.of(work.affine_mixture_of_volume(1, 64 // shrink)),
+        Row.of(work.affine_mixture_of_volume(1, 64 // shrink, **last)),
         Row.of(work.upsample_motion(4, 128 // shrink)),
         Row.of(work.confidence_warp(1, 128 // shrink, 4)),
         Row.of(work.confidence_warp(1, 128 // shrink, 4, **last)),

@@ -38,6 +38,7 @@ def _workloads() -> Iterator[Workload]:
         yield work.soft_argmax_of_volume(1, 64, **layout)
         yield work.anchor_features(4, 128, **layout)
         yield work.anchor_features_of_volume(1, 64, **layout)
+        yield work.affine_mixture_of_volume(1, 64, **layout)
         yield work.confidence_warp(1, 128, 4, **layout)
         yield work.pyramid_warp(1, 128, **layout)
         yield work.volume_warp(1, 64, **layout)

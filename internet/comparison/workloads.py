@@ -59,6 +59,18 @@ def affine_mixture(batch: int, size: int, **options: Any) -> Workload:
     return Workload("affine_mixture", shape, make, ("logits", *ANCHOR_NAMES), **options)
 
 
+def affine_mixture_of_volume(batch: int, size: int, **options: Any) -> Workload:
+    """LivePortrait's mask and sparse motions, on a quarter as many slices as rows; no Jacobians."""
+    depth = max(size // 4, 1)
+
+    def make(maker: Maker) -> Inputs:
+        logits = maker.data(batch, VOLUME_ANCHORS + 1, depth, size, size)
+        return {"logits": logits, **maker.points(batch, VOLUME_ANCHORS, 3)}
+
+    shape = f"B={batch} K={VOLUME_ANCHORS} {depth}×{size}²"
+    return Workload("affine_mixture", shape, make, ("logits", *ANCHOR_NAMES[:2]), **options)
+
+
 def upsample_motion(batch: int, size: int, **options: Any) -> Workload:
     """One progressive step from `size`."""
 

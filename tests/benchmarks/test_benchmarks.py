@@ -86,9 +86,18 @@ def test_eager_takes_the_operators_options(make: Callable[..., Workload], option
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_eager_equals_the_reference_on_volumes(layout: str) -> None:
-    workload = work.anchor_features_of_volume(2, 8, dtype=torch.float64, layout=layout)
-    _assert_equal_with_gradients(workload, eager.anchor_features, grid_align_corners=True)
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (work.affine_mixture_of_volume, {"align_corners": True}),
+        (work.anchor_features_of_volume, {"grid_align_corners": True}),
+    ],
+)
+def test_eager_equals_the_reference_on_volumes(
+    make: Callable[..., Workload], options: dict[str, Any], layout: str
+) -> None:
+    workload = make(2, 8, dtype=torch.float64, layout=layout)
+    _assert_equal_with_gradients(workload, getattr(eager, workload.operator), **options)
 
 
 def test_the_whole_dense_motion_equals_eager() -> None:
@@ -100,10 +109,11 @@ def test_the_whole_dense_motion_equals_eager() -> None:
 
 
 @pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["image", "volume"])
-def test_eager_takes_backgrounds_and_covariances(size: tuple[int, ...]) -> None:
-    sample = samples.build("anchor_features", torch.float64, size=size, background=True, covariances=True)
+@pytest.mark.parametrize(("operator", "options"), [("affine_mixture", {}), ("anchor_features", {"covariances": True})])
+def test_eager_takes_backgrounds_and_covariances(operator: str, options: dict[str, Any], size: tuple[int, ...]) -> None:
+    sample = samples.build(operator, torch.float64, size=size, background=True, **options)
     with ops.backend("reference"):
-        torch.testing.assert_close(eager.anchor_features(*sample.args, **sample.kwargs), sample())
+        torch.testing.assert_close(getattr(eager, operator)(*sample.args, **sample.kwargs), sample())
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05])
