@@ -43,7 +43,13 @@ def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, 
     }
     anchors = chance.choice([1, 2, 10, chance.randint(3, 40)])
     return {
-        "affine_mixture": {"batch": batch, "anchors": anchors, "size": size, "threshold": chance.choice([0.0, 0.02])},
+        "affine_mixture": {
+            "batch": batch,
+            "anchors": anchors,
+            "size": chance.choice([size, (chance.randint(1, 3), *size)]),
+            "background": chance.choice([False, True]),
+            "threshold": chance.choice([0.0, 0.02]),
+        },
         "upsample_motion": {"batch": batch, "size": size},
         "confidence_warp": {
             "batch": batch,
