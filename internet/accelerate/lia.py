@@ -25,8 +25,13 @@ class _Encoder(Replacement):
     net_app: nn.Module
 
     def _encoded(self, source: Tensor) -> Appearance:
-        code, features = self._source_cache.get(source, [self.net_app], self.net_app)
+        code, features = self._source_cache.get(source, [self.net_app], self._appearance)
         return code, list(features)
+
+    def _appearance(self, source: Tensor) -> Appearance:
+        """Contiguous, as the decoder's images are: torch takes five times as long to blend images of two layouts."""
+        code, features = self.net_app(source)
+        return code, [level.contiguous() for level in features]
 
 
 class Encoder(_Encoder):
