@@ -9,6 +9,7 @@ COMMANDS = {
     "variants": "benchmarks.ops.variants",
     "overhead": "benchmarks.ops.overhead",
     "throughput": "benchmarks.models.throughput",
+    "animation": "benchmarks.models.animation",
     "gpu-report": "benchmarks.gpu.report",
     "publish": "benchmarks.gpu.publish",
 }

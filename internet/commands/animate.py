@@ -94,6 +94,9 @@ def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="bfloat16: most layers in bfloat16, faster on GPUs that have it (default: float32)",
     )
+    machine.add_argument(
+        "--compile", action="store_true", help="compile the networks: the first frame takes minutes, for long videos"
+    )
     machine.add_argument("--no-ema", action="store_true", help="take the last weights, not their running average")
 
 
@@ -179,7 +182,10 @@ def _model(args: argparse.Namespace) -> MotionTransfer:
     if args.size is not None:
         with argument_errors("--size"):
             model.check(torch.empty(1, model.frame_channels, args.size, args.size, device="meta"))
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    if args.compile:
+        model.compile_parts()
+    return model
 
 
 def _frames(args: argparse.Namespace) -> int:

@@ -45,6 +45,9 @@ class SecondStage(Protocol):
     def __call__(self, features: list[Tensor], motion: Motion) -> Tensor:
         """Features of the source and a motion -> frame (B, C, H, W) in [0, 1]."""
 
+    def compile(self) -> None:
+        """``torch.nn.Module.compile``."""
+
 
 class MotionTransfer(nn.Module):
     """The source's appearance in the driving frame's pose, O_t = G(S; D_t).
@@ -128,6 +131,14 @@ class MotionTransfer(nn.Module):
                 transfer = transfer or RelativeMotion(anchors, moved, adapt_scale)
                 moved = transfer(moved)
             yield self.imitate(source, anchors, features, moved)
+
+    def compile_parts(self) -> None:
+        """Compile, in place, what runs once for a frame; the first frame then takes a while.
+
+        Weights keep their names, and what runs once for a source stays as it is.
+        """
+        for part in (self.kp_detector, self.dense_motion_network, self.generator):
+            part.compile()
 
     def check(self, frame: Tensor) -> None:
         """Raise a ValueError for a frame of a shape that the network cannot take."""

@@ -147,6 +147,18 @@ def test_bfloat16_is_close(animate):
     assert 0 < np.abs(difference).mean() < 12
 
 
+def test_compiled_networks_write_the_same(animate, monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(_compiled, torch.nn.Module.compile))
+    assert animate() == 0
+    assert animate("--compile", out="compiled.mp4") == 0
+    assert np.abs(np.stack(written("compiled.mp4")).astype(int) - np.stack(written())).max() <= 2
+
+
+def _compiled(module, compile_, **options):
+    """As --compile does, without a C++ compiler's minutes."""
+    compile_(module, backend="aot_eager", **options)
+
+
 # Times and sound
 
 

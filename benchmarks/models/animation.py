@@ -1,0 +1,95 @@
+"""Frames a second of `internet animate`, in every layout and precision: `python -m benchmarks animation`.
+
+The same random weights and frames in each, in turn, in one process. The source is encoded beforehand, as once for a
+clip; decoding and encoding of the video are not counted. With them comes how far the frames are from those of float32.
+"""
+
+import argparse
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from benchmarks.lib import markdown
+from internet.comparison import timing
+from internet.model import PRESETS, FirstOrderConfig, FirstOrderMotion, INTERnet, INTERnetConfig, MotionTransfer
+from internet.utils.machine import processor
+
+FIRST_ORDER = "vox-256"
+"""First-order-motion as it was published."""
+
+HEADER = ("model", "how", "frames a second", "× the first", "largest, mean difference of pixels in [0, 1]")
+
+
+def make_model(name: str) -> MotionTransfer:
+    """A preset, or first-order-motion, with random weights, in evaluation mode."""
+    if name == FIRST_ORDER:
+        return FirstOrderMotion(FirstOrderConfig()).eval()
+    return INTERnet(INTERnetConfig.preset(name)).eval()
+
+
+def ways(name: str, compiled: bool) -> dict[str, Callable[[], Tensor]]:
+    """By how it is run, what makes one frame."""
+    torch.manual_seed(0)
+    model = make_model(name)
+    frames = torch.rand(2, 1, model.frame_channels, model.config.size, model.config.size)
+    channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = {
+        "contiguous": _frame(model, *frames),
+        "channels_last": _frame(channels_last, *frames),
+        "channels_last, bfloat16": _frame(channels_last, *frames, bfloat16=True),
+    }
+    if compiled:
+        faster = copy.deepcopy(channels_last)
+        faster.compile_parts()
+        found["channels_last, compiled"] = _frame(faster, *frames)
+        found["channels_last, compiled, bfloat16"] = _frame(faster, *frames, bfloat16=True)
+    return found
+
+
+def _frame(model: MotionTransfer, source: Tensor, driving: Tensor, *, bfloat16: bool = False) -> Callable[[], Tensor]:
+    """One more frame of a stream."""
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
+    with torch.no_grad(), autocast:
+        known = model.kp_detector(source), model.generator.encode(source)
+
+    def frame() -> Tensor:
+        with torch.no_grad(), autocast:
+            return model.imitate(source, *known, model.kp_detector(driving)).frame
+
+    return frame
+
+
+def rows(name: str, seconds: float, compiled: bool) -> list[list[str]]:
+    """A line for each way of running a model."""
+    runs = ways(name, compiled)
+    timings = timing.interleaved(runs, torch.device("cpu"), seconds=seconds, rounds=15)
+    first = next(iter(runs))
+    expected = runs[first]()
+    lines = []
+    for how, found in timings.items():
+        difference = (runs[how]().float() - expected).abs()
+        speed = f"{timings[first].over(found):.2f}×"
+        apart = f"{difference.max():.0e}, {difference.mean():.0e}"
+        lines.append([f"`{name}`", how, f"{1 / found.median:.3g}", speed, apart])
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    names = (*PRESETS, FIRST_ORDER)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks animation", description=__doc__)
+    parser.add_argument("--model", nargs="+", choices=names, default=names, help="presets, first-order-motion (all)")
+    parser.add_argument("--compile", action="store_true", help="also as `internet animate --compile` does")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads (1)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each model (20)")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    print(f"{processor(torch.device('cpu'))}, torch {torch.__version__}, CPU threads: {args.threads}\n")
+    for name in args.model:  # a table each: the large ones take their time
+        print(markdown.table(HEADER, rows(name, args.seconds, args.compile), words=2), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
