@@ -56,8 +56,11 @@ def _motion(
     x_axis = bilinear.axis(bilinear.unnormalize(x, width, ALIGN_CORNERS, T), width, BORDER, T, INDEX)
     y_axis = bilinear.axis(bilinear.unnormalize(y, height, ALIGN_CORNERS, T), height, BORDER, T, INDEX)
     if confidence is not None:
+        size = confidence.size
+        if CONFIDENCE_RATIO == FIELD_RATIO and FIELD_RATIO > 0:
+            size = field.size  # the same, so what was computed for the field serves again
         gate = resized(
-            at(confidence, (image,)), confidence.strides[2], confidence.strides[3], confidence.size, fine,
+            at(confidence, (image,)), confidence.strides[2], confidence.strides[3], size, fine,
             row, column, inside, CONFIDENCE_RATIO, INTERPOLATE_ALIGN_CORNERS, T,
         )  # fmt: skip
     else:
@@ -92,6 +95,8 @@ def _forward(
     places = bilinear.corners(x, y, features.strides[2], features.strides[3], inside)
     plane = at(features, (image,))
     to = at(output, (image, 0, row, column))[:, None]
+    if blend is not None:
+        added = at(blend, (image, 0, row, column))[:, None]
     first = tl.program_id(1).to(INDEX) * GROUP
     for start in range(0, GROUP, TILE):
         channel = (first + start + tl.arange(0, TILE))[None, :]
@@ -100,8 +105,8 @@ def _forward(
         # what reads no pixel is 0, whatever its confidence is
         warped = tl.where(bilinear.reads_anything(x, y)[:, None], bilinear.blend(pixels, places) * gate[:, None], 0.0)
         if blend is not None:
-            added = at(blend, (image, 0, row, column))[:, None] + channel * blend.strides[1]
-            warped += (1 - gate[:, None]) * tl.load(added, mask=inside[:, None] & exists, other=0.0).to(T)
+            values = tl.load(added + channel * blend.strides[1], mask=inside[:, None] & exists, other=0.0).to(T)
+            warped += (1 - gate[:, None]) * values
         tl.store(to + channel * output.strides[1], warped, mask=inside[:, None] & exists)
 
 
@@ -126,6 +131,13 @@ def _backward(
     places = bilinear.corners(x, y, features.strides[2], features.strides[3], inside)
     plane = at(features, (image,))
     incoming = at(grad, (image, 0, row, column))[:, None]
+    if grad_features is not None:
+        scattered = bilinear.corners(x, y, grad_features.strides[2], grad_features.strides[3], inside)
+        target = at(grad_features, (image,))
+    if blend is not None:
+        added = at(blend, (image, 0, row, column))[:, None]
+    if grad_blend is not None:
+        to = at(grad_blend, (image, 0, row, column))[:, None]
     nw, ne = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     sw, se = tl.zeros([BLOCK], T), tl.zeros([BLOCK], T)
     blended = tl.zeros([BLOCK], T)
@@ -139,16 +151,13 @@ def _backward(
             dot_nw, dot_ne, dot_sw, dot_se = bilinear.dots(pixels, gradient)
             nw, ne, sw, se = nw + dot_nw, ne + dot_ne, sw + dot_sw, se + dot_se
             if blend is not None:
-                added = at(blend, (image, 0, row, column))[:, None] + channel * blend.strides[1]
-                blended += tl.sum(tl.load(added, mask=mask, other=0.0).to(T) * gradient, 1)
+                values = tl.load(added + channel * blend.strides[1], mask=mask, other=0.0).to(T)
+                blended += tl.sum(values * gradient, 1)
         if grad_features is not None:
-            scattered = bilinear.corners(x, y, grad_features.strides[2], grad_features.strides[3], inside)
-            target = at(grad_features, (image,))
             offset = channel * grad_features.strides[1]
             bilinear.scatter(target, scattered, gradient * gate[:, None], offset, exists)
         if grad_blend is not None:
-            target = at(grad_blend, (image, 0, row, column))[:, None] + channel * grad_blend.strides[1]
-            tl.store(target, (1 - gate[:, None]) * gradient, mask=mask)
+            tl.store(to + channel * grad_blend.strides[1], (1 - gate[:, None]) * gradient, mask=mask)
     if grad_field is not None:
         grad_gate, grad_x, grad_y = bilinear.position_gradient(x, y, (nw, ne, sw, se))
         pixel = (image * height + row) * width + column

@@ -35,6 +35,7 @@ def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
     for layout in reversed(LAYOUTS):
         both = {"layout": layout, **options}
         yield work.pyramid_warp(batch, base, **both)
+        yield work.skip_warp(batch, base // 2, **both)
         yield work.volume_warp(batch, base // 2, **both)
         yield work.masked_backwarp_loss(batch, frame, **both)
         yield work.affine_mixture(batch, base, **both)

@@ -39,6 +39,8 @@ TARGETS = (
     *_targets("affine_mixture", BOTH, (0.85, 0.75), 10, (2, 3)),
     *_targets("pyramid_warp", CHANNELS_LAST, (0.85, 0.6), 3, (1.5, 2.5)),
     *_targets("pyramid_warp", CONTIGUOUS, (0.75, 0.5), 2.5, (1.2, 2)),
+    *_targets("confidence_warp", CHANNELS_LAST, (0.75, 0.5), 3, (1.5, 2)),
+    *_targets("confidence_warp", CONTIGUOUS, (0.65, 0.4), 2.5, (1.2, 1.5)),
     *_targets("volume_warp", CHANNELS_LAST, (0.7, 0.35), 3, (1.5, 2)),
     *_targets("volume_warp", CONTIGUOUS, (0.6, 0.3), 2, (1.2, 2)),
     *_targets("masked_backwarp_loss", BOTH, (0.8, 0.65), 6, (1.5, 3)),

@@ -54,6 +54,8 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.upsample_motion(4, 128 // shrink)),
         Row.of(work.confidence_warp(1, 128 // shrink, 4)),
         Row.of(work.confidence_warp(1, 128 // shrink, 4, **last)),
+        Row.of(work.skip_warp(1, 64 // shrink)),
+        Row.of(work.skip_warp(1, 64 // shrink, **last)),
         Row.of(work.pyramid_warp(1, 128 // shrink)),
         Row.of(work.pyramid_warp(1, 128 // shrink, **last)),
         Row.of(work.volume_warp(1, 64 // shrink)),

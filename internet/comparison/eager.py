@@ -133,19 +133,45 @@ def _upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+def _resized(
+    field: Tensor, confidence: Tensor | None, size: torch.Size, upsampling: str, align_corners: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The motion at the size of the features: each map by steps of 2, or as the field does, by one `F.interpolate`."""
+    if upsampling == "progressive":
+        while field.shape[1] < size[0]:
+            field, _ = upsample_motion(field)
+        while confidence is not None and confidence.shape[2] < size[0]:
+            confidence = _upsample(confidence)
+        return field, confidence
+    if field.shape[1:3] != size:
+        field = _interpolate(field.permute(0, 3, 1, 2), size, align_corners).permute(0, 2, 3, 1)
+    if confidence is not None and confidence.shape[2:] != size:
+        confidence = _interpolate(confidence, size, align_corners)
+    return field, confidence
+
+
+def _interpolate(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
 def confidence_warp(
     features: Tensor,
     field: Tensor,
     confidence: Tensor | None = None,
     *,
+    blend: Tensor | None = None,
+    upsampling: str = "progressive",
+    interpolate_align_corners: bool = False,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
-    """Interpolate, `grid_sample`, multiply."""
-    while field.shape[1] < features.shape[2]:
-        field, confidence = upsample_motion(field, confidence)
+    """Interpolate, `grid_sample`, multiply, and as articulated-animation and thin-plate-spline motion do, blend."""
+    field, confidence = _resized(field, confidence, features.shape[2:], upsampling, interpolate_align_corners)
     warped = _grid_sample(features, field, padding_mode, align_corners)
-    warped = warped if confidence is None else warped * confidence
+    if confidence is not None:
+        warped = warped * confidence
+    if blend is not None and confidence is not None:
+        warped = warped + blend * (1 - confidence)
     return warped.to(features.dtype)
 
 
@@ -158,18 +184,30 @@ def _grid_sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: 
 def pyramid_warp(
     features: Sequence[Tensor],
     field: Tensor,
-    confidence: Tensor | None = None,
+    confidence: Tensor | Sequence[Tensor | None] | None = None,
     *,
+    blend: Sequence[Tensor | None] | None = None,
+    upsampling: str = "progressive",
+    interpolate_align_corners: bool = False,
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> list[Tensor]:
-    """The levels from coarse to fine, the motion upsampled once between one and the next."""
+    """The levels from coarse to fine; what all share of the motion is upsampled once between one and the next."""
     warped: dict[int, Tensor] = {}
+    shared = confidence if isinstance(confidence, Tensor) else None
     for index in sorted(range(len(features)), key=lambda i: features[i].shape[2]):
-        while field.shape[1] < features[index].shape[2]:
-            field, confidence = upsample_motion(field, confidence)
+        if upsampling == "progressive":
+            field, shared = _resized(field, shared, features[index].shape[2:], upsampling, align_corners=False)
+        own = None if confidence is None or isinstance(confidence, Tensor) else confidence[index]
         warped[index] = confidence_warp(
-            features[index], field, confidence, padding_mode=padding_mode, align_corners=align_corners
+            features[index],
+            field,
+            own if shared is None else shared,
+            blend=None if blend is None else blend[index],
+            upsampling=upsampling,
+            interpolate_align_corners=interpolate_align_corners,
+            padding_mode=padding_mode,
+            align_corners=align_corners,
         )
     return [warped[index] for index in range(len(features))]
 

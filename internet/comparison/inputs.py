@@ -26,12 +26,14 @@ Inputs = dict[str, Any]
 
 
 def tensors(value: Any) -> list[Tensor]:
-    """All tensors in nested lists, tuples and mappings; None is skipped."""
+    """All tensors in nested lists, tuples and mappings; what else is there is skipped."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, Mapping):
         value = value.values()
-    return [] if value is None else [tensor for item in value for tensor in tensors(item)]
+    elif not isinstance(value, list | tuple):
+        return []
+    return [tensor for item in value for tensor in tensors(item)]
 
 
 def size_in_bytes(value: Any) -> int:

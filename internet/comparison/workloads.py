@@ -95,6 +95,23 @@ def confidence_warp(batch: int, size: int, ratio: int = 1, **options: Any) -> Wo
     return Workload("confidence_warp", shape, make, ("features", *MOTION_NAMES), **options)
 
 
+def skip_warp(batch: int, size: int, **options: Any) -> Workload:
+    """Articulated-animation's last skip connection: four times the size of the field, over the decoder's features."""
+    channels, fine = PYRAMID[4], 4 * size
+
+    def make(maker: Maker) -> Inputs:
+        return {
+            "features": maker.data(batch, channels, fine, fine),
+            "field": maker.motion_field(batch, size),
+            "confidence": maker.confidence(batch, size),
+            "blend": maker.data(batch, channels, fine, fine),
+            "upsampling": "interpolate",
+        }
+
+    shape = f"B={batch} {channels}@{fine}² interpolated, blended"
+    return Workload("confidence_warp", shape, make, ("features", *MOTION_NAMES, "blend"), **options)
+
+
 def pyramid_warp(batch: int, size: int, **options: Any) -> Workload:
     """Eq. 6 at the three levels of the paper, from the base size up."""
 
@@ -211,6 +228,7 @@ EVERY: tuple[Callable[..., Workload], ...] = (
     affine_mixture,
     upsample_motion,
     confidence_warp,
+    skip_warp,
     pyramid_warp,
     volume_warp,
     masked_backwarp_loss,

@@ -35,7 +35,7 @@ def test_every_step_runs_on_the_cpu(folder: Path) -> None:
     (tests,) = sections["tests"]
     assert tests["ended"] == "finished"
     assert tests["passed"] > 0 == tests["failed"]
-    assert {row["operator"] for row in sections["speed"]} == set(OPERATORS) - {"confidence_warp"}  # in pyramid_warp
+    assert {row["operator"] for row in sections["speed"]} == set(OPERATORS)
     assert {row["operator"] for row in sections["small"]} == set(OPERATORS)
     assert [row["preset"] for row in sections["end to end"]] == ["tiny"]
     assert all("no CUDA device" in entry["ended"] for entry in sections["sanitizer"])
@@ -122,7 +122,7 @@ def test_verdicts(seconds: dict[str, float], met: bool) -> None:
 
 
 def test_every_operator_has_a_target() -> None:
-    assert {target.row["operator"] for target in TARGETS} == set(OPERATORS) - {"confidence_warp"}
+    assert {target.row["operator"] for target in TARGETS} == set(OPERATORS)
 
 
 def test_bars_are_fractions_of_the_copy() -> None:

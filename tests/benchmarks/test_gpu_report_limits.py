@@ -212,7 +212,7 @@ def test_what_is_compiled_is_loaded_and_what_takes_too_long_is_not(
     entry = speed.measure(rows[1], CPU, 0.0, compilations.of(rows[1])[1]) | {"compile": compilations.of(rows[1])[0]}
     assert "compile" not in entry["passes"]["forward"]["samples"]
     report = {**HEADER, "seconds": 1.0, "finished": True, "sections": {"speed": [entry]}}
-    assert "- torch.compile not compiled in time (1): `masked_backwarp_loss B=16" in page.render(report)
+    assert f"- torch.compile not compiled in time (1): `{rows[1].workload.operator} B=16" in page.render(report)
 
 
 def test_waiting_ends_with_the_file_or_the_time(tmp_path: Path) -> None:

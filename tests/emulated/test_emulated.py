@@ -85,7 +85,7 @@ def test_the_gpu_report_runs_to_its_end(tmp_path: Path) -> None:
     assert "errors" not in sections
     (tests_of_gpu,) = sections["tests"]
     assert tests_of_gpu["passed"] > 0 == tests_of_gpu["failed"]
-    assert {row["operator"] for row in sections["speed"]} == set(OPERATORS) - {"confidence_warp"}  # in pyramid_warp
+    assert {row["operator"] for row in sections["speed"]} == set(OPERATORS)
     assert all("cuda" in measured["samples"] for row in sections["speed"] for measured in row["passes"].values())
     assert {row["operator"] for row in sections["small"]} == set(OPERATORS)
     assert "cuda" in sections["end to end"][0]["passes"]["training step"]["samples"]

@@ -22,6 +22,11 @@ INTERNET_HD void with_penalty(math::Penalty norm, F f) {
   }
 }
 
+// Of bilinear.h's two ways this takes the four weights, and the CPU the interpolation from a Position. There,
+// rows are copied to a ring with a frame of zeros, so every load is of a pixel that exists, and a vector
+// holds both columns. Here the image is read where it is: indices have to be clamped, and pixels outside
+// weighed by zero, as interpolation down and across has no place for; and the weights are needed in any case,
+// by the scatter, which merges its contributions with those of the next lane.
 template <class S>
 struct BackwarpPixel {
   S x, y;  // where it samples the output, in pixels
