@@ -105,7 +105,7 @@ def notices(path: Path, library: Path, work: Path) -> str:
 
     The tests' memory is guarded, as in test_emulated.py.
     """
-    changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library), **guard(work, "after")}
+    changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library), **guard(work, "after", alignment=32)}
     environment = {**os.environ, **changes}
     for selection in tests_of(path):
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=no", *selection]

@@ -34,7 +34,7 @@ FENCES = ("after", "before")
 
 
 def run(folder: Path, fence: str, *selection: str, architecture: int = 900) -> None:
-    changes = {emulated.VARIABLE: str(architecture), "INTERNET_BACKEND": "", **guard(folder, fence)}
+    changes = {emulated.VARIABLE: str(architecture), "INTERNET_BACKEND": "", **guard(folder, fence, alignment=32)}
     environment = environment_of(changes)
     command = [sys.executable, "-X", "faulthandler", "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)

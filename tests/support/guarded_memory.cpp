@@ -18,6 +18,7 @@ constexpr size_t arena_pages = size_t(1) << 24;  // 64 GiB of addresses, none us
 
 char* arena = nullptr;
 bool fence_before = false;
+size_t alignment = 1;  // FENCE_ALIGNMENT, that of every tensor; its last bytes may lie so far from the fence
 std::atomic<size_t> next_page{1};
 uint32_t length_in_pages[arena_pages];  // of the allocation that starts at this page
 
@@ -27,6 +28,8 @@ __attribute__((constructor)) void reserve() {
   if (memory == MAP_FAILED) std::abort();
   const char* side = std::getenv("FENCE");
   fence_before = side != nullptr && std::strcmp(side, "before") == 0;
+  const char* wish = std::getenv("FENCE_ALIGNMENT");
+  if (wish != nullptr) alignment = std::strtoull(wish, nullptr, 10);
   arena = static_cast<char*>(memory);
 }
 
@@ -42,7 +45,7 @@ extern "C" int posix_memalign(void** memory, size_t, size_t size) {
   std::memset(start, 0xFF, pages * page);
   length_in_pages[first] = uint32_t(pages);
   // Tensors of any alignment are legal, so the alignment that was asked for gives way to the fence.
-  *memory = fence_before ? start : start + (pages * page - size);
+  *memory = fence_before ? start : start + ((pages * page - size) & ~(alignment - 1));
   return 0;
 }
 

@@ -8,12 +8,13 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
 
 
-def guard(folder: Path, fence: str) -> dict[str, str]:
+def guard(folder: Path, fence: str, alignment: int = 1) -> dict[str, str]:
     """The environment variables that guard a process; the library that they name is compiled into a folder.
 
     Args:
         folder: of this run.
         fence: "after" or "before", the side of each tensor on which the very next byte is fenced.
+        alignment: of every tensor, a power of two: kernels of a GPU count on it in memory that they allocate.
     """
     library = folder / "guarded_memory.so"
     if not library.exists():
@@ -21,6 +22,7 @@ def guard(folder: Path, fence: str) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(library),
         "FENCE": fence,
+        "FENCE_ALIGNMENT": str(alignment),
         "INTERNET_OUTPUT_POOL_MB": "0",  # every result in memory of torch's allocator
         "MALLOC_PERTURB_": "128",
         "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",  # MALLOC_PERTURB_ forgets that cache
