@@ -50,7 +50,7 @@ struct HeatMapViews {
   }
   INTERNET_MEMBER static math::Matrix<double, N> covariance_gradient(
       const Strided<const S, 4>& covariance, int64_t b, int64_t k,
-      const math::HeatMoments<double, N>& moments) {
+      const math::GaussianMoments<double, N>& moments) {
     double matrix[N][N];
     AnchorViews<S, N>::matrix(covariance, b, k, matrix);
     return math::covariance_gradient(matrix, moments);

@@ -140,12 +140,12 @@ INTERNET_HD GaussianRow<S> gaussian_row(const Gaussian<double, N>& g, const doub
 // gradient with respect to that. It is all there is to sum: E's derivatives are
 //   dE/dp_i = -(2 exponent_ii d_i + sum over j != i of exponent_ij d_j),   dE/dexponent_ij = d_i d_j.
 template <class S, int N>
-struct HeatMoments {
+struct GaussianMoments {
   S first[N];
   S second[axis_pairs<N>];
 
   template <class Other>
-  INTERNET_MEMBER void add(const HeatMoments<Other, N>& other) {
+  INTERNET_MEMBER void add(const GaussianMoments<Other, N>& other) {
     INTERNET_UNROLL
     for (int i = 0; i < N; ++i) first[i] += other.first[i];
     each_axis_pair<N>([&](int place, int, int) { second[place] += other.second[place]; });
@@ -154,7 +154,7 @@ struct HeatMoments {
 // Of the two of an anchor.
 template <class S, int N>
 struct HeatMapMoments {
-  HeatMoments<S, N> driving, source;
+  GaussianMoments<S, N> driving, source;
 
   template <class Other>
   INTERNET_MEMBER void add(const HeatMapMoments<Other, N>& other) {
@@ -163,19 +163,19 @@ struct HeatMapMoments {
   }
 };
 template <class S, int N>
-INTERNET_HD void add_first_moment(HeatMoments<S, N>& sum, S weight, const S (&d)[N]) {
+INTERNET_HD void add_first_moment(GaussianMoments<S, N>& sum, S weight, const S (&d)[N]) {
   INTERNET_UNROLL
   for (int i = 0; i < N; ++i) sum.first[i] += weight * d[i];
 }
 template <class S, int N>
-INTERNET_HD void add_second_moment(HeatMoments<S, N>& sum, S weight, const S (&d)[N]) {
+INTERNET_HD void add_second_moment(GaussianMoments<S, N>& sum, S weight, const S (&d)[N]) {
   each_axis_pair<N>([&](int place, int i, int j) { sum.second[place] += weight * d[i] * d[j]; });
 }
 
 // Adds the gradient with respect to the key point. What does not depend on a coordinate gets nothing of it,
 // not even 0 times an infinite one.
 template <int N>
-INTERNET_HD void add_point_gradient(const Gaussian<double, N>& g, const HeatMoments<double, N>& moments,
+INTERNET_HD void add_point_gradient(const Gaussian<double, N>& g, const GaussianMoments<double, N>& moments,
                                     double* grad_point) {
   each_axis_pair<N>([&](int place, int i, int j) {
     if (g.exponent[place] == 0) return;
@@ -188,7 +188,7 @@ INTERNET_HD void add_point_gradient(const Gaussian<double, N>& g, const HeatMome
 // get -1/2 of its gradient; from there through the inverse.
 template <int N>
 INTERNET_HD Matrix<double, N> covariance_gradient(const double (&covariance)[N][N],
-                                                  const HeatMoments<double, N>& moments) {
+                                                  const GaussianMoments<double, N>& moments) {
   Matrix<double, N> grad_precision;
   each_axis_pair<N>([&](int place, int i, int j) {
     grad_precision.at[i][j] = grad_precision.at[j][i] = -0.5 * moments.second[place];

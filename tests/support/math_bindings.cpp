@@ -466,7 +466,7 @@ void bind_gaussians(py::module_& m) {
       const auto gaussian = covariance_gaussian(p.data(), matrix_of<n>(covariance).at);
       const Distances<n> d(z, gaussian);
       const double weight = g * gaussian_slope(exponent_at(gaussian, d.of));
-      HeatMoments<double, n> moments{};
+      GaussianMoments<double, n> moments{};
       add_first_moment(moments, weight, d.of);
       add_second_moment(moments, weight, d.of);
       Numbers out(n);

@@ -364,7 +364,7 @@ class BackwardPart {
   }
   INTERNET_MEMBER void add_moments(const HeatSums<V>& sums, double scale,
                                    const math::Gaussian<double, N>& gaussian, const int64_t (&at)[N],
-                                   math::HeatMoments<double, N>& out) {
+                                   math::GaussianMoments<double, N>& out) {
     double d[N];
     heat_rows_.distances(gaussian, at, d);
     const double mass = total(sums.mass) * scale, moment = total(sums.moment) * scale;

@@ -42,6 +42,7 @@ template <class T>
 class GrowingScratch {
  public:
   INTERNET_MEMBER GrowingScratch() : memory_(0) {}
+  INTERNET_MEMBER ~GrowingScratch() {}  // inlined: the compiler's own could be another instruction set's copy
 
   INTERNET_MEMBER T* at_least(int64_t count) {
     if (count > count_) {

@@ -33,6 +33,7 @@ template <class Index, class T, int N>
 constexpr int forward_blocks = sizeof(T) == 8 || burdens<Index, T, N> > 1 ? 2 : 4 - burdens<Index, T, N>;
 template <class Index, class T, int N>
 constexpr int backward_blocks = burdens<Index, T, N> == 0  ? 3
+                                : sizeof(T) == 8 && N == 3 ? 1
                                 : burdens<Index, T, N> < 3 ? 2
                                                            : 1;
 
@@ -305,7 +306,7 @@ __device__ __forceinline__ void sum_background(const AnchorFeaturesBackward<T, N
 }
 
 template <class S, int N>
-__device__ __forceinline__ math::HeatMoments<S, N> warp_moments(math::HeatMoments<S, N> moments) {
+__device__ __forceinline__ math::GaussianMoments<S, N> warp_moments(math::GaussianMoments<S, N> moments) {
 #pragma unroll
   for (int a = 0; a < N; ++a) moments.first[a] = warp_sum(moments.first[a]);
 #pragma unroll
@@ -315,11 +316,11 @@ __device__ __forceinline__ math::HeatMoments<S, N> warp_moments(math::HeatMoment
 
 // One of an anchor's two Gaussians, whose part in the heat map has this sign.
 template <class T, int N>
-__device__ __forceinline__ math::HeatMoments<opmath<T>, N> sum_heat(
+__device__ __forceinline__ math::GaussianMoments<opmath<T>, N> sum_heat(
     const math::Gaussian<opmath<T>, N>& gaussian, bool has_covariance, opmath<T> sign, int count,
     const BackwardMemory<T, N>& memory, const opmath<T>* pulls, int lane) {
   using S = opmath<T>;
-  math::HeatMoments<S, N> moments{};
+  math::GaussianMoments<S, N> moments{};
   for (int i = lane; i < count; i += warp_size) {
     S d[N];
     const S exponent = exponent_at(memory.at(i), gaussian, has_covariance, d);
