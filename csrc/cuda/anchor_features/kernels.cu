@@ -32,10 +32,9 @@ constexpr int burdens = (sizeof(T) == 8) + (sizeof(Index) == 8) + (N == 3);
 template <class Index, class T, int N>
 constexpr int forward_blocks = sizeof(T) == 8 || burdens<Index, T, N> > 1 ? 2 : 4 - burdens<Index, T, N>;
 template <class Index, class T, int N>
-constexpr int backward_blocks = burdens<Index, T, N> == 0  ? 3
-                                : sizeof(T) == 8 && N == 3 ? 1
-                                : burdens<Index, T, N> < 3 ? 2
-                                                           : 1;
+constexpr int backward_blocks = burdens<Index, T, N> == 0                    ? 3
+                                : sizeof(T) == 8 && burdens<Index, T, N> > 1 ? 1
+                                                                             : 2;
 
 // A chunk of anchors, first .. first + count - 1, and the values of a pixel that are theirs.
 struct Chunk {
