@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Checkout:
+class Checkout(ABC):
     """One model. Subclasses say how it is recognised, built and called."""
 
     name = ""
@@ -28,16 +29,17 @@ class Checkout:
         self.repo = repo
         sys.path.insert(0, str(repo))
 
+    @abstractmethod
     def model(self, small: bool = False) -> nn.Module:
-        raise NotImplementedError
+        """With random weights."""
 
+    @abstractmethod
     def frame(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], Any]:
         """What is called for each frame; what is computed once is computed here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], None]:
         """Forward and backward of all networks, of a loss on the picture alone."""
-        raise NotImplementedError
 
     def images(self, side: int | None = None) -> tuple[Tensor, Tensor]:
         """Two smooth ones."""
