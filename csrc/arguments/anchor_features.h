@@ -84,4 +84,15 @@ struct AnchorFeaturesArguments {
 // the covariances.
 using AnchorFeaturesGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
+// The gradients of the seven tensors but the source: empty until they are asked for.
+struct AnchorFeaturesPointGradients {
+  AnchorGradientTensors anchors;
+  Tensor covariance_source, covariance_driving;
+
+  explicit AnchorFeaturesPointGradients(const AnchorFeaturesArguments& a)
+      : anchors(a.anchors.no_gradients()),
+        covariance_source(nothing(a.anchors.kp_source)),
+        covariance_driving(nothing(a.anchors.kp_source)) {}
+};
+
 }  // namespace internet

@@ -121,14 +121,8 @@ struct Partials {
 
 // Of the seven tensors: through the motions and, for the key points and the covariances, through the heat
 // maps.
-struct AnchorTensors {
-  AnchorGradientTensors anchors;
-  Tensor covariance_source, covariance_driving;
-
-  explicit AnchorTensors(const AnchorFeaturesArguments& a)
-      : anchors(a.anchors.no_gradients()),
-        covariance_source(nothing(a.anchors.kp_source)),
-        covariance_driving(nothing(a.anchors.kp_source)) {}
+struct AnchorTensors : AnchorFeaturesPointGradients {
+  using AnchorFeaturesPointGradients::AnchorFeaturesPointGradients;
 
   template <class T, int n>
   void fill(const AnchorFeaturesArguments& a, const HeatMapViews<opmath<T>, n>& views, Partials<n> partials,

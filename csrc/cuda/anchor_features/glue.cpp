@@ -115,14 +115,8 @@ struct Partials {
 };
 
 // Of the seven tensors but the source.
-struct AnchorTensors {
-  AnchorGradientTensors anchors;
-  Tensor covariance_source, covariance_driving;
-
-  explicit AnchorTensors(const AnchorFeaturesArguments& a)
-      : anchors(a.anchors.no_gradients()),
-        covariance_source(nothing(a.anchors.kp_source)),
-        covariance_driving(nothing(a.anchors.kp_source)) {}
+struct AnchorTensors : AnchorFeaturesPointGradients {
+  using AnchorFeaturesPointGradients::AnchorFeaturesPointGradients;
 
   template <class S, int N>
   void fill(const AnchorFeaturesArguments& a, const Partials<S, N>& partials, int64_t tiles,
