@@ -7,6 +7,7 @@ pickled, none is lost on its way, and none arrives as another process's tracebac
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from internet.training.sampler import EpochStream, StepSampler
 from internet.utils.errors import format_error, is_expected
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+#: For how long the system's word that a process has ended is waited for.
+SIGNAL_SECONDS = 5.0
 
 
 class SampleError(ValueError):
@@ -74,12 +78,27 @@ def read_micro_batches(
         generator=torch.Generator("cpu"),  # or it would draw from everybody's
     )
     with noticing_lost_workers():
-        for samples in loader:
+        for samples in _received(loader):
             if isinstance(samples, Failure):
                 if samples.trace:
                     raise RuntimeError(f"a bug in reading samples:\n{samples.trace}")
                 raise SampleError(f"samples cannot be read: {samples.reason}")
             yield samples
+
+
+def _received(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """What a loader gives; a process that ends while its samples are fetched is a lost one too."""
+    samples = iter(loader)
+    end = object()
+    while True:
+        try:
+            received = next(samples, end)
+        except (OSError, EOFError) as error:  # the memory of samples is asked for at the process that made them
+            time.sleep(SIGNAL_SECONDS)  # torch raises from here when the system says which process it was
+            raise RuntimeError(f"a DataLoader worker cannot be reached ({format_error(error)})") from error
+        if received is end:
+            return
+        yield received
 
 
 @contextmanager

@@ -216,6 +216,23 @@ def test_other_errors_of_torch_are_left_as_they_are() -> None:
         raise RuntimeError("shapes do not match")
 
 
+def test_a_process_that_ends_while_its_samples_are_fetched_is_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their memory is asked for at a socket of that process, before the system has said that it is gone."""
+
+    def fetched(loader: Any) -> Iterator[Any]:
+        yield {"pid": torch.tensor(1)}
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(loading.DataLoader, "__iter__", fetched)
+    monkeypatch.setattr(loading, "SIGNAL_SECONDS", 0.0)
+    read = read_micro_batches(
+        EpochStream(Slow(), 0, endless=True), StepSampler(BatchShard(1), 0, 9), workers=2, pin=False
+    )
+    next(read)
+    with pytest.raises(SampleError, match=r"a DataLoader worker cannot be reached \(No such file.*data.memory"):
+        next(read)
+
+
 def test_a_parent_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", ORPHANS], cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ}
