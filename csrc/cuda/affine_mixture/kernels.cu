@@ -6,6 +6,7 @@
 // The gradient with respect to an affine map is a sum over all pixels of an image. A block leaves the sum
 // over its tile, anchors/ adds up the tiles, both in a fixed order: no atomics, the same bits every time.
 #include "cuda/affine_mixture/kernels.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/warp_sum.h"
 #include "math/affine_mixture.h"
@@ -303,14 +304,7 @@ cudaError_t affine_mixture_backward(const AffineMixtureBackward<T, N>& p, cudaSt
 #define INSTANTIATE(T, N)                                                                       \
   template cudaError_t affine_mixture_forward(const AffineMixtureForward<T, N>&, cudaStream_t); \
   template cudaError_t affine_mixture_backward(const AffineMixtureBackward<T, N>&, cudaStream_t);
-#define INSTANTIATE_AXES(N)    \
-  INSTANTIATE_PLANS(float, N)  \
-  INSTANTIATE_PLANS(double, N) \
-  INSTANTIATE(float, N)        \
-  INSTANTIATE(double, N)       \
-  INSTANTIATE(__half, N)       \
-  INSTANTIATE(__nv_bfloat16, N)
-INSTANTIATE_AXES(2)
-INSTANTIATE_AXES(3)
+INTERNET_EACH_OPMATH_AND_AXES(INSTANTIATE_PLANS)
+INTERNET_EACH_STORAGE_AND_AXES(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -1,4 +1,5 @@
 #include "cuda/anchors/anchor_affines.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/warp_sum.h"
 
@@ -96,9 +97,6 @@ cudaError_t anchor_gradients(const AnchorGradients<S, N>& params, cudaStream_t s
 #define INSTANTIATE(S, N)                                                        \
   template cudaError_t anchor_affines(const AnchorAffines<S, N>&, cudaStream_t); \
   template cudaError_t anchor_gradients(const AnchorGradients<S, N>&, cudaStream_t);
-INSTANTIATE(float, 2)
-INSTANTIATE(float, 3)
-INSTANTIATE(double, 2)
-INSTANTIATE(double, 3)
+INTERNET_EACH_OPMATH_AND_AXES(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -6,6 +6,7 @@
 #include "cuda/confidence_warp/sampled_motion.h"
 #include "cuda/confidence_warp/sampling_transpose.h"
 #include "cuda/confidence_warp/tile_readers.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/lanes.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
@@ -275,9 +276,6 @@ cudaError_t warp_features_backward(const WarpFeaturesBackward<T>& p, bool vector
 #define INSTANTIATE(T)                                                                         \
   template cudaError_t warp_motion_backward(const WarpMotionBackward<T>&, bool, cudaStream_t); \
   template cudaError_t warp_features_backward(const WarpFeaturesBackward<T>&, bool, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -2,6 +2,7 @@
 // a group of lanes does pixel after pixel, otherwise a thread does a pixel, plane after plane, as forward.
 #include "cuda/confidence_warp/kernels.h"
 #include "cuda/confidence_warp/sampled_motion.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/lanes.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
@@ -97,9 +98,6 @@ cudaError_t warp_blend_backward(const WarpBlendBackward<T>& p, bool vectors, cud
 
 #define INSTANTIATE(T) \
   template cudaError_t warp_blend_backward(const WarpBlendBackward<T>&, bool, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -6,6 +6,7 @@
 // pixel after pixel, 16 bytes a lane. Otherwise a thread does a pixel, and walks over the planes.
 #include "cuda/confidence_warp/kernels.h"
 #include "cuda/confidence_warp/sampled_motion.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/lanes.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
@@ -146,9 +147,6 @@ cudaError_t confidence_warp(const ConfidenceWarp<T>& p, bool vectors, cudaStream
 }
 
 #define INSTANTIATE(T) template cudaError_t confidence_warp(const ConfidenceWarp<T>&, bool, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -2,6 +2,7 @@
 // below are read as vectors where they lie so, and the four samples, of eight loads each, do not wait for
 // each other. A block does tiles of eight rows, so that all but one of the rows below are in its cache.
 #include "cuda/flow_confidence/kernels.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/offsets.h"
 #include "math/flow_confidence.h"
@@ -142,9 +143,6 @@ cudaError_t flow_confidence(const FlowConfidence<T>& p, cudaStream_t stream) {
 }
 
 #define INSTANTIATE(T) template cudaError_t flow_confidence(const FlowConfidence<T>&, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -3,6 +3,7 @@
 // gradient with respect to the flow.
 #include "cuda/masked_backwarp_loss/kernels.h"
 #include "cuda/masked_backwarp_loss/pixel.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
 #include "cuda/runtime/vectors.h"
@@ -117,9 +118,6 @@ cudaError_t masked_backwarp_loss_backward(const MaskedBackwarpLossBackward<T>& p
 
 #define INSTANTIATE(T) \
   template cudaError_t masked_backwarp_loss_backward(const MaskedBackwarpLossBackward<T>&, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -3,6 +3,7 @@
 // has the same bits every time.
 #include "cuda/masked_backwarp_loss/kernels.h"
 #include "cuda/masked_backwarp_loss/pixel.h"
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
 #include "cuda/runtime/vectors.h"
@@ -115,9 +116,6 @@ template cudaError_t sum_partials(const SumPartials<float>&, cudaStream_t);
 template cudaError_t sum_partials(const SumPartials<double>&, cudaStream_t);
 
 #define INSTANTIATE(T) template cudaError_t masked_backwarp_loss(const MaskedBackwarpLoss<T>&, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -2,6 +2,7 @@
 #include <cfloat>
 #include <cmath>
 
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/vectors.h"
 #include "cuda/scatter/gradient_sums.h"
@@ -110,9 +111,6 @@ cudaError_t finish_sums(const FinishSums<T>& p, cudaStream_t stream) {
 #define INSTANTIATE(T)                                               \
   template cudaError_t magnitude(const Magnitude<T>&, cudaStream_t); \
   template cudaError_t finish_sums(const FinishSums<T>&, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda

@@ -4,6 +4,7 @@
 // With the channels of a voxel side by side (channels_last_3d), each thread first sets up the sample of one
 // voxel of the block's tile, in shared memory; then as many lanes as a voxel has vectors, at most a warp, do
 // voxel after voxel. Otherwise a thread does a voxel, and walks over the planes.
+#include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/lanes.h"
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
@@ -307,9 +308,6 @@ cudaError_t volume_scatter(const VolumeScatter<T>& p, bool vectors, cudaStream_t
   template cudaError_t volume_warp(const VolumeWarp<T>&, bool, cudaStream_t);                      \
   template cudaError_t volume_motion_backward(const VolumeMotionBackward<T>&, bool, cudaStream_t); \
   template cudaError_t volume_scatter(const VolumeScatter<T>&, bool, cudaStream_t);
-INSTANTIATE(float)
-INSTANTIATE(double)
-INSTANTIATE(__half)
-INSTANTIATE(__nv_bfloat16)
+INTERNET_EACH_STORAGE(INSTANTIATE)
 
 }  // namespace internet::cuda
