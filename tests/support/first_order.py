@@ -291,3 +291,10 @@ def resized(map_: Tensor, like: Tensor) -> Tensor:
     if map_.shape[2:] == like.shape[2:]:
         return map_
     return F.interpolate(map_, size=like.shape[2:], mode="bilinear", align_corners=False)
+
+
+def frames(settings: dict[str, Any], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """A source and a driving frame, smooth, wider than high where that is possible."""
+    size, channels = settings["dataset_params"]["frame_shape"][0], settings["model_params"][COMMON]["num_channels"]
+    coarse = torch.rand(2, 1, channels, 12, 12, dtype=dtype)
+    return tuple(F.interpolate(each, size=(size, 2 * size), mode="bilinear") for each in coarse)

@@ -1,4 +1,4 @@
-"""The scalar arithmetic of csrc/math, compiled for Python by `math_bindings.cpp`, and what its tests share.
+"""The scalar arithmetic of csrc/math, compiled for Python by `math_bindings/`, and what its tests share.
 
 It is the one copy of the formulas that the CPU and the GPU kernels share, so a machine without a GPU checks here
 what a GPU will compute. The fixtures `m` and `either` of `conftest.py` are the bindings.
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-HEADERS = Path(__file__).parents[2] / "csrc"
+HERE = Path(__file__).resolve().parent
+HEADERS = HERE.parents[1] / "csrc"
 COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
 
 FAR = (math.inf, -math.inf, 1e30, -1e30)
@@ -29,9 +30,9 @@ def compiled(folder: Path, *options: str) -> ModuleType:
     if COMPILER is None or not HEADERS.exists():
         pytest.skip("no C++ compiler, or no C++ headers")
     library = folder / f"math_bindings{sysconfig.get_config_var('EXT_SUFFIX')}"
-    includes = [f"-I{HEADERS}", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
+    includes = [f"-I{HEADERS}", f"-I{HERE}", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
     flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Werror", *options]
-    source = Path(__file__).with_name("math_bindings.cpp")
+    source = HERE / "math_bindings/module.cpp"
     done = subprocess.run([COMPILER, *flags, *includes, source, "-o", library], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     spec = importlib.util.spec_from_file_location("math_bindings", library)

@@ -1,0 +1,14 @@
+"""What the tests of first-order-motion share."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.first_order import checkpoint, settings
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[dict[str, Any], dict[str, Any]]:
+    torch.manual_seed(0)
+    return settings(), checkpoint(settings())
