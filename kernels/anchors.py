@@ -60,7 +60,8 @@ def store_numbers(pointers, numbers, exists):
 
 
 @triton.jit
-def _load_matrix(matrices, image, anchor, exists, N: tl.constexpr):
+def load_matrix(matrices, image, anchor, exists, N: tl.constexpr):
+    """One of (B, K, n, n), in float64."""
     numbers = ()
     for row in tl.static_range(N):
         pointers = at(matrices, (image, anchor, row))
@@ -75,8 +76,8 @@ def load_anchor(anchors, image, anchor, exists, N: tl.constexpr):
     source = load_numbers(at(anchors.kp_source, (image, anchor)), anchors.kp_source.strides[2], exists, N)
     driving = load_numbers(at(anchors.kp_driving, (image, anchor)), anchors.kp_driving.strides[2], exists, N)
     if anchors.jac_source is not None:
-        jac_source = _load_matrix(anchors.jac_source, image, anchor, exists, N)
-        jac_driving = _load_matrix(anchors.jac_driving, image, anchor, exists, N)
+        jac_source = load_matrix(anchors.jac_source, image, anchor, exists, N)
+        jac_driving = load_matrix(anchors.jac_driving, image, anchor, exists, N)
     else:
         jac_source = identity(source[0], N)
         jac_driving = jac_source
@@ -136,10 +137,11 @@ def cofactors_vjp(m, gradient, N: tl.constexpr):
 
 
 @triton.jit
-def _determinant(m, cofactors, N: tl.constexpr):
-    det = m[0] * cofactors[0]
+def determinant(m, N: tl.constexpr):
+    of_m = cofactors(m, N)
+    det = m[0] * of_m[0]
     for j in tl.static_range(1, N):
-        det += m[j] * cofactors[j]
+        det += m[j] * of_m[j]
     return det
 
 
@@ -163,9 +165,9 @@ def _product(a, b, N: tl.constexpr):
 
 
 @triton.jit
-def inverse(m, N: tl.constexpr):
+def inverse(m, det, N: tl.constexpr):
+    """With the determinant that is divided by, which may be kept away from zero."""
     of_m = cofactors(m, N)
-    det = kept_determinant(_determinant(m, of_m, N))
     numbers = ()
     for i in tl.static_range(N * N):
         numbers += (of_m[i % N * N + i // N] / det,)
@@ -173,16 +175,14 @@ def inverse(m, N: tl.constexpr):
 
 
 @triton.jit
-def inverse_vjp(m, gradient, N: tl.constexpr):
+def inverse_vjp(m, det, gradient, N: tl.constexpr):
     """Gradient with respect to m, from g with respect to its inverse I = C^T / det: g_C = g^T / det and
-    g_det = -<g, I> / det, which reaches m, by way of its cofactors, only if the determinant was not replaced."""
+    g_det = -<g, I> / det, which reaches m, by way of its cofactors, only if `det` is its own determinant."""
     of_m = cofactors(m, N)
-    true_det = _determinant(m, of_m, N)
-    det = kept_determinant(true_det)
     along = gradient[0] * (of_m[0] / det)
     for i in tl.static_range(1, N * N):
         along += gradient[i] * (of_m[i % N * N + i // N] / det)
-    grad_det = tl.where(det == true_det, -along / det, 0.0)
+    grad_det = tl.where(det == determinant(m, N), -along / det, 0.0)
     from_cofactors = cofactors_vjp(m, _transposed(gradient, N), N)
     numbers = ()
     for i in tl.static_range(N * N):
@@ -194,7 +194,8 @@ def inverse_vjp(m, gradient, N: tl.constexpr):
 def affine(anchor, N: tl.constexpr):
     """M and o of an anchor as `load_anchor` gives it."""
     source, driving, jac_source, jac_driving = anchor
-    matrix = _product(jac_source, inverse(jac_driving, N), N)
+    det = kept_determinant(determinant(jac_driving, N))
+    matrix = _product(jac_source, inverse(jac_driving, det, N), N)
     offset = ()
     for i in tl.static_range(N):
         moved = matrix[i * N] * driving[0]
@@ -223,9 +224,10 @@ def affine_vjp(anchor, gradient, N: tl.constexpr):
         grad_driving += (-moved,)
     for i in tl.static_range(N * N):
         grad_matrix += (gradient[i] - gradient[N * N + i // N] * driving[i % N],)
-    grad_jac_source = _product(grad_matrix, _transposed(inverse(jac_driving, N), N), N)
+    det = kept_determinant(determinant(jac_driving, N))
+    grad_jac_source = _product(grad_matrix, _transposed(inverse(jac_driving, det, N), N), N)
     grad_inverse = _product(_transposed(jac_source, N), grad_matrix, N)
-    return grad_source, grad_driving, grad_jac_source, inverse_vjp(jac_driving, grad_inverse, N)
+    return grad_source, grad_driving, grad_jac_source, inverse_vjp(jac_driving, det, grad_inverse, N)
 
 
 @triton.jit
