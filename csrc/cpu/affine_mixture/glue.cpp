@@ -5,6 +5,9 @@
 namespace internet::cpu {
 namespace {
 
+// Nanoseconds a value that is read or written, each K+1 logits and n coordinates a pixel.
+constexpr double forward_time = 0.2, backward_time = 0.25;
+
 // The anchors' maps, and what the kernels of both directions read.
 template <class T, int N>
 struct Prepared {
@@ -48,7 +51,7 @@ Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTenso
                                        .field = static_cast<opmath<T>*>(field.data_ptr())};
     const int64_t row_elements = (mixture.anchors + 1 + N) * mixture.width();
     run(affine_mixture_forward_kernel<T, N>(), p, a.batch() * mixture.rows(),
-        elements_per_thread / (row_elements + 1));
+        tasks_per_thread(forward_time * row_elements));
   });
   return field;
 }
@@ -78,7 +81,7 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
         .background_partials = partials.background.data(),
         .matrices = need_anchors && jac_source};
     const int64_t group_elements = 2 * (mixture.anchors + N) * mixture.width() * rows_per_group;
-    run(affine_mixture_backward_kernel<T, N>(), p, tasks, elements_per_thread / (group_elements + 1));
+    run(affine_mixture_backward_kernel<T, N>(), p, tasks, tasks_per_thread(backward_time * group_elements));
     grad_anchors = need_anchors ? gradients<S, N>(a.anchors, partials) : a.anchors.no_gradients();
   });
   return anchored_gradients(grad_logits, grad_anchors);

@@ -9,8 +9,12 @@
 namespace internet::cpu {
 namespace {
 
+// Nanoseconds: a value of the features or of a map; a sample that is sorted.
+constexpr double value_time = 0.25, sort_time = 4;
+
+// How many rows of the features are worth waking a thread for.
 int64_t rows_per_thread(const Tensor& features, int64_t values_per_pixel) {
-  return elements_per_thread / (values_per_pixel * features.size(3) + 1);
+  return tasks_per_thread(value_time * values_per_pixel * features.size(3));
 }
 
 template <class S>
@@ -32,7 +36,7 @@ class SortedSamples {
     weights_.reset(new S[4 * pixels]);
     int32_t *starts = integers_.get(), *numbers = starts + rows + batch;
     const SortSamples<S> p{motion, {starts, numbers, numbers + pixels, weights_.get()}};
-    run(warp_sort_samples_kernel<S>(), p, batch, 1);
+    run(warp_sort_samples_kernel<S>(), p, batch, tasks_per_thread(sort_time * motion.height * motion.width));
     return p.order;
   }
 
@@ -65,7 +69,7 @@ void map_backward(const MapResize& resize, int64_t batch, int64_t channels, cons
                      .accumulate = map.started};
   const int64_t rows_read = std::max<int64_t>(resize.fine_height / std::max<int64_t>(resize.height, 1), 1);
   run(warp_map_fold_kernel<S>(), p, batch * resize.height,
-      elements_per_thread / (4 * rows_read * resize.fine_width + 1));
+      tasks_per_thread(value_time * 4 * rows_read * resize.fine_width));
   map.started = true;
 }
 

@@ -10,6 +10,9 @@ namespace {
 // As many images at a time as have about this many pixels: what is copied of them stays in the cache.
 constexpr int64_t pixels_at_once = int64_t(1) << 18;
 
+// Nanoseconds a pixel.
+constexpr double copy_time = 0.5, mask_time = 2;
+
 Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_scale, double consistency_offset,
                bool with_boundary, double boundary_scale, double boundary_offset) {
   const FlowConfidenceArguments a(flow_forward, flow_backward,
@@ -39,8 +42,8 @@ Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_sca
                         .with_boundary = with_boundary};
     for (; batch > 0; batch -= images) {
       images = std::min(images, batch);
-      run(flow_to_pixels_kernel<T>(), backward, images * shape.rows(), elements_per_thread / (4 * width));
-      run(flow_confidence_kernel<T>(), p, images * height, elements_per_thread / (5 * width));
+      run(flow_to_pixels_kernel<T>(), backward, images * shape.rows(), tasks_per_thread(copy_time * width));
+      run(flow_confidence_kernel<T>(), p, images * height, tasks_per_thread(mask_time * width));
       backward.flow.data += images * backward.flow.stride[0];
       p.flow_forward.data += images * p.flow_forward.stride[0];
       p.mask += images * height * width;

@@ -14,8 +14,13 @@ void check_size(const BackwarpArguments& a) {
                   "output: more than 2^30 pixels in an image");
 }
 
-// What a thread has to do for a row of the image.
-int64_t row_elements(const BackwarpArguments& a) { return (2 * a.channels() + 3) * a.width(); }
+// Nanoseconds a value that is read, without gradients.
+constexpr double value_time = 0.5;
+
+// How many rows of the image are worth waking a thread for.
+int64_t rows_per_thread(const BackwarpArguments& a) {
+  return tasks_per_thread(value_time * (2 * a.channels() + 3) * a.width());
+}
 
 struct Wanted {
   bool loss = false, output = false, target = false, flow = false, mask = false;
@@ -29,11 +34,10 @@ void fill_zero(Tensor& tensor) {
   std::fill_n(static_cast<S*>(tensor.data_ptr()), tensor.numel(), S(0));
 }
 
-// The bands an image is cut in: as many as give every thread the same number. Rows that the flow reads
-// across a cut are done on both of its sides, so there are no more.
+// The bands an image is cut in: as many as give every thread the same number, none too small to wake a thread
+// for. Rows that the flow reads across a cut are done on both of its sides, so there are no more.
 int64_t bands_of(const BackwarpArguments& a) {
-  constexpr int64_t least_rows = 32;
-  const int64_t threads = torch::stable::get_num_threads();
+  const int64_t threads = usable_threads(), least_rows = std::max<int64_t>(32, rows_per_thread(a));
   const int64_t wanted = std::min(threads / std::gcd(threads, a.batch()), a.height() / least_rows);
   // The kernel's offsets in a band of the output's gradient have 32 bits.
   constexpr int64_t most_pixels = int64_t(1) << 26;
@@ -57,13 +61,13 @@ void fold_mask(const BackwarpArguments& a, const Tensor& rows, Tensor& coarse) {
                         .rows = static_cast<const S*>(rows.data_ptr()),
                         .coarse = static_cast<S*>(coarse.data_ptr())};
   run(backwarp_mask_fold_kernel<T>(), p, a.batch() * p.height,
-      elements_per_thread / (3 * p.ratio * p.width + 1));
+      tasks_per_thread(value_time * 3 * p.ratio * p.width));
 }
 
 template <class T, class S = opmath<T>>
 void compute(const BackwarpArguments& a, const OptionalTensor& grad_loss, Wanted wanted, Results& results) {
   auto& [loss, output, target, flow, mask] = results;
-  const int64_t bands = bands_of(a), grain = elements_per_thread / (row_elements(a) + 1);
+  const int64_t bands = bands_of(a), grain = rows_per_thread(a);
   const bool folds = wanted.mask && a.mask_steps > 0;
   Tensor mask_rows =
       folds ? empty<4>({a.batch(), 1, a.height(), a.mask_width()}, compute_type(a.output), a.output) : mask;

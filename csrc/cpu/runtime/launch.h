@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "cpu/runtime/isa.h"
+#include "cpu/runtime/threads.h"
 #include "cpu/simd/simd.h"
 #include "torch_stable.h"
 
@@ -16,16 +17,19 @@ auto with_storage_type(ScalarType type, F&& f) {
   return internet::with_storage_type<BFloat16, Half>(type, f);
 }
 
-// Run tasks 0..count-1 on torch's threads, each thread at least `grain` of them. A kernel's result does not
-// depend on how the tasks are shared out.
+// How many threads can share a call.
+inline int64_t usable_threads() { return can_wake_threads() ? torch::stable::get_num_threads() : 1; }
+
+// Run tasks 0..count-1 on torch's threads, each thread at least `grain` of them (see tasks_per_thread); what
+// is too little for two threads runs on the caller's, and wakes no other. A kernel's result does not depend
+// on how the tasks are shared out.
 template <class P>
 void run(Kernel<P> kernel, const P& params, int64_t count, int64_t grain) {
   if (count == 0) return;
-  torch::stable::parallel_for(0, count, std::max<int64_t>(grain, 1),
+  grain = std::max<int64_t>(grain, 1);
+  if (count < 2 * grain || !can_wake_threads()) return kernel(params, 0, count);
+  torch::stable::parallel_for(0, count, grain,
                               [&](int64_t begin, int64_t end) { kernel(params, begin, end); });
 }
-
-// A thread is worth waking for about this many elements read or written.
-constexpr int64_t elements_per_thread = 16384;
 
 }  // namespace internet::cpu

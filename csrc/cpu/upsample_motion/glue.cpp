@@ -7,12 +7,15 @@ namespace {
 
 using Maps = std::tuple<Tensor, Tensor>;
 
+// Nanoseconds a value that is read or written.
+constexpr double value_time = 0.3;
+
 Maps forward(Tensor field, OptionalTensor confidence) {
   const UpsampleMotionArguments a(field, confidence);
   with_compute_type(field, [&](auto scalar) {
     const auto p = a.views<decltype(scalar)>();
     const int64_t rows = p.width > 0 ? p.batch * 2 * p.height : 0;
-    run(upsample_motion_kernel<decltype(scalar)>(), p, rows, elements_per_thread / (6 * p.width + 1));
+    run(upsample_motion_kernel<decltype(scalar)>(), p, rows, tasks_per_thread(value_time * 6 * p.width));
   });
   return a.fine.result();
 }
@@ -23,7 +26,7 @@ Maps backward(Tensor grad_field, OptionalTensor grad_confidence) {
     const auto p = a.views<decltype(scalar)>();
     const int64_t rows = p.width > 0 ? p.batch * p.height : 0;
     run(upsample_motion_backward_kernel<decltype(scalar)>(), p, rows,
-        elements_per_thread / (24 * p.width + 1));
+        tasks_per_thread(value_time * 24 * p.width));
   });
   return a.coarse.result();
 }

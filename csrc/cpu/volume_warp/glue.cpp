@@ -10,9 +10,13 @@ namespace {
 
 int64_t volume_rows(const VolumeWarpArguments& a) { return a.volume.size(2) * a.volume.size(3); }
 
-// How many tasks a thread is worth waking for, of so many for all values of the output.
+// Nanoseconds a value of the output; a sample whose rows are looked for.
+constexpr double value_time = 0.5, range_time = 1;
+
+// How many tasks are worth waking a thread for, of so many for all values of the output.
 int64_t tasks_per_thread(const VolumeWarpArguments& a, int64_t tasks) {
-  return elements_per_thread * tasks / (a.batch() * a.channels() * a.depth() * a.height() * a.width() + 1);
+  const int64_t values = a.batch() * a.channels() * a.depth() * a.height() * a.width();
+  return cpu::tasks_per_thread(value_time * values / tasks);
 }
 
 template <class S>
@@ -20,7 +24,7 @@ std::vector<RowRange> row_ranges(const VolumeWarpArguments& a, const SampledVolu
   const int64_t rows = a.batch() * samples.rows();
   std::vector<RowRange> ranges(rows);
   const VolumeRowRanges<S> p{.samples = samples, .row_ranges = ranges.data()};
-  run(volume_row_ranges_kernel<S>(), p, rows, elements_per_thread / (8 * a.width() + 1));
+  run(volume_row_ranges_kernel<S>(), p, rows, cpu::tasks_per_thread(range_time * a.width()));
   return ranges;
 }
 
