@@ -14,16 +14,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from internet.utils.torch_internals import inside_forward_mode, inside_jit_trace
+from internet.utils.torch_internals import inside_forward_mode, inside_jit_trace, without_python
+
+_overloads: dict[tuple[str, str], Any] = {}
 
 
 def overload(namespace: str, name: str) -> Any:
-    """The dispatcher's ``namespace::name``."""
-    return getattr(getattr(torch.ops, namespace), name).default
+    """The dispatcher's ``namespace::name``: to be called, and nothing else."""
+    found = None if torch.compiler.is_compiling() else _overloads.get((namespace, name))
+    if found is None:
+        found = getattr(getattr(torch.ops, namespace), name).default
+        if not torch.compiler.is_compiling():
+            found = _overloads[namespace, name] = without_python(found)
+    return found
 
 
 class NoContext:
     """A ``ctx`` that keeps nothing."""
+
+    needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *_: Tensor | None) -> None:
         pass
@@ -40,8 +49,12 @@ def is_recorded(arguments: Sequence[Any]) -> bool:
 
     Not of what `torch.jit.trace` records: it knows an ``autograd.Function`` as a call of Python, which cannot be saved.
     """
-    wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
-    return wanted and (torch.compiler.is_compiling() or not inside_jit_trace())
+    if not torch.is_grad_enabled():
+        return False
+    for argument in arguments:  # in half of the time of any()
+        if isinstance(argument, Tensor) and argument.requires_grad:
+            return torch.compiler.is_compiling() or not inside_jit_trace()
+    return False
 
 
 def apply(function: type[torch.autograd.Function], namespace: str, *arguments: Any) -> Any:
@@ -68,14 +81,16 @@ class _RaiseOnSecondOrder(torch.autograd.Function):
 
 
 def first_order(
-    name: str, gradients: Sequence[Tensor], needed: Sequence[bool], inputs: Sequence[Tensor | None]
+    name: str, gradients: Sequence[Tensor | None], needed: Sequence[bool], inputs: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients that are needed, None for the others.
 
     Under ``create_graph=True`` they are tied to the backward's `inputs` by a node that raises
     NotImplementedError: without it, differentiating them again would give a silent zero.
     """
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        given = [tensor for tensor in inputs if tensor is not None]
-        gradients = _RaiseOnSecondOrder.apply(name, len(gradients), *gradients, *given)
-    return [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]
+    wanted = [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return wanted
+    found, given = ([tensor for tensor in tensors if tensor is not None] for tensors in (wanted, inputs))
+    tied = iter(_RaiseOnSecondOrder.apply(name, len(found), *found, *given))
+    return [None if gradient is None else next(tied) for gradient in wanted]

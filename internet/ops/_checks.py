@@ -91,6 +91,25 @@ def beside(
     return coordinates(operator, name, value, data_name, data)
 
 
+def alike(
+    operator: str, name: str, value: object, dims: tuple[str, ...], other_name: str, other: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`value` and `other`, of one shape and on one device, both in the wider of their dtypes."""
+    if (
+        isinstance(value, Tensor)
+        and value.dtype is other.dtype
+        and value.shape == other.shape
+        and value.device == other.device
+    ):
+        return value, other
+    tensor = floating_tensor(operator, name, value, *dims)
+    shape(operator, name, tensor, other.shape, f"(the shape of {other_name})")
+    same_device(operator, name, tensor, other_name, other)
+    coordinates(operator, name, tensor, other_name, other)  # refuses float64 beside others
+    common = torch.promote_types(tensor.dtype, other.dtype)
+    return tensor.to(common), other.to(common)
+
+
 def one_of(operator: str, name: str, value: T, allowed: tuple[T, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{operator}: {name} is {value!r}, expected {' or '.join(map(repr, allowed))}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from internet.ops import _checks, reference
-from internet.ops._autograd import apply, first_order, is_recorded, overload
+from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import kind_of, namespace_for
 from internet.ops._status import devices_with_kernel
 from internet.ops.fakes import register_fake
@@ -63,22 +63,15 @@ def masked_backwarp_loss(
         RuntimeError: tensors on different devices.
     """
     name = "masked_backwarp_loss"
-    _checks.floating_tensor(name, "output", output, "B", "C", "H", "W")
-    _checks.floating_tensor(name, "target", target, "B", "C", "H", "W")
-    _checks.floating_tensor(name, "flow", flow, "B", "2", "H", "W")
+    images = ("B", "C", "H", "W")
+    _checks.floating_tensor(name, "output", output, *images)
+    target, output = _checks.alike(name, "target", target, images, "output", output)
+    batch, _, height, width = output.shape
+    expected, meaning = (batch, 2, height, width), "(x and y in pixels, the size of output)"
+    flow = _checks.beside(name, "flow", flow, ("B", "2", "H", "W"), expected, meaning, "output", output)
     _checks.one_of(name, "norm", norm, NORMS)
     _checks.one_of(name, "reduction", reduction, REDUCTIONS)
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
-    batch, _, height, width = output.shape
-    _checks.shape(name, "target", target, output.shape, "(the shape of output)")
-    _checks.shape(name, "flow", flow, (batch, 2, height, width), "(x and y in pixels, the size of output)")
-    _checks.same_device(name, "target", target, "output", output)
-    _checks.same_device(name, "flow", flow, "output", output)
-    if target.dtype != output.dtype:
-        _checks.coordinates(name, "target", target, "output", output)  # refuses float64 beside others
-        common = torch.promote_types(output.dtype, target.dtype)
-        output, target = output.to(common), target.to(common)
-    flow = _checks.coordinates(name, "flow", flow, "output", output)
     if confidence is not None:
         confidence = _mask(name, output, confidence)
     namespace = namespace_for(name, output.device)
@@ -86,24 +79,19 @@ def masked_backwarp_loss(
         return reference.masked_backwarp_loss(
             output, target, flow, confidence, norm=norm, reduction=reduction, padding_mode=padding_mode
         )
-    inputs = (output, target, flow, confidence)
-    one_pass = (
-        namespace == "internet"
-        and kind_of(output.device) in _ONE_PASS_DEVICES
-        and reduction != "none"
-        and is_recorded(inputs)
-    )
-    loss: Tensor = apply(_MaskedBackwarpLoss, namespace, *inputs, norm, reduction, padding_mode, one_pass)
+    words = (norm, reduction, padding_mode)
+    loss: Tensor = apply(_MaskedBackwarpLoss, namespace, output, target, flow, confidence, *words)
     return loss
 
 
 def _mask(name: str, output: Tensor, confidence: Tensor) -> Tensor:
-    _checks.floating_tensor(name, "confidence", confidence, "B", "1", "h", "w")
-    coarse = (confidence.shape[2], confidence.shape[3])
-    _checks.shape(name, "confidence", confidence, (output.shape[0], 1, *coarse), "(batch of output, one channel)")
-    _checks.same_device(name, "confidence", confidence, "output", output)
-    _checks.power_of_two_ratio(name, "confidence", coarse, "output", (output.shape[2], output.shape[3]))
-    return _checks.coordinates(name, "confidence", confidence, "output", output)
+    dims = ("B", "1", "h", "w")
+    _checks.floating_tensor(name, "confidence", confidence, *dims)
+    (batch, _, *fine), (_, _, *coarse) = output.shape, confidence.shape
+    expected, meaning = (batch, 1, *coarse), "(batch of output, one channel)"
+    confidence = _checks.beside(name, "confidence", confidence, dims, expected, meaning, "output", output)
+    _checks.power_of_two_ratio(name, "confidence", (coarse[0], coarse[1]), "output", (fine[0], fine[1]))
+    return confidence
 
 
 class _MaskedBackwarpLoss(torch.autograd.Function):
@@ -111,21 +99,24 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        namespace, inputs, words, one_pass = arguments[0], arguments[1:5], arguments[5:8], arguments[8]
+        namespace, inputs, words = arguments[0], arguments[1:5], arguments[5:]
+        needed, (_, reduction, _) = ctx.needs_input_grad[1:5], words
         ctx.namespace, ctx.words, ctx.handed_over = namespace, words, False
-        if not one_pass:
+        one_pass = namespace == "internet" and kind_of(inputs[0].device) in _ONE_PASS_DEVICES and reduction != "none"
+        if not one_pass or not any(needed):
             ctx.save_for_backward(*inputs)
             return overload(namespace, "masked_backwarp_loss")(*inputs, *words)
         with_gradients = overload(namespace, "masked_backwarp_loss_with_gradients")
-        loss, *gradients = with_gradients(*inputs, *words, *ctx.needs_input_grad[1:5])
-        ctx.save_for_backward(*inputs, *gradients)  # not attributes of ctx: checkpoint() could not let go of them
+        loss, *gradients = with_gradients(*inputs, *words, *needed)
+        # not attributes of ctx: checkpoint() could not let go of them
+        ctx.save_for_backward(*inputs, *(g for g, need in zip(gradients, needed, strict=True) if need))
         return loss
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         saved, needed = ctx.saved_tensors, ctx.needs_input_grad[1:5]
         inputs, of_unit_loss = saved[:4], saved[4:]
-        gradients: Sequence[Tensor]
+        gradients: Sequence[Tensor | None]
         value = grad_loss.item() if of_unit_loss and not ctx.handed_over and _has_a_value(grad_loss) else None
         if not of_unit_loss or ctx.handed_over or (value is not None and not math.isfinite(value)):
             # in products with a gradient that is not finite, what was never read would not stay 0
@@ -140,12 +131,11 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
             )
         elif value is not None:
             ctx.handed_over = True
-            gradients = _hand_over(of_unit_loss, value)
+            gradients = _of(inputs, needed, _hand_over(of_unit_loss, value))
         else:
-            gradients = [gradient * grad_loss for gradient in of_unit_loss]
-        gradients = [g if of is None else g.to(of.dtype) for g, of in zip(gradients, inputs, strict=True)]
+            gradients = _of(inputs, needed, [gradient * grad_loss for gradient in of_unit_loss])
         tied = first_order("masked_backwarp_loss", gradients, needed, (grad_loss, *inputs))
-        return (None, *tied, None, None, None, None)
+        return (None, *tied, None, None, None)
 
 
 def _has_a_value(tensor: Tensor) -> bool:
@@ -157,6 +147,14 @@ def _has_a_value(tensor: Tensor) -> bool:
         or inside_functorch()
         or is_batched(tensor)
     )
+
+
+def _of(inputs: Sequence[Tensor], needed: Sequence[bool], gradients: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradients of the inputs that need one, in the inputs' dtypes, and None for the others."""
+    remaining = iter(gradients)
+    wanted = [next(remaining) if need else None for need in needed]
+    # to() takes its time also where there is nothing to do
+    return [g if g is None or g.dtype is of.dtype else g.to(of.dtype) for g, of in zip(wanted, inputs, strict=True)]
 
 
 def _hand_over(of_unit_loss: Sequence[Tensor], grad_loss: float) -> list[Tensor]:

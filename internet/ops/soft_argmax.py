@@ -1,5 +1,6 @@
 """Key points, their Jacobians and their covariances as expectations under heat maps."""
 
+import itertools
 from typing import Any, Literal, overload
 
 import torch
@@ -76,33 +77,41 @@ def soft_argmax(
     """
     name = "soft_argmax"
     _checks.image_or_volume(name, "logits", logits, "K")
-    batch, anchors, *size = logits.shape
     if not temperature > 0:
         raise ValueError(f"{name}: temperature is {temperature}, expected a positive number")
-    if 0 in size:
+    if 0 in logits.shape[2:]:
         raise ValueError(f"{name}: logits has shape {tuple(logits.shape)}, expected at least one pixel")
     if jacobian_map is not None:
-        entries = len(size) ** 2
-        dims = ("B", "K or 1", str(entries), *("D", "H", "W")[-len(size) :])
-        _checks.floating_tensor(name, "jacobian_map", jacobian_map, *dims)
-        maps = jacobian_map.shape[1] if jacobian_map.shape[1] == 1 else anchors
-        _checks.shape(name, "jacobian_map", jacobian_map, (batch, maps, entries, *size), "(like logits, K or 1 maps)")
-        _checks.same_device(name, "jacobian_map", jacobian_map, "logits", logits)
-        if jacobian_map.dtype != logits.dtype:
-            raise TypeError(f"{name}: jacobian_map is {jacobian_map.dtype}, but logits is {logits.dtype}")
+        _check_map(name, jacobian_map, logits)
     namespace = namespace_for(name, logits.device)
     if namespace is None:
         return reference.soft_argmax(
             logits, jacobian_map, temperature=temperature, covariance=covariance, align_corners=align_corners
         )
-    kp, jac, cov, _ = apply(
-        _SoftArgmax, namespace, logits, jacobian_map, float(temperature), bool(covariance), align_corners
-    )
-    results = kp, None if jacobian_map is None else jac
-    return (*results, cov) if covariance else results
+    options = (float(temperature), bool(covariance), align_corners)
+    kp, *others = apply(_SoftArgmax, namespace, logits, jacobian_map, *options)
+    jac = None if jacobian_map is None else others.pop(0)
+    return (kp, jac, *others)
+
+
+def _check_map(operator: str, maps: Tensor, logits: Tensor) -> None:
+    batch, anchors, *size = logits.shape
+    entries = len(size) ** 2
+    expected = (batch, anchors, entries, *size)
+    if isinstance(maps, Tensor) and maps.shape == expected and maps.dtype is logits.dtype:
+        return _checks.same_device(operator, "jacobian_map", maps, "logits", logits)
+    dims = ("B", "K or 1", str(entries), *("D", "H", "W")[-len(size) :])
+    _checks.floating_tensor(operator, "jacobian_map", maps, *dims)
+    expected = (batch, maps.shape[1] if maps.shape[1] == 1 else anchors, entries, *size)
+    _checks.shape(operator, "jacobian_map", maps, expected, "(like logits, K or 1 maps)")
+    _checks.same_device(operator, "jacobian_map", maps, "logits", logits)
+    if maps.dtype != logits.dtype:
+        raise TypeError(f"{operator}: jacobian_map is {maps.dtype}, but logits is {logits.dtype}")
 
 
 class _SoftArgmax(torch.autograd.Function):
+    """The key points, and the Jacobians and covariances that were asked for."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -112,31 +121,24 @@ class _SoftArgmax(torch.autograd.Function):
         temperature: float,
         covariance: bool,
         align_corners: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         ctx.namespace, ctx.options = namespace, (temperature, covariance, align_corners)
         *results, statistics = operator_of(namespace, "soft_argmax")(logits, jacobian_map, *ctx.options)
+        ctx.there = (True, jacobian_map is not None, covariance)
         if not isinstance(ctx, NoContext):
             ctx.results, ctx.versions = _kept(*results)
         ctx.save_for_backward(logits, jacobian_map, statistics)
-        ctx.mark_non_differentiable(statistics)
         ctx.set_materialize_grads(False)
-        return (*results, statistics)
+        return tuple(itertools.compress(results, ctx.there))
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_kp: Tensor | None, grad_jac: Tensor | None, grad_covariance: Tensor | None, _: None
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_results: Tensor | None) -> tuple[Tensor | None, ...]:
         (logits, jacobian_map, statistics), needed = ctx.saved_tensors, ctx.needs_input_grad[1:3]
-        temperature, covariance, align_corners = ctx.options
-        # What is not there has no gradient; torch.compile gives it one of zeros all the same.
-        if jacobian_map is None:
-            grad_jac = None
-        if not covariance:
-            grad_covariance = None
-        results = ctx.results
+        temperature, _, align_corners = ctx.options
+        given, results = iter(grad_results), ctx.results
+        incoming = tuple(next(given) if there else None for there in ctx.there)
         if not torch.compiler.is_compiling() and versions(*results) != ctx.versions:
             results = operator_of(ctx.namespace, "soft_argmax")(logits, jacobian_map, *ctx.options)[:3]
-        incoming = (grad_kp, grad_jac, grad_covariance)
         gradients = operator_of(ctx.namespace, "soft_argmax_backward")(
             *incoming, logits, jacobian_map, *results, statistics, temperature, align_corners, *needed
         )

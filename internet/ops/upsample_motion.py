@@ -38,10 +38,8 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
     _checks.shape(name, "field", field, (batch, height, width, 2), "(x and y last)")
     field = _checks.coordinates(name, "field", field, "field", field)
     if confidence is not None:
-        _checks.floating_tensor(name, "confidence", confidence, "B", "1", "h", "w")
-        _checks.shape(name, "confidence", confidence, (batch, 1, height, width), "(one channel, the size of field)")
-        _checks.same_device(name, "confidence", confidence, "field", field)
-        confidence = _checks.coordinates(name, "confidence", confidence, "field", field)
+        dims, expected, meaning = ("B", "1", "h", "w"), (batch, 1, height, width), "(one channel, the size of field)"
+        confidence = _checks.beside(name, "confidence", confidence, dims, expected, meaning, "field", field)
     namespace = namespace_for(name, field.device)
     if namespace is None:
         return reference.upsample_motion(field, confidence)

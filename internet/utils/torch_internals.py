@@ -23,6 +23,11 @@ def operators_of(namespace: str) -> dict[str, list[str]]:
     }
 
 
+def without_python(overload: Any) -> Any:
+    """What calling an operator of `torch.ops` comes to: a function of C++, but for the frame of Python around it."""
+    return overload._op
+
+
 def versions(*tensors: Tensor) -> tuple[int, ...]:
     """How often the memory of each tensor has been written to in place; inference tensors do not count it."""
     return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
