@@ -2,7 +2,7 @@
 
     python examples/train_on_one_video.py me.mp4 runs/me [KEY=VALUE ...]
 
-Needs the extra internet-ops[train].
+Needs the extras internet-ops[train,pose] and `pip install --no-deps mediapipe==0.10.21`, which finds the body.
 """
 
 import sys

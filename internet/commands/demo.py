@@ -138,7 +138,7 @@ def _configured(args: argparse.Namespace) -> Config:
     """The recipe with what the options and the words say; they must not say different things."""
     minutes = 2.0 if args.minutes is None else args.minutes
     own = {"out": "", "seed": args.seed, "run.minutes": minutes, **_samples(args.video)}
-    recipe, short = ("one-video", SHORT) if args.video else ("demo", ())
+    recipe, short = ("one-video-flow", SHORT) if args.video else ("demo", ())
     config = Config.load(recipe, [*short, *args.settings], own)
     for name, value in own.items():
         if (found := plain(config.at(name))) != value:

@@ -12,11 +12,12 @@ from torch.utils.data import Dataset
 
 from internet import ops
 from internet.data.augmentation import Augmentation
+from internet.data.body_parts import BodyParts, PoseFunction
 from internet.data.clip import Clip
 from internet.data.clip_search import usable_clips
 from internet.data.frame_cache import FrameCache
 from internet.data.frame_sampler import FrameSampler
-from internet.data.image import MediaError, square, to_tensor
+from internet.data.image import MediaError, square, to_array, to_tensor
 from internet.flow.chain import chain_visible, chained, flow_chain
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
@@ -24,7 +25,7 @@ FlowFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 ATTEMPTS = 8
-"""So many draws make a sample at most, where there are fewer clips than that and frames of them do not decode."""
+"""So many draws make a sample at most, where there are fewer clips than that and frames of them cannot be used."""
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
@@ -51,6 +52,10 @@ class ClipDataset(Dataset[dict[str, Any]]):
             figures, whose motion is known where the source hides them too, it is not.
         chain: estimate `motion` through all frames between the two (:mod:`internet.flow.chain`), which follows arms
             and legs where a single estimate between two poses does not.
+        pose: finds the person in a frame. `motion` is then that of the body's parts (:mod:`internet.data.body_parts`),
+            and `motion_visible` what the source shows of them; the parts themselves are `source_anchors`,
+            `source_turns`, `current_anchors`, `current_turns` and `current_parts`, as of drawn figures. A frame in
+            which nobody is found is treated as one that does not decode.
         augmentation: None leaves the samples as they are.
         seed: of the choice of frames and of the augmentation.
         memory: bytes of decoded frames to keep in each worker process, so that short clips are decoded once.
@@ -71,6 +76,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         flow: FlowFunction | None = None,
         motion: bool = False,
         chain: bool = False,
+        pose: PoseFunction | None = None,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         memory: int = 256 << 20,
@@ -79,10 +85,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"size and samples_per_clip must be positive, got {size} and {samples_per_clip}")
         if motion and flow is None:
             raise ValueError("motion needs a flow function to estimate it by")
+        if pose is not None and augmentation is not None and augmentation.flip:
+            raise ValueError(f"flip is {augmentation.flip}, expected 0: a pose tells left from right")
         self._sampler = FrameSampler(min_seconds, frames, source)
         self.clips = usable_clips(clips, self._sampler)
         self.size, self.samples_per_clip = size, samples_per_clip
-        self.flow, self.motion, self.chain = flow, motion, chain
+        self.flow, self.motion, self.chain, self.pose = flow, motion, chain, pose
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         self._cache = FrameCache(memory)
         self._reported: set[int] = set()
@@ -100,16 +108,16 @@ class ClipDataset(Dataset[dict[str, Any]]):
         entropy = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)
         generator = torch.Generator().manual_seed(int(entropy[0]))
         draws = max(len(self.clips), ATTEMPTS)
-        for place in range(draws):  # another draw stands in for frames that do not decode
+        for place in range(draws):  # another draw stands in for frames that cannot be used
             number = (index + place) % len(self.clips)
             try:
                 return self._sample(number, generator)
             except MediaError as error:
                 self._report(number, error)
-        raise MediaError(f"none of {draws} draws of frames for sample {index} decodes; the warnings say why")
+        raise MediaError(f"none of {draws} draws of frames for sample {index} can be used; the warnings say why")
 
     def _report(self, number: int, error: MediaError) -> None:
-        """Say once for each clip that frames of it do not decode."""
+        """Say once for each clip that frames of it cannot be used."""
         if number not in self._reported:
             self._reported.add(number)
             warnings.warn(f"skipped, and other frames taken: {error}", stacklevel=3)
@@ -154,4 +162,32 @@ class ClipDataset(Dataset[dict[str, Any]]):
             if self.motion:
                 motion, visible = self._chained(number, current, source) if self.chain else self._direct(after, first)
                 sample |= {"motion": motion[0], "motion_visible": visible[0], "motion_reliable": visible[0]}
+        if self.pose is not None:
+            sample |= self._parts(number, source, current)
         return sample if self.augmentation is None else self.augmentation(sample, generator)
+
+    def _parts(self, number: int, source: int, current: int) -> dict[str, Tensor]:
+        """What the parts of the person in both frames tell."""
+        find = functools.partial(self._find, self.clips[number])
+        before, now = self._cache.read((number, "parts"), [source, current], find)
+        motion, visible = now.motion(before)
+        return {
+            "motion": motion,
+            "motion_visible": visible,
+            "source_anchors": before.middles,
+            "source_turns": before.turns,
+            "current_anchors": now.middles,
+            "current_turns": now.turns,
+            "current_parts": now.labels.float()[None],
+        }
+
+    def _find(self, clip: Clip, numbers: list[int]) -> list[BodyParts]:
+        """The parts of the person in each of these frames, at the size of the samples."""
+        assert self.pose is not None
+        found = []
+        for number, frame in zip(numbers, clip.read(numbers), strict=True):
+            pose = self.pose(to_array(square(to_tensor(frame), min(frame.shape[:2]))))
+            if pose is None:
+                raise MediaError(f"nobody is found in frame {number} of the clip '{clip.name}'")
+            found.append(BodyParts.of(pose, self.size))
+        return found

@@ -1,13 +1,12 @@
-"""A cache of decoded frames: a short clip is decoded once, not once per sample."""
+"""A cache of decoded frames, and of what is found in them: a short clip is decoded once, not once per sample."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-
-from torch import Tensor
+from typing import Any
 
 
 class FrameCache:
-    """The most recently used frames, up to a number of bytes; each worker process has its own.
+    """The most recently used frames, or what was found in them, up to a number of bytes; each worker has its own.
 
     Args:
         limit: bytes; 0 keeps nothing.
@@ -15,9 +14,9 @@ class FrameCache:
 
     def __init__(self, limit: int) -> None:
         self.limit, self.size = limit, 0
-        self._frames: OrderedDict[tuple[Hashable, int], Tensor] = OrderedDict()
+        self._frames: OrderedDict[tuple[Hashable, int], Any] = OrderedDict()
 
-    def read(self, clip: Hashable, numbers: Sequence[int], read: Callable[[list[int]], list[Tensor]]) -> list[Tensor]:
+    def read(self, clip: Hashable, numbers: Sequence[int], read: Callable[[list[int]], list[Any]]) -> list[Any]:
         """The frames of a clip with these numbers; `read` is called once, for those that are not in the cache."""
         missing = sorted({number for number in numbers if (clip, number) not in self._frames})
         fresh = dict(zip(missing, read(missing), strict=True)) if missing else {}
@@ -26,7 +25,7 @@ class FrameCache:
             self._keep((clip, number), frame)
         return frames
 
-    def _keep(self, key: tuple[Hashable, int], frame: Tensor) -> None:
+    def _keep(self, key: tuple[Hashable, int], frame: Any) -> None:
         if key not in self._frames:
             self.size += frame.nbytes
         self._frames[key] = frame

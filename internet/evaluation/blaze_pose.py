@@ -24,10 +24,17 @@ POINTS = 33
 
 
 class Pose(NamedTuple):
-    """Key points (33, 2), x first, in pixels (the middle of pixel j is j + 0.5), and how sure each is, 0 to 1."""
+    """The key points of one person in a frame of H x W pixels.
+
+    points: (33, 2), x first, in pixels; the middle of pixel j is j + 0.5. certainty: (33,), how sure each is, 0 to 1.
+    depth: (33,), how far away, from the hips on, in units of the network's own; smaller is nearer.
+    mask: float32 (H, W) in [0, 1], where the person is seen.
+    """
 
     points: np.ndarray
     certainty: np.ndarray
+    depth: np.ndarray
+    mask: np.ndarray
 
 
 class BlazePose:
@@ -57,12 +64,14 @@ class BlazePose:
             return None
         to_frame = _square_around(*circle)
         picture = _sampled(frame, to_frame, LANDMARKS_SIDE)
-        flat, presence = _run(self._landmarks, picture)[:2]
+        flat, presence, outline = _run(self._landmarks, picture)[:3]
         if float(presence.reshape(-1)[0]) < SURE:
             return None
         found = flat.reshape(-1, 5)[:POINTS]  # x, y, depth, visibility, presence; the rest are for tracking
         points = found[:, :2] @ to_frame[:, :2].T + to_frame[:, 2]
-        return Pose(points, np.minimum(_sigmoid(found[:, 3]), _sigmoid(found[:, 4])))
+        certainty = np.minimum(_sigmoid(found[:, 3]), _sigmoid(found[:, 4]))
+        mask = _sampled_back(_sigmoid(outline[0, ..., 0]), to_frame, frame.shape[:2])
+        return Pose(points, certainty, found[:, 2], mask)
 
     def _detect(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """The surest person's hips, and the point on the circle above the head: both (2,), in pixels."""
@@ -104,9 +113,20 @@ def _sampled(frame: np.ndarray, to_frame: np.ndarray, side: int) -> np.ndarray:
     shrink = float(np.hypot(*to_frame[:, 0]))
     if shrink > 1:  # bilinear sampling would skip pixels
         frame = cv2.GaussianBlur(frame, (0, 0), shrink / 2.5)
-    half = to_frame @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]) - np.array([[0, 0, 0.5], [0, 0, 0.5]])
-    picture = cv2.warpAffine(frame, half, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    picture = cv2.warpAffine(frame, _by_index(to_frame), (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return (picture / 255).astype(np.float32)
+
+
+def _sampled_back(picture: np.ndarray, to_frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What belongs to a square picture, (side, side), in the frame: float32 (H, W); 0 outside of it."""
+    cv2 = require("cv2", "finding key points")
+    mask: np.ndarray = cv2.warpAffine(picture.astype(np.float32), _by_index(to_frame), size[::-1])
+    return mask
+
+
+def _by_index(to_frame: np.ndarray) -> np.ndarray:
+    """The same map between numbers of pixels, whose middles are at half."""
+    return to_frame @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]) - np.array([[0, 0, 0.5], [0, 0, 0.5]])
 
 
 def _run(network: Any, picture: np.ndarray) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ class Weights(Section):
     feature_matching: float = setting(0.0, "pix2pixHD's term, not the paper's", least=0)
     pixel: float = setting(0.0, "the mean absolute difference of the frames, not the paper's", least=0)
     guidance: float = setting(0.0, "the motion field against optical flow, not the paper's", least=0)
-    anchors: float = setting(0.0, "the anchors against the parts of drawn figures, not the paper's", least=0)
+    anchors: float = setting(0.0, "the anchors against the parts of the body, where known, not the paper's", least=0)
     anchors_jacobian: float = setting(0.0, "their Jacobians against the parts' rotations, likewise", least=0)
     regions: float = setting(0.0, "the mixture's weights against the parts that are seen, likewise", least=0)
     confidence: float = setting(0.0, "M against what the source shows as well, not the paper's", least=0)
@@ -62,8 +62,9 @@ class Batch:
     motion: where known or estimated, the flow from I_t to the source.
     motion_reliable: (B, 1, H, W), 1 where that flow holds; without it, everywhere.
     motion_visible: (B, 1, H, W), 1 where what I_t shows is seen in the source too.
-    source_anchors, current_anchors: of drawn figures, the middles of the parts, (B, P, 2), in the source and in I_t.
-    source_turns, current_turns: and their rotations, (B, P, 2, 2).
+    source_anchors, current_anchors: where the parts of the body are known, their middles, (B, P, 2), in the source and
+        in I_t.
+    source_turns, current_turns: and how they are turned, (B, P, 2, 2).
     current_parts: which part I_t shows, (B, 1, H, W), 0 the background.
     """
 
@@ -79,6 +80,10 @@ class Batch:
     current_turns: Tensor | None = None
     current_parts: Tensor | None = None
     motion_reliable: Tensor | None = None
+
+
+#: What some terms need.
+_PARTS = "the parts of the body, which drawn figures have and data.pose finds"
 
 
 class Objective(nn.Module):
@@ -148,9 +153,7 @@ class Objective(nn.Module):
             terms["guidance"] = flow_guidance_loss(result.motion.field, batch.motion, batch.motion_reliable)
         if used.regions:
             if batch.current_parts is None:
-                raise ValueError(
-                    "the loss of the regions needs the parts of the figure, which drawn samples alone have"
-                )
+                raise ValueError(f"the loss of the regions needs {_PARTS}")
             terms["regions"] = region_loss(result.motion.logits, batch.current_parts)
         if used.confidence:
             if batch.motion_visible is None:
@@ -203,7 +206,7 @@ def _anchor_terms(result: Result, batch: Batch) -> dict[str, Tensor]:
     losses = []
     for anchors, (points, turns) in zip(found, truth, strict=True):
         if points is None or turns is None:
-            raise ValueError("the loss of the anchors needs the parts of the figure, which drawn samples alone have")
+            raise ValueError(f"the loss of the anchors needs {_PARTS}")
         losses.append(anchor_losses(anchors, points, turns))
     (near, turned), (driving_near, driving_turned) = losses
     return {"anchors": (near + driving_near) / 2, "anchors_jacobian": (turned + driving_turned) / 2}

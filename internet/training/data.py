@@ -5,10 +5,12 @@ from typing import Any
 
 from torch.utils.data import Dataset, Subset
 
+from internet.data.body_parts import PoseFunction
 from internet.data.clip_search import Clip, find_clips
 from internet.data.dataset import ClipDataset, FlowFunction
 from internet.data.image import MediaError
 from internet.data.synthetic_dataset import SyntheticDataset
+from internet.evaluation.blaze_pose import BlazePose
 from internet.flow import FlowCache, flow_estimator
 from internet.training.config import Config
 from internet.training.config.sections import SYNTHETIC
@@ -35,6 +37,7 @@ def training_samples(config: Config) -> tuple[EpochStream, int]:
         flow=_flow(config),
         motion=data.motion,
         chain=data.chain,
+        pose=_pose(config),
         augmentation=data.augmentation,
         memory=data.memory << 20,
         seed=config.seed,
@@ -54,6 +57,7 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
     if config.data.motion:  # what guides training also judges its motion
         options |= {"flow": _flow(config), "motion": True, "chain": config.data.chain}
+    options["pose"] = _pose(config)
     data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
     return Subset(data, range(min(held_out.samples, len(data))))
 
@@ -79,6 +83,16 @@ def _flow(config: Config) -> FlowFunction | None:
     except (TypeError, ValueError) as error:
         raise SettingError(f"data.flow: {error}") from error
     return FlowCache(flow.cache or Path(config.out, "flow"), estimator)
+
+
+def _pose(config: Config) -> PoseFunction | None:
+    """Where the body's parts are, if they are to teach."""
+    if not config.data.pose:
+        return None
+    try:
+        return BlazePose()
+    except (ImportError, OSError) as error:
+        raise SettingError(f"data.pose: {error}") from error
 
 
 def _clips(name: str, path: str, split: str = "train") -> list[Clip]:

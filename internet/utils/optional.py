@@ -13,7 +13,7 @@ _EXTRAS = {
     "tensorboard": ("tensorboard", "train"),
     "torchmetrics": ("torchmetrics", "eval"),
     "torchvision": ("torchvision", "raft"),
-    "ai_edge_litert": ("ai-edge-litert", "eval"),
+    "ai_edge_litert": ("ai-edge-litert", "pose"),
     "tqdm": ("tqdm", "figures"),
     "yaml": ("pyyaml", "train"),
 }

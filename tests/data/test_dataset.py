@@ -140,7 +140,7 @@ def test_a_clip_that_does_not_decode_is_reported_once_and_replaced() -> None:
 
 def test_no_clip_left_is_an_error() -> None:
     data = ClipDataset([Drawn(0, broken=True)], 32)
-    words = "none of 8 draws of frames for sample 0 decodes"
+    words = "none of 8 draws of frames for sample 0 can be used"
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(MediaError, match=words):
         data[0]
 

@@ -96,6 +96,12 @@ def test_what_is_written_is_read_again() -> None:
         ("loss.schedule.style=[[5, 1], [5, 2]]", "loss.schedule of 'style' is .* steps rising"),
         ("loss.schedule.style=[[0, inf]]", "loss.schedule.style is 'inf', expected a finite number"),
         ("loss.schedule.style=[[0, -1]]", "loss.schedule is .* expected at least 0"),
+        ("data={pose: true}", "data.pose is of filmed people, path is 'synthetic'"),
+        ("data={path: a.mp4, pose: true}", "data.augmentation.flip is 0.5, expected 0: pose tells left from right"),
+        (
+            "data={path: a.mp4, pose: true, motion: true, augmentation: {flip: 0}}",
+            "data.pose and motion are both true, expected one of them",
+        ),
         ("batch", "'batch' is not a setting, expected key=value"),
         ("=3", "'=3' is not a setting, expected key=value"),
         ("run..batch=3", "there is no setting 'run.'"),

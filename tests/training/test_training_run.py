@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from internet.cli import main
 from internet.data.synthetic import WalkingClip
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.data.video_writer import write_video
+from internet.evaluation import weight_files
 from internet.model import load_model
 from internet.training.config import Config
 from internet.training.trainer import Trainer
@@ -224,6 +226,30 @@ def test_a_missing_package_is_named_before_the_first_step(
 def test_a_recipe_for_videos_does_not_draw_figures_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "one-video", f"out={tmp_path}"]) == 2
     assert "data.path is empty" in capsys.readouterr().err
+
+
+def test_one_video_starts_from_weights_that_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(tmp_path / "walk.mp4", WalkingClip(1, (128, 128), frames=12), fps=10)
+    words = [f"data.path={tmp_path / 'walk.mp4'}", f"out={tmp_path / 'run'}", "model.preset=tiny", "data.pose=false"]
+    assert main(["train", "one-video", *words]) == 2
+    assert re.search(r"figures\.safetensors'.* do not fit", capsys.readouterr().err)
+
+
+def test_without_the_networks_a_pose_cannot_teach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "walk.mp4", WalkingClip(1, (128, 128), frames=12), fps=10)
+    words = ["train", "one-video", f"data.path={tmp_path / 'walk.mp4'}", f"out={tmp_path / 'run'}"]
+    monkeypatch.setattr(weight_files.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", types.ModuleType("ai_edge_litert"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", types.SimpleNamespace(Interpreter=None))
+    assert main(words) == 2
+    assert "data.pose: 'mediapipe/modules/pose_detection" in (said := capsys.readouterr().err)
+    assert "pip install --no-deps mediapipe==0.10.21" in said
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    assert main(words) == 2
+    assert "pip install 'internet-ops[pose]'" in capsys.readouterr().err
 
 
 # Two processes

@@ -62,11 +62,21 @@ class Data(Section):
     source: str = setting("first", "the clip's 'first' frame, or a 'random' one of `frames`", choices=SOURCES)
     motion: bool = setting(False, "estimate the flow from the driving frame to the source too")
     chain: bool = setting(False, "estimate it through all frames between the two, which follows limbs further")
+    pose: bool = setting(False, "instead of flow, motion and more by the body's parts, which BlazePose finds")
     flow: Flow = dataclasses.field(default_factory=Flow)
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
     workers: int = setting(2, "processes that read samples, for each rank", least=0, most=1024, resumable=True)
     memory: int = setting(256, "MiB of decoded frames that each of them keeps", least=0, most=2**30, resumable=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pose and self.path == SYNTHETIC:
+            raise ValueError("pose is of filmed people, path is 'synthetic': drawn figures tell their parts themselves")
+        if self.pose and self.motion:
+            raise ValueError("pose and motion are both true, expected one of them: each brings the motion")
+        if self.pose and self.augmentation.flip:
+            raise ValueError(f"augmentation.flip is {self.augmentation.flip}, expected 0: pose tells left from right")
 
 
 @dataclass(frozen=True)
