@@ -31,6 +31,7 @@ class Generator(nn.Module):
 
     With `blend`, which is not the paper's, the frame is M' · source warped by F + (1 - M') · what the layers paint:
     what the source shows keeps its sharpness without passing through the layers, which learn what it does not show.
+    F is composed at the frame's size for it (`Motion.fine_field`).
     M' is M with its odds corrected at the frame's size, by a factor of e^3 at most: a free opacity was found to settle
     on the warped source within some hundred steps, where its sigmoid has no gradient left, and nothing was painted.
 
@@ -93,9 +94,11 @@ class Generator(nn.Module):
 
     def _blended(self, source: Tensor, motion: Motion, logits: Tensor) -> Tensor:
         """The painted frame where M, corrected, is low, and the warped source where it is high."""
+        moved = ops.confidence_warp(
+            source, motion.field if motion.fine_field is None else motion.fine_field, padding_mode="border"
+        )
         field, confidence = motion.field, motion.confidence
         while confidence.shape[2] < source.shape[2]:
             field, confidence = ops.upsample_motion(field, confidence)  # type: ignore[assignment]  # one came, one goes
         odds = torch.logit(widened(confidence), eps=EPSILON) + CORRECTION * logits[:, 3:].tanh()
-        moved = ops.confidence_warp(source, motion.field, padding_mode="border")
         return torch.lerp(logits[:, :3].sigmoid(), widened(moved), odds.sigmoid())

@@ -51,7 +51,9 @@ def make_discriminator(config: INTERnetConfig) -> Discriminator:
 def _stage_one(config: INTERnetConfig) -> tuple[AnchorDetector, MotionEstimator]:
     if config.stage_one == "first-order":
         theirs = FirstOrderConfig(anchors=config.anchors, jacobian_maps=config.anchors)
-        return key_point_detector(theirs), dense_motion_network(theirs)
+        estimator = dense_motion_network(theirs)
+        estimator.fine = config.blend
+        return key_point_detector(theirs), estimator
     shape: dict[str, Any] = {"depth": config.depth, "widest": config.widest}
     detector = AnchorDetector(
         config.anchors, _down(config), config.anchor_width, temperature=config.temperature, **shape
@@ -62,6 +64,7 @@ def _stage_one(config: INTERnetConfig) -> tuple[AnchorDetector, MotionEstimator]
         config.motion_width,
         variance=config.variance,
         threshold=config.threshold,
+        fine=config.blend,
         **shape,
     )
     return detector, estimator

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from internet import ops
 from internet.model.anchors import Anchors
@@ -13,6 +14,9 @@ from internet.model.unet import Normalisation, UNet
 #: The confidence starts at sigmoid(2) = 0.88: Eq. 4 pulls it down, so it must not start low.
 CONFIDENCE_BIAS = 2.0
 
+#: Of logits that are enlarged: halfway between a limb and the wall they are near to each other, and this decides.
+SHARPENING = 4.0
+
 
 class Motion(NamedTuple):
     """Where the pixels of a driving frame come from in the source, at the base size (h, w).
@@ -20,11 +24,13 @@ class Motion(NamedTuple):
     field: F^0, (B, h, w, 2): where each pixel of the driving frame lies in the source, in [-1, 1].
     confidence: M^0, (B, 1, h, w) in (0, 1).
     logits: (B, K+1, h, w) of the mixture weights, which anchor a pixel moves with; channel 0: the still background.
+    fine_field: (B, H, W, 2), F at the frame's size, for a generator that blends (:class:`Generator`); or None.
     """
 
     field: Tensor
     confidence: Tensor
     logits: Tensor
+    fine_field: Tensor | None = None
 
 
 class MotionEstimator(nn.Module):
@@ -42,6 +48,7 @@ class MotionEstimator(nn.Module):
         confidence: whether there is a confidence; without it, it is 1 everywhere.
         variance: of the anchors' Gaussians.
         threshold: Eq. 5's soft threshold.
+        fine: compose the field at the frame's size as well.
         normalisation: of the U-Net.
         align_corners: the convention by which the source is sampled.
         grid_align_corners: that of the pixels' own coordinates. With True here and False there, this is
@@ -60,6 +67,7 @@ class MotionEstimator(nn.Module):
         confidence: bool = True,
         variance: float = 0.01,
         threshold: float = 0.0,
+        fine: bool = False,
         normalisation: Normalisation = GroupNorm,
         align_corners: bool = False,
         grid_align_corners: bool = False,
@@ -71,7 +79,7 @@ class MotionEstimator(nn.Module):
         self.occlusion = Head(self.hourglass.out_channels, 1, 7, padding=3) if confidence else None
         if self.occlusion is not None:
             nn.init.constant_(self.occlusion.bias, CONFIDENCE_BIAS)  # type: ignore[arg-type]
-        self.variance, self.threshold = variance, threshold
+        self.variance, self.threshold, self.fine = variance, threshold, fine
         self.align_corners, self.grid_align_corners = align_corners, grid_align_corners
 
     def forward(self, source: Tensor, source_anchors: Anchors, driving_anchors: Anchors) -> Motion:
@@ -85,8 +93,12 @@ class MotionEstimator(nn.Module):
             grid_align_corners=self.grid_align_corners,
         )
         logits, confidence = self._heads(self.hourglass(seen))
-        field = ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
-        return Motion(field, confidence, logits)
+        fine_field = self._field(_enlarged(logits, source), anchors) if self.fine else None
+        return Motion(self._field(logits, anchors), confidence, logits, fine_field)
+
+    def _field(self, logits: Tensor, anchors: tuple[Tensor, Tensor, Tensor | None, Tensor | None]) -> Tensor:
+        """Eq. 5."""
+        return ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The mixture's logits and the confidence."""
@@ -95,3 +107,12 @@ class MotionEstimator(nn.Module):
             return logits, torch.ones_like(logits[:, :1])
         logits, confidence = fused_heads(features, self.mask, self.occlusion)
         return logits, confidence.sigmoid()
+
+
+def _enlarged(logits: Tensor, frame: Tensor) -> Tensor:
+    """Logits at the size of a frame.
+
+    A field that is composed from them has an edge of a pixel where a limb meets the wall. One that is enlarged itself
+    has places between the limb's and the wall's there, and a limb of a few pixels is all edge.
+    """
+    return functional.interpolate(SHARPENING * logits, frame.shape[2:], mode="bilinear")

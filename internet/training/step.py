@@ -223,7 +223,7 @@ def _detached(result: Result) -> Result:
     frame, motion, source, driving = result
     return Result(
         frame.detach(),
-        type(motion)(*(value.detach() for value in motion)),
+        motion._replace(**{name: value.detach() for name, value in motion._asdict().items() if value is not None}),
         type(source)(*(value.detach() for value in source)),
         type(driving)(*(value.detach() for value in driving)),
     )

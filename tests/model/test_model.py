@@ -39,8 +39,13 @@ def frames(count: int, size: tuple[int, int] = (64, 96)) -> list[Tensor]:
     return list(torch.rand(count, 1, 3, *size).unbind())
 
 
+def tensors(result: Result) -> list[Tensor]:
+    """The frame and what of its motion there is."""
+    return [value for value in (result.frame, *result.motion) if value is not None]
+
+
 def largest_difference(one: Result, other: Result) -> float:
-    pairs = zip((one.frame, *one.motion), (other.frame, *other.motion), strict=True)
+    pairs = zip(tensors(one), tensors(other), strict=True)
     return max((a.double().cpu() - b.double().cpu()).abs().max().item() for a, b in pairs)
 
 
@@ -135,7 +140,7 @@ def test_bfloat16_autocast_keeps_coordinates_and_frames_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
         result = model(source, driving)
         assert model.generator.encode(source)[0].dtype == torch.bfloat16
-    for value in (result.frame, *result.motion, *result.driving_anchors):
+    for value in (*tensors(result), *result.driving_anchors):
         assert value.dtype == torch.float32
     assert (result.driving_anchors.kp - expected.driving_anchors.kp).abs().mean() < 0.01
     assert (result.frame - expected.frame).abs().mean() < 0.02
@@ -335,6 +340,22 @@ def test_a_blending_generator_shows_the_moved_source_where_m_is_high_and_paints_
         confident = motion._replace(confidence=motion.confidence.clone().requires_grad_())
         generator(generator.encode(source), confident).sum().backward()
         assert confident.confidence.grad.isfinite().all()
+
+
+def test_the_field_that_moves_the_source_has_an_edge_of_a_pixel():
+    """Left half with the first anchor, 0.5 away, and right half still: enlarged positions would lie between."""
+    config = INTERnetConfig.preset("figures", size=64)
+    estimator = INTERnet(config).dense_motion_network
+    width = config.size // config.factor
+    logits = torch.full((1, config.anchors + 1, width, width), -8.0)
+    logits[:, 1, :, : width // 2], logits[:, 0, :, width // 2 :] = 8.0, 8.0
+    estimator._heads = lambda _: (logits, torch.ones(1, 1, width, width))
+    still = Anchors(torch.zeros(1, config.anchors, 2), torch.eye(2).expand(1, config.anchors, 2, 2))
+    moved = still._replace(kp=still.kp + torch.tensor([0.5, 0.0]))
+    field = estimator(torch.rand(1, 3, 64, 64), moved, still).fine_field
+    shift = (field - identity_field(64, 64))[0, :, :, 0]
+    torch.testing.assert_close(shift[:, :31], torch.full((64, 31), 0.5))
+    torch.testing.assert_close(shift[:, 33:], torch.zeros(64, 31))
 
 
 @pytest.mark.parametrize("scales", ["multi", "single"])
