@@ -1,11 +1,13 @@
-// A part, some rows of one output, walks every anchor over every row: it reads the incoming gradient once,
-// for the gradients of the source (scattered to the pixels of each sample), of the motion and of the heat
-// map.
+// A band of the source walks the output rows that lead there, anchor by anchor: it reads their incoming
+// gradient once, for the gradients of the source (scattered to the pixels of each sample), of the motion and
+// of the heat map. A row that leads to two bands is walked by both, and counts for all but the source in the
+// first.
 #include <cmath>
 
 #include "cpu/anchor_features/level.h"
 #include "cpu/anchor_features/rows.h"
 #include "cpu/runtime/denormals.h"
+#include "cpu/sampling/pixel_rows.h"
 
 namespace internet::cpu::INTERNET_ISA {
 namespace {
@@ -44,29 +46,38 @@ struct HeatSums {
 };
 
 template <bool to_source, bool to_anchors, class T, int N>
-class BackwardPart {
+class BandBackward {
  public:
   using S = opmath<T>;
   using V = Native<S>;
 
-  INTERNET_MEMBER explicit BackwardPart(const AnchorFeaturesBackward<T, N>& p)
+  INTERNET_MEMBER explicit BandBackward(const AnchorFeaturesBackward<T, N>& p)
       : p_(p), shape_(p.inputs.shape), heat_rows_(p.inputs) {
     for (int a = 0; a < N; ++a) stride_[a] = 4 * shape_.framed.stride(a);
     if constexpr (N == 3) level_.at_least(3 * level_size(shape_.framed));
   }
 
-  INTERNET_MEMBER void part(int64_t task) {
+  INTERNET_MEMBER void run(int64_t task) {
     task_ = task;
-    image_ = task / p_.parts;
-    const int64_t part = task % p_.parts, rows = shape_.rows();
-    const int64_t begin = part * rows / p_.parts, end = (part + 1) * rows / p_.parts;
-    for (int64_t row = begin; row < end; ++row) {
-      int64_t at[N];
-      shape_.locate(row, at);
-      for (int64_t k = 0; k <= shape_.anchors; ++k) {
+    image_ = task / p_.bands;
+    band_ = band_of(task % p_.bands, shape_.size[1], p_.bands);
+    target_ = shape_.framed.band(band_.end - band_.begin);
+    if constexpr (to_source) {
+      for (int a = 0; a < N; ++a) target_stride_[a] = 4 * target_.stride(a);
+      std::fill_n(scattered_.at_least(target_.total()), target_.total(), S(0));
+    }
+    const RowRange* range = p_.row_ranges + image_ * shape_.rows() * (shape_.anchors + 1);
+    for (int64_t row = 0; row < shape_.rows(); ++row) {
+      for (int64_t k = 0; k <= shape_.anchors; ++k, ++range) {
+        owns_ = to_anchors && band_.contains(std::clamp<int64_t>(range->first, 0, shape_.size[1] - 1));
+        adds_ = to_source && range->last >= band_.begin && range->first < band_.end;
+        if (!owns_ && !adds_) continue;
+        int64_t at[N];
+        shape_.locate(row, at);
         with_row_motion(p_.inputs, image_, k, at, [&](const auto& motion) { visit_row(motion, k, at); });
       }
     }
+    if (to_source) write_band();
   }
 
  private:
@@ -75,20 +86,38 @@ class BackwardPart {
     if constexpr (N == 3 && m == 3) {  // without Jacobians nobody asks for the gradient of the map's matrix
       if (is_level(motion) && (k == 0 || !p_.to_jacobians)) return row_by_level(motion, k, at);
     }
-    if (to_source) touch(motion);
     for (int64_t first = 0; first < shape_.size[0]; first += stretch) {
       const int64_t count = std::min<int64_t>(stretch, shape_.size[0] - first);
-      places_.find(motion, first, count, shape_.framed);
-      for (int a = 0; a < N; ++a) std::fill(grad_[a], grad_[a] + stretch, S(0));
-      read_heat(k, at, first, count);
+      find_places(motion, first, count);
+      if (owns_) {
+        for (int a = 0; a < N; ++a) std::fill(grad_[a], grad_[a] + stretch, S(0));
+        read_heat(k, at, first, count);
+      }
       for (int64_t block = 0; block < shape_.framed.blocks; ++block) {
         const auto grad = block_row<const T, N>(p_.grad_output, shape_, image_, k, block, at);
         with_layout(grad, [&](auto layout) { visit<layout()>(grad, block, first, count); });
       }
-      if (!to_anchors) continue;
+      if (!owns_) continue;
       add_motion_sums(motion, k, at, first, count);
       add_heat_sums(k, at, first, count);
     }
+  }
+
+  // Where the samples of a stretch are in the source, and in the band: those that do not lead there end up in
+  // a corner of its frame.
+  template <int m>
+  INTERNET_MEMBER void find_places(const math::RowMotion<S, m>& motion, int64_t first, int64_t count) {
+    using I = typename Places<S, N>::I;
+    const Index<S> begin = Index<S>(band_.begin), height = Index<S>(target_.size[1]);
+    nowhere_ = Places<S, N>::nowhere_in(target_);
+    places_.find(motion, first, count, shape_.framed, [&](int64_t i, const I(&lowest)[N], I reads) {
+      if constexpr (to_source) {
+        const I y = lowest[1] - begin;
+        I place = lowest[0] + y * Index<S>(target_.stride(1));
+        if constexpr (N == 3) place += lowest[2] * Index<S>(target_.stride(2));
+        Places<S, N>::put(targets_ + i, reads & (y >= 0) & (y <= height), place, nowhere_);
+      }
+    });
   }
 
   // A stretch of the heat map's incoming gradient, unless it comes with the first channels.
@@ -106,27 +135,31 @@ class BackwardPart {
   INTERNET_MEMBER void row_by_level(const math::RowMotion<S, 3>& motion, int64_t k, const int64_t (&at)[N]) {
     const FramedShape<N>& framed = shape_.framed;
     const FourRows<S> rows(motion, framed);
+    const int64_t height = rows.lowest_y - band_.begin;
+    adds_ = to_source && rows.read && height >= 0 && height <= target_.size[1];
+    if (!owns_ && !adds_) return;
     const int64_t size = level_size(framed);
     S *level = level_.data(), *even = level + size, *odd = even + size;
     Pixel<S> grad_x{};
-    if (to_anchors && framed.blocks == 0) add_heat_alone(k, at);
+    if (owns_ && framed.blocks == 0) add_heat_alone(k, at);
     for (int64_t block = 0; block < framed.blocks; ++block) {
       const S* pixels = p_.inputs.framed + image_ * framed.total() + block * framed.block_size();
-      if (to_anchors && k > 0) rows.interpolate(pixels, framed, level);
+      const bool moves = owns_ && k > 0;
+      if (moves) rows.interpolate(pixels, framed, level);
       std::fill(even, even + 2 * size, S(0));
       const auto grad = block_row<const T, N>(p_.grad_output, shape_, image_, k, block, at);
       for (int64_t first = 0; first < shape_.size[0]; first += stretch) {
         const int64_t count = std::min<int64_t>(stretch, shape_.size[0] - first);
         level_places_.find(along_x(motion), first, count, level_shape(framed));
-        if (block == 0) read_heat(k, at, first, count);
+        if (block == 0 && owns_) read_heat(k, at, first, count);
         with_layout(grad, [&](auto layout) {
-          grad_x += visit_level<layout()>(grad, block, first, count, k > 0, level, even, odd);
+          grad_x += visit_level<layout()>(grad, block, first, count, moves, level, even, odd);
         });
-        if (to_anchors && block == 0) add_heat_sums(k, at, first, count);
+        if (owns_ && block == 0) add_heat_sums(k, at, first, count);
       }
       if (rows.read) spread(rows, even, odd, pixels, block, k);
     }
-    if (to_anchors && k > 0 && rows.read) {
+    if (owns_ && k > 0 && rows.read) {
       p_.motion_partials[task_ * shape_.anchors + k - 1].offset[0] +=
           double(grad_x[0]) + double(grad_x[1]) + double(grad_x[2]) + double(grad_x[3]);
     }
@@ -171,12 +204,10 @@ class BackwardPart {
                               int64_t block, int64_t k) {
     constexpr int n = lanes<S>;
     const FramedShape<N>& framed = shape_.framed;
-    if constexpr (to_source) {
-      for (int64_t number : {rows.number.nw, rows.number.ne, rows.number.sw, rows.number.se})
-        touch_row(number);
-      S* scattered = p_.scattered + task_ * framed.total() + block * framed.block_size();
+    if (adds_) {
+      S* scattered = scattered_.data() + block * target_.block_size();
       const math::Corners<S> weight = math::corner_weights(rows.y, rows.z);
-      const math::Corners<S*> to = rows.of(scattered, framed);
+      const math::Corners<S*> to = rows.of(scattered, target_, band_.begin);
       const auto add = [&](S* row, S w) {
         int64_t i = 0;
         for (; i + n <= framed.row_size(); i += n) {
@@ -189,7 +220,7 @@ class BackwardPart {
       add(to.sw, weight.sw);
       add(to.se, weight.se);
     }
-    if (!to_anchors || k == 0) return;
+    if (!owns_ || k == 0) return;
     V grad_y{}, grad_z{};
     rows.each_vector(rows.of(pixels, framed), framed, [&](int64_t i, const math::Corners<V>& four) {
       // The frame has no gradient, not even that of a NaN times its zeros; nor is there one past the row.
@@ -203,51 +234,6 @@ class BackwardPart {
     auto& out = p_.motion_partials[task_ * shape_.anchors + k - 1];
     out.offset[1] += total(grad_y);
     out.offset[2] += total(grad_z);
-  }
-
-  // Makes sure that the rows about to be added to hold numbers. Along the row each coordinate changes in one
-  // direction only, so its ends bound it; a row more on either side allows for rounding. But where the
-  // denominator of a projective map changes its sign, the row may lead anywhere.
-  template <int m>
-  INTERNET_MEMBER void touch(const math::RowMotion<S, m>& motion) {
-    const S end = S(shape_.size[0] - 1);
-    const math::Point<S, N> first = math::source_pixel<N>(motion, S(0)),
-                            last = math::source_pixel<N>(motion, end);
-    const bool bounded = m == N || motion.at(S(0)).axis[m - 1] * motion.at(end).axis[m - 1] > 0;
-    int64_t from[N] = {}, to[N] = {};
-    for (int a = 1; a < N; ++a) {
-      to[a] = shape_.size[a] - 1;
-      if (!bounded) continue;
-      const auto row = [&](S t) {
-        return int64_t(math::at_most(math::at_least(t, S(-1)), S(shape_.size[a])));
-      };
-      from[a] = std::max<int64_t>(row(std::min(first.axis[a], last.axis[a])) - 2, from[a]);
-      to[a] = std::min<int64_t>(row(std::max(first.axis[a], last.axis[a])) + 2, to[a]);
-    }
-    touch_rows<N - 1>(from, to, from);
-  }
-  // Every row of these coordinates.
-  template <int axis>
-  INTERNET_MEMBER void touch_rows(const int64_t (&from)[N], const int64_t (&to)[N], const int64_t (&at)[N]) {
-    if constexpr (axis == 0) {
-      touch_row(shape_.framed.row(at));
-    } else {
-      int64_t here[N];
-      std::copy(at, at + N, here);
-      for (here[axis] = from[axis]; here[axis] <= to[axis]; ++here[axis])
-        touch_rows<axis - 1>(from, to, here);
-    }
-  }
-  INTERNET_MEMBER void touch_row(int64_t number) {
-    const FramedShape<N>& framed = shape_.framed;
-    uint8_t& touched = p_.touched[task_ * framed.rows() + number];
-    if (touched) return;
-    touched = 1;
-    for (int64_t block = 0; block < framed.blocks; ++block) {
-      S* row =
-          p_.scattered + task_ * framed.total() + block * framed.block_size() + number * framed.row_size();
-      std::fill(row, row + framed.row_size(), S(0));
-    }
   }
 
   // The incoming gradients of four pixels; nothing comes from past the row's end or from a missing channel.
@@ -265,15 +251,16 @@ class BackwardPart {
   INTERNET_MEMBER void visit(const ImageRow<const T>& grad, int64_t block, int64_t first, int64_t count) {
     const FramedShape<N>& framed = shape_.framed;
     const S* pixels = p_.inputs.framed + image_ * framed.total() + block * framed.block_size();
-    S* scattered = nullptr;
-    if (to_source) scattered = p_.scattered + task_ * framed.total() + block * framed.block_size();
     for (int64_t i = 0; i < count; i += 4) {
-      Pixel<S> g[4], moved[N][4];
+      const bool adds = to_source && leads_here(i);
+      if (!owns_ && !adds) continue;
+      Pixel<S> g[4];
       math::Axis<S> axes[4][N];
       read<L>(grad, first + i, count - i, g);
-      take_heat(block, i, g);
       for (int j = 0; j < 4; ++j) places_.axes(i + j, axes[j]);
-      if constexpr (to_anchors) {
+      if (to_anchors && owns_) {
+        take_heat(block, i, g);
+        Pixel<S> moved[N][4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
           Pixel<S> slopes[N];
@@ -284,11 +271,17 @@ class BackwardPart {
           store<4>(grad_[a] + i, load<4>(grad_[a] + i) + component_sums<S>(moved[a]));
         }
       }
-      if constexpr (to_source) {
+      if (!adds) continue;
+      S* scattered = scattered_.data() + block * target_.block_size();
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) scatter<N - 1>(scattered + 4 * places_.pixel[i + j], axes[j], g[j]);
-      }
+      for (int j = 0; j < 4; ++j) scatter<N - 1>(scattered + 4 * targets_[i + j], axes[j], g[j]);
     }
+  }
+  // Whether any of four samples leads to the band.
+  INTERNET_MEMBER bool leads_here(int64_t i) const {
+    bool any = false;
+    for (int j = 0; j < 4; ++j) any |= targets_[i + j] != nowhere_;
+    return any;
   }
 
   // Adds the shares of a sample's gradient to its pixels, split along one axis after the other.
@@ -296,7 +289,7 @@ class BackwardPart {
   INTERNET_MEMBER void scatter(S* lowest, const math::Axis<S> (&axes)[N], Pixel<S> g) {
     if constexpr (axis >= 0) {
       scatter<axis - 1>(lowest, axes, g * axes[axis].low_weight);
-      scatter<axis - 1>(lowest + stride_[axis], axes, g * axes[axis].high_weight);
+      scatter<axis - 1>(lowest + target_stride_[axis], axes, g * axes[axis].high_weight);
     } else {
       store<4>(lowest, load<4>(lowest) + g);
     }
@@ -377,6 +370,44 @@ class BackwardPart {
     });
   }
 
+  // The band's rows of the gradient of the source.
+  INTERNET_MEMBER void write_band() const {
+    for (int64_t z = 0; z < shape_.rows() / shape_.size[1]; ++z) {
+      for (int64_t y = 0; y < target_.size[1]; ++y) {
+        int64_t at[N] = {};
+        at[N - 1] = z;
+        at[1] = band_.begin + y;
+        const int64_t number = (N == 2 ? 0 : z + 1) * target_.extent(1) + y + 1;
+        for (int64_t block = 0; block < target_.blocks; ++block) {
+          write_row(scattered_.data() + block * target_.block_size() + number * target_.row_size() + 4, block,
+                    at);
+        }
+      }
+    }
+  }
+  INTERNET_MEMBER void write_row(const S* pixels, int64_t block, const int64_t (&at)[N]) const {
+    const auto& s = p_.grad_source.stride;
+    const int64_t width = shape_.size[0], column_stride = s[N + 1];
+    T* start = p_.grad_source.data + image_ * s[0];
+    for (int a = 1; a < N; ++a) start += at[a] * s[N + 1 - a];
+    for (int64_t x = 0; x < width; x += 4) {
+      const int64_t count = std::min<int64_t>(4, width - x);
+      Pixel<S> sum[4];
+      for (int i = 0; i < 4; ++i) sum[i] = i < count ? load<4>(pixels + 4 * (x + i)) : Pixel<S>{};
+      transpose(sum);
+      for (int l = 0; l < 4; ++l) {
+        const int64_t channel = 4 * block + l - shape_.lead;
+        if (channel < 0 || channel >= shape_.channels) continue;
+        T* out = start + channel * s[1] + x * column_stride;
+        if (column_stride == 1 && count == 4) {
+          store<4>(out, sum[l]);
+        } else {
+          for (int64_t i = 0; i < count; ++i) out[i * column_stride] = narrow<T>(sum[l][i]);
+        }
+      }
+    }
+  }
+
   INTERNET_MEMBER static double total(V v) { return double(sum_of_lanes<lanes<S>>(v)); }
   INTERNET_MEMBER static V load_some(const S* p, int64_t count) {
     if (count >= lanes<S>) return load<lanes<S>>(p);
@@ -388,77 +419,71 @@ class BackwardPart {
   const AnchorFeaturesBackward<T, N>& p_;
   const AnchorFeaturesShape<N>& shape_;
   HeatRows<T, N> heat_rows_;
-  int64_t stride_[N];
+  int64_t stride_[N], target_stride_[N];
   int64_t task_ = 0, image_ = 0;
+  Band band_{};
+  FramedShape<N> target_;        // of the band
+  GrowingScratch<S> scattered_;  // the band's gradient
+  bool owns_ = false,
+       adds_ = false;  // whether a row counts here for the anchors' gradients, and adds to the source's
   Places<S, N> places_;
+  alignas(64) Index<S> targets_[stretch];  // like those in places_, in the band
+  Index<S> nowhere_ = 0;                   // that of samples that do not lead there
   Places<S, 1> level_places_;
   GrowingScratch<S> level_;  // of a volume: a level row, and two of gradients
   // Gradients with respect to a stretch's positions and heat map; and its Gaussians.
   alignas(64) S grad_[N][stretch], grad_heat_[stretch], driving_[stretch], source_[stretch];
 };
 
-// One row of the gradient of one image's source: the parts added up in order.
-template <class T, int N>
-INTERNET_HD void gather_row(const AnchorFeaturesGather<T, N>& p, int64_t task) {
-  using S = opmath<T>;
-  const FramedShape<N>& framed = p.shape.framed;
-  const int64_t image = task / p.shape.rows(), width = p.shape.size[0];
-  int64_t at[N];
-  p.shape.locate(task % p.shape.rows(), at);
-  const int64_t number = framed.row(at);
-  const auto& s = p.grad_source.stride;
-  T* start = p.grad_source.data + image * s[0];
-  for (int a = 1; a < N; ++a) start += at[a] * s[N + 1 - a];
-  const int64_t column_stride = s[N + 1];
-  for (int64_t block = 0; block < framed.blocks; ++block) {
-    for (int64_t x = 0; x < width; x += 4) {
-      const int64_t count = std::min<int64_t>(4, width - x);
-      Pixel<S> sum[4] = {};
-      for (int64_t part = image * p.parts; part < (image + 1) * p.parts; ++part) {
-        if (!p.touched[part * framed.rows() + number]) continue;
-        const S* pixels = p.scattered + part * framed.total() + block * framed.block_size() +
-                          number * framed.row_size() + 4 * (x + 1);
-        for (int64_t i = 0; i < count; ++i) sum[i] += load<4>(pixels + 4 * i);
-      }
-      transpose(sum);
-      for (int l = 0; l < 4; ++l) {
-        const int64_t channel = 4 * block + l - p.shape.lead;
-        if (channel < 0 || channel >= p.shape.channels) continue;
-        T* out = start + channel * s[1] + x * column_stride;
-        if (column_stride == 1 && count == 4) {
-          store<4>(out, sum[l]);
-        } else {
-          for (int64_t i = 0; i < count; ++i) out[i * column_stride] = narrow<T>(sum[l][i]);
-        }
-      }
-    }
+// Between which coordinates y of the source a row's samples lie.
+template <class S, int N, int m>
+INTERNET_HD RowRange row_range(const math::RowMotion<S, m>& motion, const int64_t (&size)[N]) {
+  // Along a row y changes in one direction only, so its ends bound it. But where the denominator of a
+  // projective map changes its sign, the row may lead anywhere, and its quotients are rounded.
+  const S end = S(size[0] - 1), least = S(-1), most = S(size[1]);
+  S low = math::source_pixel<N>(motion, S(0)).axis[1], high = math::source_pixel<N>(motion, end).axis[1];
+  if (high < low) std::swap(low, high);
+  if constexpr (m != N) {
+    const bool bounded = motion.at(S(0)).axis[m - 1] * motion.at(end).axis[m - 1] > 0;
+    low = bounded ? low - 1 : least;
+    high = bounded ? high + 1 : most;
   }
+  const auto floor = [&](S y) { return int32_t(std::floor(math::at_most(math::at_least(y, least), most))); };
+  return {floor(low), floor(high) + 1};
 }
 
 }  // namespace
 
 template <class T, int N>
-void anchor_features_backward(const AnchorFeaturesBackward<T, N>& p, int64_t begin, int64_t end) {
-  FlushDenormals flush;
-  auto run = [&](auto parts) {
-    for (int64_t task = begin; task < end; ++task) parts.part(task);
-  };
-  if (p.scattered != nullptr && p.to_anchors) {
-    run(BackwardPart<true, true, T, N>(p));
-  } else if (p.scattered != nullptr) {
-    run(BackwardPart<true, false, T, N>(p));
-  } else {
-    run(BackwardPart<false, true, T, N>(p));
+void anchor_features_row_ranges(const AnchorFeaturesRowRanges<T, N>& p, int64_t begin, int64_t end) {
+  const AnchorFeaturesShape<N>& shape = p.inputs.shape;
+  RowRange* range = p.row_ranges + begin * (shape.anchors + 1);
+  for (int64_t task = begin; task < end; ++task) {
+    int64_t at[N];
+    shape.locate(task % shape.rows(), at);
+    for (int64_t k = 0; k <= shape.anchors; ++k, ++range) {
+      with_row_motion(p.inputs, task / shape.rows(), k, at,
+                      [&](const auto& motion) { *range = row_range(motion, shape.size); });
+    }
   }
 }
 
 template <class T, int N>
-void anchor_features_gather(const AnchorFeaturesGather<T, N>& p, int64_t begin, int64_t end) {
+void anchor_features_backward(const AnchorFeaturesBackward<T, N>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
-  for (int64_t task = begin; task < end; ++task) gather_row(p, task);
+  auto run = [&](auto bands) {
+    for (int64_t task = begin; task < end; ++task) bands.run(task);
+  };
+  if (p.grad_source.data != nullptr && p.to_anchors) {
+    run(BandBackward<true, true, T, N>(p));
+  } else if (p.grad_source.data != nullptr) {
+    run(BandBackward<true, false, T, N>(p));
+  } else {
+    run(BandBackward<false, true, T, N>(p));
+  }
 }
 
+INTERNET_INSTANTIATE_KERNEL_OF_AXES(anchor_features_row_ranges, AnchorFeaturesRowRanges)
 INTERNET_INSTANTIATE_KERNEL_OF_AXES(anchor_features_backward, AnchorFeaturesBackward)
-INTERNET_INSTANTIATE_KERNEL_OF_AXES(anchor_features_gather, AnchorFeaturesGather)
 
 }  // namespace internet::cpu::INTERNET_ISA

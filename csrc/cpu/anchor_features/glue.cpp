@@ -8,8 +8,8 @@
 namespace internet::cpu {
 namespace {
 
-// Nanoseconds: a value of the framed source; a value of the output, forward and backward; a value gathered.
-constexpr double prepare_time = 0.3, forward_time = 0.5, backward_time = 1, gather_time = 0.3;
+// Nanoseconds: a value of the framed source; a value of the output, forward and backward; the range of a row.
+constexpr double prepare_time = 0.3, forward_time = 0.5, backward_time = 1, range_time = 20;
 
 template <int n>
 AnchorFeaturesShape<n> shape_of(const AnchorFeaturesArguments& a) {
@@ -77,6 +77,13 @@ struct Prepared {
   }
 };
 
+// f(storage type, number of axes) with those of the source.
+template <class F>
+void with_source(const Tensor& source, F f) {
+  with_storage_type(source.scalar_type(),
+                    [&](auto storage) { with_axes(source.dim() - 2, [&](auto axes) { f(storage, axes); }); });
+}
+
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, OptionalTensor background, OptionalTensor covariance_source,
                OptionalTensor covariance_driving, double variance, bool align_corners,
@@ -86,7 +93,7 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
                                   grid_align_corners);
   const Tensor output = a.empty_output();
   if (output.numel() == 0) return output;
-  with_storage_type_and_axes(source, [&](auto storage, auto axes) {
+  with_source(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     constexpr int n = axes();
     const Prepared<T, n> prepared(a);
@@ -98,17 +105,18 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
   return output;
 }
 
-// How many parts the rows of an output are cut into: enough for the threads of today's machines over the
-// whole batch, but few an image, because each part needs an image of its own to scatter into.
-int64_t parts_of(int64_t batch, int64_t rows) {
-  return std::min<int64_t>(std::clamp<int64_t>(16 / batch, 1, 8), rows);
+// How many bands a source is cut into: enough for the threads of today's machines over the whole batch, but
+// tall ones, because the output rows that lead to two of them are walked twice.
+int64_t bands_of(int64_t batch, int64_t height) {
+  constexpr int64_t least_rows = 16;
+  return std::clamp<int64_t>(std::min(16 / batch, height / least_rows), 1, 8);
 }
 
 // Summands of the gradients with respect to all but the source.
 template <int n>
 struct Partials {
   MapPartials<n> maps;                                // in pixels
-  std::vector<math::HeatMapMoments<double, n>> heat;  // (B, parts, K)
+  std::vector<math::HeatMapMoments<double, n>> heat;  // (B, bands, K)
 
   Partials(const AnchorFeaturesArguments& a, int64_t tasks)
       : maps{std::vector<math::Affine<double, n>>(tasks * a.anchors.count()),
@@ -123,7 +131,7 @@ struct AnchorTensors : AnchorFeaturesPointGradients {
 
   template <class T, int n>
   void fill(const AnchorFeaturesArguments& a, const HeatMapViews<opmath<T>, n>& views, Partials<n> partials,
-            int64_t parts) {
+            int64_t bands) {
     using S = opmath<T>;
     const auto axes = a.pixel_axes<n>();
     for (auto& map : partials.maps.affine) map = math::pixel_motion_vjp(map, axes.data());
@@ -136,7 +144,7 @@ struct AnchorTensors : AnchorFeaturesPointGradients {
     }
     for (int64_t i = 0; i < batch * count; ++i) {
       const int64_t b = i / count, k = i % count;
-      const auto moments = sum_of_parts(partials.heat, parts, count, b, k);
+      const auto moments = sum_of_parts(partials.heat, bands, count, b, k);
       math::KeyPoints<double, n> points{};
       views.add_point_gradients(b, k, moments, points);
       for (int axis = 0; axis < n; ++axis) {
@@ -169,7 +177,7 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
   const int64_t batch = a.batch();
   const Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
   AnchorTensors grad(a);
-  with_storage_type_and_axes(source, [&](auto storage, auto axes) {
+  with_source(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int n = axes();
@@ -182,32 +190,26 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
     if (!need_source && !need_anchors) return;
     const Prepared<T, n> prepared(a);
     const AnchorFeaturesShape<n>& shape = prepared.shape;
-    const int64_t parts = parts_of(batch, shape.rows()), tasks = batch * parts;
-    Partials<n> partials(a, need_anchors ? tasks : 0);
-    const Scratch<S> scattered(need_source ? tasks * shape.framed.total() : 0);
-    std::vector<uint8_t> touched(need_source ? tasks * shape.framed.rows() : 0);
-    const AnchorFeaturesBackward<T, n> p{.inputs = prepared.inputs(),
-                                         .parts = parts,
-                                         .grad_output = strided<const T, n + 2>(grad_output),
-                                         .scattered = need_source ? scattered.data() : nullptr,
-                                         .touched = touched.data(),
-                                         .to_anchors = need_anchors,
-                                         .to_jacobians = a.anchors.jac_source.has_value(),
-                                         .motion_partials = partials.maps.affine.data(),
-                                         .background_partials = partials.maps.background.data(),
-                                         .heat_partials = partials.heat.data()};
-    run(anchor_features_backward_kernel<T, n>(), p, tasks,
-        tasks_per_thread(backward_time * a.output_channels() * (pixels / tasks)));
-    if (need_source) {
-      const AnchorFeaturesGather<T, n> gather{.shape = shape,
-                                              .parts = parts,
-                                              .scattered = scattered.data(),
-                                              .touched = touched.data(),
-                                              .grad_source = strided<T, n + 2>(grad_source)};
-      run(anchor_features_gather_kernel<T, n>(), gather, batch * shape.rows(),
-          tasks_per_thread(gather_time * 4 * parts * shape.size[0]));
-    }
-    if (need_anchors) grad.fill<T, n>(a, prepared.views, std::move(partials), parts);
+    const int64_t bands = bands_of(batch, shape.size[1]), rows = batch * shape.rows();
+    Partials<n> partials(a, need_anchors ? batch * bands : 0);
+    std::vector<RowRange> row_ranges(rows * (shape.anchors + 1));
+    const AnchorFeaturesRowRanges<T, n> ranges{.inputs = prepared.inputs(), .row_ranges = row_ranges.data()};
+    run(anchor_features_row_ranges_kernel<T, n>(), ranges, rows,
+        tasks_per_thread(range_time * (shape.anchors + 1)));
+    const AnchorFeaturesBackward<T, n> p{
+        .inputs = prepared.inputs(),
+        .bands = bands,
+        .row_ranges = row_ranges.data(),
+        .grad_output = strided<const T, n + 2>(grad_output),
+        .grad_source = need_source ? strided<T, n + 2>(grad_source) : Strided<T, n + 2>{},
+        .to_anchors = need_anchors,
+        .to_jacobians = a.anchors.jac_source.has_value(),
+        .motion_partials = partials.maps.affine.data(),
+        .background_partials = partials.maps.background.data(),
+        .heat_partials = partials.heat.data()};
+    run(anchor_features_backward_kernel<T, n>(), p, batch * bands,
+        tasks_per_thread(backward_time * a.output_channels() * (pixels / (batch * bands))));
+    if (need_anchors) grad.fill<T, n>(a, prepared.views, std::move(partials), bands);
   });
   const AnchorGradientTensors& g = grad.anchors;
   return {grad_source, g[0], g[1], g[2], g[3], g[4], grad.covariance_source, grad.covariance_driving};

@@ -6,12 +6,15 @@
 // a zero and then the channels, which is how an anchor's output is laid out: its heat map, then its channels.
 // Where the zero would cost a vector more, they hold the channels alone.
 //
-// For the gradient of the source, a task scatters into a framed image of its own, a part, and a second kernel
-// adds the parts up in order. Both depend on the shapes alone: any number of threads gives the same bits.
+// The gradient of the source is divided by *bands*, ranges of its coordinate y: a task adds up the pixels of
+// its own band, in a framed image of that height, from all output rows that read them, in their order. The
+// other gradients are sums over output rows, and each of these counts in one band. So no two tasks write the
+// same value, and the bands depend on the shapes alone: any number of threads gives the same bits.
 #pragma once
 
 #include "arguments/strided.h"
 #include "cpu/runtime/isa.h"
+#include "cpu/sampling/row_range.h"
 #include "cpu/simd/simd.h"
 #include "math/anchor_features.h"
 
@@ -32,11 +35,11 @@ struct FramedShape {
   int64_t row_size() const { return pitch() * 4; }
   int64_t total() const { return blocks * block_size(); }
 
-  // The number of the framed row that holds an image's row at these coordinates; that along x is not used.
-  int64_t row(const int64_t (&at)[N]) const {
-    int64_t row = 0;
-    for (int axis = N - 1; axis > 0; --axis) row = row * extent(axis) + at[axis] + 1;
-    return row;
+  // Of a band of its rows.
+  FramedShape band(int64_t rows) const {
+    FramedShape part = *this;
+    part.size[1] = rows;
+    return part;
   }
 };
 
@@ -88,36 +91,32 @@ struct AnchorFeaturesForward {
   Strided<T, N + 2> output;  // (B, (K+1)(1+C), ...)
 };
 
-// Tasks: every part of every image.
+// Between which coordinates y of the source an output row's samples lie, pixels that count zero included.
+// Tasks: every row of every output.
 template <class T, int N>
-struct AnchorFeaturesBackward {
-  using S = opmath<T>;
+struct AnchorFeaturesRowRanges {
   AnchorFeaturesInputs<T, N> inputs;
-  int64_t parts;
-  Strided<const T, N + 2> grad_output;
-  S* scattered;                   // (B, parts, framed); null: not wanted
-  uint8_t* touched;               // (B, parts, framed rows): whether the row holds anything; zero at first
-  bool to_anchors, to_jacobians;  // whether what follows is wanted, and of the motions more than the offsets;
-                                  // zero at first
-  math::Affine<double, N>* motion_partials;          // (B, parts, K), in pixels
-  math::Projective<double, N>* background_partials;  // (B, parts), if there are backgrounds
-  math::HeatMapMoments<double, N>* heat_partials;    // (B, parts, K)
+  RowRange* row_ranges;  // (B, rows, K+1)
 };
 
-// Tasks: every row of every source.
+// Tasks: every band of every image.
 template <class T, int N>
-struct AnchorFeaturesGather {
-  using S = opmath<T>;
-  AnchorFeaturesShape<N> shape;
-  int64_t parts;
-  const S* scattered;
-  const uint8_t* touched;
-  Strided<T, N + 2> grad_source;
+struct AnchorFeaturesBackward {
+  AnchorFeaturesInputs<T, N> inputs;
+  int64_t bands;
+  const RowRange* row_ranges;
+  Strided<const T, N + 2> grad_output;
+  Strided<T, N + 2> grad_source;  // no data: not wanted
+  bool to_anchors, to_jacobians;  // whether what follows is wanted, and of the motions more than the offsets;
+                                  // zero at first
+  math::Affine<double, N>* motion_partials;          // (B, bands, K), in pixels
+  math::Projective<double, N>* background_partials;  // (B, bands), if there are backgrounds
+  math::HeatMapMoments<double, N>* heat_partials;    // (B, bands, K)
 };
 
 }  // namespace internet::cpu
 
 INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_prepare, AnchorFeaturesPrepare)
 INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_forward, AnchorFeaturesForward)
+INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_row_ranges, AnchorFeaturesRowRanges)
 INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_backward, AnchorFeaturesBackward)
-INTERNET_DECLARE_KERNEL_OF_AXES(anchor_features_gather, AnchorFeaturesGather)

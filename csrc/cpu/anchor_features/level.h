@@ -28,33 +28,24 @@ INTERNET_HD math::RowMotion<S, 1> along_x(const math::RowMotion<S, 3>& motion) {
   return {{motion.slope[0]}, {motion.offset[0]}};
 }
 
-// The four rows, by their y and z: low or high.
+// The four rows, by their y and z: north is the lower z, west the lower y.
 template <class S>
 struct FourRows {
   math::Axis<S> y, z;
-  math::Corners<int64_t> number;  // of the framed rows: north is the lower z, west the lower y
-  bool read;                      // whether any of them is read
+  int64_t lowest_y, lowest_z;  // of the framed rows
+  bool read;                   // whether any of them is read
 
-  INTERNET_MEMBER FourRows(const math::RowMotion<S, 3>& motion, const FramedShape<3>& framed) {
-    int64_t low[3];
-    for (int a = 1; a < 3; ++a) {
-      math::Axis<S> axis = math::axis(motion.offset[a], S(framed.size[a]), false);
-      low[a] = motion.offset[a] < 0 ? 0 : int64_t(axis.low) + 1;
-      axis.low_slope = -1;  // as the frame of zeros is read like the image
-      axis.high_slope = 1;
-      (a == 1 ? y : z) = axis;
-    }
+  INTERNET_MEMBER FourRows(const math::RowMotion<S, 3>& motion, const FramedShape<3>& framed)
+      : y(axis(motion, 1, framed, lowest_y)), z(axis(motion, 2, framed, lowest_z)) {
     read = math::reads_image(y, z);
-    const int64_t first = low[2] * framed.extent(1) + low[1], below = first + framed.extent(1);
-    number = {first, first + 1, below, below + 1};
   }
 
-  // Those of a block of a framed image, or of its gradient.
+  // Those of a block of a framed image, or of its gradient in a band that begins at a coordinate y.
   template <class U>
-  INTERNET_MEMBER math::Corners<U*> of(U* block, const FramedShape<3>& framed) const {
-    const int64_t size = framed.row_size();
-    return {block + number.nw * size, block + number.ne * size, block + number.sw * size,
-            block + number.se * size};
+  INTERNET_MEMBER math::Corners<U*> of(U* block, const FramedShape<3>& framed, int64_t begin = 0) const {
+    U* first = block + (lowest_z * framed.extent(1) + lowest_y - begin) * framed.row_size();
+    U* below = first + framed.extent(1) * framed.row_size();
+    return {first, first + framed.row_size(), below, below + framed.row_size()};
   }
 
   // visit(i, the four rows' vectors from value i on) along the rows of `framed`.
@@ -78,6 +69,16 @@ struct FourRows {
       std::fill(level, level + framed.row_size(), S(0));
     }
     store<4>(level + framed.row_size(), Pixel<S>{});  // the second pixel of what reads nothing
+  }
+
+ private:
+  INTERNET_MEMBER static math::Axis<S> axis(const math::RowMotion<S, 3>& motion, int a,
+                                            const FramedShape<3>& framed, int64_t& lowest) {
+    math::Axis<S> axis = math::axis(motion.offset[a], S(framed.size[a]), false);
+    lowest = motion.offset[a] < 0 ? 0 : int64_t(axis.low) + 1;
+    axis.low_slope = -1;  // as the frame of zeros is read like the image
+    axis.high_slope = 1;
+    return axis;
   }
 };
 

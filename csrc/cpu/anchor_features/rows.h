@@ -35,6 +35,8 @@ INTERNET_HD math::Corners<Pixel<S>, N> corners(const S* lowest, const int64_t* s
 // The samples of a stretch of one row. What lies past the row's end is placed like the rest.
 template <class S, int N>
 struct alignas(64) Places {
+  using I = Vec<Index<S>, lanes<S>>;
+
   Index<S> pixel[stretch];              // the lowest of the 2^N, counted from the framed image's first
   S low[N][stretch], high[N][stretch];  // weights
   Index<S> nowhere;                     // the place of samples that read nothing
@@ -42,30 +44,45 @@ struct alignas(64) Places {
   template <int m>
   INTERNET_MEMBER void find(const math::RowMotion<S, m>& motion, int64_t first, int64_t count,
                             const FramedShape<N>& framed) {
+    find(motion, first, count, framed, [](int64_t, const I(&)[N], I) {});
+  }
+  // Calls more(i, the lowest pixels' coordinates in the framed image, whether they are read) for each vector.
+  template <int m, class More>
+  INTERNET_MEMBER void find(const math::RowMotion<S, m>& motion, int64_t first, int64_t count,
+                            const FramedShape<N>& framed, More more) {
     using V = Native<S>;
-    using I = Vec<Index<S>, lanes<S>>;
-    nowhere = Index<S>((framed.size[N - 1] + 1) * framed.stride(N - 1));
+    nowhere = nowhere_in(framed);
     for (int64_t i = 0; i < in_fours(count); i += lanes<S>) {
       const math::Point<V, N> t = math::source_pixel<N>(motion, V(iota<V>() + S(first + i)));
       math::Axis<V> axes[N];
-      I at{};
+      I at{}, lowest[N];
       for (int a = N - 1; a >= 0; --a) {
         axes[a] = math::axis(t.axis[a], S(framed.size[a]), false);
         // Between the frame and pixel 0, the low pixel is the frame's.
         const V low = math::select(t.axis[a] < V{}, math::splat<V>(S(-1)), axes[a].low) + S(1);
-        at += __builtin_convertvector(low, I) * Index<S>(framed.stride(a));
+        lowest[a] = __builtin_convertvector(low, I);
+        at += lowest[a] * Index<S>(framed.stride(a));
         store<lanes<S>>(this->low[a] + i, axes[a].low_weight);
         store<lanes<S>>(high[a] + i, axes[a].high_weight);
       }
-      const I away = at - at + nowhere;
-      const I chosen = math::reads_image<N>(axes) ? at : away;
-      std::memcpy(pixel + i, &chosen, sizeof(chosen));
+      const I reads = math::reads_image<N>(axes);
+      put(pixel + i, reads, at, nowhere);
+      more(i, lowest, reads);
     }
+  }
+
+  // The frame's corner beyond the image.
+  INTERNET_MEMBER static Index<S> nowhere_in(const FramedShape<N>& framed) {
+    return Index<S>((framed.size[N - 1] + 1) * framed.stride(N - 1));
+  }
+  INTERNET_MEMBER static void put(Index<S>* places, I wanted, I at, Index<S> nowhere) {
+    const I chosen = wanted ? at : at - at + nowhere;
+    std::memcpy(places, &chosen, sizeof(chosen));
   }
 
   // Whether the samples from number i on read the image.
   INTERNET_MEMBER auto read(int64_t i) const {
-    Vec<Index<S>, lanes<S>> at;
+    I at;
     std::memcpy(&at, pixel + i, sizeof(at));
     return at != nowhere;
   }
