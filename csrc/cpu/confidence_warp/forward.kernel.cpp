@@ -133,6 +133,29 @@ void warp_pixels(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
 
 namespace {
 
+// A tile of warped pixels to planes, each with its share of the blend, which is read as it lies in memory.
+// The next row of each plane is prefetched.
+template <int K, class T>
+INTERNET_HD void blend_planes(const T* warped, ImageRow<const T> blend, int64_t next_row, const T* confidence,
+                              ImageRow<T> out, bool streaming) {
+  constexpr int N = PlaneTile<K, T>::side;
+  const Vec<T, N> rest = T(1) - load<N>(confidence);
+  for (int first = 0; first < K; first += N) {
+    Vec<T, N> planes[N];
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) planes[i] = load<N>(warped + i * K + first);
+    transpose(planes);
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) {
+      if (first + i >= out.channels) continue;
+      const T* added = blend.data + (first + i) * blend.channel_stride;
+      __builtin_prefetch(added + next_row, 0, 2);
+      store_line(out.data + (first + i) * out.channel_stride, Vec<T, N>(planes[i] + load<N>(added) * rest),
+                 streaming);
+    }
+  }
+}
+
 // The output rows of a band, channels first_channel and on.
 template <int K, bool blended, class T>
 void warp_block(const ConfidenceWarp<T>& p, BilinearRow<opmath<T>>& samples, int64_t image,
@@ -167,6 +190,14 @@ void warp_block(const ConfidenceWarp<T>& p, BilinearRow<opmath<T>>& samples, int
     const ImageRow<const T> blend = {blend_of_block + y * p.blend.stride[2], p.blend.stride[1],
                                      p.blend.stride[3], width, channels};
     for_each_piece<Tile::pixels>(width, [&](int64_t x, int64_t, int64_t end) {
+      if constexpr (blended && std::is_same_v<T, opmath<T>>) {
+        if (blend.column_stride == 1 && end - x == Tile::pixels) {
+          sample_pixels<Tile::side, false, T>(samples, {rows.data(), padded}, {}, x, end, padded, ahead, tile,
+                                              padded, false);
+          return blend_planes<K, T>(tile, blend.part(x, end - x), p.blend.stride[2], samples.confidence() + x,
+                                    target.part(x, end - x), p.streaming);
+        }
+      }
       if constexpr (blended) planes_to_pixels<K, T>(blend.part(x, end - x), added, padded, p.blend.stride[2]);
       sample_pixels<Tile::side, blended, T>(samples, {rows.data(), padded},
                                             {added, padded, samples.confidence()}, x, end, padded, ahead,

@@ -101,7 +101,7 @@ void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const T
                                .grad_output = strided<const T, 4>(grad_output),
                                .grad_blend = wanted ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
                                .pixels = pixels,
-                               .streaming = pixels && wanted && streams<T>(grad_blend),
+                               .streaming = wanted && streams<T>(grad_blend),
                                .blend_dots = blend_dots};
   run(warp_blend_backward_kernel<T>(), p, p.motion.batch * p.motion.height,
       rows_per_thread(inputs.features, p.channels));

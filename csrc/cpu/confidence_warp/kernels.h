@@ -98,7 +98,7 @@ struct WarpBlendBackward {
   Strided<const T, 4> blend, grad_output;
   Strided<T, 4> grad_blend;  // no data: not wanted
   bool pixels;               // the channels of all three have stride 1
-  bool streaming;            // as above, of grad_blend, if pixels
+  bool streaming;            // as above, of grad_blend
   opmath<T>*
       blend_dots;  // (batch, height, width), the dot products of blend and grad_output; null: not wanted
 };
