@@ -10,6 +10,7 @@ coordinates is in float32 at least, whatever the data's dtype and whether or not
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar, cast
@@ -66,31 +67,36 @@ def _sample_image(image: Tensor, grid: Tensor, padding_mode: str, align_corners:
 
 
 def _sample_volume(volume: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
-    """Trilinear sampling as two bilinear ones: in the slice before each sample, and in the one after.
+    """Trilinear sampling as a sum over the eight voxels around each sample, each read from an image.
 
-    The slices lie one below the other in a tall image, each within rows of zeros, and the first and the last within
-    slices of zeros: a sample reads of one slice, and zeros where it leaves it. So this runs, and exports, wherever
-    images can be sampled; what samples volumes is missing in many a runtime.
+    The slices lie one below the other in a tall image, within a frame of zeros: what leaves a slice reads these. So
+    this runs, and exports, wherever images can be sampled; what samples volumes is missing in many a runtime. The
+    nearest pixel is asked for, at its centre: between the rows of so tall an image float32 would be too coarse.
     """
     size = volume.shape[2:]
-    x, y, z = (
+    t = [
         coordinate * (pixels - 1 if align_corners else pixels) / 2 + (pixels - 1) / 2
         for coordinate, pixels in zip(grid.unbind(-1), reversed(size), strict=True)
-    )  # in pixels
+    ]  # in voxels, x first
     if padding_mode == "border":
-        x, y, z = (t.clamp(0, pixels - 1) for t, pixels in zip((x, y, z), reversed(size), strict=True))
-    image = F.pad(volume, (0, 0, 1, 1, 1, 1)).flatten(2, 3)  # (B, C, (D + 2)(H + 2), W)
+        t = [along.clamp(0, pixels - 1) for along, pixels in zip(t, reversed(size), strict=True)]
+    image = F.pad(volume, (1, 1, 1, 1, 1, 1)).flatten(2, 3)  # (B, C, (D + 2)(H + 2), W + 2)
     height, width = image.shape[2:]
-    before = z.floor()
-    after = (z - before)[:, None]
+    low = [along.floor() for along in t]
+    shares = [(1 - (along - base), along - base) for along, base in zip(t, low, strict=True)]
 
-    def sample_slice(index: Tensor) -> Tensor:
-        row = (index + 1) * (size[1] + 2) + y + 1
-        at = torch.stack([(2 * x + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1).flatten(1, 2)
-        sampled = F.grid_sample(image, at, mode="bilinear", padding_mode=padding_mode, align_corners=False)
-        return sampled.unflatten(2, grid.shape[1:3])
+    def read(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        column, row = x + 1, (z + 1) * (size[1] + 2) + y + 1
+        at = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1).flatten(1, 2)
+        voxels = F.grid_sample(image, at.detach(), mode="nearest", padding_mode="zeros", align_corners=False)
+        return voxels.unflatten(2, grid.shape[1:3])
 
-    return sample_slice(before) * (1 - after) + sample_slice(before + 1) * after
+    sampled = []
+    for corner in itertools.product((0, 1), repeat=3):
+        weights = [share[side] for share, side in zip(shares, corner, strict=True)]
+        voxels = read(*(base + side for base, side in zip(low, corner, strict=True)))
+        sampled.append(voxels * math.prod(weights[1:], start=weights[0])[:, None])
+    return sum(sampled[1:], start=sampled[0])
 
 
 def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
@@ -133,18 +139,36 @@ def affine_motions(grid: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
     return torch.einsum("bkij,...j->bk...i", matrix, grid) + offset[across]
 
 
-def background_motion(grid: Tensor, background: Tensor | None) -> Tensor:
-    """T_0(z) at every z of grid (..., n): z itself, or what `background` (B, n+1, n+1) makes of it: (B, 1, ..., n)."""
+def from_homogeneous(points: Tensor) -> Tensor:
+    """(..., n+1) -> (..., n): the others over the last."""
+    return points[..., :-1] / points[..., -1:]
+
+
+def background_motion(grid: Tensor, background: Tensor | None, *, as_coordinates: bool = False) -> Tensor:
+    """T_0(z) at every z of grid (..., n): z itself, or what `background` (B, n+1, n+1) makes of it: (B, 1, ..., n).
+
+    Where something is sampled, at T_0(z) `as_coordinates`, it has no gradient if it is not finite.
+    """
     if background is None:
         return grid[None, None]
     homogeneous = affine_motions(grid, background[:, None, :, :-1], background[:, None, :, -1])
-    return homogeneous[..., :-1] / homogeneous[..., -1:]
+    if as_coordinates:
+        finite = from_homogeneous(homogeneous).isfinite().all(dim=-1, keepdim=True)
+        homogeneous = torch.where(finite, homogeneous, math.nan)  # a quotient's derivative there is 0 times NaN
+    return from_homogeneous(homogeneous)
 
 
-def local_motions(grid: Tensor, matrix: Tensor, offset: Tensor, background: Tensor | None = None) -> Tensor:
+def local_motions(
+    grid: Tensor,
+    matrix: Tensor,
+    offset: Tensor,
+    background: Tensor | None = None,
+    *,
+    as_coordinates: bool = False,
+) -> Tensor:
     """T_k(z) for k = 0 (the background) ... K at every z of grid (H, W, 2) -> (B, K+1, H, W, 2); volumes likewise."""
     moved = affine_motions(grid, matrix, offset)
-    still = background_motion(grid, background)
+    still = background_motion(grid, background, as_coordinates=as_coordinates)
     return torch.cat([still.expand(moved.shape[0], *still.shape[1:]), moved], dim=1)
 
 
@@ -456,7 +480,8 @@ def anchor_features(
     driving = gaussian_heatmaps(grid, kp_driving, variance, covariance_driving)
     heat = driving - gaussian_heatmaps(grid, kp_source, variance, covariance_source)
     heat = F.pad(heat, (*(0, 0) * (grid.dim() - 1), 1, 0))  # the background has no anchor: 0
-    motions = local_motions(grid, *anchor_affines(kp_source, kp_driving, jac_source, jac_driving), background)
+    affines = anchor_affines(kp_source, kp_driving, jac_source, jac_driving)
+    motions = local_motions(grid, *affines, background, as_coordinates=True)
     images = source.to(grid.dtype)[:, None].expand(-1, anchors, *source.shape[1:]).flatten(0, 1)
     moved = sample(images, motions.flatten(0, 1), "zeros", align_corners).unflatten(0, (batch, anchors))
     features = torch.cat([heat[:, :, None], moved], dim=2).flatten(1, 2)

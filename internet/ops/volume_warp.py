@@ -29,8 +29,8 @@ def volume_warp(
     one pass, as in face-vid2vid (Wang et al., CVPR 2021) and its descendants. The warped, ungated tensor is not stored,
     forward or backward. Coordinates and values that are not finite: docs/conventions.md.
 
-    The reference samples images alone, two slices for each voxel, and is what export to ONNX uses: any runtime that
-    has ``GridSample`` of four axes runs it. In float32 it rounds y as in an image of (D+2)(H+2) rows.
+    The reference samples images alone, eight voxels for each sample, and is what export to ONNX uses: any runtime that
+    has ``GridSample`` of four axes runs it.
 
     Args:
         volume: (B, C, D, H, W), any floating dtype and strides.
