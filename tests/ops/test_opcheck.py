@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import internet
+from tests import emulated
 from tests.support import samples
 from tests.support.compare import COMPILED, require, tensors_of
 from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
@@ -27,7 +28,7 @@ class Calls(TorchDispatchMode):
         self.made: list[tuple[Any, tuple[Any, ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == self.namespace:
+        if func.namespace in (self.namespace, emulated.NAMESPACE):
             assert not kwargs
             self.made.append((func, pytree.tree_map_only(Tensor, torch.Tensor.detach, args)))
         return func(*args, **(kwargs or {}))
