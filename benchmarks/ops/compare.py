@@ -66,6 +66,7 @@ def all_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.anchor_features_of_volume(1, 64 // shrink)),
         Row.of(work.anchor_features_of_volume(1, 64 // shrink, **last)),
         Row(work.dense_motion(1, 64 // shrink), eager.dense_motion, "of LivePortrait", dense_motion),
+        Row(work.dense_motion(1, 64 // shrink, noise=True), eager.dense_motion, "of LivePortrait", dense_motion),
         Row.of(work.soft_argmax(4, 128 // shrink)),
         Row.of(work.soft_argmax_of_volume(1, 64 // shrink)),
         Row.of(work.flow_confidence(4, 512 // shrink)),
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="five operators, one thread: under 90 s")
     parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; 1 2, with --quick 1")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--only", metavar="TEXT", help="rows whose operator or shape has this in it")
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes a while")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there as well")
     parser.add_argument(
@@ -171,14 +173,23 @@ def _parser() -> argparse.ArgumentParser:
 def _command(args: argparse.Namespace) -> str:
     """What repeats the measurement; where the results were written does not matter."""
     flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
+    only = ["--only", args.only] if args.only else []
     threads = ["--threads", *map(str, args.threads)] if args.threads else []
-    return " ".join(["python -m benchmarks compare", *flags, *threads])
+    return " ".join(["python -m benchmarks compare", *flags, *only, *threads])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
     rows = (quick_rows if args.quick else all_rows)(args.shrink)
+    if args.only:
+        if args.update is not None:
+            parser.error("--update writes whole tables: leave out --only")
+        names = [f"{row.workload.operator} {row.workload.shape}" for row in rows]
+        rows = [row for row, name in zip(rows, names, strict=True) if args.only in name]
+        if not rows:
+            parser.error(f"--only {args.only}: expected a part of one of {', '.join(dict.fromkeys(names))}")
     threads = args.threads or ([1] if args.quick else [1, 2])
     seconds = 1.0 if args.quick else 2.0
     compile_within = 0.0 if args.no_compile else QUICK_COMPILES if args.quick else math.inf

@@ -66,6 +66,13 @@ class Maker:
     def data(self, *shape: int) -> Tensor:
         return self._normal(*shape).to(self.dtype).contiguous(memory_format=LAYOUTS[self.layout][len(shape)])
 
+    def smooth_data(self, batch: int, channels: int, *size: int) -> Tensor:
+        """As a network's last layer makes them: of unit variance at a few knots."""
+        knots = self._normal(batch, channels, *[5] * len(size))
+        mode = "bilinear" if len(size) == 2 else "trilinear"
+        values = F.interpolate(knots, size=size, mode=mode, align_corners=True).to(self.dtype)
+        return values.contiguous(memory_format=LAYOUTS[self.layout][values.dim()])
+
     def coordinates(self, values: Tensor) -> Tensor:
         return values.to(motion_dtype(self.dtype)).contiguous()
 

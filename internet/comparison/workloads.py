@@ -207,20 +207,23 @@ def anchor_features_of_volume(batch: int, size: int, **options: Any) -> Workload
     return Workload("anchor_features", shape, make, ("source", *ANCHOR_NAMES[:2]), **options)
 
 
-def dense_motion(batch: int, size: int, **options: Any) -> Workload:
-    """LivePortrait's whole part: `internet.comparison.dense_motion`, which is three operators."""
+def dense_motion(batch: int, size: int, *, noise: bool = False, **options: Any) -> Workload:
+    """LivePortrait's whole part: `internet.comparison.dense_motion`, which is three operators.
+
+    Its mixture is smooth, and its key points move little from frame to frame; or all is `noise`, and so the field.
+    """
     depth = max(size // 4, 1)
     anchored = anchor_features_of_volume(batch, size)
 
     def make(maker: Maker) -> Inputs:
-        volume = maker.data(batch, VOLUME_CHANNELS, depth, size, size)
-        return {
-            **anchored.make(maker),
-            "volume": volume,
-            "logits": maker.data(batch, VOLUME_ANCHORS + 1, depth, size, size),
-        }
+        made = anchored.make(maker)
+        made["volume"] = maker.data(batch, VOLUME_CHANNELS, depth, size, size)
+        if noise:
+            return made | {"logits": maker.data(batch, VOLUME_ANCHORS + 1, depth, size, size)}
+        made["kp_driving"] = made["kp_source"] + 0.1 * made["kp_driving"]
+        return made | {"logits": maker.smooth_data(batch, VOLUME_ANCHORS + 1, depth, size, size)}
 
-    shape = f"{anchored.shape} and {VOLUME_CHANNELS}"
+    shape = f"{anchored.shape} and {VOLUME_CHANNELS}" + (", noise" if noise else "")
     return Workload("dense_motion", shape, make, (*anchored.trained, "volume", "logits"), **options)
 
 
