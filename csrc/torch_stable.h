@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "arguments/strided.h"
@@ -57,6 +58,23 @@ auto with_storage_type(ScalarType type, F&& f) {
     default:
       STD_TORCH_CHECK(false, "expected float32, float64, float16 or bfloat16");
   }
+}
+
+// f(std::integral_constant<int, n>{}) with the number of axes of images, 2, or of volumes, 3: what `data` has
+// beside its batch and its channels.
+template <class F>
+auto with_axes(const Tensor& data, F&& f) {
+  const int64_t n = data.dim() - 2;
+  STD_TORCH_CHECK(n == 2 || n == 3, "expected images or volumes, of 2 or 3 axes");
+  return n == 2 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 3>{});
+}
+
+// f(T{}, std::integral_constant<int, n>{}) with both.
+template <class BFloat16, class Half, class F>
+auto with_storage_type_and_axes(const Tensor& data, F&& f) {
+  return with_storage_type<BFloat16, Half>(data.scalar_type(), [&](auto storage) {
+    return with_axes(data, [&](auto axes) { return f(storage, axes); });
+  });
 }
 
 #if defined(USE_CUDA)

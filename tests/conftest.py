@@ -1,6 +1,7 @@
 """What every test run shares."""
 
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,34 @@ from tests.support.scalar_math import compiled
 
 if emulated.ASKED:
     emulated.stand_in()
+
+
+APART = (
+    "tests/emulated/test_emulated.py::",
+    "tests/ops/test_triton.py::test_in_the_interpreter",
+    "tests/ops/test_triton.py::test_no_kernel_spills",
+)
+"""Long tests that work in processes of their own, and share nothing with the rest of their files."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile` one worker runs a file's tests, which share fixtures. Those that stand apart are dealt out
+    one by one, and first: what comes last is short, so that all workers are busy to the end."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            scope: str = nodeid if nodeid.startswith(APART) else super()._split_scope(nodeid)
+            return scope
+
+        def _assign_work_unit(self, node: Any) -> None:
+            apart = next((scope for scope in self.workqueue if scope.startswith(APART)), None)
+            if apart is not None:
+                self.workqueue.move_to_end(apart, last=False)
+            super()._assign_work_unit(node)
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_report_header() -> list[str]:

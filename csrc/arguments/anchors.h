@@ -4,19 +4,11 @@
 
 #include <array>
 #include <tuple>
-#include <type_traits>
 
 #include "arguments/anchor_views.h"
 #include "arguments/checks.h"
 
 namespace internet {
-
-// f(std::integral_constant<int, n>{}) with the number of axes of images (2) or volumes (3).
-template <class F>
-auto with_axes(int64_t n, F&& f) {
-  STD_TORCH_CHECK(n == 2 || n == 3, "expected images or volumes, of 2 or 3 axes");
-  return n == 2 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 3>{});
-}
 
 // Of kp_source, kp_driving, jac_source, jac_driving and background.
 using AnchorGradientTensors = std::array<Tensor, 5>;

@@ -7,16 +7,6 @@
 
 namespace internet {
 
-// f(N) with the number of axes, 2 of images and 3 of volumes, as a constant.
-template <class F>
-void with_axes(const Tensor& logits, F&& f) {
-  if (logits.dim() == 4) {
-    f(std::integral_constant<int, 2>());
-  } else {
-    f(std::integral_constant<int, 3>());
-  }
-}
-
 // A tensor over the pixels of images or volumes, of `before` axes and then these; an image is one slice.
 template <class T, int before>
 Strided<T, before + 3> over_slices(const OptionalTensor& tensor) {

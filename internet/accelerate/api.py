@@ -72,10 +72,10 @@ def restore(module: Any) -> None:
         TypeError: `module` is neither a module nor a LivePortraitWrapper.
     """
     for _, root in _roots(module):
+        layout.restore(root)
+        compiling.restore(root)
         for part in list(root.modules()):
             if isinstance(part, Replacement):
-                layout.restore(part)
-                compiling.restore(part)
                 put_back(part)
 
 

@@ -26,7 +26,7 @@ class RegionPredictor(Replacement):
     jacobian: nn.Module | None
     temperature: float
 
-    def forward(self, x: Tensor) -> Outputs:
+    def forward(self, x: Tensor) -> dict[str, Any]:
         if self.scale_factor != 1:
             x = self.down(x)
         features = self.predictor(x)
@@ -45,7 +45,7 @@ class RegionPredictor(Replacement):
             outputs.update(covar=covariance, **self._principal_axes(covariance))
         else:
             outputs["shift"], _ = ops.soft_argmax(logits, **options)
-        return outputs
+        return outputs.returned()
 
     def _principal_axes(self, covariance: Tensor) -> Regions:
         """By its authors' own function, whose choice of signs a trained model knows."""
@@ -122,7 +122,7 @@ class Generator(Replacement):
         driving_region_params: Regions,
         source_region_params: Regions,
         bg_params: Tensor | None = None,
-    ) -> Outputs:
+    ) -> dict[str, Any]:
         encoder = [self.first, *self.down_blocks]
         *skips, out = self._source_cache.get(source_image, encoder, lambda source: levels(encoder, source))
         skips.append(out)
@@ -145,7 +145,7 @@ class Generator(Replacement):
             out = self.apply_optical(out, skips.pop(), motion)
         out = torch.sigmoid(self.final(out))
         outputs["prediction"] = self.apply_optical(out, source_image, motion) if self.skips else out
-        return outputs
+        return outputs.returned()
 
     def apply_optical(
         self,

@@ -51,7 +51,7 @@ class _Block(Replacement):
         """norm(conv(x)), in inference."""
         if not _folds(norm):
             return norm(conv(x))
-        weight, bias = self._derived.get((conv, norm), lambda: folded(conv, norm))
+        weight, bias = self._derived.get(x.device, (conv, norm), lambda: folded(conv, norm))
         return CONVOLUTIONS[type(conv)](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     def _activated(self, x: Tensor) -> Tensor:
@@ -83,6 +83,7 @@ class UpBlock(_Block):
             return super().forward(x)
         folds = _folds(self.norm)
         weight, bias = self._derived.get(
+            x.device,
             (self.conv, self.norm),
             lambda: of_upsampled(*(folded(self.conv, self.norm) if folds else (self.conv.weight, self.conv.bias))),
         )

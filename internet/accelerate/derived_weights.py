@@ -3,24 +3,28 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from internet.accelerate.source_cache import Weights
+from internet.accelerate.source_cache import Weights, settings
 
 Tensors = tuple[Tensor, ...]
 
 
 class DerivedWeights:
-    """What was made of the weights of some modules, until those change."""
+    """What was made of the weights of some modules, until those change, or autocast does.
+
+    It is made in the precision of the weights, and then rounded to that of autocast: once, not at every call.
+    """
 
     def __init__(self) -> None:
-        self._entry: tuple[Weights, Tensors] | None = None
+        self._entry: tuple[Weights, tuple[Any, ...], Tensors] | None = None
 
-    def get(self, modules: Sequence[nn.Module], make: Callable[[], Tensors]) -> Tensors:
+    def get(self, device: torch.device, modules: Sequence[nn.Module], make: Callable[[], Tensors]) -> Tensors:
         entry = self._entry  # read once: another thread may replace it
-        if entry is None or not entry[0].are_those_of(modules):
-            entry = self._entry = (Weights(modules), make())
-        return entry[1]
+        if entry is None or entry[1] != settings(device) or not entry[0].are_those_of(modules):
+            entry = self._entry = (Weights(modules), settings(device), _rounded_for_autocast(device, make))
+        return entry[2]
 
     def clear(self) -> None:
         self._entry = None
@@ -28,3 +32,12 @@ class DerivedWeights:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles of a model make them anew."""
         return {"_entry": None}
+
+
+def _rounded_for_autocast(device: torch.device, make: Callable[[], Tensors]) -> Tensors:
+    with torch.autocast(device.type, enabled=False):
+        made = make()
+    if not torch.is_autocast_enabled(device.type):
+        return made
+    dtype = torch.get_autocast_dtype(device.type)
+    return tuple(tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in made)

@@ -12,21 +12,25 @@ class Random:
     """Tensors in a dtype, on a device, the same every time; nobody else's random numbers are drawn."""
 
     def __init__(self, like: Tensor) -> None:
-        self._generator = torch.Generator().manual_seed(0)
+        self._generator = torch.Generator("cpu").manual_seed(0)
         self._like = like
 
     def image(self, channels: int, *size: int) -> Tensor:
         """(1, C, [D,] H, W) in [0, 1]."""
-        return self._placed(torch.rand(1, channels, *size, generator=self._generator))
+        return self._placed(self._uniform(1, channels, *size))
 
     def points(self, count: int, axes: int) -> Tensor:
         """(1, K, n), well inside of the frame."""
-        return self._placed(1.2 * torch.rand(1, count, axes, generator=self._generator) - 0.6)
+        return self._placed(1.2 * self._uniform(1, count, axes) - 0.6)
 
     def jacobians(self, count: int, axes: int) -> Tensor:
         """(1, K, n, n), near the identity."""
-        noise = 0.1 * torch.randn(1, count, axes, axes, generator=self._generator)
-        return self._placed(torch.eye(axes) + noise)
+        noise = 0.2 * self._uniform(1, count, axes, axes) - 0.1
+        return self._placed(torch.eye(axes, device="cpu") + noise)
+
+    def _uniform(self, *size: int) -> Tensor:
+        """On the CPU, whatever `torch.set_default_device` says: there the numbers are the same everywhere."""
+        return torch.rand(*size, generator=self._generator, device="cpu")
 
     def _placed(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._like)

@@ -39,7 +39,7 @@ class KPDetector(Replacement):
 
 
 class DenseMotionNetwork(VolumeMotion):
-    def forward(self, feature: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> Outputs:
+    def forward(self, feature: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> dict[str, Any]:
         jacobians: tuple[Any, Any] = (None, None)
         if kp_driving.get("jacobian") is not None:
             jacobians = kp_source["jacobian"], kp_driving["jacobian"]
@@ -67,7 +67,7 @@ class _Generator(Replacement):
     _source_cache: SourceCache[Tensor]
     dense_motion_network: nn.Module | None
 
-    def forward(self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> Outputs:
+    def forward(self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> dict[str, Any]:
         encoder = [self.first, *self.down_blocks, self.second, self.resblocks_3d]
         volume = self._source_cache.get(source_image, encoder, self._encoded)
         outputs = Outputs()
@@ -78,7 +78,7 @@ class _Generator(Replacement):
             outputs.share(motion, "mask", "occlusion_map")
             out = warped(self, volume, motion["deformation"], outputs.get("occlusion_map"))
         outputs["prediction"] = self._decoded(out)
-        return outputs
+        return outputs.returned()
 
     def _encoded(self, source: Tensor) -> Tensor:
         out = in_turn([self.first, *self.down_blocks, self.second], source)

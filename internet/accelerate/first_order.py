@@ -47,7 +47,7 @@ class DenseMotionNetwork(Replacement):
     occlusion: nn.Module | None
     kp_variance: float
 
-    def forward(self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> Outputs:
+    def forward(self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> dict[str, Any]:
         if self.scale_factor != 1:
             source_image = encoded(self._source_cache, [self.down], source_image)
         anchors = _anchors(kp_source, kp_driving)
@@ -62,7 +62,7 @@ class DenseMotionNetwork(Replacement):
         outputs["deformation"] = ops.affine_mixture(logits, *anchors, align_corners=True)
         if self.occlusion is not None:
             outputs["occlusion_map"] = torch.sigmoid(self.occlusion(prediction))
-        return outputs
+        return outputs.returned()
 
 
 def _anchors(kp_source: KeyPoints, kp_driving: KeyPoints) -> tuple[Any, ...]:
@@ -97,10 +97,10 @@ class _Generator(Replacement):
 
 
 class OcclusionAwareGenerator(_Generator):
-    def forward(self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> Outputs:
+    def forward(self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints) -> dict[str, Any]:
         out, _, outputs = self._warped(source_image, kp_driving, kp_source)
         outputs["prediction"] = self._decoded(out)
-        return outputs
+        return outputs.returned()
 
 
 class DepthAwareGenerator(_Generator):
@@ -116,14 +116,14 @@ class DepthAwareGenerator(_Generator):
         kp_source: KeyPoints,
         source_depth: Tensor,
         driving_depth: Tensor,
-    ) -> Outputs:
+    ) -> dict[str, Any]:
         out, field, outputs = self._warped(source_image, kp_driving, kp_source)
         if field is not None:
             depth = encoded(self._depth_cache, [self.src_first, *self.src_down_blocks], source_depth)
             out, attention = self.AttnModule(depth, out)
             outputs["attention"] = attention
         outputs["prediction"] = self._painted(out, source_image, field, outputs)
-        return outputs
+        return outputs.returned()
 
     def _painted(self, out: Tensor, source_image: Tensor, field: Tensor | None, outputs: Outputs) -> Tensor:
         return self._decoded(out)

@@ -1,38 +1,38 @@
 """The memory format of a model's weights."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 CONVERTED = "_channels_last"
-"""The attribute that names the weights which were converted."""
+"""The attribute of a module whose weights were converted."""
 
 
 def to_channels_last(module: nn.Module) -> None:
     """Lay out the weights of all 2-D convolutions in channels_last, in place; remember which."""
-    converted = getattr(module, CONVERTED, ())
-    converted += tuple(name for name, weight in _weights(module) if weight.is_contiguous())
-    for name, weight in _weights(module):
-        if name in converted:
-            _lay_out(weight, torch.channels_last)
-    setattr(module, CONVERTED, converted)
+    for part in _convolutions(module):
+        if part.weight.is_contiguous():
+            setattr(part, CONVERTED, True)
+            _lay_out(part.weight, torch.channels_last)
 
 
 def restore(module: nn.Module) -> None:
-    """Lay out as before what was converted."""
-    for name, weight in _weights(module):
-        if name in getattr(module, CONVERTED, ()):
-            _lay_out(weight, torch.contiguous_format)
-    vars(module).pop(CONVERTED, None)
+    """Lay out as before what was converted, in a module and in all that are in it."""
+    for part in _convolutions(module):
+        if vars(part).pop(CONVERTED, False):
+            _lay_out(part.weight, torch.contiguous_format)
 
 
-def _weights(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Those of convolutions, whatever their classes are called: LIA has its own."""
-    parts = {name: getattr(part, "weight", None) for name, part in module.named_modules()}
-    return [(name, weight) for name, weight in parts.items() if isinstance(weight, nn.Parameter) and weight.dim() == 4]
+def _convolutions(module: nn.Module) -> list[Any]:
+    """Whatever their classes are called: LIA has its own."""
+    parts = [(part, getattr(part, "weight", None)) for part in module.modules()]
+    return [part for part, weight in parts if isinstance(weight, nn.Parameter) and weight.dim() == 4]
 
 
-def _lay_out(weight: Tensor, memory_format: torch.memory_format) -> None:
-    """The parameter stays the same object: optimizers hold it."""
-    weight.data = weight.data.contiguous(memory_format=memory_format)
-    if weight.grad is not None:
-        weight.grad.data = weight.grad.data.contiguous(memory_format=memory_format)
+def _lay_out(weight: nn.Parameter, memory_format: torch.memory_format) -> None:
+    """The parameter stays the same object, which optimizers hold, and one that can be trained."""
+    with torch.inference_mode(weight.is_inference()):
+        weight.data = weight.data.contiguous(memory_format=memory_format)
+        if weight.grad is not None:
+            weight.grad.data = weight.grad.data.contiguous(memory_format=memory_format)

@@ -6,13 +6,12 @@ from torch import Tensor, nn
 
 from internet.accelerate.blocks import BLOCKS
 from internet.accelerate.examples import Arguments, Random, hourglass_side
-from internet.accelerate.outputs import Outputs
 from internet.accelerate.replacement import Part, Peer, Replacement
 from internet.accelerate.volumes import VolumeMotion, warped
 
 
 class DenseMotionNetwork(VolumeMotion):
-    def forward(self, feature: Tensor, kp_driving: Tensor, kp_source: Tensor) -> Outputs:
+    def forward(self, feature: Tensor, kp_driving: Tensor, kp_source: Tensor) -> dict[str, Any]:
         return self._motion(feature, kp_source, kp_driving)
 
 

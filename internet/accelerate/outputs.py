@@ -6,23 +6,30 @@ from typing import Any
 
 import torch
 
+from internet.utils.torch_internals import inside_jit_trace
+
 
 class Outputs(dict[str, Any]):
     """A dictionary, some of whose values are made the first time that somebody asks for them.
 
     They are made as they would have been at once: with gradients or without, in the precision of autocast. Copies,
-    pickles and what DataParallel gathers hold the values themselves. What is compiled makes them all at once.
+    pickles and what DataParallel gathers hold the values themselves. What is compiled, exported or traced makes them
+    all at once.
     """
 
     def later(self, name: str, make: Callable[[], Any]) -> None:
         """Hold a value that `make` returns when it is asked for."""
-        super().__setitem__(name, make() if torch.compiler.is_compiling() else _Later(make))
+        super().__setitem__(name, make() if _is_recorded() else _Later(make))
 
     def share(self, other: dict[str, Any], *names: str) -> None:
         """Hold the values of another dictionary under some of its names; what it has not made is not made."""
         for name in names:
             if name in other:
                 super().__setitem__(name, dict.__getitem__(other, name))
+
+    def returned(self) -> dict[str, Any]:
+        """Itself; a plain dictionary to those who record a graph, because they know no other."""
+        return self._made() if _is_recorded() else self
 
     def __getitem__(self, name: str) -> Any:
         value = super().__getitem__(name)
@@ -72,6 +79,10 @@ class Outputs(dict[str, Any]):
 
     def _made(self) -> dict[str, Any]:
         return {name: self[name] for name in self}
+
+
+def _is_recorded() -> bool:
+    return torch.compiler.is_compiling() or inside_jit_trace()
 
 
 class _Later:

@@ -7,7 +7,14 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from internet.utils.torch_internals import inside_forward_mode, inside_functorch, inside_jit_trace
+from internet.utils.torch_internals import (
+    has_global_hooks,
+    inside_forward_mode,
+    inside_functorch,
+    inside_jit_trace,
+    leaves,
+    versions,
+)
 
 Value = TypeVar("Value")
 
@@ -35,7 +42,7 @@ class SourceCache(Generic[Value]):
             return make(source)
         entry = self._entry  # read once: another thread may replace it
         if entry is None or not entry.serves(source, modules):
-            entry = self._entry = _Entry(_Source(source), Weights(modules), _settings(source.device), make(source))
+            entry = self._entry = _Entry.made_by(make, source, modules)
         return entry.value
 
     def clear(self) -> None:
@@ -56,6 +63,7 @@ def is_repeatable(source: Tensor, modules: Iterable[nn.Module]) -> bool:
         or inside_functorch()
         or inside_forward_mode()
         or (source.is_cuda and torch.cuda.is_current_stream_capturing())
+        or has_global_hooks()
         or any(_must_be_called(part) for module in modules for part in module.modules())
     )
 
@@ -65,7 +73,7 @@ def _must_be_called(module: nn.Module) -> bool:
     return module.training or bool(module._forward_hooks or module._forward_pre_hooks) or hasattr(module, "_is_replica")
 
 
-def _settings(device: torch.device) -> tuple[Any, ...]:
+def settings(device: torch.device) -> tuple[Any, ...]:
     """What else a result depends on."""
     return (
         torch.is_autocast_enabled(device.type),
@@ -142,10 +150,19 @@ class _Entry(Generic[Value]):
     weights: Weights
     settings: tuple[Any, ...]
     value: Value
+    versions: tuple[int, ...]
+
+    @classmethod
+    def made_by(cls, make: Callable[[Tensor], Value], source: Tensor, modules: Sequence[nn.Module]) -> "_Entry[Value]":
+        """What it is made of is noted before: a write that comes in between is seen."""
+        origin = _Source(source), Weights(modules), settings(source.device)
+        value = make(source)
+        return cls(*origin, value, versions(*leaves(value)))
 
     def serves(self, source: Tensor, modules: Sequence[nn.Module]) -> bool:
         return (
-            self.settings == _settings(source.device)
+            self.settings == settings(source.device)
+            and self.versions == versions(*leaves(self.value))  # whoever was given it may have written into it
             and self.weights.are_those_of(modules)
             and self.source.is_unchanged_in(source)
         )

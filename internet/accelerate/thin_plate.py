@@ -40,7 +40,7 @@ class InpaintingNetwork(Replacement):
     state = {"_source_cache": SourceCache}  # noqa: RUF012
     _source_cache: SourceCache[list[Tensor]]
 
-    def forward(self, source_image: Tensor, dense_motion: dict[str, Any]) -> Outputs:
+    def forward(self, source_image: Tensor, dense_motion: dict[str, Any]) -> dict[str, Any]:
         encoder = [self.first, *self.down_blocks]
         features = self._source_cache.get(source_image, encoder, lambda source: levels(encoder, source))[::-1]
         field, occlusion = dense_motion["deformation"], dense_motion["occlusion_map"]
@@ -59,7 +59,7 @@ class InpaintingNetwork(Replacement):
         outputs.later("deformed", lambda: warp(source_image, field, align_corners=True))
         outputs.later("warped_encoder_maps", lambda: _warped_apart(features, field, masks))
         outputs["prediction"] = warp(source_image, field, masks[-1], blend=out, align_corners=True)
-        return outputs
+        return outputs.returned()
 
 
 def _warped_apart(features: list[Tensor], field: Tensor, masks: list[Tensor]) -> list[Tensor]:

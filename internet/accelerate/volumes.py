@@ -16,7 +16,7 @@ class VolumeMotion(Replacement):
     channels_last = False
     occlusion: nn.Module | None
 
-    def _motion(self, feature: Tensor, *anchors: Any) -> Outputs:
+    def _motion(self, feature: Tensor, *anchors: Any) -> dict[str, Any]:
         """
         Args:
             feature: (B, C, D, H, W) of the source.
@@ -31,7 +31,7 @@ class VolumeMotion(Replacement):
         outputs["deformation"] = self._field(logits, *anchors)
         if self.occlusion is not None:
             outputs["occlusion_map"] = torch.sigmoid(self.occlusion(prediction.flatten(1, 2)))
-        return outputs
+        return outputs.returned()
 
     def _weights(self, logits: Tensor) -> Tensor:
         return torch.softmax(logits, dim=1)

@@ -12,7 +12,15 @@ from internet.commands._shared.ablation.job import TRAINING, Job
 from internet.commands._shared.ablation.material import Material
 from internet.commands._shared.ablation.page import render
 from internet.commands._shared.ablation.pool import run_jobs
-from internet.commands._shared.ablation.results import Results, anchor_rows, gather, order_rows, orders, table_rows
+from internet.commands._shared.ablation.results import (
+    Results,
+    anchor_rows,
+    gather,
+    order_rows,
+    orders,
+    table_rows,
+    verdict_rows,
+)
 from internet.commands._shared.ablation.schemes import SCHEMES, TABLE_2
 from internet.commands._shared.arguments import ArgumentError, argument_errors, at_least, positive
 from internet.commands._shared.resumable_folder import open_resumable
@@ -120,13 +128,14 @@ def _open(args: argparse.Namespace) -> None:
 
 def _write(args: argparse.Namespace, results: Results, jobs: list[Job], material: Material, size: int) -> None:
     """Tables on the screen and in files, the figures, the page."""
-    found = (table_rows(results), order_rows(orders(results)), anchor_rows(results))
-    text = "\n\n".join(text_table(headings, rows) for headings, rows in found if rows)
+    found = orders(results)
+    tables = (table_rows(results), verdict_rows(found), order_rows(found), anchor_rows(results))
+    text = "\n\n".join(text_table(headings, rows) for headings, rows in tables if rows)
     print(text)
     atomic_write(args.out / TABLES, f"{text}\n".encode())
     content = {
         "table": table_rows(results),
-        "orders": order_rows(orders(results)),
+        "orders": order_rows(found),
         "anchors": anchor_rows(results),
         "steps": {f"{scheme} {seed}": steps for (scheme, seed), steps in results.steps.items()},
     }

@@ -13,6 +13,7 @@ from internet.commands._shared.evaluation.cross import render as render_cross
 from internet.commands._shared.evaluation.page import means_table, render
 from internet.commands._shared.evaluation.run import METRICS, REPORT, measure_clips, open_folder, write_metrics
 from internet.commands._shared.text_table import text_table
+from internet.data.image import to_channels
 from internet.evaluation.pairs import ClipPair, all_clips, paired_clips, self_imitations
 from internet.evaluation.suite import MEASURES, Suite, WeightPaths, make_suite
 from internet.model import MotionTransfer, load_model
@@ -146,8 +147,10 @@ def _model(args: argparse.Namespace, place: torch.device) -> tuple[MotionTransfe
     with argument_errors("--checkpoint"):
         model: MotionTransfer = load_model(args.checkpoint, device=place, ema=not args.no_ema)
     size = args.size or model.config.size
+    with argument_errors("--checkpoint"):
+        frame = to_channels(torch.empty(1, 3, size, size, device="meta"), model.frame_channels)
     with argument_errors("--size"):
-        model.check(torch.empty(1, 3, size, size, device="meta"))
+        model.check(frame)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     return model, size
 

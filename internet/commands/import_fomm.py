@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.config is not None:
         with argument_errors("--config"):
             settings = read_settings(args.config)
-    with argument_errors("CHECKPOINT" if settings is None else "CHECKPOINT, --config"):
+    given = {"CHECKPOINT": True, "--config": args.config, "--size": args.size}
+    with argument_errors(", ".join(name for name, value in given.items() if value is not None)):
         model = import_checkpoint(checkpoint, settings, size=args.size, align_corners=args.align_corners)
     origin = {"checkpoint": Path(args.checkpoint).name, "settings": args.config and Path(args.config).name}
     with argument_errors("--out"):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from internet.data.clip import Clip, VideoClip
 from internet.data.clip_search import SPLITS, find_clips
-from internet.data.image import MediaError, square, to_tensor
+from internet.data.image import MediaError, square, to_channels, to_tensor
 from internet.data.video import iter_frames
 from internet.model import MotionTransfer
 
@@ -35,28 +35,40 @@ class ClipPair:
 def self_imitations(
     model: MotionTransfer, clips: Sequence[Clip], size: int, driving: tuple[int, int | None] = (0, None)
 ) -> list[ClipPair]:
-    """The first frame of each clip, animated by all of its frames, or by those from one number to before another."""
+    """The first frame of each clip, animated by all of its frames, or by those from one number to before another.
+
+    Beside what a model of grey frames generates, the real ones are grey too.
+    """
     return [_self_imitation(model, clip, size, driving) for clip in clips]
 
 
 def _self_imitation(model: MotionTransfer, clip: Clip, size: int, numbers: tuple[int, int | None]) -> ClipPair:
     device = next(model.parameters()).device
 
+    def seen() -> Iterator[Tensor]:
+        """The clip's frames as the model takes them."""
+        return (to_channels(frame, model.frame_channels).to(device) for frame in clip_frames(clip, size))
+
     def source() -> Tensor:
-        return next(clip_frames(clip, size)).to(device)
+        return _rgb(next(seen()))
 
     def frames() -> Iterator[tuple[Tensor, Tensor]]:
         kept: list[Tensor] = []
 
         def driving() -> Iterator[Tensor]:
-            for frame in islice(clip_frames(clip, size), *numbers):
-                kept.append(frame.to(device))
-                yield kept[-1]
+            for frame in islice(seen(), *numbers):
+                kept.append(frame)
+                yield frame
 
-        for generated in model.animate(source(), driving()):
-            yield generated.float().clamp(0, 1), kept.pop()
+        for generated in model.animate(next(seen()), driving()):
+            yield _rgb(generated.float().clamp(0, 1)), _rgb(kept.pop())
 
     return ClipPair(clip.name, len(range(len(clip.times))[slice(*numbers)]), frame_rate(clip), source, frames)
+
+
+def _rgb(frame: Tensor) -> Tensor:
+    """(1, 3, S, S), of three channels or of one."""
+    return frame.expand(-1, 3, -1, -1)
 
 
 def paired_clips(

@@ -53,6 +53,11 @@ def inside_jit_trace() -> bool:
     return torch._C._is_tracing()
 
 
+def has_global_hooks() -> bool:
+    """Whether somebody waits for the calls of every module (`register_module_forward_hook`)."""
+    return torch.nn.modules.module._has_any_global_hook()
+
+
 def is_batched(tensor: Tensor) -> bool:
     """Whether a tensor stands for a batch of them, in ``torch.autograd.grad(is_grads_batched=True)``."""
     return torch._C._functorch.is_legacy_batchedtensor(tensor)

@@ -81,6 +81,39 @@ def test_convolutions_become_channels_last():
     assert other.generator.bottleneck[0].conv1.weight.is_contiguous()
 
 
+def test_a_part_is_restored_by_itself():
+    model = SAMPLE.model()
+    internet.accelerate(model, compile=True)
+    part = model.generator.dense_motion_network
+    internet.accelerate.restore(part)
+    assert type(part) is first_order.DenseMotionNetwork
+    assert all(weight.is_contiguous() for weight in part.parameters())
+    assert all(module._compiled_call_impl is None for module in part.modules())
+    assert isinstance(model.generator, Replacement)
+    assert not model.generator.bottleneck[0].conv1.weight.is_contiguous()
+
+
+def test_a_forward_that_was_set_on_an_instance():
+    """It would be called in the place of the replacement's."""
+    model = SAMPLE.model()
+    model.kp_detector.forward = model.kp_detector.forward
+    (row,) = [row for row in internet.accelerate(model).rows if row.path == "kp_detector"]
+    assert not row.replaced
+    assert "its forward was set on the instance" in row.left
+    assert not isinstance(model.kp_detector, Replacement)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("device", "meta"), ("dtype", torch.float64)])
+def test_what_torch_makes_tensors_of_by_default_does_not_matter(setting: str, value):
+    model = SAMPLE.model(torch.float32)
+    switch, before = getattr(torch, f"set_default_{setting}"), getattr(torch, f"get_default_{setting}")()
+    switch(value)
+    try:
+        assert internet.accelerate(model).left == ()
+    finally:
+        switch(before)
+
+
 class Sharper(first_order.DenseMotionNetwork):
     """A repository that has kept the name and changed the code."""
 

@@ -92,6 +92,32 @@ def test_autocast(sample: Sample):
 
 
 @every_model
+def test_autocast_leaves_nothing_behind(sample: Sample):
+    """Weights that are made of others have been rounded under autocast."""
+    theirs, ours = pair(sample, torch.float32)
+    source, frame = sample.images(torch.float32)
+    with torch.no_grad():
+        for enabled in (False, True, False):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                ours(source, frame)
+        assert_same(tensors(theirs(source, frame)), tensors(ours(source, frame)), 1e-4)
+
+
+@every_model
+def test_a_model_that_inference_mode_has_seen_can_be_trained(sample: Sample):
+    ours = sample.model().eval()
+    with torch.inference_mode():
+        internet.accelerate(ours)
+        ours(*sample.images(batch=2))
+    ours.train()
+    for _ in range(2):
+        sum(output.sum() for output in tensors(ours(*sample.images(batch=2))).values()).backward()
+        torch.optim.SGD(ours.parameters(), 1e-9).step()
+        with torch.inference_mode():
+            internet.accelerate.restore(ours)
+
+
+@every_model
 def test_everything_else_about_a_model_stays(sample: Sample):
     theirs, ours = pair(sample)
     assert ours.state_dict().keys() == theirs.state_dict().keys()
@@ -179,6 +205,17 @@ def test_compiled_as_one_graph(sample: Sample):
     with torch.no_grad():
         compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
         assert_same(tensors(theirs(source, frame)), tensors(compiled(source, frame)))
+
+
+@pytest.mark.parametrize("name", ["first-order-motion", "articulated-animation"])
+def test_exported_and_traced(name: str):
+    """Both know plain dictionaries alone."""
+    theirs, ours = pair(MODELS[name])
+    images = tuple(MODELS[name].images())
+    with torch.no_grad():
+        expected = tensors(theirs(*images))
+        assert_same(expected, tensors(torch.export.export(ours, images).module()(*images)))
+        assert_same(expected, tensors(torch.jit.trace(ours, images, strict=False, check_trace=False)(*images)))
 
 
 def test_accelerated_after_it_was_compiled():

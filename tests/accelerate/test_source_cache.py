@@ -212,6 +212,22 @@ def test_not_where_somebody_waits_for_a_call(ask, source, encoder):
     assert ask(source) == 0
 
 
+def test_not_where_somebody_waits_for_all_calls(ask, source):
+    ask(source)
+    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert ask(source) == 1
+    handle.remove()
+    assert ask(source) == 0
+
+
+def test_what_was_written_into_is_not_given_again(encoder, source):
+    cache: SourceCache[list[Tensor]] = SourceCache()
+    for _ in range(3):
+        (features,) = cache.get(source, [encoder], lambda source: [encoder(source)])
+        torch.testing.assert_close(features, encoder(source), rtol=0, atol=0)
+        features.add_(1)
+
+
 def test_not_under_transforms(encoder, source):
     cache: SourceCache[Tensor] = SourceCache()
     several = torch.stack([source, source + 1])

@@ -11,7 +11,7 @@ import torch
 from internet.cli import main
 from internet.commands._shared.ablation import material
 from internet.commands._shared.ablation.job import Job
-from internet.commands._shared.ablation.results import Results, gather, orders, spread, table_rows
+from internet.commands._shared.ablation.results import Results, gather, orders, spread, table_rows, verdict_rows
 from internet.commands._shared.ablation.schemes import ORDERS, PAPER, SCHEMES
 from internet.data.synthetic import numbered_clip
 from internet.evaluation.measure import Column
@@ -127,6 +127,8 @@ def test_orders_by_hand():
     turned = {(order.better, order.worse): order for order in orders(made_up(values, "lower"))}
     assert turned["ss4x-b", "ss4x-a"].verdict == "reversed"
     assert turned["ss4x-b", "ss4x-a"].gain == pytest.approx(-first.gain)
+    rows = [["SS4x b better than SS4x a", "holds"], ["SS4x c better than SS4x b", "–"]]
+    assert verdict_rows(orders(made_up(values))) == (["", "X"], rows)
 
 
 def test_spreads():

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from internet.cli import main
+from internet.data.image import square, to_array, to_channels, to_tensor
 from internet.data.synthetic import numbered_clip
+from internet.data.video import iter_frames
 from internet.evaluation.clip_result import ClipResult
-from internet.model import INTERnet, INTERnetConfig, save_model
+from internet.model import FirstOrderConfig, FirstOrderMotion, INTERnet, INTERnetConfig, load_model, save_model
 from tests.support.browser import evaluate as in_browser
 from tests.support.clips import write_image, write_video
 
@@ -64,10 +66,6 @@ def test_a_model_on_clips(clips, checkpoint, tmp_path, capsys):
 
 def test_it_is_the_model_by_the_first_frame(clips, checkpoint, tmp_path):
     """The same as the model applied directly."""
-    from internet.data.image import square, to_tensor
-    from internet.data.video import iter_frames
-    from internet.model import load_model
-
     out = tmp_path / "out"
     evaluate("--checkpoint", checkpoint, "--videos", clips / "a.mp4", "--out", out, *CHEAP)
     found = json.loads((out / "metrics.json").read_text())["clips"][0]["curves"]["l1"]
@@ -76,6 +74,51 @@ def test_it_is_the_model_by_the_first_frame(clips, checkpoint, tmp_path):
     with torch.no_grad():
         expected = [float((model(frames[0], f).frame.clamp(0, 1) - f).abs().mean()) for f in frames]
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.fixture
+def grey_checkpoint(tmp_path) -> Path:
+    """As `internet import-fomm` writes it for `num_channels: 1`."""
+    small = {"anchor_width": 4, "anchor_depth": 2, "motion_width": 4, "motion_depth": 2, "generator_width": 4}
+    config = FirstOrderConfig(size=64, frame_channels=1, anchors=2, jacobian_maps=2, blocks=1, **small)
+    torch.manual_seed(0)
+    save_model(tmp_path / "grey.safetensors", FirstOrderMotion(config))
+    return tmp_path / "grey.safetensors"
+
+
+def test_a_model_of_grey_frames(clips, grey_checkpoint, tmp_path):
+    """It is compared with what it was shown."""
+    out = tmp_path / "out"
+    assert evaluate("--checkpoint", grey_checkpoint, "--videos", clips / "a.mp4", "--out", out) == 0
+    (clip,) = json.loads((out / "metrics.json").read_text())["clips"]
+    frames = [to_channels(square(to_tensor(frame), 64).clamp(0, 1), 1) for frame in iter_frames(clips / "a.mp4")]
+    model = load_model(grey_checkpoint)
+    with torch.no_grad():
+        expected = [float((model(frames[0], frame).frame - frame).abs().mean()) for frame in frames]
+    assert clip["curves"]["l1"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_cross_imitation_of_a_model_of_grey_frames(clips, grey_checkpoint, tmp_path):
+    out = tmp_path / "out"
+    assert evaluate("--checkpoint", grey_checkpoint, "--cross", clips, clips / "a.mp4", "--out", out) == 0
+    shown = [frame.astype(int) for frame in iter_frames(out / "cross.mp4")]
+    assert len(shown) == 4
+    driving = square(to_tensor(drawn(1)[0]), 64)
+    assert np.abs(shown[0][:64, 66:130] - to_array(driving)).mean() < 6, "the driving video is shown as it is"
+    model = load_model(grey_checkpoint)
+    with torch.no_grad():
+        expected = to_array(model(to_channels(driving, 1), to_channels(driving, 1)).frame)
+    assert np.abs(shown[0][66:130, 66:130] - expected).mean() < 6
+
+
+def test_a_model_of_frames_that_no_video_has(clips, tmp_path, capsys):
+    config = FirstOrderConfig(size=128, frame_channels=4, anchors=2, jacobian_maps=2, generator_width=4, blocks=1)
+    save_model(tmp_path / "four.safetensors", FirstOrderMotion(config))
+    out = tmp_path / "out"
+    assert evaluate("--checkpoint", tmp_path / "four.safetensors", "--videos", clips, "--out", out, *CHEAP) == 2
+    said = capsys.readouterr().err
+    assert "--checkpoint: the model takes frames of 4 channels, a picture has 3 or, as luma, 1" in said
+    assert not out.exists()
 
 
 def test_videos_of_another_program(clips, tmp_path):
@@ -203,10 +246,6 @@ def test_the_page_in_a_browser(clips, checkpoint, tmp_path):
 
 def test_cross_imitation_is_every_pair(clips, checkpoint, tmp_path):
     """The cells of the grid are what the model makes of each pair; a shorter driving video stands still at its end."""
-    from internet.data.image import square, to_array, to_tensor
-    from internet.data.video import iter_frames
-    from internet.model import load_model
-
     driving, sources, out = tmp_path / "driving", tmp_path / "sources", tmp_path / "out"
     driving.mkdir()
     sources.mkdir()

@@ -65,6 +65,16 @@ def test_without_settings_nothing_is_guessed(files, capsys):
     assert load_model(files / "out.safetensors").config.size == 64
 
 
+def test_a_size_that_does_not_fit_is_called_what_it_was_given_as(files, capsys):
+    config = ("--config", str(files / "vox.yaml"))
+    assert imported(files, *config, "--size", "50") == 2
+    assert "CHECKPOINT, --config, --size: size is 50, expected a multiple of" in capsys.readouterr().err
+    (files / "vox.yaml").write_text((files / "vox.yaml").read_text().replace("- 64", "- 50"))
+    assert imported(files, *config) == 2
+    said = capsys.readouterr().err
+    assert "CHECKPOINT, --config: dataset_params.frame_shape is 50, expected a multiple of" in said
+
+
 def test_files_of_old_torch_are_told_from_new(files, small, capsys):
     torch.save(small[1], files / "old.pth.tar", _use_new_zipfile_serialization=False)
     config = ("--config", str(files / "vox.yaml"))

@@ -43,9 +43,11 @@ def run(*command: str, **environment: str) -> str:
 
 @needs_triton
 @pytest.mark.slow
-def test_in_the_interpreter() -> None:
+@pytest.mark.parametrize("words", ["anchor_features", "not anchor_features"])
+def test_in_the_interpreter(words: str) -> None:
     """Values, gradients, graphs and schemas: the tests of test_triton_interpreted.py, none of them skipped."""
-    said = run("pytest", "tests/ops/test_triton_interpreted.py", "-q", TRITON_INTERPRET="1", INTERNET_BACKEND="")
+    file = "tests/ops/test_triton_interpreted.py"
+    said = run("pytest", file, "-q", "-k", words, TRITON_INTERPRET="1", INTERNET_BACKEND="")
     assert "passed" in said
     assert "skipped" not in said
 

@@ -77,13 +77,6 @@ struct Prepared {
   }
 };
 
-// f(storage type, number of axes) with those of the source.
-template <class F>
-void with_source(const Tensor& source, F f) {
-  with_storage_type(source.scalar_type(),
-                    [&](auto storage) { with_axes(source.dim() - 2, [&](auto axes) { f(storage, axes); }); });
-}
-
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, OptionalTensor background, OptionalTensor covariance_source,
                OptionalTensor covariance_driving, double variance, bool align_corners,
@@ -93,7 +86,7 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
                                   grid_align_corners);
   const Tensor output = a.empty_output();
   if (output.numel() == 0) return output;
-  with_source(source, [&](auto storage, auto axes) {
+  with_storage_type_and_axes(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     constexpr int n = axes();
     const Prepared<T, n> prepared(a);
@@ -177,7 +170,7 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
   const int64_t batch = a.batch();
   const Tensor grad_source = need_source ? empty_image_like(source) : nothing(source);
   AnchorTensors grad(a);
-  with_source(source, [&](auto storage, auto axes) {
+  with_storage_type_and_axes(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int n = axes();

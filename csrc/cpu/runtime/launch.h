@@ -17,6 +17,12 @@ auto with_storage_type(ScalarType type, F&& f) {
   return internet::with_storage_type<BFloat16, Half>(type, f);
 }
 
+// f(T{}, std::integral_constant<int, n>{}) with the storage type and the axes of images or volumes.
+template <class F>
+auto with_storage_type_and_axes(const Tensor& data, F&& f) {
+  return internet::with_storage_type_and_axes<BFloat16, Half>(data, f);
+}
+
 // How many threads can share a call.
 inline int64_t usable_threads() { return can_wake_threads() ? torch::stable::get_num_threads() : 1; }
 

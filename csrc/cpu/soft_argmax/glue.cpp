@@ -105,12 +105,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor
                                                    double temperature, bool covariance, bool align_corners) {
   const SoftArgmaxArguments a(logits, jacobian_map, temperature, align_corners);
   const auto results = SoftArgmaxResults::empty_for(a, covariance);
-  with_axes(logits, [&](auto axes) {
-    with_storage_type(logits.scalar_type(), [&](auto storage) {
-      using T = decltype(storage);
-      expectations<T, axes()>(a, results);
-      if (covariance) covariances<T, axes()>(a, results);
-    });
+  with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
+    using T = decltype(storage);
+    expectations<T, axes()>(a, results);
+    if (covariance) covariances<T, axes()>(a, results);
   });
   return results.result();
 }
@@ -169,18 +167,16 @@ std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_
   given.check(a);
   const SoftArgmaxInputGradients wanted(a, given, need_logits, need_map);
   if (!wanted.anything_to_write()) return wanted.result(logits);
-  with_axes(logits, [&](auto axes) {
-    with_storage_type(logits.scalar_type(), [&](auto storage) {
-      using T = decltype(storage);
-      constexpr int N = axes();
-      const auto gradients = heat_gradients<opmath<T>, N>(given);
-      SoftArgmaxBackward<T, N> p{.in = heat_maps<T, N>(a, grad_jac.has_value()),
-                                 .gradients = gradients.data(),
-                                 .grad_logits = over_slices<T, 2>(wanted.logits),
-                                 .grad_map = over_slices<T, 3>(wanted.map_to_write())};
-      if (p.in.shared_map) p.grad_map.stride[1] = 0;
-      run_tasks(soft_argmax_backward_kernel<T, N>(), p, a.batch());
-    });
+  with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
+    using T = decltype(storage);
+    constexpr int N = axes();
+    const auto gradients = heat_gradients<opmath<T>, N>(given);
+    SoftArgmaxBackward<T, N> p{.in = heat_maps<T, N>(a, grad_jac.has_value()),
+                               .gradients = gradients.data(),
+                               .grad_logits = over_slices<T, 2>(wanted.logits),
+                               .grad_map = over_slices<T, 3>(wanted.map_to_write())};
+    if (p.in.shared_map) p.grad_map.stride[1] = 0;
+    run_tasks(soft_argmax_backward_kernel<T, N>(), p, a.batch());
   });
   return wanted.result(logits);
 }

@@ -73,20 +73,13 @@ AnchorGradientTensors gradients(const Anchors& anchors, const Tensor& partials,
   return out;
 }
 
-// f(T{}, std::integral_constant<int, N>{})
-template <class F>
-void with_type_and_axes(const AffineMixtureArguments& a, F&& f) {
-  with_storage_type(a.logits.scalar_type(),
-                    [&](auto storage) { with_axes(a.axes(), [&](auto axes) { f(storage, axes); }); });
-}
-
 Tensor forward(Tensor logits, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, OptionalTensor background, double threshold, bool align_corners) {
   const AffineMixtureArguments a(logits, {kp_source, kp_driving, jac_source, jac_driving, background},
                                  threshold, align_corners);
   const Device device(logits);
   const Tensor field = a.empty_field();
-  with_type_and_axes(a, [&](auto storage, auto axes) {
+  with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int N = axes;
@@ -107,7 +100,7 @@ AnchoredGradients backward(Tensor grad_field, Tensor logits, Tensor kp_source, T
   const Device device(logits);
   Tensor grad_logits = need_logits ? empty_image_like(logits) : nothing(logits);
   AnchorGradientTensors grad_anchors = a.anchors.no_gradients();
-  with_type_and_axes(a, [&](auto storage, auto axes) {
+  with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int N = axes;

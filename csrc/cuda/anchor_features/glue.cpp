@@ -63,13 +63,6 @@ struct Motions {
   }
 };
 
-// f(storage type, number of axes) with those of the source.
-template <class F>
-void with_source(const Tensor& source, F f) {
-  with_storage_type(source.scalar_type(),
-                    [&](auto storage) { with_axes(source.dim() - 2, [&](auto axes) { f(storage, axes); }); });
-}
-
 Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTensor jac_source,
                OptionalTensor jac_driving, OptionalTensor background, OptionalTensor covariance_source,
                OptionalTensor covariance_driving, double variance, bool align_corners,
@@ -80,7 +73,7 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
   check_channels(a);
   const Device device(source);
   const Tensor output = a.empty_output();
-  with_source(source, [&](auto storage, auto axes) {
+  with_storage_type_and_axes(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int N = axes();
@@ -176,7 +169,7 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
     grad_source.bound_by(largest, 1, false, false, (a.anchors.count() + 1) * pixels);
   }
   AnchorTensors grad(a);
-  with_source(source, [&](auto storage, auto axes) {
+  with_storage_type_and_axes(source, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;
     constexpr int N = axes();

@@ -138,12 +138,11 @@ __global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackwa
   const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, pixel.row, pixel.column);
   const BilinearSample<S> s = sample_of(p.motion, motion);
   const auto from = footprint(s, p.features.stride).corners();
-  const int64_t first = tile.layer * motion_layer, left = p.channels - first;
-  const int count = s.reads ? int(left < motion_layer ? left : motion_layer) : 0;
+  const Layer layer = layer_of(tile, p.channels, motion_layer);
+  const int count = s.reads ? layer.count : 0;
   const int64_t stride = p.features.stride[1], grad_stride = p.grad_output.stride[1];
-  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
-  const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0] + first * grad_stride +
-                      pixel.row * p.grad_output.stride[2] + pixel.column * p.grad_output.stride[3];
+  const T* plane = channel_at(p.features, tile.image, layer.first);
+  const T* gradient = pixel_at(p.grad_output, tile.image, layer.first, pixel);
   math::Corners<S> dots{};
   auto next = [&](auto at_once) {
     constexpr int planes = decltype(at_once)::value;
@@ -221,13 +220,12 @@ __global__ void __launch_bounds__(ReaderTiles::pixels) feature_planes_kernel(War
   if (!pixel.inside) return;
   const Reader<S>* readers = tile_readers + staged.begin[threadIdx.x];
   const int all = staged.count[threadIdx.x];
-  const int64_t image = p.first_image + tile.image, first = tile.layer * feature_layer,
-                left = p.channels - first;
-  const int channels = int(left < feature_layer ? left : feature_layer);
+  const int64_t image = p.first_image + tile.image;
+  const Layer layer = layer_of(tile, p.channels, feature_layer);
+  const int channels = layer.count;
   const int64_t stride = p.grad_output.stride[1], out_stride = p.grad_features.stride[1];
-  const T* gradient = p.grad_output.data + image * p.grad_output.stride[0] + first * stride;
-  T* out = p.grad_features.data + image * p.grad_features.stride[0] + first * out_stride +
-           pixel.row * p.grad_features.stride[2] + pixel.column * p.grad_features.stride[3];
+  const T* gradient = channel_at(p.grad_output, image, layer.first);
+  T* out = pixel_at(p.grad_features, image, layer.first, pixel);
   auto next = [&](auto at_once) {
     constexpr int planes = decltype(at_once)::value;
     S sum[planes] = {};

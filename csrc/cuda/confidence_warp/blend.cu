@@ -21,13 +21,6 @@ INTERNET_HD Tiles tiles_of(const WarpBlendBackward<T>& p) {
   return {p.motion.batch, 1, p.motion.height, p.motion.width};
 }
 
-// Where a pixel's first channel lies.
-template <class T>
-INTERNET_HD T* at(const Strided<T, 4>& image, const Tile& tile, const TilePixel& pixel) {
-  const auto& stride = image.stride;
-  return image.data + tile.image * stride[0] + pixel.row * stride[2] + pixel.column * stride[3];
-}
-
 template <class T, class S = opmath<T>>
 __device__ __forceinline__ void store_dot(const WarpBlendBackward<T>& p, const Tile& tile,
                                           const TilePixel& pixel, S dot) {
@@ -49,8 +42,9 @@ __global__ void __launch_bounds__(threads) blend_pixels_kernel(WarpBlendBackward
   const int lanes = lanes_for(p.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
   for (int i = first; i < first + lanes; ++i) {
     const TilePixel pixel = tile_pixel(tiles, tile, i);
-    const T *gradient = at(p.grad_output, tile, pixel), *blend = at(p.blend, tile, pixel);
-    T* target = at(p.grad_blend, tile, pixel);
+    const T *gradient = pixel_at(p.grad_output, tile.image, 0, pixel),
+            *blend = pixel_at(p.blend, tile.image, 0, pixel);
+    T* target = pixel_at(p.grad_blend, tile.image, 0, pixel);
     S dot = 0;
     for (int64_t c = lane * N; c < p.channels && pixel.inside; c += lanes * N) {
       const auto g = load<N>(gradient + c);
@@ -74,8 +68,9 @@ __global__ void __launch_bounds__(threads) blend_planes_kernel(WarpBlendBackward
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
   if (!pixel.inside) return;
   const S rest = 1 - confidence_at(p.motion, tile.image, pixel.row, pixel.column);
-  const T *gradient = at(p.grad_output, tile, pixel), *blend = at(p.blend, tile, pixel);
-  T* target = at(p.grad_blend, tile, pixel);
+  const T *gradient = pixel_at(p.grad_output, tile.image, 0, pixel),
+          *blend = pixel_at(p.blend, tile.image, 0, pixel);
+  T* target = pixel_at(p.grad_blend, tile.image, 0, pixel);
   S dot = 0;
 #pragma unroll 4
   for (int64_t c = 0; c < p.channels; ++c) {

@@ -101,14 +101,11 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
   const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, pixel.row, pixel.column);
   const BilinearSample<S> s = sample_of(p.motion, motion);
   const auto at = footprint(s, p.features.stride).corners();
-  const int64_t first = tile.layer * layer_channels, left = p.channels - first;
-  const int count = int(left < layer_channels ? left : layer_channels);
+  const auto [first, count] = layer_of(tile, p.channels, layer_channels);
   const int64_t stride = p.features.stride[1], out_stride = p.output.stride[1];
-  const T* plane = p.features.data + tile.image * p.features.stride[0] + first * stride;
-  T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
-           pixel.row * p.output.stride[2] + pixel.column * p.output.stride[3];
-  const T* added = p.blend.data + tile.image * p.blend.stride[0] + first * p.blend.stride[1] +
-                   pixel.row * p.blend.stride[2] + pixel.column * p.blend.stride[3];
+  const T* plane = channel_at(p.features, tile.image, first);
+  T* out = pixel_at(p.output, tile.image, first, pixel);
+  const T* added = pixel_at(p.blend, tile.image, first, pixel);
   // What a sample that reads nothing loads is not used.
   auto next = [&](auto at_once) {
     constexpr int planes = decltype(at_once)::value;

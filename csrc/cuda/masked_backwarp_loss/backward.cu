@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(threads, least_blocks<T>) backward_kernel(Mask
     grad = p.grad_scale * load(p.grad_loss.data + image * stride[0] + row * stride[2] + column * stride[3]);
   }
   const BilinearSample<S>& s = pixel.sample;
-  const EastMerge<S> merge(s);
+  const EastMerge merge(s);
   const auto from = footprint<Index>(s, in.output.stride).corners();
   const auto to = footprint<Index>(s, p.sums.stride).corners();
   const Index step = in.output.stride[1], target_step = in.target.stride[1],

@@ -34,6 +34,12 @@ auto with_storage_type(ScalarType type, F&& f) {
   return internet::with_storage_type<__nv_bfloat16, __half>(type, f);
 }
 
+// f(T{}, std::integral_constant<int, n>{}) with the storage type and the axes of images or volumes.
+template <class F>
+auto with_storage_type_and_axes(const Tensor& data, F&& f) {
+  return internet::with_storage_type_and_axes<__nv_bfloat16, __half>(data, f);
+}
+
 template <class T>
 T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "arguments/strided.h"
 #include "math/host_device.h"
 
 namespace internet::cuda {
@@ -36,6 +37,16 @@ INTERNET_HD Tile tile_of_block(const Tiles& tiles, int64_t block) {
   return tile;
 }
 
+// The channels of a tile, where each of its layers has `channels_of_a_layer`, and the last what is left.
+struct Layer {
+  int64_t first;
+  int count;
+};
+INTERNET_HD Layer layer_of(const Tile& tile, int64_t channels, int64_t channels_of_a_layer) {
+  const int64_t first = tile.layer * channels_of_a_layer, left = channels - first;
+  return {first, int(left < channels_of_a_layer ? left : channels_of_a_layer)};
+}
+
 // A pixel of a tile, row after row; those beyond the image are not inside.
 struct TilePixel {
   int64_t row, column;
@@ -45,6 +56,16 @@ template <class Tiles>
 INTERNET_HD TilePixel tile_pixel(const Tiles& tiles, const Tile& tile, int index) {
   const int64_t row = tile.row + index / Tiles::width, column = tile.column + index % Tiles::width;
   return {row, column, row < tiles.rows && column < tiles.columns};
+}
+
+// Where a channel of an image, and a pixel of it, lie in (batch, channels, height, width).
+template <class T>
+INTERNET_HD T* channel_at(const Strided<T, 4>& view, int64_t image, int64_t channel) {
+  return view.data + image * view.stride[0] + channel * view.stride[1];
+}
+template <class T>
+INTERNET_HD T* pixel_at(const Strided<T, 4>& view, int64_t image, int64_t channel, const TilePixel& pixel) {
+  return channel_at(view, image, channel) + pixel.row * view.stride[2] + pixel.column * view.stride[3];
 }
 
 }  // namespace internet::cuda

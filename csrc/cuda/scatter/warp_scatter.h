@@ -1,46 +1,77 @@
 // Scattering the gradients of a row of output pixels, one a lane of a warp.
 //
 // Neighbours mostly sample neighbouring pixels, so that the pixels to the east of one sample are those to the
-// west of the next. Then a lane hands its two eastern contributions to the next, and there are half as many
+// west of the next. Then a lane hands its eastern contributions to the next, and there are half as many
 // atomics.
 #pragma once
 
 #include "cuda/runtime/launch.h"
 #include "cuda/sampling/bilinear_sample.h"
+#include "cuda/sampling/trilinear_sample.h"
 #include "cuda/scatter/grad_accumulator.h"
 
 namespace internet::cuda {
 
 // Whether this lane merges the eastern contributions of the lane to its left into its own western ones, and
 // whether the lane to its right does so with this lane's. All lanes are here.
-template <class S>
 struct EastMerge {
   bool from_left, into_right;
 
-  __device__ __forceinline__ explicit EastMerge(const BilinearSample<S>& s) {
-    const int row = __shfl_up_sync(~0u, s.row, 1), column = __shfl_up_sync(~0u, s.column, 1);
-    const int south_of_left = __shfl_up_sync(~0u, int(s.south), 1);
-    const bool offered = __shfl_up_sync(~0u, int(s.reads && s.east), 1) != 0;
-    const bool neighbours = row == s.row && column + 1 == s.column && south_of_left == int(s.south);
-    from_left = offered && s.reads && neighbours && threadIdx.x % warp_size != 0;
+  template <class S>
+  __device__ __forceinline__ explicit EastMerge(const BilinearSample<S>& s)
+      : EastMerge(s.row, s.column, s.south, s.reads, s.east) {}
+  template <class S>
+  __device__ __forceinline__ explicit EastMerge(const TrilinearSample<S>& s)
+      : EastMerge(s.row, s.column, s.south + 2 * s.after, s.reads, s.east) {
+    const int slice = __shfl_up_sync(~0u, s.slice, 1);
+    from_left = from_left && slice == s.slice;
+    set_into_right();
+  }
+
+ private:
+  // `others`: which pixels there are besides those of the row.
+  __device__ __forceinline__ EastMerge(int row, int column, int others, bool reads, bool east) {
+    const int row_of_left = __shfl_up_sync(~0u, row, 1), column_of_left = __shfl_up_sync(~0u, column, 1);
+    const int others_of_left = __shfl_up_sync(~0u, others, 1);
+    const bool offered = __shfl_up_sync(~0u, int(reads && east), 1) != 0;
+    const bool neighbours = row_of_left == row && column_of_left + 1 == column && others_of_left == others;
+    from_left = offered && reads && neighbours && threadIdx.x % warp_size != 0;
+    set_into_right();
+  }
+  __device__ __forceinline__ void set_into_right() {
     into_right = __shfl_down_sync(~0u, int(from_left), 1) != 0 && threadIdx.x % warp_size != warp_size - 1;
   }
 };
 
-// One channel of one pixel to its four sums. All lanes of the warp are here.
-template <class S, class Index>
-__device__ __forceinline__ void scatter(const GradAccumulator<S>& sums, const BilinearSample<S>& s,
-                                        const EastMerge<S>& merge, const math::Corners<Index>& at,
-                                        S gradient) {
-  math::Corners<S> part = {s.weights.nw * gradient, s.weights.ne * gradient, s.weights.sw * gradient,
-                           s.weights.se * gradient};
+// One channel of one sample to its four sums, in a volume to those of one of its slices, which it `reads` or
+// does not. All lanes of the warp are here.
+template <class Sample, class S, class Index>
+__device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, const Sample& s, bool reads,
+                                             const EastMerge& merge, const math::Corners<S>& weights,
+                                             const math::Corners<Index>& at, S gradient) {
+  math::Corners<S> part = {weights.nw * gradient, weights.ne * gradient, weights.sw * gradient,
+                           weights.se * gradient};
   const S north = __shfl_up_sync(~0u, part.ne, 1), south = __shfl_up_sync(~0u, part.se, 1);
-  if (!s.reads) return;
+  if (!reads) return;
   sums.add(at.nw, merge.from_left ? part.nw + north : part.nw);
   if (s.south) sums.add(at.sw, merge.from_left ? part.sw + south : part.sw);
   if (!s.east || merge.into_right) return;
   sums.add(at.ne, part.ne);
   if (s.south) sums.add(at.se, part.se);
+}
+
+// One channel of one sample, of an image or a volume, to its sums.
+template <class S, class Index>
+__device__ __forceinline__ void scatter(const GradAccumulator<S>& sums, const BilinearSample<S>& s,
+                                        const EastMerge& merge, const math::Corners<Index>& at, S gradient) {
+  scatter_four(sums, s, s.reads, merge, s.weights, at, gradient);
+}
+template <class S, class Index>
+__device__ __forceinline__ void scatter(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
+                                        const EastMerge& merge, const math::Corners<Index, 3>& at,
+                                        S gradient) {
+  scatter_four(sums, s, s.reads, merge, s.weights.low, at.low, gradient);
+  scatter_four(sums, s, s.reads && s.after, merge, s.weights.high, at.high, gradient);
 }
 
 }  // namespace internet::cuda

@@ -68,12 +68,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(Tensor logits, OptionalTensor
   const SoftArgmaxArguments a(logits, jacobian_map, temperature, align_corners);
   const Device device(logits);
   const auto results = SoftArgmaxResults::empty_for(a, covariance);
-  with_axes(logits, [&](auto axes) {
-    with_storage_type(logits.scalar_type(), [&](auto storage) {
-      using T = decltype(storage);
-      expectations<T, axes()>(a, results, device.stream());
-      if (covariance) covariances<T, axes()>(a, results, device.stream());
-    });
+  with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
+    using T = decltype(storage);
+    expectations<T, axes()>(a, results, device.stream());
+    if (covariance) covariances<T, axes()>(a, results, device.stream());
   });
   return results.result();
 }
@@ -90,24 +88,22 @@ std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_
   const SoftArgmaxInputGradients wanted(a, given, need_logits, need_map);
   if (!wanted.anything_to_write()) return wanted.result(logits);
   const bool with_map = grad_jac.has_value();  // without a gradient, the map does not matter
-  with_axes(logits, [&](auto axes) {
-    with_storage_type(logits.scalar_type(), [&](auto storage) {
-      using T = decltype(storage);
-      using S = opmath<T>;
-      constexpr int N = axes();
-      const auto none = Strided<const S, 4>{};
-      const SoftArgmaxBackward<T, N> p{.in = heat_maps<T, N>(a, with_map),
-                                       .kp = strided<const S, 3>(kp),
-                                       .statistics = strided<const S, 3>(statistics),
-                                       .grad_kp = strided<const S, 3>(grad_kp),
-                                       .jac = with_map ? strided<const S, 4>(jac) : none,
-                                       .covariance = grad_covariance ? strided<const S, 4>(covariance) : none,
-                                       .grad_jac = strided<const S, 4>(grad_jac),
-                                       .grad_covariance = strided<const S, 4>(grad_covariance),
-                                       .grad_logits = over_slices<T, 2>(wanted.logits),
-                                       .grad_map = over_slices<T, 3>(wanted.map_to_write())};
-      check(soft_argmax_backward(p, device.stream()));
-    });
+  with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
+    using T = decltype(storage);
+    using S = opmath<T>;
+    constexpr int N = axes();
+    const auto none = Strided<const S, 4>{};
+    const SoftArgmaxBackward<T, N> p{.in = heat_maps<T, N>(a, with_map),
+                                     .kp = strided<const S, 3>(kp),
+                                     .statistics = strided<const S, 3>(statistics),
+                                     .grad_kp = strided<const S, 3>(grad_kp),
+                                     .jac = with_map ? strided<const S, 4>(jac) : none,
+                                     .covariance = grad_covariance ? strided<const S, 4>(covariance) : none,
+                                     .grad_jac = strided<const S, 4>(grad_jac),
+                                     .grad_covariance = strided<const S, 4>(grad_covariance),
+                                     .grad_logits = over_slices<T, 2>(wanted.logits),
+                                     .grad_map = over_slices<T, 3>(wanted.map_to_write())};
+    check(soft_argmax_backward(p, device.stream()));
   });
   return wanted.result(logits);
 }

@@ -11,6 +11,7 @@
 #include "cuda/runtime/vectors.h"
 #include "cuda/sampling/trilinear_sample.h"
 #include "cuda/scatter/grad_accumulator.h"
+#include "cuda/scatter/warp_scatter.h"
 #include "cuda/volume_warp/kernels.h"
 
 namespace internet::cuda {
@@ -117,8 +118,7 @@ __global__ void __launch_bounds__(threads) planes_kernel(VolumeWarp<T> p) {
   if (!voxel.inside) return;
   const TrilinearSample<S> s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
   const auto at = voxels_in(p.volume, s);
-  const int64_t first = tile.layer * layer_channels, left = p.channels - first;
-  const int count = int(left < layer_channels ? left : layer_channels);
+  const auto [first, count] = layer_of(tile, p.channels, layer_channels);
   const int64_t stride = p.volume.stride[1], out_stride = p.output.stride[1];
   const T* plane = p.volume.data + tile.image * p.volume.stride[0] + first * stride;
   T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(threads) motion_planes_kernel(VolumeMotionBack
 
 // One channel of one sample to its voxels of one slice.
 template <class S>
-__device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
+__device__ __forceinline__ void add_to_slice(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
                                              const math::Corners<S>& weights,
                                              const math::Corners<int64_t>& at, S gradient) {
   sums.add(at.nw, weights.nw * gradient);
@@ -226,10 +226,10 @@ __device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, con
   if (s.east && s.south) sums.add(at.se, weights.se * gradient);
 }
 template <class S>
-__device__ __forceinline__ void scatter_eight(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
+__device__ __forceinline__ void add_to_slices(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
                                               const math::Corners<int64_t, 3>& at, S gradient) {
-  scatter_four(sums, s, s.weights.low, at.low, gradient);
-  if (s.after) scatter_four(sums, s, s.weights.high, at.high, gradient);
+  add_to_slice(sums, s, s.weights.low, at.low, gradient);
+  if (s.after) add_to_slice(sums, s, s.weights.high, at.high, gradient);
 }
 template <class T, class S>
 INTERNET_HD math::Corners<int64_t, 3> voxels_in_sums(const VolumeScatter<T>& p, const TrilinearSample<S>& s) {
@@ -254,28 +254,29 @@ __global__ void __launch_bounds__(threads) scatter_voxels_kernel(VolumeScatter<T
     const auto at = voxels_in_sums(p, s);
     const T* g = gradient + place(p.grad_output, p.samples.height, tile_pixel(tiles, tile, i));
     for (int64_t c = lane; c < p.channels; c += lanes) {
-      scatter_eight(sums.from(c * p.sums.stride[1]), s, at, load(g + c * p.grad_output.stride[1]));
+      add_to_slices(sums.from(c * p.sums.stride[1]), s, at, load(g + c * p.grad_output.stride[1]));
     }
   }
 }
 
+// Lanes of a warp do a row of voxels, those outside too.
 template <class T>
 __global__ void __launch_bounds__(threads) scatter_planes_kernel(VolumeScatter<T> p) {
   using S = opmath<T>;
   const auto tiles = tiles_of<PlaneTiles>(p, layers_of(p));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const TilePixel voxel = tile_pixel(tiles, tile, threadIdx.x);
-  if (!voxel.inside) return;
-  const TrilinearSample<S> s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
-  if (!s.reads) return;
+  TrilinearSample<S> s{};
+  if (voxel.inside) s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
+  const EastMerge merge(s);
   const auto at = voxels_in_sums(p, s);
-  const int64_t first = tile.layer * layer_channels, left = p.channels - first;
-  const int count = int(left < layer_channels ? left : layer_channels);
+  const auto [first, count] = layer_of(tile, p.channels, layer_channels);
   const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0] +
                       first * p.grad_output.stride[1] + place(p.grad_output, p.samples.height, voxel);
   const auto sums = GradAccumulator<S>(p.sums).from(tile.image * p.sums.stride[0] + first * p.sums.stride[1]);
   for (int c = 0; c < count; ++c) {
-    scatter_eight(sums.from(c * p.sums.stride[1]), s, at, load(gradient + c * p.grad_output.stride[1]));
+    const S g = s.reads ? load(gradient + c * p.grad_output.stride[1]) : S(0);
+    scatter(sums.from(c * p.sums.stride[1]), s, merge, at, g);
   }
 }
 

@@ -96,7 +96,7 @@ def config_of(settings: Mapping[str, Any], *, size: int | None = None, align_cor
     try:
         return FirstOrderConfig(**fields, align_corners=align_corners)
     except ValueError as error:  # "name is value, expected ..."
-        raise SettingError(_in_their_words(str(error))) from error
+        raise SettingError(_in_their_words(str(error), size is not None)) from error
 
 
 def their_name(ours: str) -> str:
@@ -108,10 +108,10 @@ def their_name(ours: str) -> str:
     return next((str(entry) for entry in ENTRIES if entry.ours == ours), ours)
 
 
-def _in_their_words(message: str) -> str:
+def _in_their_words(message: str, size_was_given: bool) -> str:
     """A message that begins with the name of one of our fields."""
     ours, _, rest = message.partition(" ")
-    return f"{their_name(ours)} {rest}"
+    return message if ours == "size" and size_was_given else f"{their_name(ours)} {rest}"
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from internet.commands._shared.ablation.results import (
     order_rows,
     orders,
     table_rows,
+    verdict_rows,
 )
 from internet.commands._shared.ablation.schemes import PAPER, PAPER_COLUMNS, SCHEMES
 from internet.visualization import charts, report
@@ -31,6 +32,7 @@ def render(
         facts: what else is said of it.
         command: what goes on with it.
     """
+    found = orders(results)
     paper = [[SCHEMES[name].title, *(f"{value:g}" for value in row)] for name, row in PAPER.items()]
     sections = [
         report.section(
@@ -40,7 +42,8 @@ def render(
         ),
         report.section(
             "Which orders hold",
-            report.table(ORDER_NOTE, *order_rows(orders(results))),
+            report.table(VERDICT_NOTE, *verdict_rows(found)),
+            report.table(ORDER_NOTE, *order_rows(found)),
         ),
         report.section(
             "Anchors and confidence",
@@ -54,6 +57,11 @@ def render(
     ]
     return report.page("Ablation of temporal regularisation", about, sections)
 
+
+VERDICT_NOTE = (
+    "An order holds, or is reversed, where the interval below leaves 0 out and every seed, of two at least, agrees; "
+    "otherwise nothing is decided."
+)
 
 ORDER_NOTE = (
     "Differences of the same seed and clip, positive where the first is better. The interval is the bootstrap's over "

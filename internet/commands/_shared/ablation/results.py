@@ -158,11 +158,20 @@ def orders(results: Results) -> list[Order]:
     return found
 
 
+def verdict_rows(found: Sequence[Order]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of all orders at a glance: a row for each, a column for each measure."""
+    columns = list(dict.fromkeys(order.column.title for order in found))
+    verdicts: dict[str, dict[str, str]] = {}
+    for order in found:
+        verdicts.setdefault(_name(order), {})[order.column.title] = order.verdict.replace("not decided", "–")
+    return ["", *columns], [[name, *(row.get(column, "") for column in columns)] for name, row in verdicts.items()]
+
+
 def order_rows(found: Sequence[Order]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows."""
     rows = [
         [
-            f"{SCHEMES[order.better].title} better than {SCHEMES[order.worse].title}",
+            _name(order),
             order.column.title,
             f"{order.gain:+.3g}",
             "–" if np.isnan(order.low) else f"{order.low:+.3g} to {order.high:+.3g}",
@@ -172,6 +181,10 @@ def order_rows(found: Sequence[Order]) -> tuple[list[str], list[list[str]]]:
         for order in found
     ]
     return ["order", "by", "gain", "95 % interval", "seeds", ""], rows
+
+
+def _name(order: Order) -> str:
+    return f"{SCHEMES[order.better].title} better than {SCHEMES[order.worse].title}"
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

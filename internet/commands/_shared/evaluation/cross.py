@@ -9,7 +9,7 @@ from torch import Tensor
 
 from internet.data.clip import Clip
 from internet.data.folders import entries, kind
-from internet.data.image import MediaError, square, to_array, to_tensor
+from internet.data.image import MediaError, square, to_array, to_channels, to_tensor
 from internet.data.video_writer import video_writer
 from internet.evaluation.pairs import clip_frames, frame_rate
 from internet.inference import read_source
@@ -57,7 +57,7 @@ def write_grid(
         relative: see :meth:`MotionTransfer.animate`.
     """
     device = next(model.parameters()).device
-    pictures = torch.cat(list(sources.values())).to(device)
+    pictures = to_channels(torch.cat(list(sources.values())), model.frame_channels).to(device)
     side = min(size, LARGEST // (max(len(sources), len(clips)) + 1))
     columns = [_Column(model, pictures, clip, size, side, relative) for clip in clips]
     first = [np.full((side, side, 3), 255, np.uint8), *(_small(picture, side) for picture in pictures)]
@@ -99,7 +99,7 @@ class _Column:
         def driving() -> Iterator[Tensor]:
             for frame in clip_frames(clip, size):
                 kept.append(frame)
-                yield frame.to(pictures.device).expand_as(pictures)
+                yield to_channels(frame, model.frame_channels).to(pictures.device).expand_as(pictures)
 
         for generated in model.animate(pictures, driving(), relative=relative):
             yield [_small(kept.pop(), self.side), *(_small(frame, self.side) for frame in generated)]
