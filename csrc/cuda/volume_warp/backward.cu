@@ -1,135 +1,12 @@
-// Warping volumes, forward and backward. A sample's place and weights are computed once and serve the
-// channels that a block does of it.
-//
-// With the channels of a voxel side by side (channels_last_3d), each thread first sets up the sample of one
-// voxel of the block's tile, in shared memory; then as many lanes as a voxel has vectors, at most a warp, do
-// voxel after voxel. Otherwise a thread does a voxel, and walks over the planes.
+// Warping volumes, backward: the gradient with respect to the motion in the order of the forward pass, and
+// that with respect to the volume as a scatter. Voxels and channels are dealt out as in the forward pass.
 #include "cuda/runtime/instantiate.h"
-#include "cuda/runtime/lanes.h"
-#include "cuda/runtime/launch.h"
-#include "cuda/runtime/tiles.h"
-#include "cuda/runtime/vectors.h"
-#include "cuda/sampling/trilinear_sample.h"
 #include "cuda/scatter/grad_accumulator.h"
 #include "cuda/scatter/warp_scatter.h"
-#include "cuda/volume_warp/kernels.h"
+#include "cuda/volume_warp/voxels.h"
 
 namespace internet::cuda {
 namespace {
-
-constexpr int threads = 128;
-using VoxelTiles = Tiles<16, 8>;  // channels_last: rows of one tile meet in L1
-using PlaneTiles = Tiles<32, 4>;  // planes: a warp reads and writes 32 voxels of a row
-static_assert(VoxelTiles::pixels == threads && PlaneTiles::pixels == threads);
-
-constexpr int64_t layer_channels = 32;  // of planes: enough to be worth setting up the samples
-
-template <class Tiles, class P>
-INTERNET_HD Tiles tiles_of(const P& p, int64_t layers) {
-  return {p.samples.batch, layers, p.samples.rows(), p.samples.width};
-}
-template <class P>
-INTERNET_HD int64_t layers_of(const P& p) {
-  return ceiling(p.channels, layer_channels);
-}
-
-// Where an output voxel lies in a tensor (batch, channels, depth, height, width), in elements, from its
-// image.
-template <class T>
-INTERNET_HD int64_t place(const Strided<T, 5>& view, int64_t height, const TilePixel& voxel) {
-  const int64_t slice = voxel.row / height;
-  return slice * view.stride[2] + (voxel.row - slice * height) * view.stride[3] +
-         voxel.column * view.stride[4];
-}
-
-template <class T, class S>
-INTERNET_HD math::Corners<int64_t, 3> voxels_in(const Strided<T, 5>& volume, const TrilinearSample<S>& s) {
-  return voxels_of(s, volume.stride[2], volume.stride[3], volume.stride[4]);
-}
-
-template <class T>
-__device__ __forceinline__ math::Corners<opmath<T>> load_four(const T* p, const math::Corners<int64_t>& at) {
-  return {load(p + at.nw), load(p + at.ne), load(p + at.sw), load(p + at.se)};
-}
-template <class T>
-__device__ __forceinline__ math::Corners<opmath<T>, 3> load_eight(const T* p,
-                                                                  const math::Corners<int64_t, 3>& at) {
-  return {load_four(p, at.low), load_four(p, at.high)};
-}
-
-// Each thread's own sample of a tile, in shared memory. Whoever reads another's synchronises first.
-template <class P, class S>
-__device__ __forceinline__ TilePixel set_up(const P& p, const VoxelTiles& tiles, const Tile& tile,
-                                            TrilinearSample<S>* samples) {
-  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
-  TrilinearSample<S> sample{};
-  if (own.inside) sample = sample_at(p.samples, tile.image, own.row, own.column);
-  samples[threadIdx.x] = sample;
-  return own;
-}
-
-// sum += weights times the four vectors.
-template <int N, class T, class S>
-__device__ __forceinline__ void add_four(Values<S, N>& sum, const math::Corners<S>& weights, const T* p,
-                                         const math::Corners<int64_t>& at) {
-  const auto nw = load_packed<N>(p + at.nw), ne = load_packed<N>(p + at.ne);
-  const auto sw = load_packed<N>(p + at.sw), se = load_packed<N>(p + at.se);
-  sum.add(weights.nw, widen(nw));
-  sum.add(weights.ne, widen(ne));
-  sum.add(weights.sw, widen(sw));
-  sum.add(weights.se, widen(se));
-}
-
-template <class T>
-__global__ void __launch_bounds__(threads) voxels_kernel(VolumeWarp<T> p) {
-  using S = opmath<T>;
-  constexpr int N = volume_vector<T>;
-  __shared__ TrilinearSample<S> samples[threads];
-  const auto tiles = tiles_of<VoxelTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  set_up(p, tiles, tile, samples);
-  __syncthreads();
-  const int lanes = lanes_for(p.channels / N), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
-  const T* volume = p.volume.data + tile.image * p.volume.stride[0];
-  T* output = p.output.data + tile.image * p.output.stride[0];
-  for (int i = group; i < threads; i += threads / lanes) {
-    const TilePixel voxel = tile_pixel(tiles, tile, i);
-    if (!voxel.inside) continue;
-    const TrilinearSample<S>& s = samples[i];
-    const auto at = voxels_in(p.volume, s);
-    T* out = output + place(p.output, p.samples.height, voxel);
-    for (int64_t c = lane * N; c < p.channels; c += lanes * N) {
-      Values<S, N> sum{};
-      if (s.reads) {
-        add_four(sum, s.weights.low, volume + c, at.low);
-        add_four(sum, s.weights.high, volume + c, at.high);
-      }
-      store<N>(out + c, sum);
-    }
-  }
-}
-
-template <class T>
-__global__ void __launch_bounds__(threads) planes_kernel(VolumeWarp<T> p) {
-  using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, layers_of(p));
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel voxel = tile_pixel(tiles, tile, threadIdx.x);
-  if (!voxel.inside) return;
-  const TrilinearSample<S> s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
-  const auto at = voxels_in(p.volume, s);
-  const auto [first, count] = layer_of(tile, p.channels, layer_channels);
-  const int64_t stride = p.volume.stride[1], out_stride = p.output.stride[1];
-  const T* plane = p.volume.data + tile.image * p.volume.stride[0] + first * stride;
-  T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
-           place(p.output, p.samples.height, voxel);
-  // What a sample that reads nothing loads is not used.
-#pragma unroll 2
-  for (int c = 0; c < count; ++c, plane += stride, out += out_stride) {
-    const auto value = load_eight(plane, at);
-    *out = narrow<T>(s.reads ? math::weighted_sum(s.weights, value) : S(0));
-  }
-}
 
 // A voxel's gradient with respect to the motion, from its dot products.
 template <class T, class S = opmath<T>>
@@ -283,12 +160,6 @@ __global__ void __launch_bounds__(threads) scatter_planes_kernel(VolumeScatter<T
 }  // namespace
 
 template <class T>
-cudaError_t volume_warp(const VolumeWarp<T>& p, bool vectors, cudaStream_t stream) {
-  if (vectors) return launch(voxels_kernel<T>, tiles_of<VoxelTiles>(p, 1).count(), threads, 0, stream, p);
-  return launch(planes_kernel<T>, tiles_of<PlaneTiles>(p, layers_of(p)).count(), threads, 0, stream, p);
-}
-
-template <class T>
 cudaError_t volume_motion_backward(const VolumeMotionBackward<T>& p, bool vectors, cudaStream_t stream) {
   if (vectors) {
     return launch(motion_voxels_kernel<T>, tiles_of<VoxelTiles>(p, 1).count(), threads, 0, stream, p);
@@ -306,7 +177,6 @@ cudaError_t volume_scatter(const VolumeScatter<T>& p, bool vectors, cudaStream_t
 }
 
 #define INSTANTIATE(T)                                                                             \
-  template cudaError_t volume_warp(const VolumeWarp<T>&, bool, cudaStream_t);                      \
   template cudaError_t volume_motion_backward(const VolumeMotionBackward<T>&, bool, cudaStream_t); \
   template cudaError_t volume_scatter(const VolumeScatter<T>&, bool, cudaStream_t);
 INTERNET_EACH_STORAGE(INSTANTIATE)
