@@ -59,6 +59,10 @@ def test_random_inputs(fence: str, tmp_path: Path) -> None:
     run(tmp_path, fence, "tests/emulated/test_fuzz.py")
 
 
+def test_results_lie_as_their_fakes_do(tmp_path: Path) -> None:
+    run(tmp_path, "after", "tests/ops/test_opcheck.py", "-k", "fakes and cuda")
+
+
 def test_many_tiles(tmp_path: Path) -> None:
     tests = f"({PORTABLE} or gradients_are) and not (float64 or float16)"
     run(tmp_path, "before", "tests/ops/test_cuda.py", "-k", tests)  # so that tensors are aligned for vectors

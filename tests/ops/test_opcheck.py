@@ -82,7 +82,9 @@ def test_fakes_have_the_shape_dtype_and_strides_of_the_results(operator: str, ba
     with internet.ops.backend(backend):
         for dtype in (torch.float32, torch.float16):
             for sample in samples.samples(operator, dtype):
-                for function, arguments in calls_of(sample, device):
+                calls = calls_of(sample, device)
+                assert calls
+                for function, arguments in calls:
                     real = tensors_of(function(*arguments))
                     with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True) as mode:
                         fake_arguments = pytree.tree_map_only(Tensor, mode.from_tensor, arguments)
