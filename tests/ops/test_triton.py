@@ -43,7 +43,7 @@ def run(*command: str, **environment: str) -> str:
 
 @needs_triton
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["anchor_features", "not anchor_features"])
+@pytest.mark.parametrize("words", ["warp", "not warp"])
 def test_in_the_interpreter(words: str) -> None:
     """Values, gradients, graphs and schemas: the tests of test_triton_interpreted.py, none of them skipped."""
     file = "tests/ops/test_triton_interpreted.py"
