@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from internet.accelerate.derived_weights import DerivedWeights
 from internet.accelerate.examples import Arguments, Random
 from internet.accelerate.replacement import Part, Replacement
-from internet.accelerate.source_cache import is_repeatable
+from internet.accelerate.source_cache import is_repeatable, must_be_called
 
 CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
 
@@ -44,8 +44,12 @@ class _Block(Replacement):
             type(conv) in CONVOLUTIONS
             and conv.padding_mode == "zeros"
             and LARGEST_RATIO * x.numel() >= conv.weight.numel()
-            and is_repeatable(x, (self,))
+            and (self._is_compiled_for_inference() if torch.compiler.is_compiling() else is_repeatable(x, (self,)))
         )
+
+    def _is_compiled_for_inference(self) -> bool:
+        """Its weights are then made in the graph, at every call: a small part of what the convolution takes."""
+        return not (torch.is_grad_enabled() or any(must_be_called(part) for part in self.modules()))
 
     def _normalized(self, x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
         """norm(conv(x)), in inference."""

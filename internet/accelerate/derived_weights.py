@@ -14,13 +14,16 @@ Tensors = tuple[Tensor, ...]
 class DerivedWeights:
     """What was made of the weights of some modules, until those change, or autocast does.
 
-    It is made in the precision of the weights, and then rounded to that of autocast: once, not at every call.
+    It is made in the precision of the weights, and then rounded to that of autocast: once, not at every call. A graph
+    that is compiled makes it at every call.
     """
 
     def __init__(self) -> None:
         self._entry: tuple[Weights, tuple[Any, ...], Tensors] | None = None
 
     def get(self, device: torch.device, modules: Sequence[nn.Module], make: Callable[[], Tensors]) -> Tensors:
+        if torch.compiler.is_compiling():
+            return _rounded_for_autocast(device, make)
         entry = self._entry  # read once: another thread may replace it
         if entry is None or entry[1] != settings(device) or not entry[0].are_those_of(modules):
             entry = self._entry = (Weights(modules), settings(device), _rounded_for_autocast(device, make))

@@ -64,11 +64,11 @@ def is_repeatable(source: Tensor, modules: Iterable[nn.Module]) -> bool:
         or inside_forward_mode()
         or (source.is_cuda and torch.cuda.is_current_stream_capturing())
         or has_global_hooks()
-        or any(_must_be_called(part) for module in modules for part in module.modules())
+        or any(must_be_called(part) for module in modules for part in module.modules())
     )
 
 
-def _must_be_called(module: nn.Module) -> bool:
+def must_be_called(module: nn.Module) -> bool:
     """It is in training, somebody waits for its calls, or it lives for one call, in a thread of DataParallel."""
     return module.training or bool(module._forward_hooks or module._forward_pre_hooks) or hasattr(module, "_is_replica")
 

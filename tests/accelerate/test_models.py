@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import internet
+from internet.accelerate import blocks
 from internet.accelerate.replacement import Replacement
 from tests.support.peers.models import MODELS, Sample, tensors
 
@@ -205,6 +206,21 @@ def test_compiled_as_one_graph(sample: Sample):
     with torch.no_grad():
         compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
         assert_same(tensors(theirs(source, frame)), tensors(compiled(source, frame)))
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_blocks_do_the_work_of_their_neighbours_when_they_are_compiled_too(gradients: bool, monkeypatch):
+    """In inference; not where a gradient of the weights may be asked for."""
+    theirs, ours = pair(MODELS["first-order-motion"])
+    block, x = ours.generator.up_blocks[0], torch.rand(1, 16, 8, 8, dtype=torch.float64)
+    made: list[int] = []
+    of_upsampled = blocks.of_upsampled
+    monkeypatch.setattr(blocks, "of_upsampled", lambda *given: (made.append(1), of_upsampled(*given))[1])
+    torch._dynamo.reset()
+    with torch.set_grad_enabled(gradients):
+        compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), theirs.generator.up_blocks[0](x), rtol=1e-9, atol=1e-9)
+    assert len(made) == (0 if gradients else 1)
 
 
 @pytest.mark.parametrize("name", ["first-order-motion", "articulated-animation"])
