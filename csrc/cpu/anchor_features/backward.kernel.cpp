@@ -1,7 +1,8 @@
 // A band of the source walks the output rows that lead there, anchor by anchor: it reads their incoming
 // gradient once, for the gradients of the source (scattered to the pixels of each sample), of the motion and
 // of the heat map. A row that leads to two bands is walked by both, and counts for all but the source in the
-// first.
+// first. Where the source's gradient is not wanted, an output row counts in the band that it would be in
+// itself.
 #include <cmath>
 
 #include "cpu/anchor_features/level.h"
@@ -66,14 +67,19 @@ class BandBackward {
       for (int a = 0; a < N; ++a) target_stride_[a] = 4 * target_.stride(a);
       std::fill_n(scattered_.at_least(target_.total()), target_.total(), S(0));
     }
-    const RowRange* range = p_.row_ranges + image_ * shape_.rows() * (shape_.anchors + 1);
+    int64_t number = image_ * shape_.rows() * (shape_.anchors + 1);
     for (int64_t row = 0; row < shape_.rows(); ++row) {
-      for (int64_t k = 0; k <= shape_.anchors; ++k, ++range) {
-        owns_ = to_anchors && band_.contains(std::clamp<int64_t>(range->first, 0, shape_.size[1] - 1));
-        adds_ = to_source && range->last >= band_.begin && range->first < band_.end;
+      int64_t at[N];
+      shape_.locate(row, at);
+      for (int64_t k = 0; k <= shape_.anchors; ++k, ++number) {
+        int64_t y = at[1];
+        if constexpr (to_source) {
+          const RowRange range = p_.row_ranges[number];
+          y = std::clamp<int64_t>(range.first, 0, shape_.size[1] - 1);
+          adds_ = range.last >= band_.begin && range.first < band_.end;
+        }
+        owns_ = to_anchors && band_.contains(y);
         if (!owns_ && !adds_) continue;
-        int64_t at[N];
-        shape_.locate(row, at);
         with_row_motion(p_.inputs, image_, k, at, [&](const auto& motion) { visit_row(motion, k, at); });
       }
     }
@@ -424,8 +430,8 @@ class BandBackward {
   Band band_{};
   FramedShape<N> target_;        // of the band
   GrowingScratch<S> scattered_;  // the band's gradient
-  bool owns_ = false,
-       adds_ = false;  // whether a row counts here for the anchors' gradients, and adds to the source's
+  bool owns_ = false;            // whether a row counts here for the anchors' gradients
+  bool adds_ = false;            // whether it adds to the source's
   Places<S, N> places_;
   alignas(64) Index<S> targets_[stretch];  // like those in places_, in the band
   Index<S> nowhere_ = 0;                   // that of samples that do not lead there

@@ -185,10 +185,11 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
     const AnchorFeaturesShape<n>& shape = prepared.shape;
     const int64_t bands = bands_of(batch, shape.size[1]), rows = batch * shape.rows();
     Partials<n> partials(a, need_anchors ? batch * bands : 0);
-    std::vector<RowRange> row_ranges(rows * (shape.anchors + 1));
+    std::vector<RowRange> row_ranges(need_source ? rows * (shape.anchors + 1) : 0);
     const AnchorFeaturesRowRanges<T, n> ranges{.inputs = prepared.inputs(), .row_ranges = row_ranges.data()};
-    run(anchor_features_row_ranges_kernel<T, n>(), ranges, rows,
-        tasks_per_thread(range_time * (shape.anchors + 1)));
+    if (need_source)
+      run(anchor_features_row_ranges_kernel<T, n>(), ranges, rows,
+          tasks_per_thread(range_time * (shape.anchors + 1)));
     const AnchorFeaturesBackward<T, n> p{
         .inputs = prepared.inputs(),
         .bands = bands,

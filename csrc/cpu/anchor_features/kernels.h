@@ -104,7 +104,7 @@ template <class T, int N>
 struct AnchorFeaturesBackward {
   AnchorFeaturesInputs<T, N> inputs;
   int64_t bands;
-  const RowRange* row_ranges;
+  const RowRange* row_ranges;  // for the source
   Strided<const T, N + 2> grad_output;
   Strided<T, N + 2> grad_source;  // no data: not wanted
   bool to_anchors, to_jacobians;  // whether what follows is wanted, and of the motions more than the offsets;
