@@ -137,7 +137,7 @@ class Unreadable:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_leaves_the_process_that_reads(workers: int) -> None:
     """As the error that it is: DataLoader makes it again from its message alone."""
-    samples = DataLoader(ClipDataset([Unreadable()], 32), num_workers=workers, timeout=60 if workers else 0)
+    samples = DataLoader(ClipDataset([Unreadable()], 32), num_workers=workers, timeout=300 if workers else 0)
     with pytest.raises(MediaError, match="none of 8 draws of frames for sample 0 can be used"):
         next(iter(samples))
     for kind in (MediaError, OutputError, MissingExtraError):
