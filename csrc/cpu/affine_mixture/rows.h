@@ -7,6 +7,7 @@
 #include "cpu/affine_mixture/kernels.h"
 #include "cpu/runtime/scratch.h"
 #include "cpu/simd/channel_vectors.h"
+#include "cpu/simd/row_end.h"
 #include "math/affine_mixture.h"
 #include "math/bilinear.h"
 
@@ -27,10 +28,10 @@ INTERNET_HD int pixels_from(int64_t column, int64_t width) {
 }
 
 // The logits of `count` pixels from column x on: straight from memory where they are neighbours, lane by lane
-// otherwise (channels_last, a row's end). Lanes past `count` are 0.
+// otherwise (channels_last). Lanes past `count` are 0.
 template <class T>
 INTERNET_HD Pixels<T> load_pixels(const T* p, int64_t stride, int count) {
-  if (stride == 1 && count == lanes<T>) return load<lanes<T>>(p);
+  if (stride == 1) return load_first<lanes<T>>(p, count, 0);
   Pixels<T> v{};
   for (int i = 0; i < count; ++i) v[i] = widen(p[i * stride]);
   return v;
@@ -38,7 +39,7 @@ INTERNET_HD Pixels<T> load_pixels(const T* p, int64_t stride, int count) {
 
 template <class T>
 INTERNET_HD void store_pixels(T* p, int64_t stride, int count, Pixels<T> v) {
-  if (stride == 1 && count == lanes<T>) return store<lanes<T>>(p, v);
+  if (stride == 1) return store_first<lanes<T>>(p, count, v);
   for (int i = 0; i < count; ++i) p[i * stride] = narrow<T>(v[i]);
 }
 
@@ -48,12 +49,8 @@ INTERNET_HD void store_points(S* p, int count, const math::Point<V, N>& points) 
   constexpr int n = math::Value<V>::lanes;
   V packed[N];
   interleave(points.axis, packed);
-  if (count == n) {
-    for (int i = 0; i < N; ++i) store<n>(p + i * n, packed[i]);
-  } else {
-    for (int i = 0; i < count; ++i) {
-      for (int axis = 0; axis < N; ++axis) p[N * i + axis] = points.axis[axis][i];
-    }
+  for (int i = 0; i < N; ++i) {
+    if (N * count > i * n) store_first<n>(p + i * n, std::min(N * count - i * n, n), packed[i]);
   }
 }
 
@@ -61,9 +58,10 @@ template <int N, class V, class S>
 INTERNET_HD math::Point<V, N> load_points(const S* p, int64_t pixel_stride, int64_t axis_stride, int count) {
   constexpr int n = math::Value<V>::lanes;
   math::Point<V, N> points{};
-  if (pixel_stride == N && axis_stride == 1 && count == n) {
+  if (pixel_stride == N && axis_stride == 1) {
     V packed[N];
-    for (int i = 0; i < N; ++i) packed[i] = load<n>(p + i * n);
+    for (int i = 0; i < N; ++i)
+      packed[i] = load_first<n>(p + i * n, std::clamp(N * count - i * n, 0, n), S(0));
     deinterleave(packed, points.axis);
   } else {
     for (int i = 0; i < count; ++i) {

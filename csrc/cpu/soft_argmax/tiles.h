@@ -6,6 +6,7 @@
 
 #include "cpu/runtime/scratch.h"
 #include "cpu/simd/few_channels.h"
+#include "cpu/simd/row_end.h"
 #include "cpu/soft_argmax/kernels.h"
 #include "math/bilinear.h"
 
@@ -141,18 +142,19 @@ INTERNET_HD void along(int64_t width, F f) {
 // `count` numbers, and `filler` in the lanes beyond.
 template <class T, class Count, class S = opmath<std::remove_const_t<T>>>
 INTERNET_HD Native<S> load_some(const T* p, Count count, S filler) {
-  if constexpr (!std::is_same_v<Count, int>) return load<lanes<S>>(p);
-  T values[lanes<S>];
-  store<lanes<S>>(values, math::splat<Native<S>>(filler));
-  std::memcpy(values, p, count * sizeof(T));
-  return load<lanes<S>>(values);
+  if constexpr (!std::is_same_v<Count, int>) {
+    return load<lanes<S>>(p);
+  } else {
+    return load_first<lanes<S>>(p, count, filler);
+  }
 }
 template <class T, class Count, class S = opmath<T>>
 INTERNET_HD void store_some(T* p, Count count, Native<S> v) {
-  if constexpr (!std::is_same_v<Count, int>) return store<lanes<S>>(p, v);
-  T values[lanes<S>];
-  store<lanes<S>>(values, v);
-  std::memcpy(p, values, count * sizeof(T));
+  if constexpr (!std::is_same_v<Count, int>) {
+    store<lanes<S>>(p, v);
+  } else {
+    store_first<lanes<S>>(p, count, v);
+  }
 }
 
 // The coordinates of the pixels: those of the columns as a line of numbers.
