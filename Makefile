@@ -7,6 +7,7 @@
 #   make bench-smoke        each benchmark once, untimed
 #   make wheel              dist/: a wheel for every Linux that it can run on, and a pure one for everything else
 #   make test-abi           the wheel built here, in a second environment with an older torch (downloads it)
+#   make test-aarch64       the CPU kernels for NEON, under qemu (needs g++-aarch64-linux-gnu and qemu-user)
 #   make test-sanitized     the CUDA kernels, emulated, under the address and undefined-behaviour sanitizers
 #   make lint               ruff, mypy, clang-format
 #   make clean              remove what was built; `make distclean` the environments as well
@@ -26,7 +27,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH_READY := $(VENV)/.torch$(shell echo '$(TORCH)' | tr -c 'A-Za-z0-9.\n' '-')
 
-.PHONY: demo test test-abi test-sanitized wheel bench bench-smoke lint ready clean distclean
+.PHONY: demo test test-abi test-aarch64 test-sanitized wheel bench bench-smoke lint ready clean distclean
 
 demo: ready
 	$(BIN)/python -m internet demo $(if $(VIDEO),--video "$(VIDEO)")
@@ -36,6 +37,9 @@ test: ready
 
 test-abi: ready
 	INTERNET_ABI_TORCH="$(ABI_TORCH)" INTERNET_ABI_PYTHON="$(ABI_PYTHON)" $(BIN)/python -m pytest -m abi tests/packaging/abi -s
+
+test-aarch64: ready
+	$(BIN)/python -m pytest -m aarch64 tests/aarch64 -n auto
 
 test-sanitized: ready
 	$(BIN)/python -m pytest -m sanitized tests/emulated -n auto

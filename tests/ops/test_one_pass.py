@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 import internet
 from internet.ops.masked_backwarp_loss import _ONE_PASS_DEVICES
-from tests.ops.test_opcheck import Calls
 from tests.support import samples
+from tests.support.calls import Calls
 from tests.support.compare import assert_all_close
 
 pytestmark = pytest.mark.skipif("cpu" not in _ONE_PASS_DEVICES, reason="no compiled kernel")

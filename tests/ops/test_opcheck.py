@@ -1,47 +1,19 @@
 """`torch.library.opcheck` of the compiled operators, forward and backward, on the calls the samples lead to."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import internet
-from tests import emulated
 from tests.support import samples
+from tests.support.calls import calls_of
 from tests.support.compare import COMPILED, require, tensors_of
 from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
 
 # The operators below torch.ops.internet have no autograd of their own (it is a torch.autograd.Function over
 # them, checked in test_gradients), so the one check left out is of its registration.
 CHECKS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
-
-
-class Calls(TorchDispatchMode):
-    """Remembers every call of an operator of this library, with its arguments."""
-
-    def __init__(self, namespace: str = "internet") -> None:
-        super().__init__()
-        self.namespace = namespace
-        self.made: list[tuple[Any, tuple[Any, ...]]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace in (self.namespace, emulated.NAMESPACE):
-            assert not kwargs
-            self.made.append((func, pytree.tree_map_only(Tensor, torch.Tensor.detach, args)))
-        return func(*args, **(kwargs or {}))
-
-
-def calls_of(sample: Sample, device: str) -> list[tuple[Any, tuple[Any, ...]]]:
-    """What a sample calls: its operator, and with gradients for all inputs its backward."""
-    differentiable = sample.operator in DIFFERENTIABLE
-    with Calls() as calls:
-        results = tensors_of(sample.map(lambda t: t.detach().to(device).requires_grad_(differentiable))())
-        if differentiable:
-            torch.autograd.backward(results, [torch.ones_like(result) for result in results])
-    return calls.made
 
 
 def selected(operator: str) -> list[Sample]:

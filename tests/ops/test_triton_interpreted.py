@@ -11,8 +11,8 @@ from torch import Tensor
 import internet
 from internet.ops import _dispatch
 from internet.ops.results import motion_dtype
-from tests.ops.test_opcheck import Calls
 from tests.support import samples
+from tests.support.calls import Calls
 from tests.support.compare import (
     INTERPRETED,
     assert_all_close,

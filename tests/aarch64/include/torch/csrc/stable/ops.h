@@ -1,0 +1,2 @@
+#pragma once
+#include "without_torch.h"

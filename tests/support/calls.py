@@ -1,0 +1,37 @@
+"""The calls of the dispatcher's operators that a sample leads to."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests import emulated
+from tests.support.compare import cotangents, tensors_of
+from tests.support.samples import DIFFERENTIABLE, Sample
+
+
+class Calls(TorchDispatchMode):
+    """Remembers every call of an operator of this library, with its arguments."""
+
+    def __init__(self, namespace: str = "internet") -> None:
+        super().__init__()
+        self.namespace = namespace
+        self.made: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace in (self.namespace, emulated.NAMESPACE):
+            assert not kwargs
+            self.made.append((func, pytree.tree_map_only(Tensor, torch.Tensor.detach, args)))
+        return func(*args, **(kwargs or {}))
+
+
+def calls_of(sample: Sample, device: str) -> list[tuple[Any, tuple[Any, ...]]]:
+    """What a sample calls: its operator, and with gradients for all inputs its backward."""
+    differentiable = sample.operator in DIFFERENTIABLE
+    with Calls() as calls:
+        results = tensors_of(sample.map(lambda t: t.detach().to(device).requires_grad_(differentiable))())
+        if differentiable:
+            torch.autograd.backward(results, cotangents(results))
+    return calls.made
