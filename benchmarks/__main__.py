@@ -8,6 +8,7 @@ COMMANDS = {
     "compare": "benchmarks.ops.compare",
     "variants": "benchmarks.ops.variants",
     "overhead": "benchmarks.ops.overhead",
+    "small-shapes": "benchmarks.ops.small_shapes",
     "throughput": "benchmarks.models.throughput",
     "animation": "benchmarks.models.animation",
     "gpu-report": "benchmarks.gpu.report",
@@ -19,7 +20,7 @@ COMMANDS = {
 def usage() -> str:
     """Every command, with the first line of its module's docstring."""
     about = {name: (importlib.import_module(module).__doc__ or "").splitlines()[0] for name, module in COMMANDS.items()}
-    lines = (f"  {name:<12}{summary.partition(': `')[0]}" for name, summary in about.items())
+    lines = (f"  {name:<13}{summary.partition(': `')[0]}" for name, summary in about.items())
     return "\n".join(["usage: python -m benchmarks COMMAND ...", "", *lines])
 
 

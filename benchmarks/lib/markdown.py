@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-CPU, CPU_EXCERPT = "benchmark table", "benchmark excerpt"
+CPU, CPU_EXCERPT, SMALL = "benchmark table", "benchmark excerpt", "small shapes table"
 GPU, GPU_EXCERPT = "gpu table", "gpu excerpt"
 """What stands between the markers `<!-- ...: start -->` and `<!-- ...: end -->` of a page."""
 UNKNOWN = "–"

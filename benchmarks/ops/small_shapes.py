@@ -1,0 +1,207 @@
+"""Small shapes, and rows that are no whole vectors: `python -m benchmarks small-shapes`.
+
+What first-order-motion trains with: each operator and the whole of its dense motion at 64², ten anchors, batch one,
+against eager torch; and what a pixel of 120² takes over one of 128². Once with the kernels for this machine and once
+with those for AVX2, each in a process of its own. Prints two Markdown tables; `--update` puts them into the docs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.lib import machine, markdown
+from internet import ops
+from internet.comparison import eager, timing
+from internet.comparison import workloads as work
+from internet.comparison.case import Function
+from internet.comparison.inputs import Inputs, Maker
+from internet.comparison.workloads import Workload
+from internet.utils.library import INSTRUCTION_SETS, cpu_isa
+
+CPU = torch.device("cpu")
+SIZE, ODD, EVEN = 64, 120, 128
+THREADS = (1, 2)
+OPERATORS = (
+    work.affine_mixture,
+    work.upsample_motion,
+    work.confidence_warp,
+    work.pyramid_warp,
+    work.masked_backwarp_loss,
+    work.soft_argmax,
+    work.anchor_features,
+)
+CHAIN = "first-order-motion's dense motion"
+
+
+def chain(operators: ModuleType) -> Function:
+    """First-order-motion's own arithmetic between its networks, by the operators of a module."""
+
+    def run(
+        heat: Tensor,
+        jacobian_map: Tensor,
+        source: Tensor,
+        kp_source: Tensor,
+        jac_source: Tensor,
+        logits: Tensor,
+        features: Tensor,
+        confidence: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        kp_driving, jac_driving = operators.soft_argmax(heat, jacobian_map)
+        anchors = (kp_source, kp_driving, jac_source, jac_driving)
+        deformed = operators.anchor_features(source, *anchors)
+        field = operators.affine_mixture(logits, *anchors)
+        return deformed, operators.confidence_warp(features, field, confidence)
+
+    return run
+
+
+def dense_motion(batch: int, size: int, **options: Any) -> Workload:
+    """What `chain` takes: heat maps of the driving frame, the source's anchors, what the networks would make."""
+
+    def make(maker: Maker) -> Inputs:
+        points = work.soft_argmax(batch, size).make(maker)
+        still = torch.eye(2).flatten().view(4, 1, 1)
+        anchors = maker.anchors(batch)
+        warped = work.confidence_warp(batch, size).make(maker)
+        return {
+            "heat": points["logits"],
+            "jacobian_map": (still + 0.1 * points["jacobian_map"]).contiguous(),
+            "source": maker.data(batch, 3, size, size),
+            "kp_source": anchors["kp_source"],
+            "jac_source": anchors["jac_source"],
+            "logits": maker.data(batch, points["logits"].shape[1] + 1, size, size),
+            "features": warped["features"],
+            "confidence": warped["confidence"],
+        }
+
+    trained = ("heat", "jacobian_map", "kp_source", "jac_source", "logits", "features", "confidence")
+    return Workload(CHAIN, f"B={batch} {size}²", make, trained, **options)
+
+
+def _candidates(workload: Workload) -> tuple[Function, Function]:
+    """Fused and eager."""
+    if workload.operator == CHAIN:
+        return chain(ops), chain(eager)
+    return getattr(ops, workload.operator), getattr(eager, workload.operator)
+
+
+def small(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
+    """Each workload on each number of threads: what a pass takes, and how many times longer eager's."""
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        for make in (*OPERATORS, dense_motion):
+            workload = make(1, SIZE // shrink)
+            fused, baseline = _candidates(workload)
+            case = workload.case(CPU, fused)
+            for name in case.passes(fused):
+                runs = {key: case.passes(function)[name] for key, function in (("fused", fused), ("eager", baseline))}
+                timings = timing.interleaved(runs, CPU, seconds=seconds, rounds=101)
+                yield {
+                    "operator": workload.operator,
+                    "shape": workload.shape,
+                    "pass": name,
+                    "threads": threads,
+                    "seconds": timings["fused"].median,
+                    "over": timings["eager"].over(timings["fused"]),
+                }
+
+
+def odd_rows(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
+    """Each operator in each layout: a pixel of odd rows over one of even ones."""
+    torch.set_num_threads(1)
+    for make in (*OPERATORS, work.flow_confidence):
+        for layout in ("contiguous", "channels_last"):
+            odd, even = (make(1, size // shrink, layout=layout) for size in (ODD, EVEN))
+            function = getattr(ops, odd.operator)
+            passes = {size: w.case(CPU, function).passes(function) for size, w in ((ODD, odd), (EVEN, even))}
+            for name in passes[ODD]:
+                runs = {str(size): passes[size][name] for size in passes}
+                timings = timing.interleaved(runs, CPU, seconds=seconds, rounds=101)
+                over = timings[str(ODD)].over(timings[str(EVEN)]) * (EVEN / ODD) ** 2
+                yield {"operator": odd.operator, "layout": layout, "pass": name, "over": over}
+
+
+def _measure(isa: str, seconds: float, shrink: int) -> dict[str, Any]:
+    """Both tables' figures, in a process with the kernels of one instruction set."""
+    command = [sys.executable, "-m", "benchmarks", "small-shapes", "--measure"]
+    command += ["--seconds", str(seconds), "--shrink", str(shrink)]
+    done = subprocess.run(
+        command, env={**os.environ, "INTERNET_CPU_ISA": isa}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+def _small_table(measured: dict[str, dict[str, Any]]) -> str:
+    columns = [f"{isa}, {threads} thread{'s' * (threads > 1)}" for isa in measured for threads in THREADS]
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for figures in measured.values():
+        for row in figures["small"]:
+            name = row["operator"] if row["operator"] == CHAIN else f"`{row['operator']}`"
+            key = (name, row["shape"], row["pass"])
+            cells.setdefault(key, []).append(f"{markdown.seconds(row['seconds'])}, {markdown.times(row['over'])}")
+    rows = [[*key, *values] for key, values in cells.items()]
+    return markdown.table(["operator", "shape", "pass", *columns], rows, words=3)
+
+
+def _odd_table(measured: dict[str, dict[str, Any]]) -> str:
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for figures in measured.values():
+        for row in figures["odd"]:
+            key = (f"`{row['operator']}`", row["layout"], row["pass"])
+            cells.setdefault(key, []).append(f"{row['over']:.2f}")
+    return markdown.table(["operator", "layout", "pass", *measured], [[*k, *v] for k, v in cells.items()], words=3)
+
+
+def render(seconds: float, shrink: int = 1) -> str:
+    """Both tables, with what they were measured on."""
+    best = cpu_isa()
+    if best is None:
+        raise SystemExit("the CPU kernels are not built")
+    offered = INSTRUCTION_SETS[: INSTRUCTION_SETS.index(best) + 1]
+    measured = {isa: _measure(isa, seconds, shrink) for isa in dict.fromkeys((best, "avx2")) if isa in offered}
+    described = machine.describe(CPU)
+    lines = [
+        f"{described['processor']}, {described['cores']} cores; torch {described['torch']}; float32, contiguous; "
+        f"{described['load']:.1f} other processes ran on average when it started.",
+        "",
+        "A call, and how many times longer eager torch takes:",
+        "",
+        _small_table(measured),
+        "",
+        f"How many times longer a pixel of {ODD}² takes than one of {EVEN}², on one thread:",
+        "",
+        _odd_table(measured),
+        "",
+        "Written by `python -m benchmarks small-shapes --update`.",
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks small-shapes", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for all that is interleaved (1)")
+    parser.add_argument("--update", action="store_true", help="put the tables into docs/benchmarks.md")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # what _measure asks of a process
+    parser.add_argument("--shrink", type=int, default=1, help=argparse.SUPPRESS)  # shapes for tests
+    args = parser.parse_args(argv)
+    if args.measure:
+        figures = {"small": list(small(args.seconds, args.shrink)), "odd": list(odd_rows(args.seconds, args.shrink))}
+        return print(json.dumps(figures))
+    print(text := render(args.seconds, args.shrink))
+    if args.update:
+        markdown.update(Path("docs/benchmarks.md"), markdown.SMALL, text)
+
+
+if __name__ == "__main__":
+    main()
