@@ -258,14 +258,17 @@ class BandBackward {
     const FramedShape<N>& framed = shape_.framed;
     const S* pixels = p_.inputs.framed + image_ * framed.total() + block * framed.block_size();
     for (int64_t i = 0; i < count; i += 4) {
-      const bool adds = to_source && leads_here(i);
-      if (!owns_ && !adds) continue;
+      bool adds = false;
+      if constexpr (to_source) {  // otherwise every row that is visited counts here
+        adds = leads_here(i);
+        if (!owns_ && !adds) continue;
+      }
       Pixel<S> g[4];
       math::Axis<S> axes[4][N];
       read<L>(grad, first + i, count - i, g);
+      take_heat(block, i, g);
       for (int j = 0; j < 4; ++j) places_.axes(i + j, axes[j]);
-      if (to_anchors && owns_) {
-        take_heat(block, i, g);
+      if (to_anchors && (owns_ || !to_source)) {
         Pixel<S> moved[N][4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
