@@ -296,3 +296,24 @@ def test_a_formulation_that_does_not_compile_costs_only_its_column(capsys: pytes
     case = Case({"x": torch.ones(1)}, (), lambda x: x)
     assert comparison.compiled(breaks, case) is None
     assert "RuntimeError: no compiler" in capsys.readouterr().err
+
+
+def test_only_some_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen: list[str] = []
+
+    def measured(rows: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        chosen.extend(row.workload.operator for row in rows)
+        return {}
+
+    monkeypatch.setattr(compare, "compare", measured)
+    monkeypatch.setattr(compare.comparison_table, "render", lambda report: report["command"])
+    compare.main(["--device", "cpu", "--shrink", "32", "--only", "flow_confidence"])
+    assert chosen == ["flow_confidence"]
+    assert "--only flow_confidence" in capsys.readouterr().out
+    for options, told in (
+        (["--only", "nothing"], "expected a part of one of"),
+        (["--only", "warp", "--update"], "leave"),
+    ):
+        with pytest.raises(SystemExit):
+            compare.main(["--device", "cpu", *options])
+        assert told in capsys.readouterr().err

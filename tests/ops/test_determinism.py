@@ -39,7 +39,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "masked_backwarp_loss": {"batch": 3, "channels": 5, "size": (62, 86)},
     "flow_confidence": {"batch": 3, "size": (61, 83)},
     "soft_argmax": {"batch": 3, "anchors": 7, "size": (5, 31, 43), "covariance": True},
-    "anchor_features": {"batch": 3, "anchors": 5, "channels": 3, "size": (31, 43)},
+    "anchor_features": {"batch": 3, "anchors": 5, "channels": 3, "size": (61, 43)},
 }
 
 
@@ -67,7 +67,7 @@ def test_any_number_of_threads(operator: str, dtype: torch.dtype, layout: str) -
 @pytest.mark.parametrize("wide", [{"jacobians": False}, {"background": True, "covariances": True}], ids=str)
 def test_any_number_of_threads_on_anchors_in_volumes(wide: dict[str, bool], layout: str) -> None:
     require("cpu", "anchor_features")
-    size = {"batch": 1, "anchors": 3, "channels": 4, "size": (9, 17, 43)}
+    size = {"batch": 1, "anchors": 3, "channels": 4, "size": (4, 37, 43)}
     check_threads(samples.build("anchor_features", torch.float32, layout=layout, margin=0, **size, **wide), layout)
 
 
