@@ -59,7 +59,7 @@ bench: ready
 
 # every benchmark once, untimed: that they run
 bench-smoke: ready
-	$(BIN)/python -m pytest benchmarks -q --benchmark-disable
+	$(BIN)/python -m pytest benchmarks -q --benchmark-disable -n auto
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
