@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from internet.data.figure import BODY
+from internet.geometry import identity_field
 
 
 class BodyPose(Protocol):
@@ -71,7 +72,8 @@ class BodyParts:
         side = pose.mask.shape[0]
         skeleton = _Skeleton(pose.points * (2 / side) - 1, pose.depth)
         mask = functional.interpolate(_tensor(pose.mask)[None, None], size=(size, size), mode="area")[0, 0]
-        labels = _tensor(skeleton.nearest(_centres(size))).view(size, size) * (mask >= _SEEN)
+        nearest = skeleton.nearest(identity_field(size, size).view(-1, 2).numpy())
+        labels = _tensor(nearest).view(size, size) * (mask >= _SEEN)
         return cls(_tensor(skeleton.middles), _tensor(skeleton.turns), labels.to(torch.uint8))
 
     @property
@@ -87,7 +89,7 @@ class BodyParts:
         pixel, and for the background where nothing of the person is as near as that.
         """
         size = len(self.labels)
-        start = _tensor(_centres(size))  # (S * S, 2)
+        start = identity_field(size, size).view(-1, 2)
         label = self.labels.flatten().long()
         linear = torch.cat([torch.eye(2)[None], source.turns @ self.turns.inverse()])[label]
         still = torch.zeros(1, 2)
@@ -145,12 +147,6 @@ def _ends(name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     start, end = _ENDS[kind]
     right = int(side == "far")
     return tuple(number + right for number in start), tuple(number + right for number in end)
-
-
-def _centres(size: int) -> np.ndarray:
-    """The pixels' centres, normalised, row by row: (size * size, 2), x first."""
-    line = (np.arange(size) + 0.5) * (2 / size) - 1
-    return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
