@@ -3,6 +3,7 @@
 They move volumes of features. Their grid of coordinates is made with align_corners=True and sampled with False.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class SadTalkerMotion(DenseMotionNetwork):
         return super()._field(remaining, *anchors) * weights.sum(1).unsqueeze(-1)
 
 
-class _Generator(Replacement):
+class _Generator(Replacement, ABC):
     """Encodes the source's volume once, and warps it by `volume_warp`."""
 
     state = {"_source_cache": SourceCache}  # noqa: RUF012
@@ -84,8 +85,9 @@ class _Generator(Replacement):
         out = in_turn([self.first, *self.down_blocks, self.second], source)
         return self.resblocks_3d(out.unflatten(1, (self.reshape_channel, self.reshape_depth)).contiguous())
 
+    @abstractmethod
     def _decoded(self, out: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The picture, (B, 3, H, W), that warped features (B, C, H, W) are decoded to."""
 
 
 class OcclusionAwareGenerator(_Generator):
