@@ -7,6 +7,9 @@ import pytest
 import torch
 
 import internet
+from internet.data.blaze_pose import BlazePose
+from internet.utils.optional import MissingExtraError
+from internet.utils.weight_files import MissingWeightsError
 from tests import emulated
 from tests.support.scalar_math import compiled
 
@@ -52,6 +55,15 @@ def _reproducible() -> None:
     """The same random numbers in every test, and one thread: the samples are tiny."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def blaze_pose() -> BlazePose:
+    """The pose network, where its two packages are installed."""
+    try:
+        return BlazePose()
+    except (MissingExtraError, MissingWeightsError) as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from torch.nn import functional
 from internet.evaluation.embedding import EFFICIENTNET, SharedFeatures, load_script
 from internet.evaluation.frechet import frechet_distance
 from internet.evaluation.measure import Column, Curve, Measure
-from internet.evaluation.weight_files import read_weight_file
+from internet.utils.weight_files import read_weight_file
 
 #: Frames of a window, and from the start of one to that of the next; side of I3D's frames.
 WINDOW, STRIDE, SIDE = 16, 8, 224

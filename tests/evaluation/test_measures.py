@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from internet.data.blaze_pose import DETECTOR, Pose
 from internet.data.image import to_tensor
 from internet.data.synthetic import numbered_clip
 from internet.evaluation.actions import STRIDE, WINDOW, ActionDistance, I3d, StillFeatures, i3d_distance
-from internet.evaluation.blaze_pose import DETECTOR, BlazePose, Pose
 from internet.evaluation.bootstrap import mean_interval
 from internet.evaluation.distribution import efficientnet_distance, inception_distance
 from internet.evaluation.embedding import Inception, SharedFeatures
@@ -30,7 +30,8 @@ from internet.evaluation.rife import Rife
 from internet.evaluation.super_slomo import MEAN, SuperSloMo
 from internet.evaluation.warping import WarpingError, warping_error
 from internet.flow import FlowEstimator
-from internet.losses.features import EfficientNetLite0, MissingWeightsError
+from internet.losses.features import EfficientNetLite0
+from internet.utils.weight_files import MissingWeightsError
 
 CPU = torch.device("cpu")
 
@@ -376,49 +377,11 @@ def test_key_points_by_hand():
     assert all(map(math.isnan, key_point_errors(made, pose({0: (1, 1)}, certainty=0.4))))
 
 
-needs_pose = pytest.mark.skipif(
-    not installed("ai_edge_litert") or not installed("mediapipe"), reason="ai-edge-litert or mediapipe is not installed"
-)
-
-
-def blaze_pose() -> BlazePose:
-    try:
-        return BlazePose()
-    except MissingWeightsError as error:
-        pytest.skip(str(error))
-
-
-@needs_pose
-@pytest.mark.parametrize("size", [(512, 512), (400, 640), (640, 360)])
-def test_blaze_pose_finds_a_drawn_figure(size):
-    """Shoulders, hips and ankles between the drawn joints of both sides, in frames of any shape."""
-    from internet.data.synthetic import WalkingClip
-
-    detect, off, overlaps = blaze_pose(), [], []
-    for seed in (1, 3, 5):
-        clip = WalkingClip(seed, size, frames=40)
-        found = detect(clip[20])
-        if found is None:
-            continue
-        middles = (clip.middles(clip.time(20)) + 1) / 2 * np.array(size[::-1])
-        body = found.points[[11, 12, 23, 24]].mean(0)  # the middle of shoulders and hips
-        trunk = np.linalg.norm(middles - body, axis=1).min()
-        off.append(trunk / min(size))
-        seen, person = found.mask > 0.5, clip.labels(clip.time(20)) > 0
-        overlaps.append((seen & person).sum() / (seen | person).sum())
-    assert off, "nobody was found"
-    assert np.median(overlaps) > 0.7
-    assert np.median(off) < 0.05
-    assert detect(np.full((*size, 3), 128, np.uint8)) is None
-
-
-@needs_pose
-def test_a_shift_of_the_figure_is_its_key_points_distance():
-    detect = blaze_pose()
+def test_a_shift_of_the_figure_is_its_key_points_distance(blaze_pose):
     clip = numbered_clip(1, 3, 512)
     frame = to_tensor(clip[20])
     moved = torch.cat([frame[..., :1].expand(-1, -1, -1, 12), frame[..., :-12]], 3)
-    measure = fed(KeyPointErrors.by_blaze_pose(detect), [moved], [frame])
+    measure = fed(KeyPointErrors.by_blaze_pose(blaze_pose), [moved], [frame])
     assert measure.values()["akd"] == pytest.approx(12, abs=4)
     assert fed(measure, [frame], [frame]).values() == {"akd": 0, "missing_key_points": 0}
 

@@ -17,10 +17,10 @@ from internet.cli import main
 from internet.data.synthetic import WalkingClip
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.data.video_writer import write_video
-from internet.evaluation import weight_files
 from internet.model import load_model
 from internet.training.config import Config
 from internet.training.trainer import Trainer
+from internet.utils import weight_files
 from internet.utils.run_checkpoints import latest_checkpoint
 from tests.support.training import SETTINGS, newest_state, start_training, weights
 

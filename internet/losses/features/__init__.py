@@ -4,8 +4,9 @@ import os
 from collections.abc import Callable
 
 from internet.losses.features.efficientnet import EfficientNetLite0
-from internet.losses.features.frozen import RANDOM, FrozenFeatures, MissingWeightsError
+from internet.losses.features.frozen import RANDOM, FrozenFeatures
 from internet.losses.features.vgg import VGG19
+from internet.utils.weight_files import MissingWeightsError
 
 #: The paper's network, and one whose weights need no download from outside a package index.
 NETWORKS: dict[str, Callable[[str | os.PathLike[str] | None], FrozenFeatures]] = {

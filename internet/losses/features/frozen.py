@@ -7,12 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from internet.model.weights import as_expected, check_weights, read_weights
+from internet.utils.weight_files import MissingWeightsError
 
 RANDOM = "random"
-
-
-class MissingWeightsError(FileNotFoundError):
-    """Pretrained weights are not where they should be; the message says how to get them."""
 
 
 class FrozenFeatures(nn.Module):

@@ -1,4 +1,4 @@
-"""Pretrained weights for measures: files that users name, and files that come inside Python packages."""
+"""Pretrained weights: files that users name, and files that come inside Python packages."""
 
 import hashlib
 import importlib.util
@@ -7,7 +7,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from internet.losses.features import MissingWeightsError
+
+class MissingWeightsError(FileNotFoundError):
+    """Pretrained weights are not where they should be; the message says how to get them."""
 
 
 @dataclass(frozen=True)

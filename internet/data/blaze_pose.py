@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from internet.evaluation.weight_files import PackagedFile
 from internet.utils.optional import require
+from internet.utils.weight_files import PackagedFile
 
 DETECTOR = PackagedFile("mediapipe", "0.10.21", "modules/pose_detection/pose_detection.tflite")
 LANDMARKS = PackagedFile("mediapipe", "0.10.21", "modules/pose_landmark/pose_landmark_full.tflite")
