@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from internet import ops
 from internet.geometry import flow_to_field
-from internet.model.weights import as_expected, check_weights
+from internet.model.weights import load_weights
 from internet.utils.weight_files import PackagedFile, WeightFile
 
 #: Where the weights are.
@@ -63,14 +63,12 @@ class Rife(nn.Module):
     def load(cls, file: WeightFile) -> "Rife":
         """With the weights of the package. Raises ValueError for a file of something else."""
         network = cls()
-        expected = network.state_dict()
         try:
             stored = torch.load(io.BytesIO(file.content), map_location="cpu", weights_only=True)
         except Exception as error:  # bytes that are not a pickle raise almost anything
             raise ValueError(f"{file.identity} is not a file of weights") from error
         weights = {str(name).removeprefix(_PREFIX): value for name, value in dict(stored).items()}
-        check_weights(weights, expected, file.identity, spare=True)
-        network.load_state_dict(as_expected(weights, expected))
+        load_weights(network, weights, file.identity, spare=True)
         return network
 
     @torch.no_grad()

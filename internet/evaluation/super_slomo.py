@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from internet import ops
 from internet.geometry import flow_to_field
-from internet.model.weights import as_expected, check_weights, read_weights
+from internet.model.weights import load_weights, read_weights
 from internet.utils.weight_files import read_weight_file
 
 GET = (
@@ -92,9 +92,7 @@ class SuperSloMo(nn.Module):
         for entry, part in (("state_dictFC", network.flow), ("state_dictAT", network.interpolation)):
             if not isinstance(weights := stored.get(entry), dict):
                 raise ValueError(f"'{path}' has no entry '{entry}': it is not a checkpoint of Super SloMo")
-            expected = part.state_dict()
-            check_weights(weights, expected, f"'{path}'", spare=True)
-            part.load_state_dict(as_expected(weights, expected))
+            load_weights(part, weights, f"'{path}'", spare=True)
         return network
 
     @torch.no_grad()

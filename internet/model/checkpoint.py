@@ -30,7 +30,7 @@ from internet.model.config import INTERnetConfig
 from internet.model.first_order import FirstOrderConfig, FirstOrderMotion
 from internet.model.internet import INTERnet
 from internet.model.transfer import MotionTransfer
-from internet.model.weights import as_expected, check_weights, read_torch_file
+from internet.model.weights import load_weights, read_torch_file
 from internet.utils.files import save_tensors
 from internet.utils.run_checkpoints import CHECKPOINTS, LATEST, is_run, latest_checkpoint
 
@@ -178,16 +178,6 @@ def best_weights(checkpoint: Mapping[str, Any], *, ema: bool = True) -> Mapping[
     """The averaged weights of a checkpoint, if it has them and they are wanted, else the last ones."""
     weights: Mapping[str, Any] = (checkpoint.get("ema") if ema else None) or checkpoint["model"]
     return weights
-
-
-def load_weights(model: MotionTransfer, weights: Mapping[str, Any], origin: str, *, assign: bool = False) -> None:
-    """Load the weights of a whole model, stored in any precision, into it; `assign` is of ``load_state_dict``.
-
-    Raises a ValueError that names every weight that does not fit.
-    """
-    expected = model.state_dict()
-    check_weights(weights, expected, origin)
-    model.load_state_dict(as_expected(weights, expected), assign=assign)
 
 
 def _description(model: MotionTransfer) -> dict[str, Any]:

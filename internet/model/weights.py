@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from internet.model import safetensors_file
 from internet.model.numpy_numbers import numpy_numbers
@@ -116,6 +116,26 @@ def as_expected(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
     Those of other names are left out. See :func:`check_weights` for what must hold before.
     """
     return {name: weights[name].to(value.dtype) for name, value in expected.items()}
+
+
+def load_weights(
+    module: nn.Module, weights: Mapping[str, Any], origin: str, *, spare: bool = False, assign: bool = False
+) -> None:
+    """Load all weights of a module, stored in any precision, into it.
+
+    Args:
+        module: what they are loaded into.
+        weights: by their names.
+        origin: what they are of, for the message.
+        spare: whether there may be others, which are left out.
+        assign: as for ``load_state_dict``.
+
+    Raises:
+        ValueError: some do not fit; the message names each.
+    """
+    expected = module.state_dict()
+    check_weights(weights, expected, origin, spare=spare)
+    module.load_state_dict(as_expected(weights, expected), assign=assign)
 
 
 def _misfit(found: Any, expected: Tensor) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from internet.model.weights import as_expected, check_weights, read_weights
+from internet.model.weights import load_weights, read_weights
 from internet.utils.weight_files import MissingWeightsError
 
 RANDOM = "random"
@@ -44,6 +44,4 @@ def load_file(module: FrozenFeatures, path: str | os.PathLike[str], how_to_get: 
     """Load what the module needs of a file of weights; if there is none, the error ends with `how_to_get`."""
     if not Path(path).is_file():
         raise MissingWeightsError(f"there are no weights at '{path}'. {how_to_get}")
-    weights, expected = read_weights(path), module.state_dict()
-    check_weights(weights, expected, f"'{path}'", spare=True)
-    module.load_state_dict(as_expected(weights, expected))
+    load_weights(module, read_weights(path), f"'{path}'", spare=True)

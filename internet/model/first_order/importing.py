@@ -11,7 +11,7 @@ from torch import Tensor
 from internet.model.first_order.config import FirstOrderConfig
 from internet.model.first_order.model import FirstOrderMotion
 from internet.model.first_order.settings_file import config_of, their_name
-from internet.model.weights import as_expected, check_weights
+from internet.model.weights import load_weights
 
 #: What DataParallel puts before every name, and torch.compile.
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
@@ -51,9 +51,7 @@ def import_checkpoint(
         _check_agreement(config, told)
     with torch.device("meta"):
         model = FirstOrderMotion(config)
-    expected = model.state_dict()
-    check_weights(state, expected, "the checkpoint")
-    model.load_state_dict(as_expected(state, expected), assign=True)
+    load_weights(model, state, "the checkpoint", assign=True)
     return model.eval()
 
 

@@ -10,9 +10,9 @@ from internet.model.checkpoint import (
     build_model,
     checked_entries,
     find_checkpoint,
-    load_weights,
     read_entries,
 )
+from internet.model.weights import load_weights
 
 #: The settings of first-order-motion that are not of its stage I.
 _OTHERS = ("size", "generator_width", "generator_widest", "levels", "blocks")
