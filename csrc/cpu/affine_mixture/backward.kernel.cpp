@@ -6,7 +6,7 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// The gradient with respect to a map, from what each lane has of it.
+// Reduces a map's gradient over the lanes of its vectors.
 template <class V, int N, int M>
 INTERNET_HD math::Affine<double, N, M> total(const math::Affine<V, N, M>& sums) {
   constexpr int lanes = math::Value<V>::lanes;
@@ -50,7 +50,7 @@ class BackwardRows {
   static constexpr int n = vectors_at_once;
   static constexpr int strip_vectors = 8;
 
-  // What a vector of pixels has for all anchors.
+  // The contributions of one vector of pixels that are the same for all anchors.
   struct PixelGradient {
     math::CompositionGradient<thresholded, V, N> gradient;
     V total;
@@ -76,7 +76,8 @@ class BackwardRows {
     const bool dense = out != nullptr && pixel_stride == 1 && column + vectors * lanes<T> <= width_;
     auto to_memory = [=, row_stride = p_.grad_logits.stride[N]](int k, int i, V v) {
       T* at = out + k * anchor_stride + i * lanes<T>;
-      __builtin_prefetch(at + row_stride, 0, 2);  // the next row: a store then waits for the L2 cache at most
+      __builtin_prefetch(at + row_stride, 0,
+                         2);  // the next row, so that a store waits for the L2 cache at most
       store<lanes<T>>(at, v);
     };
     auto to_planes = [&](int k, int i, V v) { grad_logits_.planes(i)[k] = v; };
@@ -95,7 +96,7 @@ class BackwardRows {
     return [e = exponentials_.data() + i * channels_](int k) { return e[k]; };
   }
 
-  // Vectors i.. of the strip: all that does not depend on the anchor.
+  // Vectors i.. of the strip: everything that does not depend on the anchor.
   INTERNET_MEMBER void compose(int64_t column, int i) {
     math::Composition<V, N> f[n];
     auto keep = [e = exponentials_.data() + i * channels_, channels = channels_](int k, int j, V value) {
@@ -107,7 +108,7 @@ class BackwardRows {
     const int64_t pixel_stride = p_.grad_field.stride[N], axis_stride = p_.grad_field.stride[N + 1];
     for (int j = 0; j < n; ++j) {
       const int64_t first = column + (i + j) * lanes<T>;
-      // 0 past the row's end: those lanes add nothing
+      // 0 past the row's end, so those lanes contribute nothing
       const Point grad = load_points<N, V>(row_grad_ + first * pixel_stride, pixel_stride, axis_stride,
                                            pixels_from<T>(first, width_));
       const V x = row_.x_of(first);
@@ -123,7 +124,8 @@ class BackwardRows {
     }
   }
 
-  // Two anchors at a time share what a pixel has, and one computes while the other waits.
+  // Two anchors at a time share what is loaded of a pixel, and their independent chains of operations
+  // overlap.
   template <class Emit>
   INTERNET_MEMBER void all_motions(int64_t column, int vectors, Emit emit) {
     background(column, vectors, emit);
@@ -178,7 +180,7 @@ class BackwardRows {
         }
         to[j] = motion[j].next(to[j]);
       }
-      // last: what it writes could be, for all the compiler knows, what was read above
+      // last, because the compiler cannot rule out that this store overwrites what is read above
       for (int j = 0; j < count; ++j) emit(k + j, i, grad_logit[j]);
     }
     const V end = row_.x_of(column + vectors * lanes<T>);

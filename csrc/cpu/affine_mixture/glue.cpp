@@ -5,10 +5,10 @@
 namespace internet::cpu {
 namespace {
 
-// Nanoseconds a value that is read or written, each K+1 logits and n coordinates a pixel.
+// Nanoseconds for each value read or written; a pixel has K+1 logits and n coordinates.
 constexpr double forward_time = 0.2, backward_time = 0.25;
 
-// The anchors' maps, and what the kernels of both directions read.
+// The anchors' maps, and the parameters that both directions share.
 template <class T, int N>
 struct Prepared {
   using S = opmath<T>;

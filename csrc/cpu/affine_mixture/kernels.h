@@ -1,6 +1,6 @@
-// Parameters of the affine-mixture kernels, of images (N = 2) and of volumes (N = 3), whose rows follow one
-// another slice by slice. A forward task is a row of one image; a backward task is a group of rows, whose
-// sums for each anchor it leaves in `partials` for the caller to add up in order.
+// Parameters of the affine-mixture kernels, for images (N = 2) and for volumes (N = 3), whose rows are
+// numbered slice by slice. A forward task is a row of one image. A backward task is a group of rows, and
+// leaves its sums for each anchor in `partials` for the caller to add up in order.
 #pragma once
 
 #include "arguments/strided.h"
@@ -12,7 +12,7 @@ namespace internet::cpu {
 
 constexpr int64_t rows_per_group = 8;
 
-// What both directions read.
+// Input of both directions.
 template <class T, int N>
 struct AffineMixture {
   using S = opmath<T>;
@@ -32,7 +32,7 @@ struct AffineMixture {
   }
   INTERNET_MEMBER int64_t groups() const { return (rows() + rows_per_group - 1) / rows_per_group; }
 
-  // Where a row begins, of a tensor whose axes (D,) H have these strides.
+  // Offset of a row in a tensor whose axes (D,) H have these strides.
   INTERNET_MEMBER int64_t row_offset(int64_t row, const int64_t* strides) const {
     int64_t offset = 0;
     for (int axis = N - 2; axis >= 0; --axis) {
@@ -58,7 +58,7 @@ struct AffineMixtureBackward {
   // (B, groups, K) and (B, groups): gradients with respect to each affine map and the background's
   math::Affine<double, N>* partials;
   math::Projective<double, N>* background_partials;
-  bool matrices;  // whether anyone asks for those of the maps' matrices
+  bool matrices;  // whether the gradients of the maps' matrices are wanted
 };
 
 }  // namespace internet::cpu

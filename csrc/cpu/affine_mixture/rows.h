@@ -1,5 +1,5 @@
-// What the forward and the backward kernel share: vectors of neighbouring pixels, in and out of memory, and
-// the composition along a row.
+// Shared by the forward and the backward kernel: loading and storing vectors of neighbouring pixels, and the
+// composition along a row.
 #pragma once
 
 #include <algorithm>
@@ -18,10 +18,10 @@ constexpr int lanes = native_lanes<T>;
 template <class T>
 using Pixels = Vec<opmath<T>, lanes<T>>;
 
-// Vectors that are composed at once: they share the motions, and one computes while the other waits.
+// How many vectors are composed together: they share the motions, and their independent operations overlap.
 constexpr int vectors_at_once = 2;
 
-// How many of the pixels of a vector that begins at `column` are there.
+// How many pixels of a vector that begins at `column` are inside the row.
 template <class T>
 INTERNET_HD int pixels_from(int64_t column, int64_t width) {
   return int(std::clamp<int64_t>(width - column, 0, lanes<T>));
@@ -43,7 +43,7 @@ INTERNET_HD void store_pixels(T* p, int64_t stride, int count, Pixels<T> v) {
   for (int i = 0; i < count; ++i) p[i * stride] = narrow<T>(v[i]);
 }
 
-// Points, the coordinates of each side by side in memory.
+// Points, each with its coordinates side by side in memory.
 template <class S, class V, int N>
 INTERNET_HD void store_points(S* p, int count, const math::Point<V, N>& points) {
   constexpr int n = math::Value<V>::lanes;
@@ -98,7 +98,7 @@ class Block {
     }
   }
 
-  // `last`: nothing may be written past these pixels; otherwise it may, as far as those stored next go.
+  // `last`: nothing may be written past these pixels. Otherwise stores may reach into the pixels stored next.
   INTERNET_MEMBER void store_to(T* p, int64_t vector, int64_t channel_stride, int64_t pixel_stride, int count,
                                 bool last) const {
     if (is_dense(channel_stride, pixel_stride, count)) {
@@ -160,8 +160,8 @@ class Row {
 
   INTERNET_MEMBER bool has_background() const { return mixture_.background != nullptr; }
 
-  // The background's motion in homogeneous coordinates. What is past the row's end is taken for its end: the
-  // denominator may vanish beyond.
+  // The background's motion in homogeneous coordinates. Lanes past the row's end use its last pixel, because
+  // the denominator may vanish beyond it.
   INTERNET_MEMBER math::Point<V, N + 1> homogeneous(V x) const {
     return background_.at(math::at_most(x, last_x_));
   }
@@ -180,7 +180,8 @@ class Row {
   }
   INTERNET_MEMBER const math::SteppedMotion<S, N>& stepped_motion(int k) const { return motion_[k - 1]; }
 
-  // The n vectors of pixels from `column` on, of which the row may hold fewer (math::compose_logits).
+  // The n vectors of pixels from `column` on, some of which may lie past the row's end
+  // (math::compose_logits).
   template <bool thresholded, class Keep>
   INTERNET_MEMBER void compose(int64_t column, Keep keep, math::Composition<V, N> (&f)[n]) {
     const int64_t anchor_stride = mixture_.logits.stride[1], pixel_stride = mixture_.logits.stride[N + 1];
@@ -194,8 +195,8 @@ class Row {
     if (pixel_stride == 1 && column + n * lanes<T> <= width) {
       auto logit = [=](int k, int i) {
         const T* at = p + k * anchor_stride + i * lanes<T>;
-        // Prefetches the next row: the hardware does not follow so many streams. Into the L2 cache: in L1 the
-        // rows of planes of 2^n pixels would push each other out.
+        // Prefetch the next row: there are more streams than the hardware prefetchers follow. Into the L2
+        // cache, because in L1 the rows of planes of 2^n pixels would evict each other.
         __builtin_prefetch(at + width, 0, 2);
         return load<lanes<T>>(at);
       };
@@ -211,7 +212,7 @@ class Row {
     math::compose_logits<thresholded>(anchors, logit, motion, stills, x, keep, f);
   }
 
-  math::Point<S, N> z{};  // the row's coordinates, but for x
+  math::Point<S, N> z{};  // the row's coordinates, except x
 
  private:
   const AffineMixture<T, N>& mixture_;

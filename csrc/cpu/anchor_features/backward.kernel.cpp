@@ -1,8 +1,8 @@
-// A band of the source walks the output rows that lead there, anchor by anchor: it reads their incoming
-// gradient once, for the gradients of the source (scattered to the pixels of each sample), of the motion and
-// of the heat map. A row that leads to two bands is walked by both, and counts for all but the source in the
-// first. Where the source's gradient is not wanted, an output row counts in the band that it would be in
-// itself.
+// A task owns a band of the source and walks, anchor by anchor, the output rows whose samples fall into it.
+// It reads their incoming gradient once, for the gradients with respect to the source (scattered to the
+// pixels of each sample), the motion and the heat map. A row that samples two bands is walked by both tasks;
+// the first of them alone adds it to the gradients other than the source's. If the source's gradient is not
+// wanted, each output row belongs to the band at its own position.
 #include <cmath>
 
 #include "cpu/anchor_features/level.h"
@@ -15,14 +15,14 @@ namespace {
 
 using namespace anchor_rows;
 
-// The sum of the components of each of four vectors.
+// The sums of the components of four vectors.
 template <class S>
 INTERNET_HD Pixel<S> component_sums(Pixel<S> (&v)[4]) {
   transpose(v);
   return (v[0] + v[1]) + (v[2] + v[3]);
 }
 
-// Sums over a row of M gradients, and of the same times the column.
+// Sums over a row of M gradients, and of each times the column.
 template <class V, int M>
 struct RowSums {
   V plain[M], by_column[M];
@@ -33,8 +33,8 @@ struct RowSums {
   }
 };
 
-// Sums over a row of the gradient with respect to the heat map times a Gaussian's value, and of that times
-// the first and the second power of x - p_x.
+// Sums over a row of the gradient with respect to the heat map times a Gaussian's value, and of that times (x
+// - p_x) and (x - p_x)^2.
 template <class V>
 struct HeatSums {
   V mass, moment, second;
@@ -89,7 +89,7 @@ class BandBackward {
  private:
   template <int m>
   INTERNET_MEMBER void visit_row(const math::RowMotion<S, m>& motion, int64_t k, const int64_t (&at)[N]) {
-    if constexpr (N == 3 && m == 3) {  // without Jacobians nobody asks for the gradient of the map's matrix
+    if constexpr (N == 3 && m == 3) {  // without Jacobians, the gradient of the map's matrix is never wanted
       if (is_level(motion) && (k == 0 || !p_.to_jacobians)) return row_by_level(motion, k, at);
     }
     for (int64_t first = 0; first < shape_.size[0]; first += stretch) {
@@ -109,8 +109,8 @@ class BandBackward {
     }
   }
 
-  // Where the samples of a stretch are in the source, and in the band: those that do not lead there end up in
-  // a corner of its frame.
+  // Finds where the samples of a stretch lie in the source, and in the band. Samples outside the band are
+  // redirected to a corner of its frame.
   template <int m>
   INTERNET_MEMBER void find_places(const math::RowMotion<S, m>& motion, int64_t first, int64_t count) {
     using I = typename Places<S, N>::I;
@@ -126,7 +126,7 @@ class BandBackward {
     });
   }
 
-  // A stretch of the heat map's incoming gradient, unless it comes with the first channels.
+  // Loads a stretch of the heat map's incoming gradient, unless the first block of channels contains it.
   INTERNET_MEMBER void read_heat(int64_t k, const int64_t (&at)[N], int64_t first, int64_t count) {
     if (shape_.lead == 1) return;
     read_row(heat_row<const T, N>(p_.grad_output, shape_, image_, k, at), first, count, grad_heat_);
@@ -136,8 +136,8 @@ class BandBackward {
     store<4>(grad_heat_ + i, Pixel<S>{g[0][0], g[1][0], g[2][0], g[3][0]});
   }
 
-  // See level.h. Neighbouring samples add to the same pixels: by turns to two level rows, so that one need
-  // not wait for the other.
+  // See level.h. Neighbouring samples add to the same pixels, so they alternate between two level rows: then
+  // one addition does not wait for the other.
   INTERNET_MEMBER void row_by_level(const math::RowMotion<S, 3>& motion, int64_t k, const int64_t (&at)[N]) {
     const FramedShape<N>& framed = shape_.framed;
     const FourRows<S> rows(motion, framed);
@@ -170,7 +170,7 @@ class BandBackward {
           double(grad_x[0]) + double(grad_x[1]) + double(grad_x[2]) + double(grad_x[3]);
     }
   }
-  // Where there is no channel.
+  // For a source without channels.
   INTERNET_MEMBER void add_heat_alone(int64_t k, const int64_t (&at)[N]) {
     for (int64_t first = 0; first < shape_.size[0]; first += stretch) {
       const int64_t count = std::min<int64_t>(stretch, shape_.size[0] - first);
@@ -179,7 +179,7 @@ class BandBackward {
     }
   }
 
-  // Scatters a stretch's gradients into the two level rows; returns the gradient with respect to the motion
+  // Scatters a stretch's gradients into the two level rows. Returns the gradient with respect to the motion
   // along x, by channels, if it `moves`.
   template <Layout L>
   INTERNET_MEMBER Pixel<S> visit_level(const ImageRow<const T>& grad, int64_t block, int64_t first,
@@ -204,8 +204,8 @@ class BandBackward {
     return grad_x;
   }
 
-  // From the level rows to the four rows of the source's gradient; and their products with the change from
-  // row to row, which is what reaches the motion along y and z.
+  // Distributes the level rows to the four rows of the source's gradient. Also multiplies them by the
+  // source's change from row to row, which gives the gradient with respect to the motion along y and z.
   INTERNET_MEMBER void spread(const FourRows<S>& rows, const S* even, const S* odd, const S* pixels,
                               int64_t block, int64_t k) {
     constexpr int n = lanes<S>;
@@ -229,7 +229,7 @@ class BandBackward {
     if (!owns_ || k == 0) return;
     V grad_y{}, grad_z{};
     rows.each_vector(rows.of(pixels, framed), framed, [&](int64_t i, const math::Corners<V>& four) {
-      // The frame has no gradient, not even that of a NaN times its zeros; nor is there one past the row.
+      // The frame has no gradient, not even a NaN times its zeros; nor do pixels past the row.
       const auto value = iota<V>() + S(i);
       const auto inside = (value >= S(4)) & (value < S(4 + 4 * shape_.size[0]));
       const V g = math::select(inside, load<n>(even + i) + load<n>(odd + i), V{});
@@ -242,7 +242,7 @@ class BandBackward {
     out.offset[2] += total(grad_z);
   }
 
-  // The incoming gradients of four pixels; nothing comes from past the row's end or from a missing channel.
+  // The incoming gradients of four pixels; 0 past the row's end and for missing channels.
   template <Layout L>
   INTERNET_MEMBER void read(const ImageRow<const T>& grad, int64_t x, int64_t count, Pixel<S> (&v)[4]) {
     load_group<L, false>(grad, x, count, v);
@@ -259,7 +259,7 @@ class BandBackward {
     const S* pixels = p_.inputs.framed + image_ * framed.total() + block * framed.block_size();
     for (int64_t i = 0; i < count; i += 4) {
       bool adds = false;
-      if constexpr (to_source) {  // otherwise every row that is visited counts here
+      if constexpr (to_source) {  // otherwise every row that is visited belongs to this band
         adds = leads_here(i);
         if (!owns_ && !adds) continue;
       }
@@ -286,14 +286,14 @@ class BandBackward {
       for (int j = 0; j < 4; ++j) scatter<N - 1>(scattered + 4 * targets_[i + j], axes[j], g[j]);
     }
   }
-  // Whether any of four samples leads to the band.
+  // Whether any of four samples lies in the band.
   INTERNET_MEMBER bool leads_here(int64_t i) const {
     bool any = false;
     for (int j = 0; j < 4; ++j) any |= targets_[i + j] != nowhere_;
     return any;
   }
 
-  // Adds the shares of a sample's gradient to its pixels, split along one axis after the other.
+  // Adds a sample's gradient to its pixels by their weights, split along one axis after the other.
   template <int axis>
   INTERNET_MEMBER void scatter(S* lowest, const math::Axis<S> (&axes)[N], Pixel<S> g) {
     if constexpr (axis >= 0) {
@@ -305,12 +305,12 @@ class BandBackward {
   }
 
   // A stretch of the gradient with respect to the position along an axis. A sample that reads nothing has
-  // none, not even that of a NaN times the frame's zeros.
+  // none, not even a NaN times the frame's zeros.
   INTERNET_MEMBER V position_gradient(int axis, int64_t i) const {
     return math::select(places_.read(i), load<lanes<S>>(grad_[axis] + i), V{});
   }
 
-  // Adds a stretch of a row to the gradient of a motion. That of a still background goes nowhere.
+  // Adds a stretch of a row to the gradient of a motion. A background that stands still has none.
   template <int m>
   INTERNET_MEMBER void add_motion_sums(const math::RowMotion<S, m>& motion, int64_t k, const int64_t (&at)[N],
                                        int64_t first, int64_t count) {
@@ -333,7 +333,7 @@ class BandBackward {
       add_row(sums, at, p_.background_partials[task_]);
     }
   }
-  // From the gradients with respect to a map's values along a row to that with respect to the map.
+  // From the gradients with respect to a map's values along a row to the gradient with respect to the map.
   template <int m>
   INTERNET_MEMBER static void add_row(const RowSums<V, m>& sums, const int64_t (&at)[N],
                                       math::Affine<double, N, m>& out) {
@@ -372,14 +372,14 @@ class BandBackward {
     const double mass = total(sums.mass) * scale, moment = total(sums.moment) * scale;
     out.first[0] += moment;
     for (int a = 1; a < N; ++a) out.first[a] += mass * d[a];
-    if (p_.inputs.factors != nullptr) return;  // one variance for all, which has no gradient
+    if (p_.inputs.factors != nullptr) return;  // one variance for all anchors, which has no gradient
     const double second = total(sums.second) * scale;
     math::each_axis_pair<N>([&](int place, int i, int j) {
       out.second[place] += i > 0 ? mass * d[i] * d[j] : j > 0 ? moment * d[j] : second;
     });
   }
 
-  // The band's rows of the gradient of the source.
+  // Writes the band's rows of the source's gradient.
   INTERNET_MEMBER void write_band() const {
     for (int64_t z = 0; z < shape_.rows() / shape_.size[1]; ++z) {
       for (int64_t y = 0; y < target_.size[1]; ++y) {
@@ -433,22 +433,22 @@ class BandBackward {
   Band band_{};
   FramedShape<N> target_;        // of the band
   GrowingScratch<S> scattered_;  // the band's gradient
-  bool owns_ = false;            // whether a row counts here for the anchors' gradients
-  bool adds_ = false;            // whether it adds to the source's
+  bool owns_ = false;            // whether the current row adds to the anchors' gradients in this task
+  bool adds_ = false;            // whether it adds to the source's gradient
   Places<S, N> places_;
-  alignas(64) Index<S> targets_[stretch];  // like those in places_, in the band
-  Index<S> nowhere_ = 0;                   // that of samples that do not lead there
+  alignas(64) Index<S> targets_[stretch];  // like places_, but in the band
+  Index<S> nowhere_ = 0;                   // where samples outside the band go
   Places<S, 1> level_places_;
-  GrowingScratch<S> level_;  // of a volume: a level row, and two of gradients
-  // Gradients with respect to a stretch's positions and heat map; and its Gaussians.
+  GrowingScratch<S> level_;  // volumes: one level row, and two of gradients
+  // Gradients with respect to a stretch's positions and heat map, and its Gaussians.
   alignas(64) S grad_[N][stretch], grad_heat_[stretch], driving_[stretch], source_[stretch];
 };
 
-// Between which coordinates y of the source a row's samples lie.
+// The range of the source coordinate y in which a row's samples lie.
 template <class S, int N, int m>
 INTERNET_HD RowRange row_range(const math::RowMotion<S, m>& motion, const int64_t (&size)[N]) {
-  // Along a row y changes in one direction only, so its ends bound it. But where the denominator of a
-  // projective map changes its sign, the row may lead anywhere, and its quotients are rounded.
+  // Along a row, y is monotonic, so its ends bound it. Where the denominator of a projective map changes
+  // sign, however, the row may reach any y, and its quotients are rounded.
   const S end = S(size[0] - 1), least = S(-1), most = S(size[1]);
   S low = math::source_pixel<N>(motion, S(0)).axis[1], high = math::source_pixel<N>(motion, end).axis[1];
   if (high < low) std::swap(low, high);

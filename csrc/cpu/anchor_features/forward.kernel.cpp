@@ -60,7 +60,7 @@ INTERNET_HD void frame_rows(const AnchorFeaturesPrepare<T, N>& p, int64_t task) 
   }
 }
 
-// Of one key point along one axis.
+// The factor of a Gaussian that belongs to one key point and one axis.
 template <class S>
 INTERNET_HD void write_factors(double key_point, S per_twice_variance, int64_t size, bool align_corners,
                                S* factors) {
@@ -126,7 +126,7 @@ class ForwardRow {
     stretches(motion, framed, pixels, framed.block_size(), image, k, at);
   }
 
-  // Samples what `blocks` holds, in M axes: the framed image, or a level row.
+  // Samples the content of `blocks`, which has M axes: the framed image, or a level row.
   template <int m, int M>
   INTERNET_MEMBER void stretches(const math::RowMotion<S, m>& motion, const FramedShape<M>& framed,
                                  const S* blocks, int64_t block_size, int64_t image, int64_t k,

@@ -8,7 +8,7 @@
 namespace internet::cpu {
 namespace {
 
-// Nanoseconds: a value of the framed source; a value of the output, forward and backward; the range of a row.
+// Nanoseconds for: a value of the framed source; a value of the output, forward and backward; a row's range.
 constexpr double prepare_time = 0.3, forward_time = 0.5, backward_time = 1, range_time = 20;
 
 template <int n>
@@ -26,7 +26,7 @@ AnchorFeaturesShape<n> shape_of(const AnchorFeaturesArguments& a) {
   return shape;
 }
 
-// What both directions work from.
+// Input of both directions.
 template <class T, int n>
 struct Prepared {
   using S = opmath<T>;
@@ -98,14 +98,14 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
   return output;
 }
 
-// How many bands a source is cut into: enough for the threads of today's machines over the whole batch, but
-// tall ones, because the output rows that lead to two of them are walked twice.
+// How many bands a source is cut into: enough tasks for the threads of current machines over the whole batch,
+// but tall bands, because output rows that sample two of them are walked twice.
 int64_t bands_of(int64_t batch, int64_t height) {
   constexpr int64_t least_rows = 16;
   return std::clamp<int64_t>(std::min(16 / batch, height / least_rows), 1, 8);
 }
 
-// Summands of the gradients with respect to all but the source.
+// Partial sums of the gradients with respect to everything but the source.
 template <int n>
 struct Partials {
   MapPartials<n> maps;                                // in pixels
@@ -117,8 +117,8 @@ struct Partials {
         heat(tasks * a.anchors.count()) {}
 };
 
-// Of the seven tensors: through the motions and, for the key points and the covariances, through the heat
-// maps.
+// The seven gradients other than the source's. Those of the key points and the covariances also receive a
+// part through the heat maps.
 struct AnchorTensors : AnchorFeaturesPointGradients {
   using AnchorFeaturesPointGradients::AnchorFeaturesPointGradients;
 

@@ -1,15 +1,17 @@
-// Parameters of the anchor-features kernels, for images (N = 2) and volumes (N = 3). A row is what lies along
-// x; rows are numbered through, and what is said of rows, columns and pixels holds for volumes too.
+// Parameters of the anchor-features kernels, for images (N = 2) and volumes (N = 3). A row extends along x,
+// and rows are numbered consecutively through all other axes. What is said of rows, columns and pixels also
+// holds for volumes.
 //
-// The source is first copied, pixel by pixel, into an image with a frame of zeros around it, so that samples
-// at its border need no masks, and those out of it read the frame's corner. The pixels' vectors of four hold
-// a zero and then the channels, which is how an anchor's output is laid out: its heat map, then its channels.
-// Where the zero would cost a vector more, they hold the channels alone.
+// The source is first copied, pixel by pixel, into an image with a frame of zeros around it. Samples at its
+// border then need no masks, and samples outside read the frame's corner. Each pixel's vectors of four hold a
+// zero followed by the channels, which is how an anchor's output is laid out: its heat map, then its
+// channels. Where the zero would take an additional vector, they hold the channels alone.
 //
-// The gradient of the source is divided by *bands*, ranges of its coordinate y: a task adds up the pixels of
-// its own band, in a framed image of that height, from all output rows that read them, in their order. The
-// other gradients are sums over output rows, and each of these counts in one band. So no two tasks write the
-// same value, and the bands depend on the shapes alone: any number of threads gives the same bits.
+// The gradient with respect to the source is divided into *bands*, ranges of its coordinate y: a task
+// accumulates the pixels of its own band, in a framed image of that height, from all output rows that read
+// them, in order. The other gradients are sums over output rows, each of which is counted in exactly one
+// band. So no two tasks write the same value, and the bands depend on the shapes alone: any number of threads
+// gives the same bits.
 #pragma once
 
 #include "arguments/strided.h"
@@ -20,8 +22,8 @@
 
 namespace internet::cpu {
 
-// From one pixel before an image to one after it, and along the slowest axis two, in blocks of four values
-// per pixel.
+// An image with a frame, in blocks of four values per pixel. The frame is one pixel before the image and one
+// after it, and two after it along the slowest axis.
 template <int N>
 struct FramedShape {
   int64_t blocks, size[N];  // of the image, x first
@@ -35,7 +37,7 @@ struct FramedShape {
   int64_t row_size() const { return pitch() * 4; }
   int64_t total() const { return blocks * block_size(); }
 
-  // Of a band of its rows.
+  // The shape of a band with this many rows.
   FramedShape band(int64_t rows) const {
     FramedShape part = *this;
     part.size[1] = rows;
@@ -52,14 +54,14 @@ struct AnchorFeaturesShape {
 
   int64_t rows() const { return N == 2 ? size[1] : size[1] * size[N - 1]; }
   int64_t factors() const { return N == 2 ? size[0] + size[1] : size[0] + size[1] + size[N - 1]; }
-  // The coordinates of a row; that along x is 0.
+  // The coordinates of a row; its x is 0.
   void locate(int64_t row, int64_t (&at)[N]) const {
     at[0] = 0;
     for (int axis = 1; axis < N; row /= size[axis++]) at[axis] = row % size[axis];
   }
 };
 
-// Tasks: every row of every framed image, then, unless there are no factors, every anchor's.
+// Tasks: every row of every framed image and then, if there are factors, every anchor.
 template <class T, int N>
 struct AnchorFeaturesPrepare {
   using S = opmath<T>;
@@ -72,7 +74,7 @@ struct AnchorFeaturesPrepare {
   S per_twice_variance;
 };
 
-// What both directions read.
+// Input of both directions.
 template <class T, int N>
 struct AnchorFeaturesInputs {
   using S = opmath<T>;
@@ -81,7 +83,7 @@ struct AnchorFeaturesInputs {
   const S* factors;  // null: Gaussians with covariances
   const math::HeatMap<double, N>* heat_maps;
   const math::Affine<double, N>* motions;          // (B, K+1), in pixels
-  const math::Projective<double, N>* backgrounds;  // (B), in pixels: instead of the first motions; null: none
+  const math::Projective<double, N>* backgrounds;  // (B), in pixels: replace the first motions; null: none
 };
 
 // Tasks: every row of every output.
@@ -91,7 +93,7 @@ struct AnchorFeaturesForward {
   Strided<T, N + 2> output;  // (B, (K+1)(1+C), ...)
 };
 
-// Between which coordinates y of the source an output row's samples lie, pixels that count zero included.
+// The range of the source coordinate y in which an output row's samples lie, including pixels of weight zero.
 // Tasks: every row of every output.
 template <class T, int N>
 struct AnchorFeaturesRowRanges {
@@ -107,8 +109,8 @@ struct AnchorFeaturesBackward {
   const RowRange* row_ranges;  // for the source
   Strided<const T, N + 2> grad_output;
   Strided<T, N + 2> grad_source;  // no data: not wanted
-  bool to_anchors, to_jacobians;  // whether what follows is wanted, and of the motions more than the offsets;
-                                  // zero at first
+  // Whether the partial sums below are wanted, and those of the motions' matrices with them. They start as 0.
+  bool to_anchors, to_jacobians;
   math::Affine<double, N>* motion_partials;          // (B, bands, K), in pixels
   math::Projective<double, N>* background_partials;  // (B, bands), if there are backgrounds
   math::HeatMapMoments<double, N>* heat_partials;    // (B, bands, K)

@@ -1,8 +1,9 @@
-// Rows of a volume's output whose samples differ in x alone, as all do of an anchor without Jacobians.
+// Rows of a volume's output whose samples differ only in x, as is always so for an anchor without Jacobians.
 //
-// Such a row lies between the same four rows of the framed source. These are interpolated first, in whole
-// vectors, to one level row; a sample is then between two of its pixels instead of eight. The other way, a
-// row's gradients are scattered into one level row, and that is added to the four, each with its weight.
+// Such a row lies between the same four rows of the framed source throughout. These are first interpolated,
+// in whole vectors, to one level row; a sample then lies between two of its pixels instead of eight. In the
+// backward pass, a row's gradients are scattered into one level row, which is then added to the four with
+// their weights.
 #pragma once
 
 #include "cpu/anchor_features/rows.h"
@@ -15,9 +16,9 @@ INTERNET_HD bool is_level(const math::RowMotion<S, 3>& motion) {
   return motion.slope[1] == 0 && motion.slope[2] == 0;
 }
 
-// The x axis of a framed volume: a level row is an image of one axis, with a frame of its own.
+// The x axis of a framed volume: a level row is an image with one axis, and has a frame of its own.
 INTERNET_HD FramedShape<1> level_shape(const FramedShape<3>& framed) { return {1, {framed.size[0]}}; }
-// Values of a level row, of one block, and room for a whole vector more.
+// How many values a level row of one block has, with room for one more vector.
 INTERNET_HD int64_t level_size(const FramedShape<3>& framed) {
   return 4 * level_shape(framed).extent(0) + vector_bytes / int64_t(sizeof(float));
 }
@@ -28,7 +29,7 @@ INTERNET_HD math::RowMotion<S, 1> along_x(const math::RowMotion<S, 3>& motion) {
   return {{motion.slope[0]}, {motion.offset[0]}};
 }
 
-// The four rows, by their y and z: north is the lower z, west the lower y.
+// The four rows by their y and z: north has the lower z, west the lower y.
 template <class S>
 struct FourRows {
   math::Axis<S> y, z;
@@ -40,7 +41,7 @@ struct FourRows {
     read = math::reads_image(y, z);
   }
 
-  // Those of a block of a framed image, or of its gradient in a band that begins at a coordinate y.
+  // The rows in a block of a framed image, or in its gradient for a band that begins at coordinate y.
   template <class U>
   INTERNET_MEMBER math::Corners<U*> of(U* block, const FramedShape<3>& framed, int64_t begin = 0) const {
     U* first = block + (lowest_z * framed.extent(1) + lowest_y - begin) * framed.row_size();
@@ -68,7 +69,7 @@ struct FourRows {
     } else {
       std::fill(level, level + framed.row_size(), S(0));
     }
-    store<4>(level + framed.row_size(), Pixel<S>{});  // the second pixel of what reads nothing
+    store<4>(level + framed.row_size(), Pixel<S>{});  // the second pixel of samples that read nothing
   }
 
  private:
@@ -76,7 +77,7 @@ struct FourRows {
                                             const FramedShape<3>& framed, int64_t& lowest) {
     math::Axis<S> axis = math::axis(motion.offset[a], S(framed.size[a]), false);
     lowest = motion.offset[a] < 0 ? 0 : int64_t(axis.low) + 1;
-    axis.low_slope = -1;  // as the frame of zeros is read like the image
+    axis.low_slope = -1;  // because the frame of zeros is read like the image
     axis.high_slope = 1;
     return axis;
   }

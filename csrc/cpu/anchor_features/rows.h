@@ -1,6 +1,6 @@
-// What the forward and the backward pass of anchor_features share: where a stretch of an output row samples
-// the framed source, the Gaussians along it, and the way from planes or pixels to the framed image's blocks
-// and back.
+// Shared by the forward and the backward pass of anchor_features: where a stretch of an output row samples
+// the framed source, the Gaussians along it, and the conversion between planes or pixels and the framed
+// image's blocks.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ constexpr int stretch = 256;  // columns
 
 INTERNET_HD int64_t in_fours(int64_t count) { return (count + 3) / 4 * 4; }
 
-// The pixels of a sample, from its lowest on. `stride`: of each axis, in values.
+// The pixels of a sample, starting from the lowest. `stride`: of each axis, in values.
 template <int N, class S>
 INTERNET_HD math::Corners<Pixel<S>, N> corners(const S* lowest, const int64_t* stride) {
   if constexpr (N == 2) {
@@ -32,21 +32,21 @@ INTERNET_HD math::Corners<Pixel<S>, N> corners(const S* lowest, const int64_t* s
   }
 }
 
-// The samples of a stretch of one row. What lies past the row's end is placed like the rest.
+// The samples of a stretch of one row. Columns past the row's end are placed like the rest.
 template <class S, int N>
 struct alignas(64) Places {
   using I = Vec<Index<S>, lanes<S>>;
 
-  Index<S> pixel[stretch];              // the lowest of the 2^N, counted from the framed image's first
+  Index<S> pixel[stretch];  // the lowest of the 2^N, counted from the first pixel of the framed image
   S low[N][stretch], high[N][stretch];  // weights
-  Index<S> nowhere;                     // the place of samples that read nothing
+  Index<S> nowhere;                     // where samples that read nothing are placed
 
   template <int m>
   INTERNET_MEMBER void find(const math::RowMotion<S, m>& motion, int64_t first, int64_t count,
                             const FramedShape<N>& framed) {
     find(motion, first, count, framed, [](int64_t, const I(&)[N], I) {});
   }
-  // Calls more(i, the lowest pixels' coordinates in the framed image, whether they are read) for each vector.
+  // Calls more(i, lowest pixels' coordinates in the framed image, whether they are read) for each vector.
   template <int m, class More>
   INTERNET_MEMBER void find(const math::RowMotion<S, m>& motion, int64_t first, int64_t count,
                             const FramedShape<N>& framed, More more) {
@@ -58,7 +58,7 @@ struct alignas(64) Places {
       I at{}, lowest[N];
       for (int a = N - 1; a >= 0; --a) {
         axes[a] = math::axis(t.axis[a], S(framed.size[a]), false);
-        // Between the frame and pixel 0, the low pixel is the frame's.
+        // Between the frame and pixel 0, the lower pixel is in the frame.
         const V low = math::select(t.axis[a] < V{}, math::splat<V>(S(-1)), axes[a].low) + S(1);
         lowest[a] = __builtin_convertvector(low, I);
         at += lowest[a] * Index<S>(framed.stride(a));
@@ -80,14 +80,14 @@ struct alignas(64) Places {
     std::memcpy(places, &chosen, sizeof(chosen));
   }
 
-  // Whether the samples from number i on read the image.
+  // Whether the samples from i on read the image.
   INTERNET_MEMBER auto read(int64_t i) const {
     I at;
     std::memcpy(&at, pixel + i, sizeof(at));
     return at != nowhere;
   }
 
-  // Number i, from a block of the framed image.
+  // Sample i, from a block of the framed image.
   INTERNET_MEMBER Pixel<S> sample(const S* block, const int64_t* stride, int64_t i) const {
     const S* lowest = block + 4 * pixel[i];
     if constexpr (N == 1) {
@@ -99,13 +99,13 @@ struct alignas(64) Places {
     }
   }
 
-  // As the frame of zeros is read like the image, the weights change by one per pixel everywhere.
+  // Because the frame of zeros is read like the image, the weights change by one per pixel everywhere.
   INTERNET_MEMBER void axes(int64_t i, math::Axis<S> (&out)[N]) const {
     for (int a = 0; a < N; ++a) out[a] = {0, 0, low[a][i], high[a][i], S(-1), S(1)};
   }
 };
 
-// Of one Gaussian along a stretch of a row: its value at the i-th column is scale * values[i].
+// One Gaussian along a stretch of a row: its value at column i is scale * values[i].
 template <class S>
 struct GaussianStretch {
   const S* values;
@@ -130,15 +130,15 @@ class HeatRows {
   }
 
   INTERNET_MEMBER V x(V column) const { return column * x_step_ + x_start_; }
-  // A row's distances from a key point, but for that along x.
+  // A row's distances from a key point along all axes but x.
   INTERNET_MEMBER void distances(const math::Gaussian<double, N>& g, const int64_t (&at)[N],
                                  double (&d)[N]) const {
     d[0] = 0;
     for (int a = 1; a < N; ++a) d[a] = start_[a] + step_[a] * double(at[a]) - g.point[a];
   }
 
-  // Of anchor `index` of the batch; `buffer` is where values may go. For gradients, a Gaussian whose exponent
-  // was cut is 0 (math/anchor_features.h).
+  // The Gaussian of anchor `index` of the batch; `buffer` is where its values may be stored. For gradients, a
+  // Gaussian whose exponent was clamped is 0 (math/anchor_features.h).
   template <bool for_gradients>
   INTERNET_MEMBER GaussianStretch<S> driving(int64_t index, const int64_t (&at)[N], int64_t first,
                                              int64_t count, S* buffer) const {
@@ -179,7 +179,7 @@ class HeatRows {
   S x_start_, x_step_;
 };
 
-// A motion along row `at` of the output, in the type of the arithmetic.
+// A motion along row `at` of the output, in the arithmetic type.
 template <class S, int N, int m>
 INTERNET_HD math::RowMotion<S, m> row_motion(const math::Affine<double, N, m>& motion,
                                              const int64_t (&at)[N]) {
@@ -194,7 +194,7 @@ INTERNET_HD math::RowMotion<S, m> row_motion(const math::Affine<double, N, m>& m
   return out;
 }
 
-// f(motion) with motion k of an image along a row: that of the background may be a projective map.
+// Calls f(motion) with motion k of an image along a row; the background's may be a projective map.
 template <class T, int N, class F>
 INTERNET_HD void with_row_motion(const AnchorFeaturesInputs<T, N>& inputs, int64_t image, int64_t k,
                                  const int64_t (&at)[N], F f) {
@@ -205,7 +205,7 @@ INTERNET_HD void with_row_motion(const AnchorFeaturesInputs<T, N>& inputs, int64
   }
 }
 
-// Channels first .. first + count - 1 of an output, or its gradient, along a row.
+// Channels first .. first + count - 1 of an output, or of its gradient, along a row.
 template <class U, int N>
 INTERNET_HD ImageRow<U> feature_row(const Strided<U, N + 2>& features, const AnchorFeaturesShape<N>& shape,
                                     int64_t image, int64_t first, int64_t count, const int64_t (&at)[N]) {
@@ -215,7 +215,7 @@ INTERNET_HD ImageRow<U> feature_row(const Strided<U, N + 2>& features, const Anc
   return {data, s[1], s[N + 1], shape.size[0], count};
 }
 
-// Those of anchor k that a block of the framed pixels holds.
+// The channels of anchor k that a block of the framed pixels holds.
 template <class U, int N>
 INTERNET_HD ImageRow<U> block_row(const Strided<U, N + 2>& features, const AnchorFeaturesShape<N>& shape,
                                   int64_t image, int64_t k, int64_t block, const int64_t (&at)[N]) {
@@ -223,15 +223,15 @@ INTERNET_HD ImageRow<U> block_row(const Strided<U, N + 2>& features, const Ancho
   return feature_row<U, N>(features, shape, image, k * values + first, std::min<int64_t>(4, values - first),
                            at);
 }
-// The heat map of anchor k alone.
+// Only the heat map of anchor k.
 template <class U, int N>
 INTERNET_HD ImageRow<U> heat_row(const Strided<U, N + 2>& features, const AnchorFeaturesShape<N>& shape,
                                  int64_t image, int64_t k, const int64_t (&at)[N]) {
   return feature_row<U, N>(features, shape, image, k * (1 + shape.channels), 1, at);
 }
 
-// One channel of `count` columns from `first` on, to and from the type of the arithmetic; what is read is
-// followed by zeros, up to a whole vector.
+// One channel of `count` columns from `first` on, converted to and from the arithmetic type. What is read is
+// padded with zeros to a whole vector.
 template <class T, class S>
 INTERNET_HD void write_row(const ImageRow<T>& row, int64_t first, int64_t count, const S* values) {
   int64_t i = 0;

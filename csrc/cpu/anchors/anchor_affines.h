@@ -1,4 +1,5 @@
-// From anchors to affine maps, and back from their gradients; the background's projective map likewise.
+// From anchors to affine maps, and from the maps' gradients to the anchors'; likewise the background's
+// projective map.
 #pragma once
 
 #include <vector>
@@ -28,14 +29,14 @@ std::vector<math::Projective<S, N>> backgrounds(const Anchors& anchors) {
   return maps;
 }
 
-// Summands of the gradients with respect to an image's maps.
+// Partial sums of the gradients with respect to an image's maps.
 template <int N>
 struct MapPartials {
   std::vector<math::Affine<double, N>> affine;          // (B, parts, K)
-  std::vector<math::Projective<double, N>> background;  // (B, parts); none: there is none
+  std::vector<math::Projective<double, N>> background;  // (B, parts); empty: no background
 };
 
-// Map i of image b: its `parts` summands, of which there are `maps` an image and part, added up in order.
+// The gradient of map i of image b: its `parts` partial sums, of which each part has `maps`, added in order.
 template <class Map>
 Map sum_of_parts(const std::vector<Map>& partials, int64_t parts, int64_t maps, int64_t b, int64_t i) {
   Map sum{};
@@ -43,7 +44,7 @@ Map sum_of_parts(const std::vector<Map>& partials, int64_t parts, int64_t maps, 
   return sum;
 }
 
-// Gradients of the five tensors (empty for a tensor that is not there), from those of the maps.
+// Gradients of the five tensors (empty for an absent one), from the gradients of the maps.
 template <class S, int N>
 AnchorGradientTensors gradients(const Anchors& anchors, const MapPartials<N>& partials) {
   AnchorGradientTensors out = anchors.empty_gradients();

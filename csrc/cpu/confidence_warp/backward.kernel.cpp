@@ -10,7 +10,7 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// A block of channels of one band: its resident rows are in place or in rings. The scatter itself is in
+// A block of channels of one band. Its resident rows are in place or in rings. The scatter itself is in
 // pixel_backward.h.
 template <int K, class T>
 class BandBackward {
@@ -38,7 +38,7 @@ class BandBackward {
         gradients_(sorted_ && !whole_image_dense(p.grad_output) ? p.motion.height * row_size() : 0),
         elsewhere_(features_ && p.in_place ? p.motion.width * p.grad_features.stride[3] : 0) {}
 
-  // `corner_dots` of the image; of the first block of a group they are new.
+  // `corner_dots` of the image. The first block of a group overwrites them, the others add to them.
   void run(BilinearRow<S>& samples, S* corner_dots, bool first_block) {
     const int64_t height = p_.motion.height, width = p_.motion.width;
     const SampledRows<T> rows = {
@@ -66,7 +66,7 @@ class BandBackward {
   }
 
  private:
-  // Whether a block of an image can be used where it is.
+  // Whether a block of an image can be used in place.
   bool dense(const Strided<const T, 4>& image) const {
     return channels_ == padded_ && (channels_ == 1 || image.stride[1] == 1);
   }
@@ -120,7 +120,7 @@ class BandBackward {
     }
   }
 
-  // A row of the features' gradient is done with.
+  // Finishes a row of the features' gradient.
   void close(int64_t y) {
     if (!features_ || p_.in_place || !band_.contains(y)) return;
     store_sums<K, T>(target_rows_[y], padded_, row_of(p_.grad_features, y), p_.streaming);
@@ -139,7 +139,7 @@ class BandBackward {
     });
   }
 
-  // Source row by source row, with the gradients of all output pixels in memory as pixels.
+  // Source row by source row, with the incoming gradients of all output pixels in memory as pixels.
   void run_sorted(const SampledRows<T>& rows, S* corner_dots) {
     const int64_t height = p_.motion.height;
     const int32_t* starts = p_.order.starts + image_ * (height + 1);
@@ -182,7 +182,7 @@ class BandBackward {
   Scratch<T> source_ring_;
   Scratch<S> target_ring_;
   Scratch<T> gradients_;
-  Scratch<S> elsewhere_;  // in place of rows of other bands
+  Scratch<S> elsewhere_;  // stands in for rows of other bands
   alignas(64) T piece_[piece * usual_block<T>];
 };
 
@@ -197,7 +197,7 @@ void warp_bands_backward(const ConfidenceWarpBackward<T>& p, int64_t begin, int6
     const int64_t pixels = p.motion.height * p.motion.width;
     opmath<T>* corner_dots =
         p.corner_dots == nullptr ? nullptr : p.corner_dots + (group * p.batch + image) * pixels * 4;
-    // Blocks in their order: each adds its share to the dot products.
+    // Blocks in order: each adds its part to the dot products.
     for (int64_t block = members.begin; block < members.end; ++block) {
       BandBackward<K, T>(p, image, block * p.block, band).run(samples, corner_dots, block == members.begin);
     }

@@ -1,6 +1,6 @@
-// The backward pass of what is blended in, a row of the output at a time: pixel by pixel where the channels
-// of a pixel lie side by side in all images; plane by plane where the pixels of a channel do; and otherwise
-// in copies of planes.
+// The backward pass of `blend`, one row of the output at a time: pixel by pixel if all images have the
+// channels of a pixel side by side, plane by plane if they have the pixels of a channel side by side, and
+// otherwise on copies of planes.
 #include <algorithm>
 
 #include "cpu/confidence_warp/kernels.h"
@@ -12,7 +12,7 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// Some channels of a row of an image of the output's size.
+// Some channels of one row of an image that has the output's size.
 template <class T, class U>
 INTERNET_HD ImageRow<U> row_of(const WarpBlendBackward<T>& p, const Strided<U, 4>& image, int64_t batch,
                                int64_t y, int64_t channel, int64_t channels) {
@@ -114,7 +114,7 @@ class BlendPlanes {
     return row;
   }
 
-  // `count` channels. The next row of each plane is prefetched: the hardware does not follow so many.
+  // `count` channels. The next row of each plane is prefetched: there are more than the hardware follows.
   template <int count>
   void in_place(const ImageRow<const T>& gradient, const ImageRow<const T>& blend, const S* confidence,
                 const ImageRow<T>& target, S* dots) const {

@@ -10,8 +10,8 @@ namespace internet::cpu::INTERNET_ISA {
 
 namespace {
 
-// What is blended into some output pixels: the first one's channels, side by side, how far the next pixel's
-// are, and the confidence of the row.
+// The blend of some output pixels: the first one's channels, side by side, the distance to the next pixel's,
+// and the confidence of the row.
 template <class T>
 struct BlendPixels {
   const T* first;
@@ -133,8 +133,8 @@ void warp_pixels(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
 
 namespace {
 
-// A tile of warped pixels to planes, each with its share of the blend, which is read as it lies in memory.
-// The next row of each plane is prefetched.
+// Writes a tile of warped pixels to planes, adding to each its part of the blend, which is read as it lies in
+// memory. The next row of each plane is prefetched.
 template <int K, class T>
 INTERNET_HD void blend_planes(const T* warped, ImageRow<const T> blend, int64_t next_row, const T* confidence,
                               ImageRow<T> out, bool streaming) {
@@ -156,7 +156,7 @@ INTERNET_HD void blend_planes(const T* warped, ImageRow<const T> blend, int64_t 
   }
 }
 
-// The output rows of a band, channels first_channel and on.
+// The output rows of a band, from first_channel on.
 template <int K, bool blended, class T>
 void warp_block(const ConfidenceWarp<T>& p, BilinearRow<opmath<T>>& samples, int64_t image,
                 int64_t first_channel, Band band) {
@@ -164,7 +164,7 @@ void warp_block(const ConfidenceWarp<T>& p, BilinearRow<opmath<T>>& samples, int
   const int64_t height = p.motion.height, width = p.motion.width;
   const int64_t channels = std::min(p.block, p.channels - first_channel);
   constexpr int64_t padded = Tile::channels;
-  // As measured: prefetching pixels of a ring costs more than it gains, but for those of 16 bits.
+  // Measured: prefetching a ring's pixels costs more than it gains, except for 16-bit types.
   const int64_t ahead = sizeof(T) == 2 ? samples_ahead<T>(padded) : 0;
   const T* in = p.features.data + image * p.features.stride[0] + first_channel * p.features.stride[1];
   const T* blend_of_block = p.blend.data + image * p.blend.stride[0] + first_channel * p.blend.stride[1];

@@ -9,10 +9,10 @@
 namespace internet::cpu {
 namespace {
 
-// Nanoseconds: a value of the features or of a map; a sample that is sorted.
+// Nanoseconds for: a value of the features or of a map; a sample that is sorted.
 constexpr double value_time = 0.25, sort_time = 4;
 
-// How many rows of the features are worth waking a thread for.
+// How many rows of the features make waking a thread worthwhile.
 int64_t rows_per_thread(const Tensor& features, int64_t values_per_pixel) {
   return tasks_per_thread(value_time * values_per_pixel * features.size(3));
 }
@@ -26,7 +26,7 @@ std::vector<RowRange> row_ranges(const Tensor& features, const SampledMotion<S>&
   return ranges;
 }
 
-// The samples of a batch in the order of their source rows, see SampleOrder.
+// The samples of a batch ordered by source row; see SampleOrder.
 template <class S>
 class SortedSamples {
  public:
@@ -45,7 +45,7 @@ class SortedSamples {
   std::unique_ptr<S[]> weights_;
 };
 
-// Whether to write past the caches: images that are too large for them, in whole lines.
+// Whether to write past the caches: for images that are too large for them and consist of whole lines.
 template <class T>
 bool streams(const Tensor& image) {
   constexpr int64_t line = 64, large = 16 << 20;
@@ -56,7 +56,7 @@ bool streams(const Tensor& image) {
          whole_lines(image.size(planes ? 3 : 1)) && whole_lines(image.stride(2));
 }
 
-// Adds to the gradient of a coarse map, of `channels`, from that of its fine rows.
+// Adds to the gradient of a coarse map with `channels`, from the gradient of its fine rows.
 template <class S>
 void map_backward(const MapResize& resize, int64_t batch, int64_t channels, const S* fine,
                   int64_t fine_stride, MapGradient& map) {
@@ -87,7 +87,7 @@ void motion_backward(const WarpInputs& inputs, const SampledMotion<S>& motion, S
   map_backward(inputs.confidence_resize, batch, 1, corner_dots + 2 * width, 4 * width, confidence);
 }
 
-// Writes the gradient of what is blended in, if wanted, and its part in the confidence's, unless that is
+// Writes the gradient of the blend, if wanted, and its part of the confidence's gradient, unless that is
 // null.
 template <class T>
 void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const Tensor& grad_blend,

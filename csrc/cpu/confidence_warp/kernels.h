@@ -1,17 +1,17 @@
-// Warping gated by confidence: parameters of the kernels, and their tasks.
+// Parameters and tasks of the kernels that warp features and gate them by confidence.
 //
 // Two layouts, one traversal. With the channels of a pixel side by side (channels_last) the loop over
 // channels is a loop over vectors, and everything is done in place. Otherwise a block of channels at a time
-// is turned into pixel-major rows in scratch memory (simd/nchw_nhwc.h): a ring of as many source rows as must
-// be resident at a time while the output rows are walked. A smooth field needs a few, a random one all of the
-// image.
+// is converted to pixel-major rows in scratch memory (simd/nchw_nhwc.h): a ring of as many source rows as
+// must be resident at once while the output rows are walked. A smooth field needs few of them, a random one
+// needs the whole image.
 //
-// The gradient of the features is divided by *bands* of source rows: a task adds up the pixels of its own
-// rows of it, from all output pixels that read them, in their order. So no two tasks write the same pixel,
-// and neither the number of bands nor that of threads changes a bit of the result.
+// The gradient of the features is divided into *bands* of source rows: a task accumulates the pixels of its
+// own rows, from all output pixels that read them, in order. So no two tasks write the same pixel, and
+// neither the number of bands nor the number of threads changes a bit of the result.
 //
-// If the field jumps all over the image, the samples are sorted by the source row they read: walked in that
-// order, only two rows must be resident, and each of them once.
+// If the field jumps all over the image, the samples are sorted by the source row they read. Walked in that
+// order, they need only two resident rows at a time, and each row once.
 #pragma once
 
 #include <cstdint>
@@ -35,14 +35,14 @@ struct ConfidenceWarp {
   bool streaming;  // the output is too large for a cache, and its pixels or rows are whole cache lines
 };
 
-// The samples of an image, by the first source row they read and then in the order of the output. No data: as
-// they come.
+// The samples of an image, sorted by the first source row they read and then in output order. Without data:
+// in output order.
 template <class S>
 struct SampleOrder {
   int32_t* starts = nullptr;   // (batch, height + 1): where those of each row are
-  int32_t* pixels = nullptr;   // (batch, height * width): the output pixel of each
+  int32_t* pixels = nullptr;   // (batch, height * width): the output pixel of each sample
   int32_t* indices = nullptr;  // (batch, 5, height * width), and
-  S* weights = nullptr;        // (batch, 4, height * width): the sample, see Samples
+  S* weights = nullptr;        // (batch, 4, height * width): the sample itself, see Samples
 };
 
 template <class T>
@@ -53,14 +53,14 @@ struct ConfidenceWarpBackward {
   bool in_place;                 // float and double: all images have channels of stride 1, block = channels
   Strided<const T, 4> features;  // (batch, channels, height, width)
   const RowRange* row_ranges;
-  SampleOrder<opmath<T>> order;  // where sorted, bands > 1 need a grad_output with channels of stride 1
+  SampleOrder<opmath<T>> order;  // if sorted, bands > 1 need a grad_output with channels of stride 1
   Strided<const T, 4> grad_output;
   Strided<T, 4> grad_features;  // no data: not wanted
   opmath<T>* corner_dots;       // (groups, batch, height, width, 4), null: no motion gradient wanted
   bool streaming;               // as above, of the gradient of the features
 };
 
-// Kernels about the motion alone, for float and double.
+// Kernels that concern the motion alone, for float and double.
 template <class S>
 struct RowRanges {
   SampledMotion<S> motion;
@@ -75,8 +75,9 @@ template <class S>
 struct MotionBackward {
   SampledMotion<S> motion;
   int64_t batch, groups;
-  S* corner_dots;  // the corner dot products; warp_motion_gradient sums the groups' into the first and turns
-                   // each row of 4 * width values into three rows of width: by x, by y, by confidence
+  S* corner_dots;  // the corner dot products. warp_motion_gradient sums the groups' into the first, and turns
+                   // each row of 4 * width values into three of width: the gradients with respect to x, y and
+                   // the confidence
   const S* blend_dots;  // (batch, height, width), or null
 };
 // The gradient of a coarse map, (batch, resize.height, resize.width, channels), from its fine rows.
@@ -90,7 +91,7 @@ struct MapFold {
   bool accumulate;  // add to what is there
 };
 
-// The gradients of what is blended in, and its part in that of the confidence.
+// The gradient of the blend, and its part of the confidence's.
 template <class T>
 struct WarpBlendBackward {
   SampledMotion<opmath<T>> motion;

@@ -1,5 +1,5 @@
-// What the warp does with its motion alone: where the samples of a row lie, in which order to take them, and
-// the gradients of the coarse maps from their corner dot products.
+// The kernels that concern the motion alone: where the samples of a row lie, in which order to take them, and
+// the gradients of the coarse maps from the corner dot products.
 #include <algorithm>
 #include <cstring>
 
@@ -18,7 +18,7 @@ void warp_row_ranges(const RowRanges<S>& p, int64_t begin, int64_t end) {
   }
 }
 
-// A counting sort: it keeps the order of what has the same row.
+// A counting sort, which is stable.
 template <class S>
 void warp_sort_samples(const SortSamples<S>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;

@@ -1,4 +1,4 @@
-// The backward pass of one output pixel of the warp, and of a run of them.
+// The backward pass of one output pixel of the warp, and of a run of pixels.
 #pragma once
 
 #include <cstring>
@@ -25,11 +25,11 @@ INTERNET_HD void add_to(S* p, Vec<S, N> v) {
   store<N>(p, load<N>(p) + v);
 }
 
-// The samples of some output pixels, the rows they read, and the rows of the gradient they add to.
+// The samples of some output pixels, the source rows they read, and the gradient rows they add to.
 template <class T>
 struct SampledRows {
   Samples<opmath<T>> samples;
-  const int32_t* pixels;  // of sorted samples, the output pixel of each; null: they are those of a row
+  const int32_t* pixels;  // of sorted samples: the output pixel of each; null: the pixels of a row
   PixelRows<const T> source;
   PixelRows<opmath<T>> target;
   Band band;         // the target rows; exactly one band owns a sample's corner dot products
@@ -37,7 +37,7 @@ struct SampledRows {
   bool features, motion, first_block;
 };
 
-// One output pixel; `corner_dots` are added to but for the first block of channels.
+// One output pixel. `corner_dots` are added to, except for the first block of channels.
 template <bool Features, bool Motion, int N, class T, class S = opmath<T>>
 INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int64_t channels,
                                 math::Corners<S> w, bool first_block, S* corner_dots) {
@@ -92,8 +92,8 @@ INTERNET_HD void pixel_backward(const T* g, Four<const T> from, Four<S> to, int6
   }
 }
 
-// Samples begin..end-1: those that read a row of the band. Output pixel x has its gradient at
-// g + (x - first) * g_stride and its corner dot products at corner_dots + 4 * x.
+// Samples begin..end-1, as far as they read a row of the band. Output pixel x has its gradient at g + (x -
+// first) * g_stride and its corner dot products at corner_dots + 4 * x.
 template <bool Sorted, int N, class T, class S = opmath<T>>
 [[gnu::noinline]] void pixels_backward(const SampledRows<T>& rows, int64_t begin, int64_t end, const T* g,
                                        int64_t first, int64_t g_stride, S* corner_dots) {
@@ -107,7 +107,7 @@ template <bool Sorted, int N, class T, class S = opmath<T>>
   for (int64_t x = begin; x < end; ++x) {
     const int64_t y_low = s.y_low[x], y_high = s.y_high[x];
     const int64_t pixel = Sorted ? pixels[x] : x;
-    // In the order of the output the sample's own pixels are not prefetched: it costs more than it gains.
+    // In output order the sample's own pixels are not prefetched: it costs more than it gains.
     if constexpr (Sorted) {
       const int64_t soon = pixels[std::min(x + ahead, end - 1)];
       prefetch<Cache::first>(g + (soon - first) * g_stride, channels);

@@ -1,5 +1,5 @@
-// The extrinsic confidence mask, a chunk of a row at a time: the end points of the forward flow, in vectors;
-// the backward flow there, pixel by pixel; the tests, in vectors again.
+// The extrinsic confidence mask, a chunk of a row at a time: first the end points of the forward flow, in
+// vectors; then the backward flow there, pixel by pixel; then the tests, in vectors again.
 #include <algorithm>
 
 #include "cpu/flow_confidence/kernels.h"
@@ -13,7 +13,7 @@ namespace {
 template <class T>
 using Native = Vec<opmath<T>, native_lanes<T>>;
 
-// A row of a flow; beyond its end it goes on with its last vector.
+// A row of a flow. Past its end it continues with its last vector.
 template <class T>
 struct FlowRow {
   static constexpr int N = native_lanes<T>;
@@ -91,10 +91,10 @@ class Rows {
     }
   }
 
-  // The backward flow there; out of the frame, anything.
+  // Samples the backward flow there. Where that is out of the frame, the result is unspecified.
   INTERNET_MEMBER void look(const S* pixels, int64_t count) {
     for (int64_t i = 0; i < count; i += 4) {
-      Pixel<S> v[4];  // of each of four: x and y of the left, x and y of the right
+      Pixel<S> v[4];  // for each of four samples: x and y of the left pixel, x and y of the right one
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
         const S* top = pixels + 2 * int64_t(pixel_[i + j]);
@@ -134,7 +134,7 @@ class Rows {
 
   using ScalarIndex = typename math::Value<S>::Integer;
   const FlowConfidence<T>& p;
-  // The pixel up and left of the flow's end point: its index, and the fractions of the way beyond it.
+  // The pixel to the upper left of the flow's end point: its index, and how far beyond it the end point lies.
   alignas(64) ScalarIndex pixel_[columns];
   alignas(64) S across_[columns], down_[columns];
   alignas(64) S back_x_[columns], back_y_[columns];

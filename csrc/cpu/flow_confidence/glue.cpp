@@ -7,7 +7,7 @@
 namespace internet::cpu {
 namespace {
 
-// As many images at a time as have about this many pixels: what is copied of them stays in the cache.
+// Images are copied in groups of about this many pixels, so that the copies stay in the cache.
 constexpr int64_t pixels_at_once = int64_t(1) << 18;
 
 // Nanoseconds a pixel.
@@ -29,7 +29,7 @@ Tensor forward(Tensor flow_forward, Tensor flow_backward, double consistency_sca
     using T = decltype(storage);
     using S = opmath<T>;
     int64_t images = std::clamp<int64_t>(pixels_at_once / (height * width), 1, batch);
-    // Like an output, from memory that is in use already: fresh memory takes longer than what is done to it.
+    // Allocated like an output, so that it reuses memory: mapping fresh memory takes longer than filling it.
     Tensor pixels = empty<1>({images * shape.size()}, compute_type(mask), mask);
     FlowToPixels<T> backward{.shape = shape,
                              .flow = strided<const T, 4>(flow_backward),

@@ -1,8 +1,8 @@
 // Parameters of the kernels of the extrinsic confidence mask.
 //
-// The backward flow is first copied, whatever its layout, to pixels: x and y side by side, so that one load
+// The backward flow is first copied, whatever its layout, into pixels: x and y side by side, so that one load
 // fetches both of two neighbouring pixels. Each row repeats its last pixel and each image its last row, so
-// that every pixel in the image has a neighbour to the right and below.
+// that every pixel of the image has a neighbour to the right and below.
 #pragma once
 
 #include "arguments/strided.h"
@@ -12,7 +12,7 @@
 
 namespace internet::cpu {
 
-// How those pixels lie in memory. Their rows are of whole vectors in every instruction set.
+// The layout of these pixels. A row is a whole number of vectors for every instruction set.
 struct FlowPixels {
   int64_t height, width;
 
@@ -21,7 +21,7 @@ struct FlowPixels {
   int64_t size() const { return 2 * rows() * pitch(); }
 };
 
-// Tasks: every row of every image of pixels.
+// Tasks: every row of every image.
 template <class T>
 struct FlowToPixels {
   FlowPixels shape;

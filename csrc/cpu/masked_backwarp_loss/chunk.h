@@ -1,7 +1,7 @@
-// The work of the masked back-warping loss, a chunk of a row at a time: where its samples lie.
+// The masked back-warping loss works on a chunk of a row at a time. This file finds where its samples lie.
 //
-// Every stage fills plain arrays for the next, so that each is one short loop the compiler keeps in
-// registers; a chunk's arrays fit in the first-level cache.
+// Every stage fills plain arrays for the next one, so that each is one short loop that the compiler keeps in
+// registers. A chunk's arrays fit in the first-level cache.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@ using Index = typename math::Value<S>::Integer;
 template <class S>
 using Indices = Vec<Index<S>, native_lanes<S>>;
 
-// The upper and the lower pair of pixels of each sample, as offsets in the ring they are added to.
+// The upper and the lower pair of pixels of each sample, as offsets into the ring they are added to.
 template <class S>
 struct alignas(64) Pairs {
   Index<S> upper[chunk_columns<S>], lower[chunk_columns<S>];
@@ -40,17 +40,17 @@ struct alignas(64) Chunk {
   static constexpr int n = chunk_columns<S>;
   const S *flow_x, *flow_y, *mask, *grad_loss;
   const S* target[4];  // four channels
-  // Where to sample, see math::Position.
+  // Where to sample; see math::Position.
   Index<S> column[n], row[n];
   S fraction_x[n], fraction_y[n];
   S moves_x[n], moves_y[n];      // 1 or 0
   S reads[n];                    // 1, or 0 where the sample is out of the frame
-  alignas(64) Index<S> read[n];  // offsets in the ring they are read from, of the upper pairs
+  alignas(64) Index<S> read[n];  // offsets of the upper pairs in the ring they are read from
   Pairs<S> added;
   // Four channels, in planes.
   S value[4 * n], slope_x[4 * n], slope_y[4 * n];
-  // Gradients with respect to the samples, in planes. The others are written straight to memory where they
-  // can be.
+  // Gradients with respect to the samples, in planes. The other gradients are written directly to memory
+  // where possible.
   S sample[4 * n];
   S *grad_target[4], *grad_flow_x, *grad_flow_y, *grad_mask;
   S loss[n];
@@ -74,7 +74,7 @@ INTERNET_HD void store_indices(Index<S>* p, Indices<S> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-// `count` values, readable in whole vectors: in place, or else a copy that repeats the last value.
+// `count` values that can be read in whole vectors: in place, or else a copy that repeats the last value.
 template <class S>
 inline const S* read_line(const S* line, int64_t stride, int64_t count, S* copy) {
   const int64_t whole = whole_vectors<S>(count);
@@ -93,14 +93,14 @@ inline const S* flow_line(const BackwarpInputs<T>& in, int64_t b, int64_t axis, 
   return in.flow.data + b * in.flow.stride[0] + axis * in.flow.stride[1] + y * in.flow.stride[2];
 }
 
-// The same channels one row further down.
+// The same channels, one row further down.
 template <class U>
 INTERNET_HD ImageRow<U> below(ImageRow<U> row, int64_t row_stride) {
   row.data += row_stride;
   return row;
 }
 
-// Four channels (the block-th four) of row y of an image.
+// Four channels, from 4 * block on, of row y of an image.
 template <class U, class T>
 inline ImageRow<U> image_row(const Strided<U, 4>& image, const BackwarpInputs<T>& in, int64_t b,
                              int64_t block, int64_t y) {
@@ -113,8 +113,9 @@ inline int64_t blocks_of(const BackwarpInputs<T>& in) {
   return (in.channels + 3) / 4;
 }
 
-// The rows read by the samples of row y of the flow, -1 and `height` included. A row that reads nothing gets
-// itself, which is near its neighbours' range, so that there is always a row to point at.
+// The range of rows that the samples of row y of the flow read, which may include -1 and `height`. A row that
+// reads nothing gets the range of itself alone, which is near its neighbours', so that there is always a row
+// to point at.
 template <class T, class S = opmath<T>>
 inline RowRange row_range(const BackwarpInputs<T>& in, int64_t b, int64_t y) {
   constexpr int N = native_lanes<S>;
@@ -151,7 +152,7 @@ inline RowRange row_range(const BackwarpInputs<T>& in, int64_t b, int64_t y) {
           int32_t(math::position(high, height, border).base) + 1};
 }
 
-// Sets up the samples of `count` columns from x0 on in row y, whose flow is in the chunk.
+// Computes the samples of `count` columns from x0 on in row y, whose flow is in the chunk.
 template <bool border, bool with_slopes, class S>
 inline void place(Chunk<S>& c, int64_t count, int64_t x0, int64_t y, S width, S height, bool valid,
                   RowRange range) {
@@ -199,7 +200,7 @@ inline void set_up(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t b, int64_t 
   }
 }
 
-// The target's four channels of a chunk: where they are, if those are planes of whole vectors.
+// Four channels of the target for a chunk: in place, if they are planes of whole vectors.
 template <class T, class S = opmath<T>>
 inline void read_target(Chunk<S>& c, const ImageRow<const T>& row, int64_t row_stride, int64_t x0,
                         int64_t count) {
@@ -231,7 +232,7 @@ INTERNET_HD Pair<S> pair_of(Pixel<S> left, Pixel<S> right) {
   return __builtin_shufflevector(left, right, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
-// A ring's offsets count 8 bytes, a scale that addresses have for free.
+// A ring's offsets count units of 8 bytes, a scale that addressing modes apply for free.
 template <class S>
 constexpr Index<S> pixel_units = pixel_lanes * sizeof(S) / 8;
 template <class S>
@@ -239,9 +240,9 @@ INTERNET_HD S* at_offset(S* ring, Index<S> offset) {
   return ring + int64_t(offset) * int64_t(8 / sizeof(S));
 }
 
-// Whether to prefetch the pairs of all samples of a chunk before they are used one by one: if the flow jumps
-// all over the image, each would otherwise be a wait for a far cache. A ring that fits in a near one needs no
-// prefetch.
+// Whether to prefetch the pairs of all samples of a chunk before they are used one by one. If the flow jumps
+// all over the image, each sample would otherwise wait for a distant cache. A ring that fits in a near cache
+// needs no prefetch.
 template <class S>
 INTERNET_HD bool is_far(int64_t ring_size) {
   return ring_size * int64_t(sizeof(S)) > 1 << 19;

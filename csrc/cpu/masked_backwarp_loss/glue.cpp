@@ -7,17 +7,17 @@
 namespace internet::cpu {
 namespace {
 
-// Beyond what every device checks: the kernel's offsets into the rows of an image have 32 bits, two values a
-// pixel.
+// In addition to the checks for every device: the kernel uses 32-bit offsets into the rows of an image, with
+// two values per pixel.
 void check_size(const BackwarpArguments& a) {
   STD_TORCH_CHECK((a.height() + 2) * (a.width() + 16) < int64_t(1) << 30,
                   "output: more than 2^30 pixels in an image");
 }
 
-// Nanoseconds a value that is read, without gradients.
+// Nanoseconds for each value that is read, without gradients.
 constexpr double value_time = 0.5;
 
-// How many rows of the image are worth waking a thread for.
+// How many rows of the image make waking a thread worthwhile.
 int64_t rows_per_thread(const BackwarpArguments& a) {
   return tasks_per_thread(value_time * (2 * a.channels() + 3) * a.width());
 }
@@ -34,25 +34,25 @@ void fill_zero(Tensor& tensor) {
   std::fill_n(static_cast<S*>(tensor.data_ptr()), tensor.numel(), S(0));
 }
 
-// The bands an image is cut in: as many as give every thread the same number, none too small to wake a thread
-// for. Rows that the flow reads across a cut are done on both of its sides, so there are no more.
+// How many bands an image is cut into: enough to give every thread the same number, but none too small to be
+// worth waking a thread. No more than that, because rows whose flow crosses a cut are computed on both sides.
 int64_t bands_of(const BackwarpArguments& a) {
   const int64_t threads = usable_threads(), least_rows = std::max<int64_t>(32, rows_per_thread(a));
   const int64_t wanted = std::min(threads / std::gcd(threads, a.batch()), a.height() / least_rows);
-  // The kernel's offsets in a band of the output's gradient have 32 bits.
+  // The kernel uses 32-bit offsets in a band of the output's gradient.
   constexpr int64_t most_pixels = int64_t(1) << 26;
   const int64_t needed = (a.height() * (a.width() + 16) + most_pixels - 1) / most_pixels;
   return std::clamp(std::max(wanted, needed), int64_t(1), a.height());
 }
 
-// One a pixel, or one for all; 1 unless it is given.
+// One value per pixel, or one for all; 1 if none is given.
 template <class S>
 Strided<const S, 4> grad_of_loss(const BackwarpArguments& a, const OptionalTensor& grad_loss) {
   static constexpr S one = 1;
   return grad_loss ? a.grad_of_loss<S>(*grad_loss) : Strided<const S, 4>{.data = &one};
 }
 
-// The gradient of the coarse mask, from that of its rows at full height.
+// The gradient of the coarse mask, from the gradient of its rows at full height.
 template <class T, class S = opmath<T>>
 void fold_mask(const BackwarpArguments& a, const Tensor& rows, Tensor& coarse) {
   BackwarpMaskFold<T> p{.height = coarse.size(2),
@@ -96,7 +96,7 @@ void compute(const BackwarpArguments& a, const OptionalTensor& grad_loss, Wanted
   *static_cast<S*>(loss.data_ptr()) = S(sum * (1.0 / a.divisor()));
 }
 
-// Of no pixels, or only of no channels: sums of nothing, of which the mean is 0 / 0.
+// For inputs without pixels, or without channels: the sum of nothing is 0, and its mean 0 / 0.
 template <class S>
 void fill_empty(const BackwarpArguments& a, Wanted wanted, Results& results) {
   auto& [loss, output, target, flow, mask] = results;
@@ -106,7 +106,7 @@ void fill_empty(const BackwarpArguments& a, Wanted wanted, Results& results) {
   if (wanted.mask) fill_zero<S>(mask);
 }
 
-// All in the type of the arithmetic.
+// Everything is in the arithmetic type.
 Results evaluate(const BackwarpArguments& a, const OptionalTensor& grad_loss, Wanted wanted) {
   auto image = [&](const Tensor& like) {
     return empty_image<4>({a.batch(), a.channels(), a.height(), a.width()}, compute_type(like), like);
@@ -133,7 +133,7 @@ Tensor forward(Tensor output, Tensor target, Tensor flow, OptionalTensor confide
   return std::get<0>(evaluate(a, {}, {.loss = true}));
 }
 
-// The gradient of an image in the image's type.
+// The gradient of an image, converted to the image's type.
 Tensor rounded(Tensor gradient, const Tensor& image, bool wanted) {
   if (!wanted) return nothing(image);
   if (gradient.scalar_type() == image.scalar_type()) return gradient;

@@ -17,7 +17,7 @@ struct BackwarpRowRanges {
   RowRange* ranges;  // (B,H)
 };
 
-// The loss, its gradients, or both in one pass. Tasks: batch * bands. An image is cut in bands of rows, and
+// The loss, its gradients, or both in one pass. Tasks: batch * bands. An image is cut into bands of rows, and
 // a task owns one: its rows of every result. No result depends on how many bands there are.
 template <class T>
 struct MaskedBackwarpLoss {
@@ -25,7 +25,7 @@ struct MaskedBackwarpLoss {
   BackwarpInputs<T> in;
   int64_t bands;
   const RowRange*
-      ranges;  // (B,H); null where each task may find those of its own rows: bands that share none
+      ranges;  // (B,H); null if bands share no rows, so that each task can find the ranges of its own
   // Null where not wanted.
   double* row_loss;               // (B,H), the sum of each row
   S* local;                       // (B,1,H,W) contiguous, the loss summed over channels
@@ -34,7 +34,7 @@ struct MaskedBackwarpLoss {
   Strided<S, 4> grad_output;
   Strided<S, 4> grad_target;
   S* grad_flow;  // (B,2,H,W) contiguous
-  S* grad_mask;  // (B,1,H,W/ratio) contiguous: folded along the rows, not yet down the columns
+  S* grad_mask;  // (B,1,H,W/ratio) contiguous: downsampled along the rows, not yet along the columns
 
   bool with_gradients() const {
     return grad_output.data != nullptr || grad_target.data != nullptr || grad_flow != nullptr ||
@@ -42,7 +42,7 @@ struct MaskedBackwarpLoss {
   }
 };
 
-// The rest of the adjoint of the mask's upsampling. Tasks: batch * height, one for each coarse row.
+// The remaining part of the adjoint of the mask's upsampling. Tasks: batch * height, one for each coarse row.
 template <class T>
 struct BackwarpMaskFold {
   using S = opmath<T>;

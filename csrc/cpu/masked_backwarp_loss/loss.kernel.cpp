@@ -1,10 +1,11 @@
-// The loss and its gradients, in one pass over the rows: nothing is stored in between.
+// The loss and its gradients, in one pass over the rows, without storing intermediate images.
 //
-// The gradient of the output image is a scatter: each sample adds to the four pixels it was blended from.
-// So that no two threads meet, a task owns a band of the image's rows. It walks the rows of the flow that
-// read its band, and its own rows, top to bottom; it adds only to its band and stores the other results only
-// of its own rows. A row near the edge of a band is computed by both neighbours. Every pixel receives its
-// contributions in the order of the samples, whatever the bands and the threads.
+// The gradient of the output image is a scatter: each sample adds to the four pixels it was interpolated
+// from. So that no two threads write to the same pixel, a task owns a band of the image's rows. From top to
+// bottom, it walks the rows of the flow that read its band, and its own rows. It adds only to its own band,
+// and stores the other results only for its own rows. A row near the edge of a band is computed by both
+// neighbours. Every pixel receives its contributions in the order of the samples, whatever the bands and the
+// threads.
 #include "cpu/masked_backwarp_loss/mask.h"
 #include "cpu/masked_backwarp_loss/scatter.h"
 #include "cpu/masked_backwarp_loss/source.h"
@@ -15,11 +16,11 @@ namespace {
 
 using namespace backwarp;
 
-// What is computed of a row.
+// What is computed for a row.
 enum class Pass { loss, gradients, gradients_and_slopes };
 
-// From the samples of up to four channels to their penalties, and the gradients with respect to them, the
-// target, the mask and (with slopes) the flow. The sums over channels go on from the block before.
+// From the samples of up to four channels to their penalties, and the gradients with respect to the samples,
+// the target, the mask and (with slopes) the flow. The sums over channels continue from the previous block.
 template <Penalty P, Pass pass, Padding padding, class S>
 void residuals(Chunk<S>& c, int64_t count, int channels, S grad_scale, bool first_block) {
   constexpr int N = native_lanes<S>, n = Chunk<S>::n;
@@ -39,7 +40,7 @@ void residuals(Chunk<S>& c, int64_t count, int channels, S grad_scale, bool firs
         auto d = math::residual_gradient<P>(difference, mask, grad);
         if (valid) d = {select(reads, d.sample, zero), select(reads, d.mask, zero)};
         if (c.grad_target[ch] != nullptr) store<N>(c.grad_target[ch] + i, -d.sample);
-        d.sample = select(reads, d.sample, zero);  // nothing was read, nothing is given back
+        d.sample = select(reads, d.sample, zero);  // where nothing was read, the gradient is zero
         store<N>(c.sample + ch * n + i, d.sample);
         grad_mask += d.mask;
         if constexpr (pass == Pass::gradients_and_slopes) {
@@ -60,7 +61,7 @@ void residuals(Chunk<S>& c, int64_t count, int channels, S grad_scale, bool firs
   }
 }
 
-// Calls f with `value` as a compile-time constant, which is one of Candidates.
+// Calls f with `value`, which is one of Candidates, as a compile-time constant.
 template <auto... Candidates, class E, class F>
 void with_constant(E value, F f) {
   ((value == Candidates ? f(std::integral_constant<E, Candidates>()) : void()), ...);
@@ -76,7 +77,7 @@ void residuals_of(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t count, int c
   });
 }
 
-// The sum of `count` values, in memory with room for whole vectors.
+// The sum of `count` values, in memory that has room for whole vectors.
 template <class S>
 S sum_of(S* values, int64_t count) {
   constexpr int N = native_lanes<S>;
@@ -86,7 +87,7 @@ S sum_of(S* values, int64_t count) {
   return sum_of_lanes<N>(sum);
 }
 
-// Where `count` values are computed: in place, or to be copied there.
+// Where `count` values are computed: in place, or in a buffer to be copied from.
 template <class S>
 S* line_or_copy(S* memory, int64_t count, S* copy) {
   return memory != nullptr && whole_vectors<S>(count) == count ? memory : copy;
@@ -96,7 +97,7 @@ void store_line(S* memory, const S* line, int64_t count) {
   if (memory != nullptr && memory != line) std::copy_n(line, count, memory);
 }
 
-// Everything a thread keeps while it does its tasks.
+// The state of a thread while it does its tasks.
 template <class T>
 class BandLoss {
   using S = opmath<T>;
@@ -116,7 +117,7 @@ class BandLoss {
   void point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count, bool own);
   ImageRow<S> point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count, int64_t block, bool own);
   int64_t plan(int64_t b, int64_t first, int64_t end);
-  // Whether neighbouring samples lie far apart. Asked of the whole image: the bands must not make a
+  // Whether neighbouring samples lie far apart. Decided for the whole image, so that bands make no
   // difference.
   bool jumps() const {
     const int64_t rows = (p.ranges != nullptr ? all_rows : read).slots();
@@ -129,10 +130,10 @@ class BandLoss {
   GradientRing<T> gradient;
   MaskRows<T> masks;
   ResidentRows read, added, all_rows;
-  GrowingScratch<int32_t> rows;  // those to walk, and what each reads
+  GrowingScratch<int32_t> rows;  // the rows to walk, and the range that each reads
   GrowingScratch<RowRange> ranges;
   Chunk<S> c = {};
-  S *flow_x = nullptr, *flow_y = nullptr;  // the chunk's gradients in memory
+  S *flow_x = nullptr, *flow_y = nullptr;  // where the chunk's gradients are in memory
 };
 
 // Lists the rows to walk for a band, and plans which rows of the image to keep resident.
@@ -150,7 +151,7 @@ int64_t BandLoss<T>::plan(int64_t b, int64_t first, int64_t end) {
     row[count] = int32_t(y);
     range[count++] = r;
   }
-  // Padding reads row -1 and row `height` as well.
+  // Padding may read row -1 and row `height`, too.
   const int32_t above = -1, below = int32_t(in.height) + 1;
   read.plan(range, count, above, below);
   if (scatters) added.plan(range, count, int32_t(first), int32_t(end));
@@ -226,7 +227,7 @@ void BandLoss<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool 
   }
 }
 
-// Points the chunk to the gradient of the loss, and to where the gradients of the mask and the flow go.
+// Sets where the chunk reads the gradient of the loss, and where it writes the gradients of mask and flow.
 template <class T>
 void BandLoss<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t count, bool own) {
   const auto& g = p.grad_loss;
@@ -242,8 +243,8 @@ void BandLoss<T>::point_to_gradients(int64_t b, int64_t y, int64_t x0, int64_t c
   if (y + 1 < in.height) prefetch(ImageRow<S>{flow_x + in.width, plane, 1, in.width, 2}, 0, count);
 }
 
-// Points the chunk to where the target's gradient goes. Returns the row to write it to afterwards; null
-// where it is in place, or not wanted.
+// Sets where the chunk writes the target's gradient. Returns the row to copy it to afterwards; null if it is
+// in place, or not wanted.
 template <class T>
 ImageRow<opmath<T>> BandLoss<T>::point_to_grad_target(int64_t b, int64_t y, int64_t x0, int64_t count,
                                                       int64_t block, bool own) {

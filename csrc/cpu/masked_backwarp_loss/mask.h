@@ -1,4 +1,4 @@
-// The mask at full resolution, a row at a time, and the adjoint for a row's gradient.
+// The mask at full resolution, one row at a time, and the adjoint of its upsampling for a row's gradient.
 #pragma once
 
 #include "cpu/masked_backwarp_loss/chunk.h"
@@ -19,7 +19,7 @@ class MaskRows {
         gradient_(whole_vectors<S>(in.width)) {
     for (int64_t x = 0; x < whole_vectors<S>(in.width); ++x) fine_.data()[x] = 1;
   }
-  // Row y of image b, 1 where there is no mask. Readable in whole vectors.
+  // Row y of image b, 1 if there is no mask. Can be read in whole vectors.
   const S* at(int64_t b, int64_t y) {
     if (in_.mask.data != nullptr) {
       const auto& mask = in_.mask;
@@ -29,7 +29,7 @@ class MaskRows {
     }
     return fine_.data();
   }
-  // The gradient of a row, to be filled in whole vectors and then folded.
+  // The gradient of a row, to be filled in whole vectors and then downsampled.
   S* gradient() { return gradient_.data(); }
   void fold_gradient(S* coarse) {
     fold_along(gradient_.data(), in_.mask_ratio(), in_.width / in_.mask_ratio(), scratch_.data(), coarse);

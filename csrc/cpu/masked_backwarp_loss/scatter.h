@@ -6,16 +6,16 @@
 
 namespace internet::cpu::INTERNET_ISA::backwarp {
 
-// The rows of the output's gradient being added to, as pixels: the resident ones among a band's rows
-// first..end-1. One more row takes what belongs to other bands.
+// The rows of the output's gradient that are being added to, as pixels: those of a band's rows first..end-1
+// that are resident. One additional row receives what belongs to other bands.
 //
-// A sample adds to two pairs of neighbouring pixels, a vector each. The next sample's pairs usually overlap
-// them by one pixel, and a load from half of what was just stored would stall; so each row is kept twice:
-// pairs that begin at an even column go to one, the others to its twin, and pairs in one never overlap by
-// half. The twins are added up when the row is done.
+// A sample adds to two pairs of neighbouring pixels, with one vector each. The next sample's pairs usually
+// overlap them by one pixel, and loading a vector of which half has just been stored would stall. So each row
+// is kept twice: pairs that begin at an even column go to one copy, the others to its twin, and pairs in the
+// same copy never overlap by half. The twins are added up when the row is done.
 //
-// Where the flow jumps all over the image there are no such stalls, but waits for memory: then there is one
-// copy, half as large.
+// Where the flow jumps all over the image there are no such stalls, but memory latency dominates: then there
+// is a single copy, half the size.
 template <class T>
 class GradientRing {
   using S = opmath<T>;
@@ -27,14 +27,14 @@ class GradientRing {
   void start(int64_t b, int64_t first, int64_t end, const ResidentRows& resident, bool twins) {
     b_ = b, first_ = first, end_ = end, done_ = first;
     slots_ = resident.slots();
-    // Two pixels of margin on the left and an odd twin distance align the pairs of both.
+    // Two pixels of margin on the left and an odd twin distance align the pairs of both copies.
     const int64_t columns = (in_.width + 7) / 8 * 8;
     twin_ = twins ? columns + 5 : 0;
     pitch_ = twins ? 2 * twin_ : columns + 4;
     const int64_t count = (slots_ + 1) * row_size() * blocks_of(in_);
     std::fill_n(ring_.at_least(count), count, S(0));
   }
-  // Stores the rows that get nothing more from step i on.
+  // Stores the rows that receive nothing more from step i on.
   void advance(const ResidentRows& resident, int64_t step) { finish(resident.needed_from(step)); }
   // Stores all rows before `row`.
   void finish(int64_t row) {
@@ -64,7 +64,7 @@ class GradientRing {
   // Adds the gradients of four channels of `count` samples.
   void add(Chunk<S>& c, int64_t count, int64_t block) {
     S* ring = pixels(block);
-    // A pair's weights across are 1 - f and f.
+    // A pair's weights along x are 1 - f and f.
     const Pair<S> at_left = {1, 1, 1, 1, 0, 0, 0, 0}, to_right = {-1, -1, -1, -1, 1, 1, 1, 1};
     for (int64_t i = 0; i < count; i += 4) {
       Pair<S> d[4];
@@ -104,11 +104,11 @@ class GradientRing {
     const Indices<S> slot = here ? row & Index<S>(slots_ - 1) : others;
     return (slot * pitch + (column & 1) * twin + column) * pixel_units<S>;
   }
-  // The sum of a row and its twin, if it has one, which are then zero again.
+  // The sum of a row and its twin, if it has one. Both are zeroed.
   void move_row(S* pixels, const ImageRow<S>& out) {
     with_layout(out, [&](auto layout) {
       for (int64_t x = 0; x < out.width; x += 8, pixels += 8 * pixel_lanes) {
-        Pair<S> v[4];  // of each pair, the second is four columns on
+        Pair<S> v[4];  // the second pixel of each pair is four columns on
 #pragma GCC unroll 4
         for (int64_t i = 0; i < 4; ++i) v[i] = sum_of_twins(pixels + i * pixel_lanes);
         clear(pixels);

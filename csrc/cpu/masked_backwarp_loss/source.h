@@ -6,7 +6,7 @@
 
 namespace internet::cpu::INTERNET_ISA::backwarp {
 
-// The sides of a group of samples: of its pairs' levels, or steps, in planes.
+// The two sides of a group of samples, in planes: the values of their pairs, or the differences between them.
 template <class S>
 INTERNET_HD Pixel<S> left_side(const Pair<S> (&v)[1]) {
   return left_of<S>(v[0]);
@@ -24,9 +24,9 @@ INTERNET_HD Pair<S> right_side(const Pair<S> (&v)[2]) {
   return __builtin_shufflevector(v[0], v[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
-// Samples up to four channels of `count` columns, with the derivatives with respect to the coordinate if
-// wanted: down the columns pair by pair, and across once they are planes, of eight samples where a vector has
-// as many. The ring's rows are `row_size` values apart.
+// Samples up to four channels of `count` columns, with the derivatives with respect to the coordinates if
+// wanted: first along y, pair by pair; then along x, in planes, eight samples at a time if a vector has eight
+// lanes. The ring's rows are `row_size` values apart.
 template <bool with_slopes, class S>
 inline void sample_columns(Chunk<S>& c, int64_t count, int channels, S* ring, int64_t row_size) {
   constexpr int n = Chunk<S>::n, fours = native_lanes<S> >= 8 ? 2 : 1, lanes = 4 * fours;
@@ -64,13 +64,13 @@ inline void sample_columns(Chunk<S>& c, int64_t count, int channels, S* ring, in
   }
 }
 
-// The first columns of a row of planes as pixels, eight at a time, where a vector has as many. Returns how
-// many.
+// Converts the first columns of a row from planes to pixels, eight at a time, if a vector has eight lanes.
+// Returns how many.
 template <class T, class S>
 inline int64_t read_eights(const ImageRow<const T>& row, S* pixels) {
   if (native_lanes<S> < 8 || row.column_stride != 1) return 0;
   for (int64_t x = 0; x + 8 <= row.width; x += 8, pixels += 8 * pixel_lanes) {
-    Pair<S> v[4];  // of each pair, the second is four columns on
+    Pair<S> v[4];  // the second pixel of each pair is four columns on
     for (int c = 0; c < 4; ++c)
       v[c] = load<8>(row.data + x + (c < row.channels ? c : 0) * row.channel_stride);
     transpose(v);
@@ -83,9 +83,9 @@ inline int64_t read_eights(const ImageRow<const T>& row, S* pixels) {
   return row.width / 8 * 8;
 }
 
-// The resident rows of the output image, as pixels, with zeros around the image: a ring, or all of them where
-// the flow jumps all over the image. The first row is repeated after the last, so that the next row always
-// lies below.
+// The resident rows of the output image, as pixels, with zeros around the image: a ring, or all rows if the
+// flow jumps all over the image. The first row is repeated after the last, so that the next row always lies
+// below.
 template <class T>
 class SourceRing {
   using S = opmath<T>;
@@ -102,7 +102,7 @@ class SourceRing {
     slot_mask_ = slots_ == all ? -1 : slots_ - 1;
     ring_.at_least((slots_ + 1) * blocks_of(in_) * row_size());
   }
-  // Before step i of the walk that `resident` was planned for.
+  // Prepares for step i of the walk that `resident` was planned for.
   void advance(const ResidentRows& resident, int64_t step) {
     if (next_ < resident.needed_from(step)) next_ = resident.needed_from(step);
     for (; next_ <= resident.touched_to(step); ++next_) {
@@ -135,7 +135,7 @@ class SourceRing {
   static constexpr int64_t margin = pixel_lanes;
   int64_t row_size() const { return pitch_ * pixel_lanes; }
   S* row(int64_t block, int64_t y) const {
-    const int64_t first = slot_mask_ < 0 ? 1 : 0;  // row -1 is there as well
+    const int64_t first = slot_mask_ < 0 ? 1 : 0;  // row -1 is stored as well
     return ring_.data() + (block * (slots_ + 1) + first + (y & slot_mask_)) * row_size();
   }
   S* pixels(int64_t block) const { return row(block, 0) + margin; }

@@ -1,5 +1,5 @@
-// Arithmetic on subnormal numbers is up to a hundred times slower, and gradients that fade to nothing are
-// full of them. A kernel flushes them to zero while it runs and leaves the thread as it found it.
+// Arithmetic on subnormal numbers is up to a hundred times slower, and vanishing gradients are full of them.
+// A kernel flushes them to zero while it runs and then restores the thread's setting.
 #pragma once
 
 #include <cstdint>

@@ -10,8 +10,8 @@ namespace {
 constexpr const char* names[] = {"baseline", "avx2", "avx512"};
 
 #if defined(__x86_64__)
-// x86-64-v3 and -v4, by name or, for a clang that does not know these names, by the features that it can ask
-// for.
+// x86-64-v3 and -v4, by name or, for a clang that does not know these names, by those features that it can
+// test.
 bool offers_level_3() {
 #if defined(__clang__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");

@@ -1,11 +1,12 @@
-// Every kernel is compiled once per instruction set, and the best one the machine has is taken at run time.
+// Every kernel is compiled once per instruction set, and the best one for the machine is selected at run
+// time.
 #pragma once
 
 #include <cstdint>
 
 #include "cpu/simd/half.h"
 
-// The instruction set of this object, as the build defines it for each <stem>.kernel.cpp.
+// The instruction set of this object file, defined by the build for each <stem>.kernel.cpp.
 #ifndef INTERNET_ISA
 #define INTERNET_ISA baseline
 #endif
@@ -14,8 +15,8 @@ namespace internet::cpu {
 
 enum class Isa : int { baseline = 0, avx2 = 1, avx512 = 2 };
 
-// The best instruction set of this machine, or the one that INTERNET_CPU_ISA=baseline|avx2|avx512 names.
-// Throws std::runtime_error if that one is unknown or this machine does not have it.
+// The best instruction set of this machine, or the one named by INTERNET_CPU_ISA=baseline|avx2|avx512. Throws
+// std::runtime_error if that is unknown or this machine does not support it.
 Isa chosen_isa();
 
 template <class P>
@@ -25,8 +26,8 @@ using Kernel = void (*)(const P&, int64_t begin, int64_t end);
 
 // INTERNET_DECLARE_KERNEL(f, P) declares, in the namespace of each instruction set,
 //     template <class T> void f(const P<T>& params, int64_t begin, int64_t end);
-// which does the tasks begin..end-1, and f_kernel<T>(), which returns the chosen one. What does images and
-// volumes alike is INTERNET_DECLARE_KERNEL_OF_AXES(f, P), for N = 2 and 3:
+// which does the tasks begin..end-1, and f_kernel<T>(), which returns the selected one. For kernels that
+// serve images (N = 2) and volumes (N = 3), INTERNET_DECLARE_KERNEL_OF_AXES(f, P) declares
 //     template <class T, int N> void f(const P<T, N>& params, int64_t begin, int64_t end);
 #define INTERNET_DECLARE_KERNEL(f, P) INTERNET_DECLARE_KERNEL_FOR(f, P, (class T), (T))
 #define INTERNET_DECLARE_KERNEL_OF_AXES(f, P) INTERNET_DECLARE_KERNEL_FOR(f, P, (class T, int N), (T, N))
@@ -66,7 +67,7 @@ using Kernel = void (*)(const P&, int64_t begin, int64_t end);
   }
 #endif
 
-// At the end of a kernel file, inside namespace internet::cpu::INTERNET_ISA.
+// To be used at the end of a kernel file, inside namespace internet::cpu::INTERNET_ISA.
 #define INTERNET_INSTANTIATE_KERNEL(f, P)                          \
   template void f<float>(const P<float>&, int64_t, int64_t);       \
   template void f<double>(const P<double>&, int64_t, int64_t);     \

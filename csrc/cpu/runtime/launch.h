@@ -11,13 +11,13 @@
 
 namespace internet::cpu {
 
-// f(T{}) with the storage type of `type`.
+// Calls f(T{}) with the storage type of `type`.
 template <class F>
 auto with_storage_type(ScalarType type, F&& f) {
   return internet::with_storage_type<BFloat16, Half>(type, f);
 }
 
-// f(T{}, std::integral_constant<int, n>{}) with the storage type and the axes of images or volumes.
+// Calls f(T{}, std::integral_constant<int, n>{}) with the storage type and the number of axes: 2 or 3.
 template <class F>
 auto with_storage_type_and_axes(const Tensor& data, F&& f) {
   return internet::with_storage_type_and_axes<BFloat16, Half>(data, f);
@@ -26,9 +26,9 @@ auto with_storage_type_and_axes(const Tensor& data, F&& f) {
 // How many threads can share a call.
 inline int64_t usable_threads() { return can_wake_threads() ? torch::stable::get_num_threads() : 1; }
 
-// Run tasks 0..count-1 on torch's threads, each thread at least `grain` of them (see tasks_per_thread); what
-// is too little for two threads runs on the caller's, and wakes no other. A kernel's result does not depend
-// on how the tasks are shared out.
+// Runs tasks 0..count-1 on torch's threads, at least `grain` of them on each (see tasks_per_thread). Work
+// that is too small for two threads runs on the caller's and wakes no other. A kernel's result does not
+// depend on how the tasks are distributed.
 template <class P>
 void run(Kernel<P> kernel, const P& params, int64_t count, int64_t grain) {
   if (count == 0) return;

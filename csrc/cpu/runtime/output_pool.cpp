@@ -1,12 +1,12 @@
-// Memory of freed outputs, kept for the next output of its size.
+// Keeps the memory of freed outputs for the next output of the same size.
 //
-// A large fresh allocation is mapped by the kernel page by page as it is first written, which takes longer
-// than computing what is written there. A network makes tensors of the same few sizes again and again, so
-// what one step frees is what the next one needs.
+// A large fresh allocation is mapped by the operating system page by page as it is first written, which takes
+// longer than computing what is written there. A network makes tensors of the same few sizes again and again,
+// so what one step frees is what the next one needs.
 //
-// The pool holds at most INTERNET_OUTPUT_POOL_MB megabytes (512 by default; 0 switches it off); beyond that,
-// it releases what was freed longest ago. It needs torch >= 2.11, which can tell when a tensor's memory
-// is free; with torch 2.10 outputs come from torch's allocator.
+// The pool holds at most INTERNET_OUTPUT_POOL_MB megabytes (512 by default; 0 switches it off). Beyond that,
+// it releases what was freed longest ago. It needs torch >= 2.11, which can report when a tensor's memory is
+// free; with torch 2.10, outputs come from torch's allocator.
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
@@ -18,7 +18,7 @@
 
 #include "torch_stable.h"
 
-// Since torch 2.11; a null pointer in 2.10.
+// Available since torch 2.11; a null pointer in 2.10.
 extern "C" __attribute__((weak)) AOTITorchError
 torch_from_blob(void* data, int64_t dims, const int64_t* sizes, const int64_t* strides,
                 int64_t storage_offset, int32_t type, int32_t device_type, int32_t device_index,
@@ -28,7 +28,7 @@ torch_from_blob(void* data, int64_t dims, const int64_t* sizes, const int64_t* s
 namespace internet::cpu {
 namespace {
 
-constexpr size_t smallest_block = size_t(1) << 18;  // below this, malloc reuses memory by itself
+constexpr size_t smallest_block = size_t(1) << 18;  // below this size, malloc reuses memory by itself
 constexpr size_t granularity = size_t(1) << 14;
 constexpr std::align_val_t alignment{64};
 
@@ -49,8 +49,8 @@ struct Block {
   size_t bytes;
 };
 
-// No operation waits for the lock: whoever finds it taken (by another thread, or for ever by the thread that
-// was inside when the process forked) goes to the system instead.
+// No operation waits for the lock: if it is taken (by another thread, or forever by a thread that held it
+// when the process forked), memory comes from the system instead.
 class Pool {
  public:
   size_t limit() const { return limit_; }
@@ -59,7 +59,7 @@ class Pool {
     std::unique_lock lock(mutex_, std::try_to_lock);
     if (lock) {
       auto same = [=](const Block& block) { return block.bytes == bytes; };
-      auto found = std::find_if(free_.rbegin(), free_.rend(), same);  // the warmest in the cache
+      auto found = std::find_if(free_.rbegin(), free_.rend(), same);  // the most likely to be in the cache
       if (found != free_.rend()) {
         void* data = found->data;
         free_.erase(std::next(found).base());

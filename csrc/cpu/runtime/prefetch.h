@@ -8,11 +8,11 @@
 
 namespace internet::cpu {
 
-// How near to bring it, as __builtin_prefetch counts.
+// Which cache to prefetch into, as __builtin_prefetch numbers them.
 enum class Cache : int { second = 2, first = 3 };
 
-// The cache lines of `count` values from p on; to write to them, unless they are const. It has to be inlined:
-// gcc takes a function that only prefetches for one without effect, and drops the calls.
+// Prefetches the cache lines of `count` values from p on; to write to them, unless they are const. It must be
+// inlined: gcc considers a function that only prefetches to have no effect, and drops the calls.
 template <Cache cache, class T>
 INTERNET_HD void prefetch(T* p, int64_t count) {
   constexpr int64_t line = 64 / int64_t(sizeof(T));

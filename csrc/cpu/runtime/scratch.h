@@ -20,7 +20,7 @@ class Scratch {
   INTERNET_MEMBER T* data() const { return memory_; }
   INTERNET_MEMBER T& operator[](int64_t i) const { return memory_[i]; }
 
-  // Other memory, of another size.
+  // Replaces the memory by other memory of another size.
   INTERNET_MEMBER void replace(int64_t count) {
     T* other = allocate(count);
     ::operator delete(memory_, alignment);
@@ -36,13 +36,14 @@ class Scratch {
   T* memory_;
 };
 
-// Scratch memory that grows, and then forgets what it held. It is a class of its own so that the other is a
-// bare pointer, which leaves kernels that live in registers the most room.
+// Scratch memory that can grow, and then loses its content. A class of its own, so that Scratch remains a
+// bare pointer, which leaves the most registers to kernels.
 template <class T>
 class GrowingScratch {
  public:
   INTERNET_MEMBER GrowingScratch() : memory_(0) {}
-  INTERNET_MEMBER ~GrowingScratch() {}  // inlined: the compiler's own could be another instruction set's copy
+  // Inlined: a compiler-generated one could be the copy of another instruction set.
+  INTERNET_MEMBER ~GrowingScratch() {}
 
   INTERNET_MEMBER T* at_least(int64_t count) {
     if (count > count_) {

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-// Of whichever OpenMP torch runs on; a null pointer if on none.
+// Of whichever OpenMP torch runs on; a null pointer if it runs on none.
 extern "C" __attribute__((weak)) int omp_get_proc_bind();
 #endif
 
@@ -19,7 +19,7 @@ bool forked = false;
 bool bound_by_openmp() { return omp_get_proc_bind != nullptr && omp_get_proc_bind() != 0; }
 
 bool has_one_core() {
-  cpu_set_t cores;  // of up to 1024; with more, the system refuses to tell
+  cpu_set_t cores;  // up to 1024 cores; with more, the system call fails
   return sched_getaffinity(0, sizeof(cores), &cores) == 0 && CPU_COUNT(&cores) == 1;
 }
 

@@ -1,5 +1,5 @@
 // One row of bilinear samples: which source pixels every pixel of an output row reads, and with which
-// weights, from the coarse motion. Made a vector of pixels at a time, used one pixel at a time.
+// weights, computed from the coarse motion. Filled a vector of pixels at a time, used one pixel at a time.
 #pragma once
 
 #include "cpu/runtime/scratch.h"
@@ -10,8 +10,9 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-// Per pixel of the row: the clamped indices of the four pixels read (x_low <= x_high, ...), whether any
-// counts at all, and their weights, confidence included. Kernels take a copy, which lives in registers.
+// For each pixel of the row: the clamped indices of the four pixels read (x_low <= x_high, ...), whether any
+// of them counts, and their weights, multiplied by the confidence. Kernels take a copy, which stays in
+// registers.
 template <class S>
 struct Samples {
   int32_t *x_low, *x_high, *y_low, *y_high, *reads;
@@ -24,7 +25,7 @@ struct Samples {
   }
 };
 
-// Of `count` pixels, in memory of 5 * count indices and 4 * count weights.
+// The samples of `count` pixels, in memory for 5 * count indices and 4 * count weights.
 template <class S>
 INTERNET_HD Samples<S> samples_in(int32_t* i, S* w, int64_t count) {
   return {i, i + count, i + 2 * count, i + 3 * count, i + 4 * count,
@@ -50,7 +51,7 @@ class BilinearRow : public Samples<S> {
     Samples<S>::operator=(samples_in(integers_.data(), weights_.data(), padded_));
   }
 
-  // The confidence of the row that was prepared last, ones where there is none.
+  // The confidence of the row that was prepared last, ones if there is none.
   const S* confidence() const { return confidence_.data(); }
 
   [[gnu::noinline]] void prepare(int64_t image, int64_t row) {
@@ -90,8 +91,8 @@ class BilinearRow : public Samples<S> {
     return {int32_t(lows[0]), int32_t(highs[0])};
   }
 
-  // From the corner dot products of a row, corner_dots[4 * x + corner], and those with what is blended in, if
-  // that is not null, to the gradients of the fine motion.
+  // From a row's corner dot products, corner_dots[4 * x + corner], and its dot products with the blend,
+  // unless null, to the gradients of the fine motion.
   void motion_gradients(int64_t image, int64_t row, const S* corner_dots, const S* blend_dots, S* grad_x,
                         S* grad_y, S* grad_confidence) {
     place(image, row);
@@ -132,7 +133,7 @@ class BilinearRow : public Samples<S> {
     return math::axis(math::unnormalize(load<lanes>(y_.data() + k), size, motion_.align_corners), size,
                       motion_.border);
   }
-  // The motion of an output row.
+  // Computes the motion of an output row.
   void place(int64_t image, int64_t row) {
     x_.at(field_map(motion_, image, 0), row);
     y_.at(field_map(motion_, image, 1), row);

@@ -1,4 +1,4 @@
-// Coarse maps, interpolated to any size one row at a time, and the adjoint: the counterpart of
+// Coarse maps interpolated to any size, one row at a time, and the adjoint: the counterpart of
 // upsample_rows.h for math/interpolate.h.
 #pragma once
 
@@ -20,7 +20,7 @@ class ColumnTaps {
     }
   }
 
-  // A coarse row, `step` elements from pixel to pixel, at the fine columns.
+  // A coarse row, whose pixels are `step` elements apart, interpolated at the fine columns.
   void interpolate(const S* coarse, int64_t step, S* fine) const {
     for (int64_t x = 0; x < count_; ++x) {
       fine[x] = math::interpolate(coarse[low_[x] * step], coarse[high_[x] * step], fraction_[x]);
@@ -40,8 +40,8 @@ class ColumnTaps {
   Scratch<S> fraction_;
 };
 
-// The fine rows of a map. Each lies between two coarse rows, already at the fine columns, which the next fine
-// rows mostly share: so those two are kept.
+// The fine rows of a map. Each lies between two coarse rows. These two are kept, interpolated at the fine
+// columns, because neighbouring fine rows mostly share them.
 template <class S>
 class InterpolatedRows {
  public:
@@ -71,7 +71,7 @@ class InterpolatedRows {
   const S* kept_[2] = {};
 };
 
-// The adjoint: adds to row p of the coarse map's gradient what the fine plane's gradient sends there.
+// The adjoint: adds to row p of the coarse map's gradient what it receives from the fine plane's gradient.
 // `scratch` holds a fine row.
 template <class S>
 inline void fold_interpolated_row(const S* fine, int64_t fine_stride, const MapResize& resize,

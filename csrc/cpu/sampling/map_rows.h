@@ -1,4 +1,4 @@
-// One map of a motion at the size of the features, a row at a time, whichever way it is resized; and the
+// One map of a motion at the size of the features, one row at a time, for either way of resizing; and the
 // adjoint.
 #pragma once
 
@@ -21,7 +21,7 @@ INTERNET_HD CoarseMap<S> confidence_map(const SampledMotion<S>& motion, int64_t 
           motion.confidence_resize.width};
 }
 
-// No columns where there is no interpolation.
+// Without columns if there is no interpolation.
 template <class S>
 INTERNET_HD ColumnTaps<S> column_taps(const MapResize& resize) {
   return ColumnTaps<S>(resize.interpolates ? resize.columns<>() : math::Interpolation<>{});
@@ -32,7 +32,7 @@ class MapRows {
  public:
   static constexpr int lanes = native_lanes<S>;
 
-  // Until a row is asked for, it is ones.
+  // Until a row is requested, it holds ones.
   explicit MapRows(const MapResize& resize)
       : resize_(resize),
         padded_((resize.fine_width + lanes - 1) / lanes * lanes),

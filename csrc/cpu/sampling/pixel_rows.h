@@ -25,7 +25,7 @@ struct PixelRows {
   T* const* row;
   int64_t column_stride;
 
-  // Asks for the four pixels of a sample: sample positions follow the field, which hardware prefetchers
+  // Prefetches the four pixels of a sample: sample positions follow the field, which hardware prefetchers
   // cannot predict.
   template <class Samples>
   INTERNET_MEMBER void prefetch(const Samples& s, int64_t x, int64_t channels) const {
@@ -37,7 +37,7 @@ struct PixelRows {
   }
 };
 
-// How many samples ahead to prefetch: far enough for memory to answer in time, and no more than the
+// How many samples ahead to prefetch: far enough to cover the memory latency, but no more than the
 // first-level cache holds.
 template <class T>
 INTERNET_HD int64_t samples_ahead(int64_t channels) {

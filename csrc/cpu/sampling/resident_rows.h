@@ -1,5 +1,5 @@
-// Which rows of an image must be resident, in a ring buffer, while walking output rows that each read a range
-// of them. For a smooth field they are a few, whatever the size of the image.
+// Which rows of an image must be resident, in a ring buffer, while output rows are walked that each read a
+// range of them. For a smooth field these are few, whatever the size of the image.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-// Before step i of the walk, no row before needed_from(i) is read any more, and none after touched_to(i) has
-// been.
+// From step i of the walk on, no row before needed_from(i) is read any more, and until step i no row after
+// touched_to(i) has been.
 class ResidentRows {
  public:
   // Step i reads ranges[i], of which only rows begin..end-1 count.
@@ -34,9 +34,9 @@ class ResidentRows {
   }
   int32_t needed_from(int64_t step) const { return from_[step]; }
   int32_t touched_to(int64_t step) const { return to_[step]; }
-  // The most rows between the two at any step, at least 1.
+  // The largest number of rows between the two at any step, at least 1.
   int64_t tallest() const { return tallest_; }
-  // As many or more, a power of two: the slot of row y is then y & (slots() - 1).
+  // At least as many, rounded up to a power of two: the slot of row y is then y & (slots() - 1).
   int64_t slots() const {
     int64_t n = 1;
     while (n < tallest_) n *= 2;

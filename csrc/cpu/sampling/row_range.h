@@ -1,4 +1,4 @@
-// The source rows that one output row reads, both included; first > last: none.
+// The range of source rows that an output row reads, both ends included; first > last: none.
 #pragma once
 
 #include <cstdint>

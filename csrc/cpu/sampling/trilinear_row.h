@@ -1,5 +1,5 @@
-// One row of trilinear samples: which voxels every voxel of an output row reads, and with which weights. Made
-// a vector of samples at a time, used one sample at a time.
+// One row of trilinear samples: which voxels every voxel of an output row reads, and with which weights.
+// Filled a vector of samples at a time, used one sample at a time.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +35,7 @@ class TrilinearRow {
     for (int64_t k = 0; k < padded_; ++k) confidence_[k] = 1;
   }
 
-  // Of output row `row`, counted through the slices. The weights include the confidence.
+  // Prepares output row `row`, counted through the slices. The weights include the confidence.
   [[gnu::noinline]] void prepare(int64_t image, int64_t row) {
     load(image, row);
     const V height = math::splat<V>(S(samples_.size[1]));
@@ -90,9 +90,9 @@ class TrilinearRow {
     }
   }
 
-  // From the corner dot products of the row that is prepared, corner_dots[8 * x + corner], to the gradients
-  // of its coordinates, three a sample, and of its confidence, unless null. `first`: they are new; else added
-  // to.
+  // From the corner dot products of the prepared row, corner_dots[8 * x + corner], to the gradients of its
+  // coordinates, three per sample, and of its confidence, unless null. They are overwritten if `first`,
+  // otherwise added to.
   void motion_gradients(const S* corner_dots, bool first, S* grad_field, S* grad_confidence) const {
     S scales[axes];
     for (int i = 0; i < axes; ++i) {
@@ -139,7 +139,7 @@ class TrilinearRow {
     const S* at = field.data + image * field.stride[0] + slice * field.stride[1] + y * field.stride[2];
     for (int i = 0; i < axes; ++i) copy(at + i * field.stride[4], field.stride[3], coordinate_[i]);
     const auto& map = samples_.confidence;
-    if (map.data == nullptr) return;  // ones, since the constructor
+    if (map.data == nullptr) return;  // stays at the ones set by the constructor
     copy(map.data + image * map.stride[0] + slice * map.stride[2] + y * map.stride[3], map.stride[4],
          confidence_);
   }

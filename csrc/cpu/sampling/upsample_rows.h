@@ -1,9 +1,9 @@
 // Coarse motion maps, upsampled one full-resolution row at a time, and the adjoint for their gradients.
 //
-// A map is one channel: x or y of a field, or a confidence. The kernels want it at r = 2^i times its size;
-// they make the one fine row they are about to use and keep nothing else. Gradients come as fine rows,
-// and every coarse row gathers its own from the (at most 3r) fine rows it weighs in: no two tasks write
-// the same value, so any number of threads gives the same bits.
+// A map is one channel: x or y of a field, or a confidence. The kernels need it at r = 2^i times its size;
+// they compute the one fine row they are about to use and store nothing else. Gradients arrive as fine rows,
+// and every coarse row gathers from the (at most 3r) fine rows that it contributes to: no two tasks write the
+// same value, so any number of threads gives the same bits.
 #pragma once
 
 #include <algorithm>
@@ -26,14 +26,14 @@ struct CoarseMap {
 namespace detail {
 
 // The fine pixels of coarse column p, which has the values (before, here, after). R is the ratio if it is
-// known at compile time (the taps are then constants and the loop over phases unrolls), or 0.
+// known at compile time (the taps are then constants and the loop over phases is unrolled), or 0.
 template <int R, class S>
 INTERNET_HD void upsample_column(S before, S here, S after, int64_t ratio, S* fine) {
   const int64_t r = R > 0 ? R : ratio;
   fine[0] = math::upsample(math::upsample_taps<S>(r, 0), before, here, here);
 #pragma GCC unroll 8
   for (int64_t s = 1; s < r - 1; ++s) {
-    const auto taps = math::upsample_taps<S>(r, s);  // none is zero between the ends
+    const auto taps = math::upsample_taps<S>(r, s);  // only the taps at the ends can be zero
     fine[s] = taps.here * here + taps.before * before + taps.after * after;
   }
   if (r > 1) fine[r - 1] = math::upsample(math::upsample_taps<S>(r, r - 1), here, here, after);
@@ -83,8 +83,8 @@ INTERNET_HD void upsample_row(const CoarseMap<S>& map, int64_t ratio, int64_t ro
   }
 }
 
-// The adjoint, down the columns: into sums[fine_width] the weighted sum of the fine rows that read coarse row
-// p. They are height * ratio, `fine_stride` apart.
+// The adjoint along the columns: writes into sums[fine_width] the weighted sum of the fine rows that read
+// coarse row p. There are height * ratio of them, `fine_stride` apart.
 template <class S>
 INTERNET_HD void fold_down(const S* fine, int64_t fine_stride, int64_t ratio, int64_t height,
                            int64_t fine_width, int64_t p, S* sums, int64_t fine_step = 1) {
@@ -102,14 +102,14 @@ INTERNET_HD void fold_down(const S* fine, int64_t fine_stride, int64_t ratio, in
   }
 }
 
-// The adjoint: adds to row p of the coarse map's gradient, coarse[x * coarse_step], what the fine plane's
-// gradient (height * ratio rows of width * ratio values, `fine_stride` and `fine_step` apart) sends there.
+// The adjoint: adds to row p of the coarse map's gradient, coarse[x * coarse_step], what it receives from the
+// fine plane's gradient (height * ratio rows of width * ratio values, `fine_stride` and `fine_step` apart).
 // `scratch` holds width * ratio values.
 template <class S>
 INTERNET_HD void fold_row(const S* fine, int64_t fine_stride, int64_t ratio, int64_t height, int64_t width,
                           int64_t p, S* scratch, S* coarse, int64_t coarse_step, int64_t fine_step = 1) {
   fold_down(fine, fine_stride, ratio, height, width * ratio, p, scratch, fine_step);
-  // Along the row: each group of r fine pixels sends three sums, to the columns before, here and after.
+  // Along the row: each group of r fine pixels adds three sums, to the columns before, here and after.
   const S* group = scratch;
   for (int64_t q = 0; q < width; ++q, group += ratio) {
     S before = 0, here = 0, after = 0;
@@ -136,7 +136,7 @@ INTERNET_HD void fold_pairs(const S* __restrict fine, int64_t width, S* __restri
         taps.here * (fine[2 * q] + fine[2 * q + 1]) + taps.before * (fine[2 * q - 1] + fine[2 * q + 2]);
   }
   for (int64_t q = 0; q < width;
-       q += std::max<int64_t>(width - 1, 1)) {  // the ends stand for their neighbours
+       q += std::max<int64_t>(width - 1, 1)) {  // the end pixels take the place of their missing neighbours
     const S before = fine[q > 0 ? 2 * q - 1 : 0], after = fine[std::min(2 * q + 2, 2 * width - 1)];
     coarse[q] = taps.here * (fine[2 * q] + fine[2 * q + 1]) + taps.before * (before + after);
   }
@@ -144,8 +144,8 @@ INTERNET_HD void fold_pairs(const S* __restrict fine, int64_t width, S* __restri
 
 }  // namespace detail
 
-// The adjoint along one fine row of width * ratio values, which it overwrites, into coarse[width]: halved as
-// often as the map was doubled. `scratch` holds width * ratio / 2 values.
+// The adjoint along one fine row of width * ratio values, which it overwrites, into coarse[width]: the row is
+// halved as often as the map was doubled. `scratch` holds width * ratio / 2 values.
 template <class S>
 INTERNET_HD void fold_along(S* fine, int64_t ratio, int64_t width, S* scratch, S* coarse) {
   if (ratio == 1) {

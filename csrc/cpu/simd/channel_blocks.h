@@ -1,11 +1,12 @@
-// How many channels of planes are turned into pixels, and sampled, at a time.
+// How many channels of planes are converted to pixels, and sampled, at a time.
 #pragma once
 
 #include <cstdint>
 
 namespace internet::cpu {
 
-// 16 words of a pixel, a cache line of most types, or 4 where that is enough. Two values of a 16-bit type are
+// 16 words per pixel, for most types a cache line, or 4 if that is enough. Two values of a 16-bit type form a
+// word.
 // a word.
 template <class T>
 constexpr int64_t smallest_block = sizeof(T) == 2 ? 8 : 4;

@@ -1,8 +1,8 @@
-// Neighbouring channels of a pixel, one register of memory at a time: N channels of float or double, 2 N of a
-// 16-bit type, which widen to two registers.
+// Neighbouring channels of a pixel, one register of memory at a time: N channels of float or double, or 2 N
+// of a 16-bit type, which are widened to two registers.
 //
-// The two halves of bfloat16 are the even and the odd channels: so each is a shift or a mask away from its
-// float, and nothing crosses lanes. Whoever keeps widened channels in memory keeps them in this order.
+// For bfloat16, the two registers hold the even and the odd channels: each is then a shift or a mask away
+// from its float, and nothing crosses lanes. Code that stores widened channels in memory keeps this order.
 #pragma once
 
 #include "cpu/runtime/isa.h"
@@ -10,7 +10,7 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-// Channels of T that fill as many bytes as N of its arithmetic.
+// As many channels of T as fill the bytes of N values of its arithmetic type.
 template <int N, class T>
 constexpr int channels_in = N * int(sizeof(opmath<T>) / sizeof(T));
 
@@ -36,7 +36,7 @@ INTERNET_HD ChannelLanes<N, T> load_channel_lanes(const T* p) {
   return c;
 }
 
-// Streaming, a store writes memory without reading it first, which pays for whole cache lines alone.
+// A streaming store writes memory without reading it first, which pays only for whole cache lines.
 template <class V>
 INTERNET_HD void store_line(void* p, V v, [[maybe_unused]] bool streaming) {
 #if defined(__AVX512F__)
@@ -47,14 +47,14 @@ INTERNET_HD void store_line(void* p, V v, [[maybe_unused]] bool streaming) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-// What has been streamed is seen by other threads only after this.
+// Other threads are guaranteed to see streamed values only after this.
 INTERNET_HD void finish_streaming() {
 #if defined(__AVX512F__)
   _mm_sfence();
 #endif
 }
 
-// `streaming` needs p on a cache line.
+// `streaming` requires p to be on a cache line.
 template <int N, class T>
 INTERNET_HD void store_channel_lanes(T* p, const ChannelLanes<N, T>& c, bool streaming = false) {
   if constexpr (std::is_same_v<T, BFloat16>) {

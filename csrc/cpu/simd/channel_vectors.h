@@ -1,6 +1,6 @@
-// Between pixels and vectors of pixels. A channels_last image keeps the channels of a pixel side by side; the
-// mixture wants one channel of several neighbouring pixels in a register. Four channels are done at a time:
-// every fourth pixel goes into one register, and blocks of 4 x 4 are transposed in registers.
+// Conversion between pixels and vectors of pixels. A channels_last image keeps the channels of a pixel side
+// by side; the mixture needs one channel of several neighbouring pixels in a register. Four channels are done
+// at a time: every fourth pixel goes into one register, and blocks of 4 x 4 are transposed in registers.
 #pragma once
 
 #include "cpu/simd/transpose.h"
@@ -8,7 +8,7 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace detail {
 
-// Four values from p on, from p + stride on, ...: N in all.
+// Four values from p on, four from p + stride on, and so on: N in all.
 template <int N, class T>
 INTERNET_HD Vec<opmath<T>, N> load_fours(const T* p, int64_t stride) {
   if constexpr (N == 4) {
@@ -18,8 +18,8 @@ INTERNET_HD Vec<opmath<T>, N> load_fours(const T* p, int64_t stride) {
   }
 }
 
-// Pixel 4 q + i has the lanes from 4 q on of rows[i]. In the order of the pixels, of which each may write
-// into the next.
+// Pixel 4 q + i is in rows[i], in the lanes from 4 q on. Stored in the order of the pixels, because a store
+// may overlap the next pixel.
 template <int first, class T, class V>
 INTERNET_HD void store_fours(T* p, int64_t stride, const V (&rows)[4]) {
   if constexpr (first < math::Value<V>::lanes) {
@@ -33,8 +33,8 @@ INTERNET_HD void store_fours(T* p, int64_t stride, const V (&rows)[4]) {
 }  // namespace detail
 
 // Channel k of pixel i, of N dense pixels of `channels` values each, into lane i of planes[k]. The last block
-// of channels reads up to 3 values past each pixel and fills its planes with them: 3 values past the last one
-// must be readable, and planes up to a multiple of 4 writable.
+// of channels reads up to 3 values past each pixel and fills its planes with them: 3 values past the last
+// pixel must be readable, and planes up to a multiple of 4 writable.
 template <class T, int N = native_lanes<T>>
 INTERNET_HD void load_channels(const T* pixels, int64_t channels, Vec<opmath<T>, N>* planes) {
   for (int64_t first = 0; first < channels; first += 4) {
@@ -46,7 +46,7 @@ INTERNET_HD void load_channels(const T* pixels, int64_t channels, Vec<opmath<T>,
 }
 
 // The reverse. Writes up to 3 values past the last pixel. The last block of channels comes first: what it
-// writes past a pixel belongs to the next one's first channels, which are written after it.
+// writes past a pixel lies in the next pixel's first channels, which are written after it.
 template <class T, int N = native_lanes<T>>
 INTERNET_HD void store_channels(const Vec<opmath<T>, N>* planes, int64_t channels, T* pixels) {
   for (int64_t first = (channels - 1) / 4 * 4; first >= 0; first -= 4) {

@@ -1,10 +1,10 @@
 // Images of a few channels as vectors: four channels of a pixel in one register, whatever the layout.
 //
-// A bilinear sample of an RGB image in planes is 12 scalar gathers; of pixels that are 4-vectors, 4 loads.
+// A bilinear sample of an RGB image in planes takes 12 scalar gathers; of pixels that are 4-vectors, 4 loads.
 // So the rows of the image that are being sampled are kept, transposed, in a ring just long enough for the
 // range of rows that the flow reads at a time. Gradients are scattered into such a ring, too.
 //
-// Channels beyond the fourth go in further blocks of four. Lanes without a channel hold anything.
+// Channels after the fourth form further blocks of four. Lanes without a channel have unspecified values.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ constexpr int pixel_lanes = 4;
 template <class S>
 using Pixel = Vec<S, pixel_lanes>;
 
-// How the channels of a row lie in memory, and so which vectors it can be read in.
+// How the channels of a row lie in memory, and therefore how vectors are loaded from it.
 enum class Layout { planes, pixels, strided };
 
 template <class T, class F>
@@ -35,8 +35,8 @@ INTERNET_HD void with_layout(const ImageRow<T>& row, F f) {
   }
 }
 
-// Four columns from x on, as four pixels or as four planes. `count` of them are wanted; the lanes of the
-// others repeat the last, which is a number like the rest.
+// Four columns from x on, as four pixels or as four planes. `count` of them are wanted; the others repeat the
+// last one, so that they hold valid numbers.
 template <Layout L, bool as_planes, class T, class S = opmath<std::remove_const_t<T>>>
 INTERNET_HD void load_group(const ImageRow<T>& row, int64_t x, int64_t count, Pixel<S> (&v)[4]) {
   if (L == Layout::planes && x + 4 <= row.width) {
@@ -45,7 +45,7 @@ INTERNET_HD void load_group(const ImageRow<T>& row, int64_t x, int64_t count, Pi
     }
     if (!as_planes) transpose(v);
   } else {
-    // The load of a pixel may reach into the next, so there has to be one.
+    // The load of a pixel may read into the next one, so there must be one.
     if (L == Layout::pixels && x + 4 < row.width) {
       for (int i = 0; i < 4; ++i) v[i] = load<4>(row.data + (x + i) * row.column_stride);
     } else {
@@ -88,7 +88,7 @@ INTERNET_HD void store_group(const ImageRow<T>& row, int64_t x, int64_t count, P
   }
 }
 
-// A whole row to and from pixels, four columns at a time: `pixels` has room for the last four.
+// A whole row to and from pixels, four columns at a time. `pixels` must have room for a full last group.
 template <class T, class S>
 inline void read_pixels(const ImageRow<const T>& row, S* pixels) {
   with_layout(row, [&](auto layout) {
@@ -110,7 +110,7 @@ inline void write_pixels(const ImageRow<T>& row, const S* pixels) {
   });
 }
 
-// `count` columns from x0 on, to and from planes `pitch` apart, a multiple of 4 that has room for them.
+// `count` columns from x0 on, to and from planes that are `pitch` apart: a multiple of 4, and room for them.
 template <class T, class S>
 inline void read_planes(const ImageRow<const T>& row, int64_t x0, int64_t count, S* planes, int64_t pitch) {
   constexpr int N = native_lanes<S>;

@@ -1,4 +1,4 @@
-// The two 16-bit floating-point types, as storage: values are widened to float before any arithmetic.
+// The two 16-bit floating-point types, for storage only: values are widened to float before any arithmetic.
 //
 // The conversions are branch-free arithmetic on bits, written once for a scalar (U = uint32_t, F = float) and
 // for vectors of them; x86 converts Half vectors in one instruction where it can.
@@ -32,9 +32,9 @@ INTERNET_HD U float_to_bfloat16(F f) {
   return f != f ? (u & 0u) + 0x7fc0u : rounded;
 }
 
-// The 15 bits below the sign, moved to a float's place, are the number times 2^-112, which adding 112 to the
-// exponent mends. Infinity and NaN need the full exponent instead; a subnormal number is its bits times
-// 2^-24 (and not what the same trick would make of it through a subnormal float, which may be flushed).
+// The 15 bits below the sign, moved to a float's position, are the number times 2^-112; adding 112 to the
+// exponent corrects that. Infinity and NaN need the full exponent instead. A subnormal number is its bits
+// times 2^-24 (the same trick would go through a subnormal float, which may be flushed to zero).
 template <class F, class U, class I>
 INTERNET_HD F half_to_float(U bits) {
   U magnitude = bits & 0x7fffu;
@@ -52,8 +52,8 @@ INTERNET_HD F half_to_float(U bits) {
   return __builtin_bit_cast(F, U(value | sign));
 }
 
-// To nearest, ties to even; overflow to infinity; a subnormal result by letting the addition of 1/2, whose
-// last bit is worth 2^-24, round at the right place.
+// To nearest, ties to even; overflow to infinity. For a subnormal result, adding 1/2, whose last bit is worth
+// 2^-24, makes the addition round at the right place.
 template <class F, class U>
 INTERNET_HD U float_to_half(F f) {
   U u = __builtin_bit_cast(U, f);

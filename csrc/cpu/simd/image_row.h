@@ -1,4 +1,4 @@
-// Some channels of a row of an image in memory, or of a part of it.
+// Some channels of an image row in memory, or of a part of the row.
 #pragma once
 
 #include "cpu/runtime/prefetch.h"
@@ -16,8 +16,8 @@ struct ImageRow {
   }
 };
 
-// Asks for a part of a row, so that it is in the second-level cache when its turn comes: rows are short, and
-// the hardware's prefetching starts anew at each.
+// Prefetches a part of a row into the second-level cache: rows are short, and hardware prefetching starts
+// anew at each.
 template <class T>
 INTERNET_HD void prefetch(const ImageRow<T>& row, int64_t x, int64_t count) {
   const int64_t lines = row.column_stride == 1 ? row.channels : 1;

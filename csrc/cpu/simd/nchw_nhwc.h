@@ -1,10 +1,10 @@
-// Between planes (NCHW) and pixels (NHWC). A contiguous (C,H,W) image keeps the channels of a pixel a plane
-// apart; a bilinear sample wants them side by side. These functions turn some channels of a row of pixels
-// into a pixel-major row and back, N x N words at a time inside the registers.
+// Conversion between planes (NCHW) and pixels (NHWC). A contiguous (C,H,W) image has the channels of a pixel
+// a plane apart; bilinear sampling wants them side by side. These functions convert some channels of a row to
+// pixel-major order and back, N x N words at a time in registers.
 //
 // Values are moved, not converted. A word is a value, or two of a 16-bit type: a register of such a plane
-// holds pairs of pixels, and pairs of planes become pairs of channels before and after the words change
-// places.
+// then holds pairs of pixels, and a step before and after the transpose converts pairs of planes to pairs of
+// channels.
 #pragma once
 
 #include <utility>
@@ -30,7 +30,7 @@ INTERNET_HD Vec<Word<T>, N> load_words(const T* p) {
 
 }  // namespace detail
 
-// A tile: `pixels` columns of `channels` planes. K is the number of words a pixel has in it.
+// The size of a tile: `pixels` columns of `channels` planes. A pixel of the tile has K words.
 template <int K, class T>
 struct PlaneTile {
   static constexpr int side = native_lanes<T> < K ? native_lanes<T> : K;
@@ -38,9 +38,9 @@ struct PlaneTile {
   static constexpr int pixels = side * per_word, channels = K * per_word;
 };
 
-// Calls piece(x, fresh, end) for pieces x..end-1 of a row that cover it: tiles of N columns that start at
-// multiples of N, and at its end one that may overlap its neighbour, so that its columns before `fresh` have
-// been seen. Only a row shorter than N is a piece of fewer columns.
+// Calls piece(x, fresh, end) for pieces x..end-1 that cover a row: tiles of N columns that start at multiples
+// of N, and at the end one that may overlap its neighbour, so that its columns before `fresh` have been
+// processed already. A piece has fewer columns only if the row is shorter than N.
 template <int N, class Piece>
 INTERNET_HD void for_each_piece(int64_t width, Piece piece) {
   for (int64_t fresh = 0; fresh < width; fresh += N) {
@@ -119,8 +119,8 @@ INTERNET_HD void store_tile(const T* pixels, int64_t pixel_stride, ImageRow<T> r
 }  // namespace detail
 
 // Channel k of column x into pixels[x * pixel_stride + k], for x < row.width. Channels beyond the row's, up
-// to pixel_stride, a multiple of PlaneTile<K, T>::channels, are zero. What lies `ahead` of each plane is
-// prefetched: the hardware does not follow so many planes at a time.
+// to pixel_stride, which is a multiple of PlaneTile<K, T>::channels, are set to zero. What lies `ahead` in
+// each plane is prefetched: there are more planes than the hardware prefetchers follow.
 template <int K, class T>
 [[gnu::noinline]] void planes_to_pixels(ImageRow<const T> row, T* pixels, int64_t pixel_stride,
                                         int64_t ahead) {
@@ -147,7 +147,7 @@ template <int K, class T>
   });
 }
 
-// The reverse. `streaming` needs the row's start and its planes to lie on cache lines.
+// The reverse. `streaming` requires the row's start and its planes to be on cache lines.
 template <int K, class T>
 [[gnu::noinline]] void pixels_to_planes(const T* pixels, int64_t pixel_stride, ImageRow<T> row,
                                         bool streaming = false) {
@@ -170,7 +170,7 @@ template <int K, class T>
   });
 }
 
-// They are long, so they are compiled once, in nchw_nhwc.kernel.cpp.
+// These functions are long, so they are compiled once, in nchw_nhwc.kernel.cpp.
 #define INTERNET_NCHW_NHWC(declare, K, T)                                                \
   declare template void planes_to_pixels<K, T>(ImageRow<const T>, T*, int64_t, int64_t); \
   declare template void pixels_to_planes<K, T>(const T*, int64_t, ImageRow<T>, bool);

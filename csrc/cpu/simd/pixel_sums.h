@@ -1,4 +1,4 @@
-// Rows of pixels that gradients are added up in.
+// Rows of pixels in which gradients are accumulated.
 #pragma once
 
 #include "cpu/simd/channel_blocks.h"
@@ -6,9 +6,10 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-// A row of sums, pixels `padded` channels apart in the order of the registers they were added in
-// (channel_lanes.h), to a row of an image, rounded to its type. `padded` is a multiple of PlaneTile<K,
-// T>::channels, and at most usual_block<T> if the row's channels are not as many neighbours in memory.
+// Writes a row of sums to a row of an image, rounded to its type. The sums' pixels are `padded` channels
+// apart, in the order of the registers they were accumulated in (channel_lanes.h). `padded` is a multiple of
+// PlaneTile<K, T>::channels, and at most usual_block<T> unless the row has as many neighbouring channels in
+// memory.
 template <int K, class T, class S = opmath<T>>
 void store_sums(const S* sums, int64_t padded, const ImageRow<T>& row, bool streaming) {
   if constexpr (std::is_same_v<T, S>) {

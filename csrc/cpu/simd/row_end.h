@@ -5,8 +5,8 @@
 
 namespace internet::cpu {
 
-// The first `count` of N consecutive values, widened, and `filler` in the lanes beyond. In halves, so that no
-// vector goes through memory, where its load would wait for several stores.
+// The first `count` of N consecutive values, widened, and `filler` in the remaining lanes. Assembled from
+// halves in registers: through memory, the vector's load would wait for several stores.
 template <int N, class T>
 INTERNET_HD Vec<opmath<T>, N> load_first(const T* p, int count, opmath<T> filler) {
   using V = Vec<opmath<T>, N>;

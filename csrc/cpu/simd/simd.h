@@ -1,5 +1,5 @@
 // Vectors of several pixels or channels, loaded from and stored to any of the four storage types.
-// They are the compiler's own vector extension: one source serves SSE2, AVX2, AVX-512 and NEON.
+// They use the compiler's vector extension: one source serves SSE2, AVX2, AVX-512 and NEON.
 #pragma once
 
 #include <algorithm>
@@ -29,8 +29,8 @@ constexpr int vector_bytes = 32;
 constexpr int vector_bytes = 16;
 #endif
 
-// Lanes of a full register of T's arithmetic; of two, where a register has fewer than four, for pixels go in
-// fours, and loops over vectors then end where loops over pixels do.
+// The number of lanes in a full register of T's arithmetic type. In two registers, if one has fewer than
+// four: pixels are processed in fours, and loops over vectors then end where loops over pixels do.
 template <class T>
 constexpr int native_lanes = std::max(4, vector_bytes / int(sizeof(opmath<T>)));
 
@@ -59,7 +59,7 @@ INTERNET_HD Vec<float, N> widen_lanes(const BFloat16* p) {
 
 template <int N>
 INTERNET_HD Vec<float, N> widen_lanes(const Half* p) {
-#if defined(__AVX512F__)  // masked by all ones: gcc warns of its own header's unmasked form
+#if defined(__AVX512F__)  // masked by all ones, because gcc warns about its own header's unmasked form
   if constexpr (N == 16) {
     return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
@@ -125,7 +125,7 @@ INTERNET_HD void store(T* p, Vec<opmath<T>, N> v) {
   }
 }
 
-// 0, 1, 2, ... lane by lane.
+// 0, 1, 2, ... in the lanes.
 template <class V>
 INTERNET_HD V iota() {
   V v{};
@@ -145,14 +145,14 @@ INTERNET_HD void deinterleave(V low, V high, V& a, V& b, std::integer_sequence<i
   a = __builtin_shufflevector(low, high, (2 * i)...);
   b = __builtin_shufflevector(low, high, (2 * i + 1)...);
 }
-// Vector `which` of the three of a0 b0 c0 a1 b1 c1 ...
+// Vector `which` of the three that hold a0 b0 c0 a1 b1 c1 ...
 template <int which, class V, int... i>
 INTERNET_HD V interleaved(V a, V b, V c, std::integer_sequence<int, i...>) {
   constexpr int n = sizeof...(i), first = which * n;
   const V ab = __builtin_shufflevector(a, b, ((first + i) / 3 + ((first + i) % 3 == 1 ? n : 0))...);
   return __builtin_shufflevector(ab, c, ((first + i) % 3 == 2 ? n + (first + i) / 3 : i)...);
 }
-// a (0), b (1) or c (2).
+// The inverse: a (0), b (1) or c (2).
 template <int which, class V, int... i>
 INTERNET_HD V deinterleaved(V low, V middle, V high, std::integer_sequence<int, i...>) {
   constexpr int n = sizeof...(i);
@@ -161,7 +161,7 @@ INTERNET_HD V deinterleaved(V low, V middle, V high, std::integer_sequence<int, 
 }
 }  // namespace detail
 
-// Between a, b and a0 b0 a1 b1 ..., which is `low` followed by `high`.
+// Converts between a, b and a0 b0 a1 b1 ..., which is `low` followed by `high`.
 template <class V>
 INTERNET_HD void interleave(V a, V b, V& low, V& high) {
   detail::interleave(a, b, low, high, std::make_integer_sequence<int, math::Value<V>::lanes>{});
@@ -171,7 +171,7 @@ INTERNET_HD void deinterleave(V low, V high, V& a, V& b) {
   detail::deinterleave(low, high, a, b, std::make_integer_sequence<int, math::Value<V>::lanes>{});
 }
 
-// The same of two or three vectors and as many `packed`.
+// The same for two or three vectors and as many `packed`.
 template <class V>
 INTERNET_HD void interleave(const V (&separate)[2], V (&packed)[2]) {
   interleave(separate[0], separate[1], packed[0], packed[1]);
@@ -206,7 +206,7 @@ INTERNET_HD auto joined(V low, V high, std::integer_sequence<int, i...>) {
 }
 }  // namespace detail
 
-// The lower half of a vector (0) or the upper (1), and the vector of two halves.
+// The lower (0) or the upper (1) half of a vector, and the vector made of two halves.
 template <int which, class V>
 INTERNET_HD auto half_of(V v) {
   constexpr int n = math::Value<V>::lanes / 2;
@@ -217,7 +217,7 @@ INTERNET_HD auto joined(V low, V high) {
   return detail::joined(low, high, std::make_integer_sequence<int, 2 * math::Value<V>::lanes>{});
 }
 
-// The sum of the lanes, halves first: the order is part of the result, and the same on every run.
+// The sum of the lanes, by halves: the order determines the result, so it is the same on every run.
 template <int N, class V>
 INTERNET_HD math::ScalarOf<V> sum_of_lanes(V v) {
   if constexpr (N == 1) {

@@ -35,7 +35,7 @@ INTERNET_HD void butterflies(V (&rows)[R]) {
   }
 }
 
-// In every group of four lanes: a0 b0 a1 b1, or a2 b2 a3 b3 if `high`. x86 has an instruction for either.
+// In every group of four lanes: a0 b0 a1 b1, or a2 b2 a3 b3 if `high`. x86 has an instruction for each.
 template <bool high, class V, int... I>
 INTERNET_HD V unpack(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
@@ -65,7 +65,8 @@ INTERNET_HD void transpose_fours(V (&rows)[4]) {
 template <class V, size_t R>
 INTERNET_HD void transpose(V (&rows)[R]) {
   constexpr int lanes = math::Value<V>::lanes;
-  if constexpr (sizeof(V) > vector_bytes && lanes >= 2 * int(R)) {  // more than a register: its halves
+  if constexpr (sizeof(V) > vector_bytes &&
+                lanes >= 2 * int(R)) {  // more than a register: transposed in halves
     using Half = Vec<math::ScalarOf<V>, lanes / 2>;
     Half halves[2][R];
     for (int i = 0; i < int(R); ++i) {

@@ -1,4 +1,4 @@
-// Each pixel is visited once: the forward pass kept its plane's largest logit and sum of exponentials.
+// Each pixel is visited once: the forward pass stored its plane's largest logit and sum of exponentials.
 #include "cpu/runtime/denormals.h"
 #include "cpu/soft_argmax/tiles.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 using namespace heat;
 
-// `with_map`: matrices have gradients, on which those of the logits depend through the map.
+// `with_map`: the Jacobians have gradients, so that the logits' gradients depend on the map.
 template <bool to_logits, bool to_map, bool with_map, bool in_place, class T, int N>
 class BackwardTasks {
   using S = opmath<T>;
@@ -90,7 +90,7 @@ INTERNET_HD void backward_tasks(const SoftArgmaxBackward<T, N>& p, int64_t begin
   const auto run = [&](const auto& tasks) {
     for (int64_t task = begin; task < end; ++task) tasks(task);
   };
-  // A shared map's gradient is a sum, for which its own type may be too narrow.
+  // The gradient of a shared map is a sum, for which its own type may be too narrow.
   const bool narrow_sum = to_map && p.in.shared_map && !std::is_same_v<T, opmath<T>>;
   if (!narrow_sum && has_lines(p.in.logits) && has_lines(p.in.map) && has_lines(p.grad_logits) &&
       has_lines(p.grad_map)) {

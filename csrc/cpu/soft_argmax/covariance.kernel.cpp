@@ -35,7 +35,7 @@ class CovarianceTasks {
   INTERNET_MEMBER math::HeatMoments<double, N> moments(const Task& task,
                                                        const math::HeatGradient<S, N>& point,
                                                        const Tile<U>& logits) const {
-    constexpr S nothing = -std::numeric_limits<S>::infinity();  // as a logit: it weighs zero
+    constexpr S nothing = -std::numeric_limits<S>::infinity();  // as a logit, it has weight zero
     math::HeatMoments<V, N> sums{};
     for (int64_t y = 0; y < task.rows; ++y) {
       const U* line = logits.line(0, y);

@@ -1,5 +1,5 @@
-// Lanes sum along a row, the rows of a group are added, and the groups' sums go to double: no sum has so many
-// terms that float would lose digits.
+// Lanes are summed along a row, then the rows of a group, and the groups' sums are added in double: no float
+// sum has so many terms that it would lose precision.
 #include <limits>
 
 #include "cpu/runtime/denormals.h"
@@ -35,7 +35,7 @@ class ForwardTasks {
 
  private:
   static constexpr int entries = N * N;
-  static constexpr S nothing = -std::numeric_limits<S>::infinity();  // as a logit: it weighs zero
+  static constexpr S nothing = -std::numeric_limits<S>::infinity();  // as a logit, it has weight zero
 
   // A shared map is read once.
   template <class U>

@@ -7,7 +7,7 @@
 namespace internet::cpu {
 namespace {
 
-// A group's logits stay in the first-level cache between two visits.
+// Small enough that a group's logits stay in the first-level cache between two visits.
 constexpr int64_t pixels_per_group = 1024;
 
 // `with_map`: whether the Jacobian maps are read.
@@ -29,7 +29,7 @@ HeatMaps<T, N> heat_maps(const SoftArgmaxArguments& a, bool with_map) {
   return in;
 }
 
-// Nanoseconds a logit.
+// Nanoseconds per logit.
 constexpr double logit_time = 0.5;
 
 template <class P>
@@ -38,7 +38,7 @@ void run_tasks(Kernel<P> kernel, const P& p, int64_t batch) {
   run(kernel, p, batch * p.in.parts() * p.in.groups(), tasks_per_thread(logit_time * logits));
 }
 
-// The groups of one heat map together, relative to the largest logit of all.
+// Combines the groups of one heat map, relative to the largest logit of all.
 template <int N>
 HeatPartial<N> combine(const HeatPartial<N>* groups, int64_t count, double per_temperature) {
   HeatPartial<N> all{groups[0].largest, {}};
@@ -53,7 +53,7 @@ HeatPartial<N> combine(const HeatPartial<N>* groups, int64_t count, double per_t
   return all;
 }
 
-// Into (B, K, N, N), from the largest logit, the sum of weights and the position of each heat map.
+// Writes (B, K, N, N), from the largest logit, the sum of weights and the position of each heat map.
 template <class T, int N, class S = opmath<T>>
 void covariances(const SoftArgmaxArguments& a, const SoftArgmaxResults& results) {
   const auto in = heat_maps<T, N>(a, false);
@@ -121,7 +121,7 @@ S value_or_zero(const Strided<const S, N>& t, const int64_t (&index)[N]) {
   return t.data[offset];
 }
 
-// Of every heat map (B, K).
+// For every heat map (B, K).
 template <class S, int N>
 std::vector<math::HeatGradient<S, N>> heat_gradients(const SoftArgmaxGradients& given) {
   const Tensor& kp = given.results.kp;
@@ -129,7 +129,7 @@ std::vector<math::HeatGradient<S, N>> heat_gradients(const SoftArgmaxGradients& 
   const auto grad_point = strided<const S, 3>(given.grad_kp);
   const auto grad_matrix = strided<const S, 4>(given.grad_jac);
   const auto grad_covariance = strided<const S, 4>(given.grad_covariance);
-  // Of what has no gradient the value does not matter.
+  // If a Jacobian has no gradient, its value does not matter.
   const auto matrix = given.grad_jac ? strided<const S, 4>(given.results.jac) : Strided<const S, 4>{};
   const auto covariance =
       given.grad_covariance ? strided<const S, 4>(given.results.covariance) : Strided<const S, 4>{};

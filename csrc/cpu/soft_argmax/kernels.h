@@ -1,13 +1,13 @@
 // Parameters of the soft-argmax kernels.
 //
-// An image is a volume of one slice. The heat map of (B, K) is cut into groups of whole rows of a slice,
-// small enough that a group's logits are still in the first-level cache on the second visit. A forward task
-// sums one group of some anchors, relative to the group's own largest logit; the caller adds the groups up in
-// order. A covariance task, and a backward task, which writes gradients, do one group of some anchors
-// likewise.
+// An image is a volume of one slice. A heat map of (B, K) is cut into groups of whole rows of a slice, small
+// enough that a group's logits are still in the first-level cache on the second visit. A forward task sums
+// one group for some anchors, relative to the group's own largest logit; the caller adds up the groups in
+// order. Covariance tasks and backward tasks, which write gradients, are divided likewise.
 //
-// Some: one, so that the tasks run through memory plane by plane; but all that share a map, which is then
-// read once and its gradient, a sum over them, written once; and all whose pixels lie side by side.
+// "Some" anchors are one, so that the tasks run through memory plane by plane; but all anchors if they share
+// a map, which is then read once and its gradient, a sum over them, written once; and all anchors if the
+// values of each pixel lie side by side.
 #pragma once
 
 #include "arguments/strided.h"
@@ -17,7 +17,7 @@
 
 namespace internet::cpu {
 
-// Whether its rows lie in memory as lines of numbers, each number next to the one before.
+// Whether its rows lie in memory as lines of consecutive numbers.
 template <class T, int N>
 INTERNET_HD bool has_lines(const Strided<T, N>& t) {
   return t.data == nullptr || t.stride[N - 1] == 1;

@@ -1,5 +1,5 @@
-// What the forward and the backward pass of soft_argmax share: a task's rows as lines of numbers, and the
-// walk along a line in vectors.
+// Shared by the passes of soft_argmax: a task's rows as lines of numbers, and the loop over a line in
+// vectors.
 #pragma once
 
 #include <algorithm>
@@ -63,7 +63,7 @@ struct Task {
   }
 };
 
-// Not inlined: one copy for all kinds of tasks.
+// Not inlined: one copy serves all kinds of tasks.
 template <class T, class S>
 __attribute__((noinline)) void copy(const Tile<const T>& from, const Tile<S>& to, int64_t rows,
                                     int64_t width) {
@@ -85,8 +85,7 @@ __attribute__((noinline)) void copy_back(const Tile<T>& to, const Tile<S>& from,
   }
 }
 
-// A tile's rows as lines of numbers that lie side by side: where they are, or copied and widened, four
-// channels at a time.
+// A tile's rows as lines of consecutive numbers: in place, or copied and widened, four channels at a time.
 template <bool in_place, class T>
 class Lines {
   using Number = std::remove_const_t<T>;
@@ -130,7 +129,8 @@ constexpr int lanes = native_lanes<S>;
 template <class S>
 using Native = Vec<S, lanes<S>>;
 
-// f(x, count) for every vector of a line: `count` is a constant but in the last, which may not be full.
+// Calls f(x, count) for every vector of a line: `count` is a compile-time constant except for the last
+// vector, which may not be full.
 template <class S, class F>
 INTERNET_HD void along(int64_t width, F f) {
   constexpr std::integral_constant<int, lanes<S>> all;
@@ -139,7 +139,7 @@ INTERNET_HD void along(int64_t width, F f) {
   if (x < width) f(x, int(width - x));
 }
 
-// `count` numbers, and `filler` in the lanes beyond.
+// `count` numbers, and `filler` in the remaining lanes.
 template <class T, class Count, class S = opmath<std::remove_const_t<T>>>
 INTERNET_HD Native<S> load_some(const T* p, Count count, S filler) {
   if constexpr (!std::is_same_v<Count, int>) {
@@ -157,7 +157,7 @@ INTERNET_HD void store_some(T* p, Count count, Native<S> v) {
   }
 }
 
-// The coordinates of the pixels: those of the columns as a line of numbers.
+// The coordinates of the pixels. Those of the columns are stored as a line of numbers.
 template <class S, int N>
 class Coordinates {
  public:
@@ -174,7 +174,7 @@ class Coordinates {
   }
   INTERNET_MEMBER Native<S> x(int64_t column) const { return load<lanes<S>>(x_.data() + column); }
 
-  // Of a row: y, and of a volume z.
+  // The coordinates of a row: y and, for a volume, z.
   struct OfRow {
     S coordinate[N - 1];
   };

@@ -7,7 +7,7 @@ namespace {
 
 using Maps = std::tuple<Tensor, Tensor>;
 
-// Nanoseconds a value that is read or written.
+// Nanoseconds for each value that is read or written.
 constexpr double value_time = 0.3;
 
 Maps forward(Tensor field, OptionalTensor confidence) {

@@ -12,7 +12,8 @@
 namespace internet::cpu::INTERNET_ISA {
 namespace {
 
-// The dot products of samples begin..end-1: of the gradient, the first one's at g, with each of eight voxels.
+// The dot products of samples begin..end-1: of their gradients, which begin at g, with each of the eight
+// voxels.
 template <int N, class T>
 INTERNET_HD void corner_dots(const TrilinearRow<opmath<T>>& samples, PixelRows<const T> source, int64_t begin,
                              int64_t end, int64_t channels, const T* g, int64_t g_stride, opmath<T>* dots) {
@@ -48,7 +49,7 @@ INTERNET_HD void corner_dots(const TrilinearRow<opmath<T>>& samples, PixelRows<c
   }
 }
 
-// The output rows of a band, all channels, block after block: each adds its share to the gradients.
+// The output rows of a band, all channels, block after block: each block adds its part to the gradients.
 template <int K, class T>
 void motion_band(const VolumeMotionBackward<T>& p, TrilinearRow<opmath<T>>& samples, opmath<T>* dots,
                  int64_t image, Band band) {
@@ -84,8 +85,8 @@ void motion_bands(const VolumeMotionBackward<T>& p, int64_t begin, int64_t end) 
   }
 }
 
-// Adds the gradients of samples begin..end-1, the first one's at g, to their voxels. Rows that are not the
-// task's lie elsewhere.
+// Adds the gradients of samples begin..end-1, which begin at g, to their voxels. A dummy row stands in for
+// the rows of other tasks.
 template <int N, class T>
 INTERNET_HD void scatter_voxels(const TrilinearRow<opmath<T>>& samples, opmath<T>* const* rows,
                                 int64_t column_stride, Band band, int64_t begin, int64_t end,
@@ -116,8 +117,8 @@ INTERNET_HD void scatter_voxels(const TrilinearRow<opmath<T>>& samples, opmath<T
   }
 }
 
-// The rows of a band of the volume's gradient, a block of channels: sums in place, or in a ring of those that
-// are resident.
+// The rows of a band of the volume's gradient, for a block of channels: accumulated in place, or in a ring of
+// the rows that are resident.
 template <int K, class T>
 class BandBackward {
   using S = opmath<T>;

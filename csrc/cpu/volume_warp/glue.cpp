@@ -10,10 +10,10 @@ namespace {
 
 int64_t volume_rows(const VolumeWarpArguments& a) { return a.volume.size(2) * a.volume.size(3); }
 
-// Nanoseconds a value of the output; a sample whose rows are looked for.
+// Nanoseconds for: a value of the output; a sample whose rows are located.
 constexpr double value_time = 0.5, range_time = 1;
 
-// How many tasks are worth waking a thread for, of so many for all values of the output.
+// How many tasks make waking a thread worthwhile, if there are this many for all values of the output.
 int64_t tasks_per_thread(const VolumeWarpArguments& a, int64_t tasks) {
   const int64_t values = a.batch() * a.channels() * a.depth() * a.height() * a.width();
   return cpu::tasks_per_thread(value_time * values / tasks);
@@ -30,7 +30,7 @@ std::vector<RowRange> row_ranges(const VolumeWarpArguments& a, const SampledVolu
 
 int64_t ceiling(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
-// How a volume that is read, or its gradient, is cut into blocks of channels and bands of rows.
+// How a volume, or its gradient, is divided into blocks of channels and bands of rows.
 struct Cut {
   int64_t block, blocks, bands;
 };

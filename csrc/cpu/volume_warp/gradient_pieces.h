@@ -9,8 +9,8 @@ namespace internet::cpu::INTERNET_ISA {
 template <int K, class T>
 class GradientPieces {
  public:
-  // Calls f(begin, end, g, stride) for runs of columns that cover the row: column x has its channels, and
-  // zeros up to `padded` of them, at g + (x - begin) * stride.
+  // Calls f(begin, end, g, stride) for runs of columns that cover the row: the channels of column x,
+  // zero-padded up to `padded`, are at g + (x - begin) * stride.
   template <class F>
   INTERNET_MEMBER void each(const ImageRow<const T>& row, int64_t padded, F f) {
     if (row.channels == padded && (padded == 1 || row.channel_stride == 1)) {

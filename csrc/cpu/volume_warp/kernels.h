@@ -1,15 +1,15 @@
-// Warping volumes: parameters of the kernels, and their tasks.
+// Parameters and tasks of the kernels that warp volumes.
 //
 // A volume is walked as a tall image: row z * height + y is row y of slice z, and a sample reads two pixels
-// of each of four rows. Where the channels of a voxel lie side by side (channels_last_3d) these are read in
-// place. Otherwise a block of channels at a time is turned into pixel-major rows in scratch memory
-// (simd/nchw_nhwc.h): a ring of as many as must be resident while the output's rows are walked, which for a
-// smooth field is a little more than a slice.
+// in each of four rows. If the channels of a voxel lie side by side (channels_last_3d), these are read in
+// place. Otherwise a block of channels at a time is converted to pixel-major rows in scratch memory
+// (simd/nchw_nhwc.h): a ring of as many rows as must be resident at once while the output's rows are walked,
+// which for a smooth field is a little more than a slice.
 //
-// The gradient with respect to the motion is walked as the output is. The gradient with respect to the volume
-// is divided by bands of its rows: a task adds up the voxels of its own rows, from all output voxels that
-// read them, in their order. So no two tasks write the same voxel, and neither the number of bands nor that
-// of threads changes a bit of the result.
+// The gradient with respect to the motion is computed in the order of the output. The gradient with respect
+// to the volume is divided into bands of rows: a task accumulates the voxels of its own rows, from all output
+// voxels that read them, in order. So no two tasks write the same voxel, and neither the number of bands nor
+// the number of threads changes a bit of the result.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct VolumeRowRanges {
   RowRange* row_ranges;  // (batch, depth * height): the rows of the volume that an output row reads
 };
 
-// `block` channels are done at a time; of a volume that is read in place, all.
+// `block` channels are done at a time; all of them if the volume is read in place.
 template <class T>
 struct VolumeWarp {
   SampledVolume<opmath<T>> samples;
@@ -62,7 +62,7 @@ struct VolumeBackward {
   Strided<T, 5> grad_volume;
 };
 
-// Whether tiles and registers are of four words, not of sixteen.
+// Whether tiles and registers have four words instead of sixteen.
 template <class T, template <class> class P>
 INTERNET_HD bool in_fours(const P<T>& p) {
   return p.block <= smallest_block<T> || (p.in_place && p.channels < 16);

@@ -10,8 +10,8 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
-// Row `row` of an image (batch, channels, depth, height, width), counted through its slices, from a channel
-// on.
+// Row `row`, counted through the slices, of an image of (batch, channels, depth, height, width), from one
+// channel on.
 template <class T>
 INTERNET_HD ImageRow<T> volume_row(const Strided<T, 5>& volume, int64_t image, int64_t first_channel,
                                    int64_t channels, int64_t row, int64_t height, int64_t width) {
@@ -24,7 +24,7 @@ INTERNET_HD ImageRow<T> volume_row(const Strided<T, 5>& volume, int64_t image, i
 template <int K, class T>
 class SourceRows {
  public:
-  // Those of a volume of `size` (width, height, depth) that output rows with these ranges read.
+  // For the rows of a volume of `size` (width, height, depth) that output rows with these ranges read.
   SourceRows(const Strided<const T, 5>& volume, const int64_t (&size)[3], const RowRange* ranges,
              Band outputs, int64_t image, int64_t first_channel, int64_t channels, int64_t padded,
              bool in_place)
@@ -48,7 +48,7 @@ class SourceRows {
     }
   }
 
-  // Before output row `step` of the band is sampled.
+  // To be called before output row `step` of the band is sampled.
   void need(int64_t step) {
     if (in_place_) return;
     for (; ready_ <= ranges_[step].last; ++ready_) {
