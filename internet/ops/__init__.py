@@ -37,5 +37,5 @@ __all__ = [
     "volume_warp",
 ]
 
-# A trace keeps the sizes that it was made with. torch says so of every check of a shape, but not of its own.
+# A trace is only valid for the sizes it was made with. torch warns about each of our shape checks, not of its own.
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"internet\.(ops|geometry)\b")

@@ -1,4 +1,4 @@
-"""Checks of arguments. Each error names the operator, the argument, what came and what was expected."""
+"""Argument checks. Each error names the operator, the argument, what was given and what was expected."""
 
 from typing import NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ def _floating(operator: str, name: str, value: object) -> Tensor:
 
 
 def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tensor:
-    """A floating-point tensor with as many axes as `dims` names."""
+    """Require a floating-point tensor with as many axes as there are names in `dims`."""
     tensor = _floating(operator, name, value)
     if tensor.dim() != len(dims):
         raise ValueError(f"{operator}: {name} has shape {tuple(tensor.shape)}, expected ({', '.join(dims)})")
@@ -31,7 +31,7 @@ def floating_tensor(operator: str, name: str, value: object, *dims: str) -> Tens
 
 
 def image_or_volume(operator: str, name: str, value: object, channels: str) -> Tensor:
-    """A floating-point tensor of images (B, `channels`, H, W) or of volumes (B, `channels`, D, H, W)."""
+    """Require a floating-point tensor of images (B, `channels`, H, W) or of volumes (B, `channels`, D, H, W)."""
     tensor = _floating(operator, name, value)
     if tensor.dim() not in (4, 5):
         expected = f"(B, {channels}, H, W) or (B, {channels}, D, H, W)"
@@ -40,7 +40,7 @@ def image_or_volume(operator: str, name: str, value: object, channels: str) -> T
 
 
 def shape(operator: str, name: str, value: Tensor, expected: tuple[int, ...], meaning: str) -> None:
-    """The exact shape `expected`; `meaning` says where it comes from."""
+    """Require exactly the shape `expected`; `meaning` says where it comes from."""
     if value.shape != expected:
         raise ValueError(f"{operator}: {name} has shape {tuple(value.shape)}, expected {tuple(expected)} {meaning}")
 
@@ -54,7 +54,7 @@ def same_device(operator: str, name: str, value: Tensor, other_name: str, other:
 
 
 def coordinates(operator: str, name: str, value: Tensor, data_name: str, data: Tensor) -> Tensor:
-    """`value` in the dtype coordinates have beside `data`; half precision is widened, as under autocast.
+    """`value` in the dtype that coordinates have for this `data`; half precision is widened, as under autocast.
 
     float64 does not mix with the others: either direction would lose precision silently.
     """
@@ -78,9 +78,10 @@ def beside(
     data_name: str,
     data: Tensor,
 ) -> Tensor:
-    """A coordinate tensor of the `expected` shape, on the device of `data` and in the dtype coordinates have there.
+    """Require a coordinate tensor of the `expected` shape on the device of `data`; return it in the dtype for this
+    data.
 
-    What is right already is recognised first: a small call is only as fast as its checks.
+    The common case, in which nothing has to be done, comes first: a small call is only as fast as its checks.
     """
     dtype = motion_dtype(data.dtype)
     if isinstance(value, Tensor) and value.dtype is dtype and value.shape == expected and value.device == data.device:
@@ -94,7 +95,7 @@ def beside(
 def alike(
     operator: str, name: str, value: object, dims: tuple[str, ...], other_name: str, other: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`value` and `other`, of one shape and on one device, both in the wider of their dtypes."""
+    """Require the same shape and device; return `value` and `other`, both in the wider of their dtypes."""
     if (
         isinstance(value, Tensor)
         and value.dtype is other.dtype
@@ -105,7 +106,7 @@ def alike(
     tensor = floating_tensor(operator, name, value, *dims)
     shape(operator, name, tensor, other.shape, f"(the shape of {other_name})")
     same_device(operator, name, tensor, other_name, other)
-    coordinates(operator, name, tensor, other_name, other)  # refuses float64 beside others
+    coordinates(operator, name, tensor, other_name, other)  # rejects a mix of float64 and other dtypes
     common = torch.promote_types(tensor.dtype, other.dtype)
     return tensor.to(common), other.to(common)
 
@@ -118,7 +119,7 @@ def one_of(operator: str, name: str, value: T, allowed: tuple[T, ...]) -> None:
 def power_of_two_ratio(
     operator: str, name: str, coarse: tuple[int, int], fine_name: str, fine: tuple[int, int]
 ) -> None:
-    """`fine` is `coarse` doubled a whole number of times, the same on both axes."""
+    """Require `fine` to be `coarse` doubled a whole number of times, the same on both axes."""
     height, width = coarse
     while 0 < height < fine[0]:
         height, width = 2 * height, 2 * width
@@ -139,7 +140,7 @@ _ANCHOR_DIMS = {
     2: (("B", "K", "2"), ("B", "K", "2", "2"), ("B", "3", "3")),
     3: (("B", "K", "3"), ("B", "K", "3", "3"), ("B", "4", "4")),
 }
-"""What errors call the axes of points, Jacobians and a background, of images and of volumes."""
+"""How errors describe the axes of points, Jacobians and a background, for images and for volumes."""
 
 
 def anchors(
@@ -152,7 +153,7 @@ def anchors(
     jac_driving: Tensor | None,
     background: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Anchors beside `data`, images (n = 2) or volumes (n = 3), in the dtype of coordinates.
+    """Require anchors that fit `data`, images (n = 2) or volumes (n = 3); return them in the dtype of coordinates.
 
     kp (B, K, n), jac (B, K, n, n) or both None, background (B, n+1, n+1) or None.
     """
@@ -177,7 +178,7 @@ def anchors(
 def covariances(
     operator: str, data_name: str, data: Tensor, count: int, source: Tensor | None, driving: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Covariances (B, K, n, n) of `count` anchors beside `data`, images (n = 2) or volumes (n = 3), or both None."""
+    """Require covariances (B, K, n, n) of `count` anchors for images (n = 2) or volumes (n = 3), or None for both."""
     both_or_neither(operator, "covariance", covariance_source=source, covariance_driving=driving)
     if source is None or driving is None:
         return None, None
@@ -189,7 +190,7 @@ def covariances(
 
 
 class Upsampling(NamedTuple):
-    """How a field and its confidence are brought to the size of the features."""
+    """How a field and its confidence are resized to the features."""
 
     operator: str
     upsampling: str
@@ -197,7 +198,7 @@ class Upsampling(NamedTuple):
     align_corners: bool
 
     def check(self) -> None:
-        """The options fit together."""
+        """Require options that are compatible."""
         one_of(self.operator, "upsampling", self.upsampling, UPSAMPLING)
         if self.interpolate_align_corners and self.upsampling != "interpolate":
             raise ValueError(
@@ -206,7 +207,7 @@ class Upsampling(NamedTuple):
             )
 
     def check_sizes(self, name: str, coarse: tuple[int, int], features_name: str, fine: tuple[int, int]) -> None:
-        """A map of size `coarse` (height, width) can be brought to `fine`."""
+        """Require that a map of size `coarse` (height, width) can be resized to `fine`."""
         if self.upsampling == "interpolate":
             if 0 in coarse and 0 not in fine:
                 raise ValueError(
@@ -233,7 +234,7 @@ def motion(
     upsampling: Upsampling,
     confidence_name: str = "confidence",
 ) -> tuple[Tensor, Tensor | None]:
-    """A field (B, h, w, 2) and its confidence (B, 1, h', w') or None, beside features that they are resized to."""
+    """Require a field (B, h, w, 2) and a confidence (B, 1, h', w') or None that can be resized to the features."""
     floating_tensor(operator, "field", field, "B", "h", "w", "2")
     batch, _, *size = features.shape
     fine = (size[0], size[1])
@@ -260,7 +261,7 @@ def blend(
     features: Tensor,
     confidence: Tensor | None,
 ) -> Tensor | None:
-    """What is blended into warped features where their confidence is low: a tensor like them, in their dtype."""
+    """Require a tensor like the features, to be blended in where confidence is low; return it in their dtype."""
     if value is None:
         return None
     floating_tensor(operator, name, value, "B", "C", "H", "W")

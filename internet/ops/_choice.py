@@ -1,4 +1,4 @@
-"""The backend that was asked for: by ``with backend(name):``, or for a whole run by INTERNET_BACKEND."""
+"""The requested backend: by ``with backend(name):``, or for a whole run by INTERNET_BACKEND."""
 
 import os
 import threading
@@ -24,11 +24,11 @@ def _from_environment() -> tuple[str, ...]:
 
 _FOR_A_RUN = _from_environment()
 _names: ContextVar[tuple[str, ...]] = ContextVar("internet.ops.backend", default=_FOR_A_RUN)
-"""The backends asked for, the innermost last. A tuple, so that no context can change what another one sees."""
+"""The requested backends, the innermost last. A tuple, so that no context can change what another one sees."""
 
 
 class _Traced(threading.local):
-    """The same names for Dynamo, which can neither trace a ContextVar nor guard a graph by one."""
+    """The same names for Dynamo, which can neither trace a ContextVar nor use one as a guard."""
 
     def __init__(self) -> None:
         self.names = _names.get()
@@ -40,15 +40,15 @@ _traced = _Traced()
 class backend(ContextDecorator):  # noqa: N801 (named like torch.no_grad)
     """Context manager, and decorator of a function, that makes every operator use one backend.
 
-    ``with internet.ops.backend("reference"): ...``. The environment variable ``INTERNET_BACKEND`` is the same for
-    a whole run. Left alone, each call takes the fastest backend that serves its device.
+    ``with internet.ops.backend("reference"): ...``. The environment variable ``INTERNET_BACKEND`` does the
+    same for a whole run. By default, each call uses the fastest backend for its device.
 
-    The choice holds in the thread, or the asyncio task, that enters the context; contexts nest, and one object may
-    be entered again, also while it is entered. A backward pass uses the backend of its forward, and so does what
-    ``torch.utils.checkpoint(use_reentrant=False)`` computes again. (With ``use_reentrant=True`` a recomputation cannot
-    be told from a call, so enter the context inside the function that is checkpointed.) ``torch.jit.trace`` records
-    the reference, which is differentiable, unless a compiled backend is asked for; that one is recorded
-    without gradients. `torch.onnx.export` takes the reference whatever is asked for: ONNX has operators for no other.
+    The choice applies to the thread, or the asyncio task, that enters the context. Contexts can be nested, and the same
+    object can be entered repeatedly, even recursively. A backward pass uses the backend of its forward pass, and so
+    does a recomputation by ``torch.utils.checkpoint(use_reentrant=False)``. (With ``use_reentrant=True`` a
+    recomputation looks like any other call, so enter the context inside the checkpointed function.) ``torch.jit.trace``
+    records the reference, which is differentiable, unless a compiled backend is requested, which is recorded without
+    gradients. `torch.onnx.export` always uses the reference: only that consists of operators that ONNX has.
 
     Args:
         name: "reference", "cpu", "cuda" or "triton".
@@ -78,7 +78,7 @@ class backend(ContextDecorator):  # noqa: N801 (named like torch.no_grad)
 
 
 def asked_for() -> str | None:
-    """The backend that this call has to use; None leaves it the fastest for its device."""
+    """The backend that this call has to use; None for the fastest on its device."""
     if torch.compiler.is_compiling():
         if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
             return "reference"
@@ -91,17 +91,17 @@ def asked_for() -> str | None:
 
 
 _calls: WeakKeyDictionary[object, list[str | None]] = WeakKeyDictionary()
-"""By checkpointed region, what was asked for at each call of an operator in it."""
+"""For each checkpointed region, what was requested at each call of an operator in it."""
 
 _replays: WeakKeyDictionary[object, Iterator[str | None]] = WeakKeyDictionary()
-"""By the saving hook of a recomputation, what is left of that list."""
+"""For the saving hook of each recomputation, the remaining part of that list."""
 
 
 def _as_the_first_time(name: str | None) -> str | None:
-    """`name`; where a checkpointed region is computed again, what was asked for when it was computed first.
+    """`name`, except during the recomputation of a checkpointed region: then what was requested the first time.
 
     The calls of a region come in the same order both times, whatever contexts they are in, so it is enough to count
-    them. Regions nest: a call is noted for each that it is in, and follows the outermost that is computed again.
+    them. Regions can be nested: a call is recorded for each region around it, and follows the outermost recomputed one.
     """
     regions = []
     for hook in saving_hooks():

@@ -16,9 +16,9 @@ TRITON_BEFORE_CUDA = frozenset(
 
 
 def _left_to_triton() -> frozenset[str]:
-    """What Triton serves on a GPU when no backend is asked for: what has no CUDA kernel, or one measured slower.
+    """What Triton serves on a GPU by default: operators without a CUDA kernel, or with a slower one as measured.
 
-    Where that is nothing, Triton is not even loaded.
+    If there are none, Triton is not even loaded.
     """
     has_gpus = torch.version.cuda is not None or torch.version.hip is not None
     wanted = (frozenset(OPERATORS) - compiled["cuda"]) | TRITON_BEFORE_CUDA
@@ -34,7 +34,7 @@ def kind_of(device: torch.device) -> str:
 
 
 def _runs_on(gpu: torch.device) -> bool:
-    """Whether compiled kernels, if there are any, run on this GPU. What is traced is not tried."""
+    """Whether the compiled kernels, if there are any, run on this GPU. While tracing, this is not tried."""
     return not compiled["cuda"] or torch.compiler.is_compiling() or not why_not_on(gpu.index)
 
 
@@ -50,19 +50,19 @@ def _fastest(operator: str, device: torch.device) -> str | None:
 
 
 def namespace_for(operator: str, device: torch.device) -> str | None:
-    """Where the dispatcher has the operator that serves this call; None: the reference does.
+    """The dispatcher's namespace with the operator that serves this call; None for the reference.
 
-    "internet" is the namespace of compiled kernels, "internet_triton" that of Triton's. Call it once for each call
-    of an operator: an activation checkpoint counts.
+    "internet" is the namespace of compiled kernels, "internet_triton" that of Triton's. Call this exactly once
+    for each call of an operator: activation checkpointing counts these calls.
 
     Raises:
-        RuntimeError: the backend that was asked for does not serve this device, or not under `torch.func`.
+        RuntimeError: the requested backend does not serve this device, or does not support `torch.func`.
     """
     asked = asked_for()
     if asked == "reference":
         return None
     if asked is None:
-        return None if inside_functorch() else _fastest(operator, device)  # torch.func sees into the reference only
+        return None if inside_functorch() else _fastest(operator, device)  # torch.func supports only the reference
     kind = kind_of(device)
     if kind not in devices[asked]:
         raise RuntimeError(f"{operator}: backend {asked!r} was asked for, but the tensors are on {device}")

@@ -1,4 +1,4 @@
-"""The operators and the backends there are: which are ready here, and why one is not."""
+"""The operators and the backends: which are ready here, and why the others are not."""
 
 import functools
 import importlib
@@ -27,7 +27,7 @@ OPERATORS = (
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA"}
 _LIBRARIES = {"cpu": "_C", "cuda": "_C_cuda"}
 devices: dict[str, tuple[str, ...]] = {"cpu": ("cpu",), "cuda": ("cuda",), "triton": ("cuda",)}
-"""The kinds of device that each backend but "reference", which takes all, serves. ROCm calls its GPUs "cuda"."""
+"""The kinds of device that each backend serves; "reference" serves all. ROCm calls its GPUs "cuda"."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def devices_with_kernel(operator: str) -> frozenset[str]:
 
 
 compiled = {kind: frozenset(name for name in OPERATORS if kind in devices_with_kernel(name)) for kind in _DISPATCH_KEYS}
-"""By kind of device, the operators that have a compiled kernel for it."""
+"""For each kind of device, the operators that have a compiled kernel for it."""
 
 
 @functools.cache
 def why_not_on(gpu: int | None) -> str:
-    """Why the CUDA kernels do not run on a GPU, by its index, or on the current one; empty if they do.
+    """Why the CUDA kernels do not run on the GPU of this index, or on the current one; empty if they do.
 
-    That a GPU is too old for them, or its driver, shows when a kernel is launched: so one is, on the smallest input.
+    A GPU or a driver that is too old is noticed only when a kernel is launched, so one is launched on a tiny input.
     """
     field = torch.zeros(1, 1, 1, 2, device="cuda" if gpu is None else f"cuda:{gpu}")
     try:
@@ -85,7 +85,7 @@ def _compiled_status(kind: str) -> Status:
 
 @functools.cache
 def triton_kernels() -> Any:
-    """The package internet.kernels, which registers the Triton operators; a string, why not, if it does not load."""
+    """The package internet.kernels, which registers the Triton operators, or the reason why it does not load."""
     try:
         return importlib.import_module("internet.kernels")
     except ModuleNotFoundError as error:
@@ -110,19 +110,19 @@ _NAMES = ("reference", "cpu", "cuda", "triton")
 
 
 def _status(name: str) -> Status:
-    """What there is to find out about GPUs is found out when somebody asks."""
+    """Evaluated on request, because it may initialise CUDA."""
     if name not in _known:
         _known[name] = _triton_status() if name == "triton" else _compiled_status(name)
     return _known[name]
 
 
 def backends() -> Mapping[str, Status]:
-    """Every backend by name, with its :class:`Status`: ``ready``, or ``reason`` why not."""
+    """Every backend by name, with its :class:`Status`: ``ready``, or the ``reason`` why it is not."""
     return {name: _status(name) for name in _NAMES}
 
 
 def check_ready(name: str, origin: str) -> None:
-    """Raise unless a backend of this name is ready; the message begins with `origin`, who asked for it."""
+    """Raise unless the backend of this name is ready. The message begins with `origin`, where the name came from."""
     if name not in _NAMES:
         raise ValueError(f"{origin}: got {name!r}, expected one of {', '.join(_NAMES)}")
     if not _status(name).ready:

@@ -23,7 +23,7 @@ def affine_mixture(
     threshold: float = 0.0,
     align_corners: bool = False,
 ) -> Tensor:
-    r"""Compose the motion field of K anchors and the background (Eq. 5 of arXiv 2012.06134), of images or volumes.
+    r"""Compose the motion field of K anchors and the background (Eq. 5 of arXiv 2012.06134), for images or volumes.
 
     .. math::
         F(z) = \sum_{k=0}^{K} \omega_k(z)\, T_k(z), \qquad
@@ -33,7 +33,7 @@ def affine_mixture(
     with :math:`\omega = \mathrm{softmax}(\text{logits})` over k, then soft-thresholded:
     :math:`\omega \leftarrow \max(\omega - t, 0)`, renormalised to sum 1. :math:`|\det J^d|` is kept at least
     1e-6 (its sign kept), so that a collapsed anchor gives a large finite motion, never NaN. Where the denominator of
-    :math:`T_0` vanishes, the field is not finite, which reads as out of the frame.
+    :math:`T_0` vanishes, the field is not finite, which means out of the frame.
     Coordinates and values that are not finite: docs/conventions.md.
 
     The rank of `logits` decides the number n of axes: 2 for images, 3 for volumes.
@@ -49,8 +49,8 @@ def affine_mixture(
         align_corners: the coordinate convention of the field's pixels, as in ``grid_sample``.
 
     Returns:
-        The field (B, H, W, 2) or (B, D, H, W, 3), where to look in the source, in ``grid_sample``'s layout: float64
-        if `logits` is, float32 otherwise. Differentiable in every tensor argument.
+        The field (B, H, W, 2) or (B, D, H, W, 3), sampling positions in the source in ``grid_sample``'s layout:
+        float64 if `logits` is, float32 otherwise. Differentiable with respect to every tensor.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.

@@ -32,9 +32,9 @@ def anchor_features(
         h_k(z) = g(z; p^d_k) - g(z; p^s_k), \quad h_0 = 0, \qquad s_k(z) = \mathrm{source}(T_k(z)), \qquad
         g(z; p) = e^{-|z - p|^2 / 2\sigma^2} \;\text{ or }\; e^{-(z - p)^T C^{-1} (z - p) / 2},
 
-    with the local motions :math:`T_k` of :func:`affine_mixture`, zeros outside the source: what the dense-motion
-    networks are fed of first-order-motion (Siarohin et al., NeurIPS 2019, Section 3.2), with covariances of
-    articulated-animation (CVPR 2021), and on volumes of face-vid2vid (Wang et al., CVPR 2021) and LivePortrait.
+    with the local motions :math:`T_k` of :func:`affine_mixture`, and zeros outside the source. This is the input of the
+    dense-motion networks of first-order-motion (Siarohin et al., NeurIPS 2019, Section 3.2); with covariances, of
+    articulated-animation (CVPR 2021); and on volumes, of face-vid2vid (Wang et al., CVPR 2021) and LivePortrait.
     Coordinates and values that are not finite: docs/conventions.md.
 
     The rank of `source` decides the number n of axes: 2 for images, 3 for volumes. The determinant of a covariance
@@ -47,17 +47,17 @@ def anchor_features(
         jac_source: (B, K, n, n) Jacobians in the source frame; None (with `jac_driving`) is the identity.
         jac_driving: (B, K, n, n) Jacobians in the driving frame.
         background: (B, n+1, n+1) the projective motion of the background; None is the identity.
-        variance: :math:`\sigma^2 > 0` of the Gaussians, in normalised units squared; not used beside covariances.
+        variance: :math:`\sigma^2 > 0` of the Gaussians, in normalised units squared; not used with covariances.
         covariance_source: (B, K, n, n) covariances C of the Gaussians in the source frame, in normalised units
-            squared; None (with `covariance_driving`) is one variance for all.
+            squared; None (with `covariance_driving`) for the same `variance` everywhere.
         covariance_driving: (B, K, n, n) covariances in the driving frame.
         align_corners: the convention by which `source` is sampled at a coordinate.
-        grid_align_corners: the convention of the pixels' own coordinates z; None: the same. These models make
-            their grids with True and sample with False.
+        grid_align_corners: the convention of the pixels' own coordinates z; None: the same as `align_corners`. The
+            models above make their grids with True and sample with False.
 
     Returns:
-        (B, (K+1)(1+C), H, W) or (B, (K+1)(1+C), D, H, W), anchor by anchor, each its heat map and then C channels, in
-        the dtype and memory format of `source`. Differentiable in every tensor.
+        (B, (K+1)(1+C), H, W) or (B, (K+1)(1+C), D, H, W), for each anchor its heat map and then C channels, in the
+        dtype and memory format of `source`. Differentiable with respect to every tensor.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.

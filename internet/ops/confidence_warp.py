@@ -36,25 +36,25 @@ def confidence_warp(
     Args:
         features: (B, C, H, W), any floating dtype and strides.
         field: (B, h, w, 2) motion field, normalised coordinates.
-        confidence: (B, 1, h', w') multiplier, or None for 1. Mostly of the size of the field, but it may have its own.
-        blend: (B, C, H, W), what to show where the confidence is low, brought to the dtype of `features`; or None. It
-            needs a confidence.
-        upsampling: how field and confidence are brought to H x W. "progressive", as in the paper: by 2x steps
-            (:func:`upsample_motion`), as many as it takes, so that H x W is the size of the map times 1, 2, 4, ...
-            "interpolate", as other models do: by one ``torch.nn.functional.interpolate(mode="bilinear")``, without
-            antialiasing, from any size, larger ones too. From a ratio of 4 on, the two differ.
+        confidence: (B, 1, h', w') multiplier, or None for 1. Its size is usually that of the field, but need not be.
+        blend: (B, C, H, W), what to show where the confidence is low, converted to the dtype of `features`; or None.
+            Requires a confidence.
+        upsampling: how field and confidence are resized to H x W. "progressive", as in the paper: by repeated 2x steps
+            (:func:`upsample_motion`), so that H x W must be the size of the map times 1, 2, 4, ... "interpolate", as in
+            other models: by one ``torch.nn.functional.interpolate(mode="bilinear")``, without antialiasing, from any
+            size, larger ones too. The two differ from a ratio of 4 on.
         interpolate_align_corners: the `align_corners` of that interpolation.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True needs a field and a
-            confidence of the size of the features, or interpolation: the 2x steps are those of False, and would
-            shift what True means.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True requires a field and a
+            confidence of the size of the features, or interpolation: the 2x steps follow the convention of False, so
+            they would shift the coordinates of True.
 
     Returns:
-        (B, C, H, W) in the dtype and memory format of `features`. Differentiable in every tensor.
+        (B, C, H, W) in the dtype and memory format of `features`. Differentiable with respect to every tensor.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
-        ValueError: a shape does not fit; by progressive steps, a ratio is not a power of two or differs between the
+        ValueError: a shape does not fit; with progressive steps, a ratio is not a power of two or differs between the
             axes, or `align_corners` is True with a ratio over 1; `interpolate_align_corners` without interpolation;
             `blend` without a confidence; or `upsampling` or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.

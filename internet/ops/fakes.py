@@ -1,4 +1,4 @@
-"""What tracing sees of the operators: their results' shapes, dtypes and layouts, without values."""
+"""The operators as tracing sees them: shapes, dtypes and layouts of the results, without values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,11 @@ import torch
 from internet.utils import library
 
 by_name: dict[str, Callable[..., Any]] = {}
-"""What was given to `register_fake`. The operators of other namespaces have the same."""
+"""The functions given to `register_fake`, also used for the operators of other namespaces."""
 
 
 def register_fake(operator: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the fake of an operator; without the compiled library nothing traces it."""
+    """Register the fake of an operator. Without the compiled library there is no operator to trace."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         by_name[operator] = function

@@ -17,16 +17,16 @@ def flow_confidence(
     consistency: tuple[float, float] = (0.01, 0.5),
     boundary: tuple[float, float] | None = (0.01, 0.002),
 ) -> Tensor:
-    r"""Where optical flow can be trusted (Sundaram, Brox and Keutzer, ECCV 2010): the mask of Eq. 3.
+    r"""Where optical flow is reliable (Sundaram, Brox and Keutzer, ECCV 2010): the mask of Eq. 3.
 
-    With forward flow w = (u, v) and the backward flow :math:`\hat w` sampled where w leads, a pixel is 0 if it
+    With forward flow w = (u, v) and the backward flow :math:`\hat w` sampled at its end point, a pixel is 0 if it
     is occluded, :math:`|w + \hat w|^2 > a(|w|^2 + |\hat w|^2) + b`; if it is on a motion boundary,
-    :math:`|\nabla u|^2 + |\nabla v|^2 > c|w|^2 + d` (forward differences, 0 past the border); or if w leaves
+    :math:`|\nabla u|^2 + |\nabla v|^2 > c|w|^2 + d` (forward differences, 0 at the border); or if w leaves
     the frame or is not finite. Otherwise it is 1. Words and units: docs/conventions.md.
 
     Args:
         flow_forward: (B, 2, H, W) in pixels, channel 0 along x.
-        flow_backward: (B, 2, H, W), the flow of the opposite direction, of the same dtype.
+        flow_backward: (B, 2, H, W), the flow in the opposite direction, in the same dtype.
         consistency: (a, b); b in pixels squared.
         boundary: (c, d), or None to skip the boundary test.
 

@@ -1,4 +1,4 @@
-"""Eqs. 2-4: the temporal loss, a frame warped back by optical flow against the previous one, masked."""
+"""Eqs. 2-4: the temporal loss, which compares a frame, warped back by optical flow, with the previous one."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def masked_backwarp_loss(
     reduction: str = "mean",
     padding_mode: str = "border",
 ) -> Tensor:
-    r"""Penalise the masked difference of a back-warped frame and a target (Eqs. 2-4 of arXiv 2012.06134).
+    r"""Penalise the masked difference between a back-warped frame and a target (Eqs. 2-4 of arXiv 2012.06134).
 
     .. math::
         \sum_{c, x, y} \rho\big( (\mathrm{output}_c(x + u, y + v) - \mathrm{target}_c(x, y)) \cdot M(x, y) \big)
@@ -43,23 +43,25 @@ def masked_backwarp_loss(
 
     Args:
         output: (B, C, H, W) the frame that is sampled.
-        target: (B, C, H, W) what it should equal. Of two dtypes the wider one is used.
+        target: (B, C, H, W) what it should equal. If the two dtypes differ, the wider one is used.
         flow: (B, 2, H, W) optical flow in pixels, channel 0 along x.
         confidence: (B, 1, H/2^i, W/2^i) mask M, upsampled by i progressive 2x steps; None for 1.
         norm: :math:`\rho`: "l1" |r|, "l2" r^2, or "charbonnier" sqrt(r^2 + 1e-6).
         reduction: "mean" over B*C*H*W, "sum", or "none": (B, 1, H, W), summed over C.
-        padding_mode: for samples outside of the frame: "border", "zeros", or "valid": they count 0.
+        padding_mode: for samples outside the frame: "border", "zeros", or "valid": they do not count.
 
     Returns:
-        A scalar, or (B, 1, H, W): float64 if `output` is, float32 otherwise. Differentiable in every tensor.
+        A scalar, or (B, 1, H, W): float64 if `output` is, float32 otherwise. Differentiable with respect to every
+        tensor.
 
-    Where a gradient may follow, the compiled CPU kernel computes the gradients of a mean or sum along with the loss,
-    and the graph holds them until the backward pass hands them out: the memory is taken earlier, and those of 16-bit
-    frames are float32 until then. A second backward pass over a graph that is kept computes them again.
+    If a gradient may be requested, the compiled CPU kernel computes the gradients of a mean or sum together with the
+    loss, and the graph holds them until the backward pass: their memory is allocated earlier, and for 16-bit frames it
+    is float32 until then. A second backward pass over a retained graph computes them again.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
-        ValueError: a shape does not fit, the mask's ratio is not a power of two, or a word is unknown.
+        ValueError: a shape does not fit, the mask's ratio is not a power of two, or `norm`, `reduction` or
+            `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
     name = "masked_backwarp_loss"
@@ -95,7 +97,7 @@ def _mask(name: str, output: Tensor, confidence: Tensor) -> Tensor:
 
 
 class _MaskedBackwarpLoss(torch.autograd.Function):
-    """The loss. Its gradients come with it where they can, or else the backward pass computes the residual again."""
+    """The loss. If possible its gradients are computed with it; otherwise the backward pass recomputes the residual."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
@@ -108,7 +110,7 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
             return overload(namespace, "masked_backwarp_loss")(*inputs, *words)
         with_gradients = overload(namespace, "masked_backwarp_loss_with_gradients")
         loss, *gradients = with_gradients(*inputs, *words, *needed)
-        # not attributes of ctx: checkpoint() could not let go of them
+        # not attributes of ctx: checkpoint() could not free them
         ctx.save_for_backward(*inputs, *(g for g, need in zip(gradients, needed, strict=True) if need))
         return loss
 
@@ -119,7 +121,7 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
         gradients: Sequence[Tensor | None]
         value = grad_loss.item() if of_unit_loss and not ctx.handed_over and _has_a_value(grad_loss) else None
         if not of_unit_loss or ctx.handed_over or (value is not None and not math.isfinite(value)):
-            # in products with a gradient that is not finite, what was never read would not stay 0
+            # products with a gradient that is not finite would turn the zeros of what was never read into NaN
             gradients = overload(ctx.namespace, "masked_backwarp_loss_backward")(
                 grad_loss,
                 *inputs,
@@ -139,7 +141,7 @@ class _MaskedBackwarpLoss(torch.autograd.Function):
 
 
 def _has_a_value(tensor: Tensor) -> bool:
-    """Whether a tensor can be read here and now: it does not stand for others, in a graph or a batch."""
+    """Whether a tensor's value can be read now: it is not a placeholder in a traced graph or a vmapped batch."""
     return not (
         torch.compiler.is_compiling()
         or type(tensor) is not Tensor
@@ -153,14 +155,14 @@ def _of(inputs: Sequence[Tensor], needed: Sequence[bool], gradients: Sequence[Te
     """The gradients of the inputs that need one, in the inputs' dtypes, and None for the others."""
     remaining = iter(gradients)
     wanted = [next(remaining) if need else None for need in needed]
-    # to() takes its time also where there is nothing to do
+    # to() is slow even if there is nothing to do
     return [g if g is None or g.dtype is of.dtype else g.to(of.dtype) for g, of in zip(wanted, inputs, strict=True)]
 
 
 def _hand_over(of_unit_loss: Sequence[Tensor], grad_loss: float) -> list[Tensor]:
-    """The saved gradients themselves, scaled in place: whoever gets them may write to them.
+    """The saved gradients themselves, scaled in place. The receiver may write to them.
 
-    `.data` has its own version counter: the graph, if it is kept, does not mind what becomes of them.
+    `.data` has its own version counter, so that a retained graph does not object to these changes.
     """
     gradients = [gradient.data for gradient in of_unit_loss]
     if grad_loss != 1:

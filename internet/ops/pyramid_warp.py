@@ -32,27 +32,28 @@ def pyramid_warp(
     Args:
         features: feature maps (B, C_i, H_i, W_i), each with its own channels and size, in any order; all of one dtype.
         field: (B, h, w, 2) motion field, normalised coordinates.
-        confidence: (B, 1, h', w') multiplier of all levels, or None for 1; or a sequence of one for each level, each
-            of them of its own size.
-        blend: a sequence of (B, C_i, H_i, W_i) or None for each level, what to show where its confidence is low; or
-            None. It needs a confidence.
-        upsampling: how field and confidence are brought to H_i x W_i: "progressive", by 2x steps, or "interpolate", by
+        confidence: (B, 1, h', w') multiplier of all levels, or None for 1; or a sequence with one per level, each with
+            its own size.
+        blend: a sequence with (B, C_i, H_i, W_i) or None for each level, what to show where its confidence is low; or
+            None. Requires a confidence.
+        upsampling: how field and confidence are resized to H_i x W_i: "progressive", by 2x steps, or "interpolate", by
             one bilinear interpolation; see :func:`confidence_warp`.
         interpolate_align_corners: the `align_corners` of that interpolation.
         padding_mode: what lies outside the features: "zeros" or "border" (the nearest pixel inside).
-        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True needs a field and
-            confidences of the size of the features, or interpolation: the 2x steps are those of False, and would
-            shift what True means.
+        align_corners: the convention of the coordinates in `field`, as in ``grid_sample``. True requires a field and
+            confidences of the size of the features, or interpolation: the 2x steps follow the convention of False, so
+            they would shift the coordinates of True.
 
     Returns:
-        One warped map for each of `features`, in its shape, dtype and memory format. Differentiable in every
-        tensor; the gradients of what several levels share are summed over them. It is a list, whose tensors
-        ``torch.utils.checkpoint(use_reentrant=True)`` does not see: use ``use_reentrant=False``, or return a tuple.
+        One warped map for each of `features`, in its shape, dtype and memory format. Differentiable with
+        respect to every tensor; gradients of tensors that several levels share are summed. The result is a list, whose
+        tensors ``torch.utils.checkpoint(use_reentrant=True)`` does not find: use ``use_reentrant=False``, or return a
+        tuple.
 
     Raises:
-        TypeError: an argument is not a floating-point tensor, or features not a sequence, or dtypes are mixed.
-        ValueError: a shape does not fit; a sequence has not one entry for each level; by progressive steps, a ratio is
-            not a power of two, or `align_corners` is True with a ratio over 1; `interpolate_align_corners` without
+        TypeError: an argument is not a floating-point tensor, `features` is not a sequence, or dtypes are mixed.
+        ValueError: a shape does not fit; a sequence does not have one entry per level; with progressive steps, a ratio
+            is not a power of two, or `align_corners` is True with a ratio over 1; `interpolate_align_corners` without
             interpolation; a `blend` without a confidence; or `upsampling` or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
@@ -97,7 +98,7 @@ def pyramid_warp(
 
 
 def _per_level(operator: str, name: str, value: object, features: Sequence[Tensor]) -> list[Any]:
-    """The entries of a sequence that has one for each level; none if it is None."""
+    """The entries of a sequence that must have one per level; an empty list for None."""
     if value is None:
         return []
     if isinstance(value, Tensor) or not isinstance(value, Sequence):
@@ -114,8 +115,8 @@ def _per_level(operator: str, name: str, value: object, features: Sequence[Tenso
 class _PyramidWarp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
-        # Named parameters before *tensors would confuse torch.compile: a forward that has as many parameters as
-        # it gets arguments is taken for one without ctx, and with some number of tensors it would be so.
+        # Without named parameters before *tensors, because of torch.compile: it takes a forward with as many
+        # parameters as arguments for one without ctx, and for some number of tensors that would be the case.
         ctx.namespace, ctx.options, ctx.counts, field, *tensors = arguments
         ctx.save_for_backward(field, *tensors)
         features, confidences, blends = _split(_without_none(tensors), *ctx.counts)
@@ -150,12 +151,12 @@ class _PyramidWarp(torch.autograd.Function):
 
 
 def _without_none(tensors: Sequence[Tensor | None]) -> list[Tensor]:
-    """With an empty tensor in place of each None, as the dispatcher's operators want it; the first is a Tensor."""
+    """Replace each None by an empty tensor, as the dispatcher's operators expect; the first must be a Tensor."""
     return [empty(cast(Tensor, tensors[0])) if tensor is None else tensor for tensor in tensors]
 
 
 def _split(values: Sequence[Any], features: int, confidences: int) -> tuple[list[Any], list[Any], list[Any]]:
-    """What belongs to the features, to the confidences and to the blends."""
+    """Split values into those of the features, of the confidences and of the blends."""
     end = features + confidences
     return list(values[:features]), list(values[features:end]), list(values[end:])
 

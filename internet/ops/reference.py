@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
-    """Coordinates do not survive bfloat16: at 512 pixels its steps are wider than a pixel."""
+    """Run without autocast, because bfloat16 is too coarse for coordinates: at 512 pixels its steps exceed a pixel."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -43,18 +43,20 @@ def _without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def reads_anything(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Where a sample at grid (B, ..., n) has a pixel in an image, or volume, of this size (n numbers): (B, ...)."""
+    """Whether a sample at grid (B, ..., n) reads a pixel of an image, or volume, of this size (n numbers): (B, ...)."""
     reads = grid.isfinite().all(dim=-1)
     if 0 in size:
         return torch.zeros_like(reads)
     for z, pixels in zip(grid.unbind(-1), reversed(size), strict=True):
-        beyond = z.abs() - 1  # the frame's edge, or the last pixel's centre; of one pixel all is the centre
+        beyond = (
+            z.abs() - 1
+        )  # 1 is the frame's edge, or the last pixel's centre; with a single pixel, every coordinate is its centre
         reads = reads & (beyond * (pixels - 1) < 2 if align_corners else beyond * pixels < 1)
     return reads
 
 
 def clamp_to_frame(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """The grid with coordinates brought between the centres of the first and the last pixel of an image (H, W)."""
+    """The grid with its coordinates clamped between the centres of the first and the last pixel of an image (H, W)."""
     centres = [pixel_coordinates(pixels, align_corners, like=grid) for pixels in reversed(size)]
     clamped = [z.clamp(along[0], along[-1]) for z, along in zip(grid.unbind(-1), centres, strict=True)]
     return torch.stack(clamped, dim=-1)
@@ -69,9 +71,9 @@ def _sample_image(image: Tensor, grid: Tensor, padding_mode: str, align_corners:
 def _sample_volume(volume: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
     """Trilinear sampling as a sum over the eight voxels around each sample, each read from an image.
 
-    The slices lie one below the other in a tall image, within a frame of zeros: what leaves a slice reads these. So
-    this runs, and exports, wherever images can be sampled; what samples volumes is missing in many a runtime. The
-    nearest pixel is asked for, at its centre: between the rows of so tall an image float32 would be too coarse.
+    The slices are stacked vertically in one tall image, each in a frame of zeros, which samples outside a slice read.
+    So this runs, and exports, wherever images can be sampled; many runtimes cannot sample volumes. Each voxel is read
+    as the nearest pixel, at its centre: in so tall an image float32 is too coarse for positions between rows.
     """
     size = volume.shape[2:]
     t = [
@@ -104,16 +106,16 @@ def sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) 
 
     image (B, C, H, W), grid (B, h, w, 2) -> (B, C, h, w), or a volume (B, C, D, H, W), grid (B, d, h, w, 3) ->
     (B, C, d, h, w). NaN and infinite coordinates are out of the frame: with padding "zeros" such a sample is 0; with
-    "border" it is the border on its side, and for NaN the first pixel. What is out of the frame has no gradient;
-    ``grid_sample`` itself multiplies by zero there, which NaN survives.
+    "border" it is the border on its side, and for NaN the first pixel. Outside the frame there is no gradient, where
+    ``grid_sample`` itself multiplies by zero and so keeps NaN.
     """
     size = image.shape[2:]
-    if 0 in size:  # nothing to sample, which grid_sample refuses
+    if 0 in size:  # nothing to sample, which grid_sample rejects
         return image.to(grid.dtype).sum() * grid.new_ones(*image.shape[:2], *grid.shape[1:-1])
     reads = reads_anything(grid, size, align_corners)
     if padding_mode == "border":
         grid = torch.nan_to_num(grid, nan=-4.0, posinf=4.0, neginf=-4.0)
-    else:  # whatever lies out of the frame is far from it, and from other slices of a volume
+    else:  # move positions outside the frame far from it, and from other slices of a volume
         grid = torch.where(reads[..., None], grid, -4.0)
     sample_it = _sample_image if image.dim() == 4 else _sample_volume
     sampled = sample_it(image.to(grid.dtype), grid, padding_mode, align_corners)
@@ -140,21 +142,23 @@ def affine_motions(grid: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
 
 
 def from_homogeneous(points: Tensor) -> Tensor:
-    """(..., n+1) -> (..., n): the others over the last."""
+    """(..., n+1) -> (..., n): divide by the last component."""
     return points[..., :-1] / points[..., -1:]
 
 
 def background_motion(grid: Tensor, background: Tensor | None, *, as_coordinates: bool = False) -> Tensor:
-    """T_0(z) at every z of grid (..., n): z itself, or what `background` (B, n+1, n+1) makes of it: (B, 1, ..., n).
+    """T_0(z) at every z of grid (..., n): z itself, or its image under `background` (B, n+1, n+1): (B, 1, ..., n).
 
-    Where something is sampled, at T_0(z) `as_coordinates`, it has no gradient if it is not finite.
+    With `as_coordinates`, because something is sampled at T_0(z), it has no gradient where it is not finite.
     """
     if background is None:
         return grid[None, None]
     homogeneous = affine_motions(grid, background[:, None, :, :-1], background[:, None, :, -1])
     if as_coordinates:
         finite = from_homogeneous(homogeneous).isfinite().all(dim=-1, keepdim=True)
-        homogeneous = torch.where(finite, homogeneous, math.nan)  # a quotient's derivative there is 0 times NaN
+        homogeneous = torch.where(
+            finite, homogeneous, math.nan
+        )  # instead of differentiating the quotient, which gives 0 times NaN
     return from_homogeneous(homogeneous)
 
 
@@ -194,7 +198,7 @@ def affine_mixture(
 
 
 def _upsample_axis(x: Tensor, dim: int) -> Tensor:
-    """Bilinear 2x along one axis: output pixels sit a quarter of a pixel to either side of each input pixel."""
+    """Bilinear 2x along one axis: output pixels lie a quarter of a pixel on either side of each input pixel."""
     size = x.shape[dim]
     before = torch.cat([x.narrow(dim, 0, min(size, 1)), x.narrow(dim, 0, max(size - 1, 0))], dim)
     after = torch.cat(
@@ -218,10 +222,10 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
 
 
 def _interpolate_axis(x: Tensor, dim: int, size: int, align_corners: bool) -> Tensor:
-    """Bilinear interpolation along one axis: output pixel i lies at t, a fraction of integers, between two of x.
+    """Bilinear interpolation along one axis: output pixel i lies at t, an exact fraction, between two pixels of x.
 
-    t = (i + 1/2) coarse/size - 1/2, or with `align_corners` i (coarse - 1)/(size - 1); before the first pixel and
-    after the last it is theirs.
+    t = (i + 1/2) coarse/size - 1/2, or with `align_corners` i (coarse - 1)/(size - 1), clamped between the first pixel
+    and the last.
     """
     coarse = x.shape[dim]
     index = torch.arange(size, device=x.device)
@@ -243,7 +247,7 @@ def interpolate(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
 
 
 def resize(x: Tensor, size: Sequence[int], upsampling: str, interpolate_align_corners: bool) -> Tensor:
-    """A coarse map (B, C, h, w) at the size of the features, by progressive 2x steps or one interpolation."""
+    """A coarse map (B, C, h, w) resized to the features, by progressive 2x steps or one interpolation."""
     if upsampling == "interpolate":
         return interpolate(x, size, interpolate_align_corners)
     while x.shape[2] < size[0]:
@@ -254,12 +258,12 @@ def resize(x: Tensor, size: Sequence[int], upsampling: str, interpolate_align_co
 def _gated_sample(
     image: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str, align_corners: bool
 ) -> Tensor:
-    """`sample`, times a confidence of the field's size."""
+    """`sample` times a confidence of the field's size."""
     sampled = sample(image, field, padding_mode, align_corners)
     gated = sampled if confidence is None else sampled * confidence
     if padding_mode == "border":
         return gated
-    # what reads nothing is 0, whatever its confidence is
+    # a sample that reads nothing is 0, even if its confidence is NaN
     return torch.where(reads_anything(field, image.shape[2:], align_corners)[:, None], gated, 0.0)
 
 
@@ -344,7 +348,7 @@ def inside_frame(x: Tensor, y: Tensor) -> Tensor:
 
 
 def flow_positions(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Where optical flow (B, 2, H, W) leads from each pixel: x and y in pixels, (B, H, W) each."""
+    """The end points of optical flow (B, 2, H, W) from each pixel: x and y in pixels, (B, H, W) each."""
     height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
@@ -373,7 +377,7 @@ def masked_backwarp_loss(
     flow = flow.to(dtype)
     padding = "border" if padding_mode == "border" else "zeros"
     counts = inside_frame(*flow_positions(flow))[:, None] if padding_mode == "valid" else None
-    if counts is not None:  # what does not count is not read: neither here nor, below, in the target and the mask
+    if counts is not None:  # pixels that do not count are not read: neither here nor, below, in the target and the mask
         flow = torch.where(counts, flow, math.nan)
     residual = sample(output.to(dtype), flow_grid(flow), padding, align_corners=False) - target.to(dtype)
     residual = residual if counts is None else torch.where(counts, residual, 0.0)
@@ -441,15 +445,15 @@ def soft_argmax(
         return kp, jac
     offset = (
         grid - kp[:, :, None]
-    )  # centred first: the difference of two second moments loses all digits of a narrow peak
+    )  # centred, because a difference of second moments would cancel all digits of a narrow peak
     return kp, jac, torch.einsum("bkp,bkpi,bkpj->bkij", heat, offset, offset)
 
 
 def gaussian_heatmaps(grid: Tensor, kp: Tensor, variance: float, covariance: Tensor | None) -> Tensor:
     """The Gaussian around kp (B, K, n) at every z of grid (..., n): (B, K, ...).
 
-    exp(-|z - kp|^2 / (2 variance)), or exp(-(z - kp)^T C^-1 (z - kp) / 2) with `covariance` C (B, K, n, n); of what is
-    not positive definite, at most 1.
+    exp(-|z - kp|^2 / (2 variance)), or exp(-(z - kp)^T C^-1 (z - kp) / 2) with `covariance` C (B, K, n, n), clamped to
+    at most 1 if C is not positive definite.
     """
     across = (slice(None), slice(None), *(None for _ in grid.shape[:-1]))
     away = grid - kp[across]

@@ -1,17 +1,17 @@
-"""The tensors that operators return, empty yet: the types and layouts that all implementations agree on."""
+"""Uninitialised results of operators, with the dtypes and layouts that all implementations agree on."""
 
 import torch
 from torch import Tensor
 
 
 def motion_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that coordinates, and sums, have beside data of this dtype."""
+    """The dtype of coordinates and sums for data of this dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def memory_format_of(data: Tensor) -> torch.memory_format:
-    """The layout of a result that follows `data`: channels last where it is that and nothing else, or contiguous."""
-    # is_contiguous(memory_format=channels_last), but for vmap, which has no such question
+    """The layout of a result that follows `data`: channels last if `data` is unambiguously so, otherwise contiguous."""
+    # like is_contiguous(memory_format=channels_last), which vmap does not support
     channels_last = data.movedim(1, -1).is_contiguous() and not data.is_contiguous()
     if not channels_last:
         return torch.contiguous_format
@@ -19,12 +19,12 @@ def memory_format_of(data: Tensor) -> torch.memory_format:
 
 
 def empty(like: Tensor) -> Tensor:
-    """What an operator returns in place of a tensor that nobody asked for."""
+    """What an operator returns instead of a tensor that was not requested."""
     return like.new_empty(0)
 
 
 def like_or_empty(tensor: Tensor, needed: bool) -> Tensor:
-    """The gradient of a coordinate tensor: contiguous."""
+    """The gradient of a coordinate tensor, contiguous; empty unless needed."""
     return torch.empty_like(tensor, memory_format=torch.contiguous_format) if needed else empty(tensor)
 
 

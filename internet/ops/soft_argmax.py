@@ -45,7 +45,7 @@ def soft_argmax(
     covariance: bool = False,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]:
-    r"""Key points, Jacobians and covariances as expectations under heat maps, of images or of volumes.
+    r"""Key points, Jacobians and covariances as expectations under heat maps of images or volumes.
 
     .. math::
         p_k = \mathrm{softmax}_{z}(\mathrm{logits}_k / t), \qquad
@@ -53,13 +53,13 @@ def soft_argmax(
         \mathrm{cov}_k = \sum_z p_k(z)\, (z - \mathrm{kp}_k)(z - \mathrm{kp}_k)^\top
 
     as in first-order-motion (Siarohin et al., NeurIPS 2019, Eq. 6 and its key-point detector), in volumes as in
-    face-vid2vid (Wang et al., CVPR 2021), and the region covariances of articulated-animation (Siarohin et al., CVPR
-    2021). Covariances are summed about the key point, so those of narrow peaks keep their digits. Coordinates and
+    face-vid2vid (Wang et al., CVPR 2021), and with the region covariances of articulated-animation (Siarohin et al.,
+    CVPR 2021). Covariances are summed about the key point, so those of narrow peaks remain accurate. Coordinates and
     values that are not finite: docs/conventions.md.
 
     Args:
-        logits: (B, K, H, W), or (B, K, D, H, W) of volumes; any floating dtype and strides.
-        jacobian_map: (B, K, n*n, ...) with n = 2, or 3 of volumes, over the same pixels; or (B, 1, n*n, ...), shared by
+        logits: (B, K, H, W), or (B, K, D, H, W) for volumes; any floating dtype and strides.
+        jacobian_map: (B, K, n*n, ...) with n = 2, or 3 for volumes, at the same pixels; or (B, 1, n*n, ...), shared by
             all anchors; row-major n x n matrices. None for none.
         temperature: t > 0.
         covariance: whether to return the covariances, too.
@@ -68,7 +68,7 @@ def soft_argmax(
     Returns:
         kp (B, K, n), x first, normalised to [-1, 1], and jac (B, K, n, n), or None without a map; with `covariance`
         also cov (B, K, n, n), symmetric, in squares of the unit of kp: float64 if `logits` is, float32 otherwise.
-        Differentiable in both tensors.
+        Differentiable with respect to both tensors.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or the dtypes differ.
@@ -110,7 +110,7 @@ def _check_map(operator: str, maps: Tensor, logits: Tensor) -> None:
 
 
 class _SoftArgmax(torch.autograd.Function):
-    """The key points, and the Jacobians and covariances that were asked for."""
+    """The key points, and the Jacobians and covariances if requested."""
 
     @staticmethod
     def forward(
@@ -147,10 +147,10 @@ class _SoftArgmax(torch.autograd.Function):
 
 
 def _kept(*results: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """The results for the backward pass, and their versions, which tell whether they were changed in place since.
+    """The results for the backward pass, and their versions, which show whether they were changed in place later.
 
     Callers may convert key points in place, to pixels for instance. The backward pass then computes them again, which
-    costs less overall than copying them in every call. A compiled graph has no versions, and drops needless copies.
+    costs less overall than copying them in every call. A compiled graph has no versions, but removes needless copies.
     """
     if torch.compiler.is_compiling():
         return tuple(result.clone() for result in results), (0,) * len(results)
@@ -169,7 +169,7 @@ def _fake(
 
 
 def _maps_like(maps: Tensor) -> Tensor:
-    """Fake gradient of Jacobian maps: in their order where their planes lie as a channels_last image's channels."""
+    """Fake gradient of Jacobian maps, which keeps their layout if their planes lie like channels_last channels."""
     pixels = maps.permute(0, *range(3, maps.dim()), 1, 2)
     if pixels.is_contiguous() and not maps.is_contiguous():
         last = pixels.dim() - 1

@@ -15,7 +15,7 @@ from internet.ops.results import empty
 def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Double the resolution of a motion field and its confidence, bilinearly (``align_corners=False``).
 
-    Each output pixel is 3/4 of the input pixel it lies in and 1/4 of the neighbour it leans to, per axis. The
+    Along each axis, an output pixel is 3/4 of the input pixel it lies in and 1/4 of that pixel's nearer neighbour. The
     pyramid of the paper (Section 3.3) applies this step i times for level i; that is Chaikin's corner cutting,
     and two steps are *not* one interpolation by 4. Coordinates and their units: docs/conventions.md.
 
@@ -24,8 +24,8 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
         confidence: (B, 1, h, w), or None.
 
     Returns:
-        field (B, 2h, 2w, 2) and confidence (B, 1, 2h, 2w), or None if none came: float64 if `field` is, float32
-        otherwise. Differentiable in both.
+        field (B, 2h, 2w, 2) and confidence (B, 1, 2h, 2w), or None if none was given: float64 if `field` is, float32
+        otherwise. Differentiable with respect to both.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
@@ -56,7 +56,7 @@ class _UpsampleMotion(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_field: Tensor, grad_confidence: Tensor) -> tuple[Tensor | None, ...]:
-        # Linear: the gradient does not depend on the inputs, so first_order has only the gradients to tie to.
+        # Linear: the gradient does not depend on the inputs, so first_order can only be connected to the gradients.
         incoming = (grad_field, grad_confidence if ctx.has_confidence else None)
         gradients = overload(ctx.namespace, "upsample_motion_backward")(*incoming)
         return (None, *first_order("upsample_motion", gradients, ctx.needs_input_grad[1:], incoming))

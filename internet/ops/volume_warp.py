@@ -1,4 +1,4 @@
-"""Volumes warped by a motion field of three coordinates and gated by its confidence."""
+"""Volumes warped by a three-dimensional motion field and gated by its confidence."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ def volume_warp(
 
     .. math:: V^{out}(z) = M(z) \cdot V(F(z))
 
-    trilinearly sampled, where :math:`F, M` are `field` and `confidence`: ``grid_sample`` of five axes and its mask in
-    one pass, as in face-vid2vid (Wang et al., CVPR 2021) and its descendants. The warped, ungated tensor is not stored,
+    trilinearly sampled, where :math:`F, M` are `field` and `confidence`: a 5-D ``grid_sample`` and the mask in one
+    pass, as in face-vid2vid (Wang et al., CVPR 2021) and its descendants. The warped, ungated tensor is not stored,
     forward or backward. Coordinates and values that are not finite: docs/conventions.md.
 
-    The reference samples images alone, eight voxels for each sample, and is what export to ONNX uses: any runtime that
-    has ``GridSample`` of four axes runs it.
+    The reference samples only images, eight voxels for each sample, and is used for export to ONNX: every runtime with
+    a 4-D ``GridSample`` can run it.
 
     Args:
         volume: (B, C, D, H, W), any floating dtype and strides.
@@ -41,7 +41,7 @@ def volume_warp(
 
     Returns:
         (B, C, d, h, w) in the dtype and memory format of `volume`: contiguous, or ``torch.channels_last_3d``.
-        Differentiable in every tensor.
+        Differentiable with respect to every tensor.
 
     Raises:
         TypeError: an argument is not a floating-point tensor, or float64 is mixed with other dtypes.
