@@ -1,5 +1,5 @@
-// The Python face of a compiled library: a module that is empty but for how it was built. Importing it loads
-// the library, whose static initialisers register the operators with torch; they are called as
+// The Python module of a compiled library; it contains nothing but how it was built. Importing it loads the
+// library, whose static initialisers register the operators with torch; they are called as
 // torch.ops.internet.*. Compiled once for each library, with -DINTERNET_MODULE=_C or _C_cuda, in the limited
 // API: one binary for every Python from 3.10 on.
 

@@ -1,21 +1,22 @@
 // Every operator of the library, as the dispatcher knows it: the API of the compiled part on one page.
 //
-// The public functions, with their checks and their meaning, are internet/ops/<name>.py; they hand these
-// operators canonical inputs. The data tensor (logits, features, volume, output, source) has one of the four
-// floating-point types; field, flow, key points, Jacobians and confidence have the type it is computed in
-// (float64 for float64, float32 otherwise). `upsampling`, `padding_mode`, `norm` and `reduction` take the
-// public words. What a `need_...` flag declines comes back empty, and so does the gradient of an input that
-// was None. `deterministic` is torch.are_deterministic_algorithms_enabled(), which the stable ABI does not
-// expose: it asks for bitwise repeatable sums where a device would use atomics.
+// The public functions, which document the operators and check their arguments, are internet/ops/<name>.py;
+// they call these operators with canonical inputs. The data tensor (logits, features, volume, output, source)
+// has one of the four floating-point types; field, flow, key points, Jacobians and confidence have its
+// arithmetic type (float64 for float64, float32 otherwise). `upsampling`, `padding_mode`, `norm` and
+// `reduction` take the same words as the public functions. A gradient that a `need_...` flag declines is
+// returned empty, and so is that of an input that was None. `deterministic` is
+// torch.are_deterministic_algorithms_enabled(), which the stable ABI does not expose: it requests bitwise
+// repeatable sums where a device would use atomics.
 //
-// The Python of this package loads no library of other operators: what it expects is SCHEMA in
+// The Python package refuses to load a library with other operators: it expects SCHEMA in
 // internet/utils/library.py, which changes with the names in this file.
 #include "torch_stable.h"
 
 STABLE_TORCH_LIBRARY(internet, m) {
   // 0 baseline, 1 AVX2, 2 AVX-512: the instruction set the CPU kernels run with.
   m.def("cpu_isa() -> int");
-  // Releases the memory kept for the next outputs (csrc/cpu/runtime/output_pool.cpp); returns how many bytes
+  // Releases the memory kept for future outputs (csrc/cpu/runtime/output_pool.cpp); returns how many bytes
   // that was.
   m.def("clear_output_pool() -> int");
 
@@ -42,8 +43,8 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool need_features, bool need_motion, bool need_blend, bool deterministic) "
       "-> (Tensor features, Tensor field, Tensor confidence, Tensor blend)");
 
-  // One confidence for all levels, one for each, or none; a blend for each, or none. An empty tensor of one
-  // axis stands for that of a level that has none: torch.jit.trace records no lists of optional tensors.
+  // One confidence for all levels, one for each, or none; one blend for each, or none. An empty tensor with
+  // one axis stands for a level without one: torch.jit.trace does not record lists of optional tensors.
   m.def(
       "pyramid_warp(Tensor[] features, Tensor field, Tensor[] confidence, Tensor[] blend, str upsampling, "
       "bool interpolate_align_corners, str padding_mode, bool align_corners) -> Tensor[]");
@@ -71,8 +72,8 @@ STABLE_TORCH_LIBRARY(internet, m) {
       "bool need_motion, bool deterministic) "
       "-> (Tensor output, Tensor target, Tensor flow, Tensor confidence)");
 
-  // The loss, mean or sum, and its gradients for a unit gradient of the loss. Of 16 bits these are float32,
-  // to be rounded when they are what they will be. A device may lack it.
+  // The loss, mean or sum, and its gradients for a unit gradient of the loss. For 16-bit types the gradients
+  // are float32, to be rounded once they have been scaled. Not every device has it.
   m.def(
       "masked_backwarp_loss_with_gradients(Tensor output, Tensor target, Tensor flow, Tensor? confidence, "
       "str norm, str reduction, str padding_mode, bool need_output, bool need_target, bool need_flow, "

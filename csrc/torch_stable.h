@@ -1,4 +1,4 @@
-// The only file that knows torch: its stable ABI, wrapped in the few words the operators need.
+// The only file that depends on torch: wraps its stable ABI in the few functions that the operators need.
 //
 // Built against torch >= 2.10's stable headers, a library works with every later torch.
 #pragma once
@@ -28,12 +28,12 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;
 
-// The type that values of `data` are computed in, and that coordinates and sums beside it have.
+// The arithmetic type of `data`, which coordinates and sums that go with it also have.
 inline ScalarType compute_type(const Tensor& data) {
   return data.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-// f(T{}) with the type that `data` is computed in, float or double.
+// Calls f(T{}) with the arithmetic type of `data`, float or double.
 template <class F>
 void with_compute_type(const Tensor& data, F&& f) {
   if (compute_type(data) == ScalarType::Double) {
@@ -43,7 +43,7 @@ void with_compute_type(const Tensor& data, F&& f) {
   }
 }
 
-// f(T{}) with the type data is stored in; the device says what holds the 16-bit ones.
+// Calls f(T{}) with the storage type of the data; the 16-bit ones depend on the device.
 template <class BFloat16, class Half, class F>
 auto with_storage_type(ScalarType type, F&& f) {
   switch (type) {
@@ -60,8 +60,8 @@ auto with_storage_type(ScalarType type, F&& f) {
   }
 }
 
-// f(std::integral_constant<int, n>{}) with the number of axes of images, 2, or of volumes, 3: what `data` has
-// beside its batch and its channels.
+// Calls f(std::integral_constant<int, n>{}) with the number of axes of images, 2, or of volumes, 3, which
+// `data` has after its batch and its channels.
 template <class F>
 auto with_axes(const Tensor& data, F&& f) {
   const int64_t n = data.dim() - 2;
@@ -69,7 +69,7 @@ auto with_axes(const Tensor& data, F&& f) {
   return n == 2 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 3>{});
 }
 
-// f(T{}, std::integral_constant<int, n>{}) with both.
+// Calls f(T{}, std::integral_constant<int, n>{}) with both.
 template <class BFloat16, class Half, class F>
 auto with_storage_type_and_axes(const Tensor& data, F&& f) {
   return with_storage_type<BFloat16, Half>(data.scalar_type(), [&](auto storage) {
@@ -78,7 +78,7 @@ auto with_storage_type_and_axes(const Tensor& data, F&& f) {
 }
 
 #if defined(USE_CUDA)
-// aoti_torch_empty_strided is the cheapest way to memory that the stable ABI has.
+// aoti_torch_empty_strided is the fastest way to allocate memory in the stable ABI.
 inline AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64_t* strides, ScalarType type,
                                  const Tensor& like) {
   AtenTensorHandle handle;
@@ -90,7 +90,7 @@ inline AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64
   return handle;
 }
 #else
-// On the CPU it is csrc/cpu/runtime/output_pool.cpp that hands out memory.
+// On the CPU, csrc/cpu/runtime/output_pool.cpp provides the memory.
 AtenTensorHandle allocate(int64_t dims, const int64_t* sizes, const int64_t* strides, ScalarType type,
                           const Tensor& like);
 #endif
@@ -110,10 +110,10 @@ Tensor empty(const std::array<int64_t, N>& sizes, ScalarType type, const Tensor&
   return empty_strided(sizes, strides, type, like);
 }
 
-// In place of a tensor that is not wanted.
+// Takes the place of a tensor that is not wanted.
 inline Tensor nothing(const Tensor& like) { return empty<1>({0}, like.scalar_type(), like); }
 
-// Whether the axes lie in memory in this order, densely; axes of size 1 lie anywhere.
+// Whether the axes lie in memory in this order, densely. Axes of size 1 may have any stride.
 inline bool is_dense(const Tensor& tensor, std::initializer_list<int> order_from_last) {
   int64_t step = 1;
   for (int axis : order_from_last) {
@@ -123,8 +123,8 @@ inline bool is_dense(const Tensor& tensor, std::initializer_list<int> order_from
   return true;
 }
 
-// Whether an output beside this image (B, C, H, W), or volume (B, C, D, H, W), has its channels last: where
-// the tensor is that and nothing else.
+// Whether an output for this image (B, C, H, W), or volume (B, C, D, H, W), should be channels last: if that
+// is the only memory format it has.
 inline bool prefers_channels_last(const Tensor& tensor) {
   if (tensor.numel() == 0) return false;
   if (tensor.dim() == 5) return is_dense(tensor, {1, 4, 3, 2, 0}) && !is_dense(tensor, {4, 3, 2, 1, 0});
@@ -155,8 +155,8 @@ inline Tensor empty_image_like(const Tensor& like, ScalarType type) {
 }
 inline Tensor empty_image_like(const Tensor& like) { return empty_image_like(like, like.scalar_type()); }
 
-// Uninitialised (B, K, C, H, W), or (B, K, C, D, H, W), like a tensor of this shape: in the same order where
-// its K*C planes lie as the channels of a channels_last image.
+// Uninitialised (B, K, C, H, W), or (B, K, C, D, H, W), like a tensor of this shape: in the same order if its
+// K*C planes lie like the channels of a channels_last image.
 template <size_t N>
 Tensor empty_maps(const std::array<int64_t, N>& sizes, const Tensor& like) {
   const bool channels_last = N == 6

@@ -39,7 +39,7 @@ struct AnchorFeaturesArguments {
   int64_t size(int64_t axis) const { return source.size(source.dim() - 1 - axis); }  // x first
   int64_t output_channels() const { return (anchors.count() + 1) * (1 + channels()); }
 
-  // Of a source of n axes.
+  // For a source with n axes.
   template <int n>
   std::array<math::PixelAxis<double>, n> pixel_axes() const {
     auto axis = [&](int a) {
@@ -84,7 +84,7 @@ struct AnchorFeaturesArguments {
 // the covariances.
 using AnchorFeaturesGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
-// The gradients of the seven tensors but the source: empty until they are asked for.
+// The gradients of all seven tensors except the source; empty until they are computed.
 struct AnchorFeaturesPointGradients {
   AnchorGradientTensors anchors;
   Tensor covariance_source, covariance_driving;

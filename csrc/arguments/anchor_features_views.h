@@ -1,4 +1,4 @@
-// The heat maps of anchor_features as the kernels see them, S float or double, of N axes.
+// The heat maps of anchor_features, as kernels access them. S is float or double; there are N axes.
 #pragma once
 
 #include "arguments/anchor_views.h"
@@ -14,14 +14,14 @@ struct HeatMapViews {
 
   INTERNET_MEMBER bool has_covariances() const { return covariance_source.data != nullptr; }
 
-  // Of anchor k of image b, in double as its motion is.
+  // The heat map of anchor k of image b, in double like its motion.
   INTERNET_MEMBER math::HeatMap<double, N> at(int64_t b, int64_t k) const {
     const math::Anchor<double, N> anchor = anchors.at(b, k);
     return {gaussian(anchor.driving, covariance_driving, b, k),
             gaussian(anchor.source, covariance_source, b, k)};
   }
 
-  // Adds to the gradients with respect to the two key points what reaches them through the heat map.
+  // Adds to the gradients with respect to the two key points the part that comes through the heat map.
   INTERNET_MEMBER void add_point_gradients(int64_t b, int64_t k,
                                            const math::HeatMapMoments<double, N>& moments,
                                            math::KeyPoints<double, N>& grad) const {

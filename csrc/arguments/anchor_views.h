@@ -1,4 +1,5 @@
-// K anchors and a background an image as the kernels see them: strided tensors, S float or double, of N axes.
+// The K anchors and the background of each image, as kernels access them: strided tensors of S, float or
+// double, for N axes.
 #pragma once
 
 #include "arguments/strided.h"
@@ -6,7 +7,7 @@
 
 namespace internet {
 
-// The projective motion of image b's background, of a tensor (B, N+1, N+1).
+// The projective motion of image b's background, from a tensor (B, N+1, N+1).
 template <int N, class S>
 INTERNET_HD math::Projective<S, N> projective(const Strided<const S, 3>& background, int64_t b) {
   const auto& stride = background.stride;
@@ -27,7 +28,7 @@ struct AnchorViews {
   Strided<const S, 4> jac_source, jac_driving;  // (B, K, N, N); no data: identities
   Strided<const S, 3> background;               // (B, N+1, N+1); no data: the identity
 
-  // Anchor k of image b, in double: there are few of them, and the inverse deserves it.
+  // Anchor k of image b, in double: there are few of them, and inverting a Jacobian needs the precision.
   INTERNET_MEMBER math::Anchor<double, N> at(int64_t b, int64_t k) const {
     math::Anchor<double, N> a;
     point(kp_source, b, k, a.source);

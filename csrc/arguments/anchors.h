@@ -1,5 +1,5 @@
-// K anchors an image and its background: the five tensors that affine_mixture and anchor_features share, and
-// their gradients.
+// The K anchors and the background of each image: the five tensors that affine_mixture and anchor_features
+// share, and their gradients.
 #pragma once
 
 #include <array>
@@ -10,7 +10,7 @@
 
 namespace internet {
 
-// Of kp_source, kp_driving, jac_source, jac_driving and background.
+// For kp_source, kp_driving, jac_source, jac_driving and background.
 using AnchorGradientTensors = std::array<Tensor, 5>;
 
 struct Anchors {
@@ -22,7 +22,7 @@ struct Anchors {
   int64_t count() const { return kp_source.size(1); }
   int64_t axes() const { return kp_source.size(2); }
 
-  // That they go with `data`, images or volumes: its batch, axes and device, and the type it is computed in.
+  // Checks that they fit `data`, images or volumes: its batch, axes, device and arithmetic type.
   void check(const Tensor& data) const {
     STD_TORCH_CHECK(kp_source.dim() == 3, "kp_source: expected (B, K, n)");
     const int64_t b = data.size(0), k = count(), n = data.dim() - 2;
@@ -40,7 +40,7 @@ struct Anchors {
             strided<const S, 4>(jac_driving), strided<const S, 3>(background)};
   }
 
-  // Uninitialised gradients, contiguous; empty for a tensor that is not there.
+  // Uninitialised gradients, contiguous; empty for an absent tensor.
   AnchorGradientTensors empty_gradients() const {
     const ScalarType type = kp_source.scalar_type();
     const int64_t n = axes();
@@ -58,7 +58,7 @@ struct Anchors {
   }
 };
 
-// What a backward operator returns: the gradients of its data tensor and of the five of the anchors.
+// What a backward operator returns: the gradients of its data tensor and of the five tensors of the anchors.
 using AnchoredGradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 inline AnchoredGradients anchored_gradients(const Tensor& data, const AnchorGradientTensors& anchors) {

@@ -1,5 +1,6 @@
-// What every operator checks before it trusts an argument's sizes. It keeps the kernels from reading memory
-// that is not theirs; the errors a user sees come from Python, which names arguments better.
+// What every operator checks before it relies on the sizes of an argument. This keeps the kernels from
+// reading outside their tensors; the errors that users see come from Python, which describes arguments
+// better.
 #pragma once
 
 #include <array>
@@ -22,21 +23,21 @@ inline void check_type(const char* name, const Tensor& tensor, ScalarType type, 
   STD_TORCH_CHECK(tensor.device() == data.device(), name, ": unexpected device");
 }
 
-// `tensor` has this shape, and the type and device of `data`.
+// Requires this shape, and the type and device of `data`.
 inline void check_storage(const char* name, const Tensor& tensor, const Tensor& data,
                           std::initializer_list<int64_t> shape) {
   check_shape(name, tensor, shape);
   check_type(name, tensor, data.scalar_type(), data);
 }
 
-// `tensor` has this shape, the type that `data` is computed in, and its device.
+// Requires this shape, and the arithmetic type and device of `data`.
 inline void check_computed(const char* name, const Tensor& tensor, const Tensor& data,
                            std::initializer_list<int64_t> shape) {
   check_shape(name, tensor, shape);
   check_type(name, tensor, compute_type(data), data);
 }
 
-// `tensor` has the shape, type and device of `data`.
+// Requires the shape, type and device of `data`.
 inline void check_like(const char* name, const Tensor& tensor, const Tensor& data) {
   bool same = tensor.dim() == data.dim();
   for (int64_t axis = 0; same && axis < data.dim(); ++axis) same = tensor.size(axis) == data.size(axis);
@@ -44,7 +45,7 @@ inline void check_like(const char* name, const Tensor& tensor, const Tensor& dat
   check_type(name, tensor, data.scalar_type(), data);
 }
 
-// How many 2x steps lead from h x w to height x width, which is a power of two times as large.
+// The number of 2x steps from h x w to height x width, which must be a power of two times as large.
 inline int upsampling_steps(const char* message, int64_t h, int64_t w, int64_t height, int64_t width) {
   int steps = 0;
   while (h > 0 && h << steps < height) ++steps;
@@ -52,7 +53,7 @@ inline int upsampling_steps(const char* message, int64_t h, int64_t w, int64_t h
   return steps;
 }
 
-// The index of an option's value among those it may have.
+// The index of an option's value among the allowed ones.
 template <size_t N>
 int choice(const char* name, const std::string& value, const std::array<const char*, N>& values) {
   std::string expected;

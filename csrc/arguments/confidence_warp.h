@@ -1,5 +1,5 @@
-// What features are warped by, checked, and the gradients of its maps; and the operator confidence_warp,
-// which on every device is a level of the pyramid.
+// The tensors and options of a warp, checked, and the gradients of its maps; and the operator
+// confidence_warp, which on every device is a single level of pyramid_warp.
 #pragma once
 
 #include <tuple>
@@ -19,7 +19,7 @@ struct WarpOptions {
         border(choice<2>("padding_mode", padding_mode, {"zeros", "border"}) == 1),
         align_corners(align_corners) {}
 
-  // From a map of h x w to the size of the features.
+  // How a map of h x w is resized to the features.
   MapResize resize(int64_t h, int64_t w, const Tensor& features) const {
     MapResize resize{.height = h,
                      .width = w,
@@ -90,11 +90,12 @@ struct WarpInputs {
   }
 };
 
-// The gradient of a coarse map, summed over the levels that read it in the order of their backward passes.
+// The gradient of a coarse map, accumulated over the levels that read it, in the order of their backward
+// passes.
 struct MapGradient {
   Tensor gradient;  // contiguous; empty: not wanted
   bool wanted;
-  bool started = false;  // whether a level has written its part: the next one adds to it
+  bool started = false;  // whether a level has written its part; the next one then adds to it
 
   MapGradient(const OptionalTensor& map, const Tensor& like, bool wanted)
       : gradient(nothing(like)), wanted(wanted && map) {
@@ -103,23 +104,23 @@ struct MapGradient {
     }
   }
 
-  // After the last level: zero, if there was none.
+  // Called after the last level: zero, if there was none.
   const Tensor& finish() {
     if (wanted && !started) torch::stable::zero_(gradient);
     return gradient;
   }
 };
 
-// The gradients of a level's images; empty where not needed.
+// The gradients of a level's images; empty if not needed.
 struct WarpImageGradients {
   Tensor features, blend;
 };
 
-// The operator on a device whose `Level` warps the features of one level:
+// The operator on a device, whose `Level` warps the features of one level:
 //   static Tensor forward(inputs);
 //   static WarpImageGradients backward(grad_output, inputs, need_features, need_blend, deterministic, field,
 //                                      confidence);
-// the second adds to the gradients of the two maps that are its last arguments.
+// The latter adds to the gradients of the two maps, which are its last arguments.
 template <class Level>
 struct ConfidenceWarpOperator {
   static Tensor forward(Tensor features, Tensor field, OptionalTensor confidence, OptionalTensor blend,

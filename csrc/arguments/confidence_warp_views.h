@@ -1,4 +1,4 @@
-// Where the samples of a warp lie, as the kernels of confidence_warp and pyramid_warp are given it.
+// Where the samples of a warp lie, as the kernels of confidence_warp and pyramid_warp receive it.
 #pragma once
 
 #include "arguments/map_resize.h"
@@ -7,8 +7,8 @@
 
 namespace internet {
 
-// The output has the size of the features, height x width; the coarse maps may each have another. S is float
-// or double.
+// The output has the size of the features, height x width; each coarse map may have a different one. S is
+// float or double.
 template <class S>
 struct SampledMotion {
   Strided<const S, 4> field;       // (batch, h, w, 2), normalised coordinates

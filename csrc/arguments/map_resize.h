@@ -1,4 +1,4 @@
-// How a coarse map of a motion is brought to the size of the features.
+// How a coarse map of a motion is resized to the features.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct MapResize {
   INTERNET_MEMBER math::Interpolation<Index> columns() const {
     return {Index(width), Index(fine_width), interpolation_aligns_corners};
   }
-  // Whether 32 bits do for both.
+  // Whether 32 bits suffice for both.
   INTERNET_MEMBER bool fits_32_bits() const {
     constexpr int64_t most = int64_t(1) << 30;
     return (fine_height + 1) * (height + 1) < most && (fine_width + 1) * (width + 1) < most;

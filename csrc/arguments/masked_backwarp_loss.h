@@ -27,7 +27,7 @@ struct BackwarpArguments {
         reduction(Reduction(choice<3>("reduction", reduction, {"mean", "sum", "none"}))),
         padding(math::Padding(choice<3>("padding_mode", padding_mode, {"border", "zeros", "valid"}))) {
     STD_TORCH_CHECK(output.dim() == 4, "output: expected (B, C, H, W)");
-    constexpr int64_t longest = int64_t(1) << 24;  // float32 does not have every whole number beyond
+    constexpr int64_t longest = int64_t(1) << 24;  // float32 does not represent every larger integer
     STD_TORCH_CHECK(height() <= longest && width() <= longest, "output: a side of more than 2^24 pixels");
     check_like("target", target, output);
     check_computed("flow", flow, output, {batch(), 2, height(), width()});
@@ -44,12 +44,12 @@ struct BackwarpArguments {
   int64_t width() const { return output.size(3); }
   int64_t mask_height() const { return height() >> mask_steps; }
   int64_t mask_width() const { return width() >> mask_steps; }
-  // Whether every pixel keeps a loss of its own, (B, 1, H, W).
+  // Whether every pixel has its own loss, (B, 1, H, W).
   bool local() const { return reduction == Reduction::none; }
-  // What a sum is divided by. For an empty image it is 0, and the mean NaN, as in torch.
+  // What the sum is divided by. For an empty image it is 0, and the mean NaN, as in torch.
   double divisor() const { return reduction == Reduction::mean ? double(output.numel()) : 1.0; }
 
-  // Uninitialised, in the type of the arithmetic: the loss, and the mask's gradient.
+  // Uninitialised, in the arithmetic type: the loss, and the mask's gradient.
   Tensor empty_loss() const { return local() ? empty_map(1) : empty<0>({}, compute_type(output), output); }
   Tensor empty_map(int64_t maps) const {
     return empty<4>({batch(), maps, height(), width()}, compute_type(output), output);
@@ -66,7 +66,7 @@ struct BackwarpArguments {
     }
   }
 
-  // The gradient of the loss as a kernel wants it: one a pixel, or one for all, with strides 0.
+  // The gradient of the loss as kernels expect it: one value per pixel, or one for all, with strides 0.
   template <class S>
   Strided<const S, 4> grad_of_loss(const Tensor& grad_loss) const {
     if (local()) return strided<const S, 4>(grad_loss);

@@ -1,4 +1,4 @@
-// The inputs of masked_backwarp_loss as its kernels are given them.
+// The inputs of masked_backwarp_loss, as its kernels receive them.
 #pragma once
 
 #include "arguments/strided.h"

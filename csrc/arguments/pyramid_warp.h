@@ -9,8 +9,8 @@ namespace internet {
 
 template <class Level>
 struct PyramidWarpOperator {
-  // `confidence` is one for all levels, or one for each, or empty; `blend` one for each, or empty. A tensor
-  // of one axis stands for none (csrc/schema.cpp).
+  // `confidence` has one entry for all levels, or one for each, or none; `blend` one for each, or none. A
+  // tensor with one axis stands for a missing entry (csrc/schema.cpp).
   static std::vector<Tensor> forward(std::vector<Tensor> features, Tensor field,
                                      std::vector<Tensor> confidence, std::vector<Tensor> blend,
                                      std::string upsampling, bool interpolate_align_corners,

@@ -7,7 +7,7 @@
 
 namespace internet {
 
-// A tensor over the pixels of images or volumes, of `before` axes and then these; an image is one slice.
+// A tensor over the pixels of images or volumes, with `before` axes before theirs; an image has one slice.
 template <class T, int before>
 Strided<T, before + 3> over_slices(const OptionalTensor& tensor) {
   Strided<T, before + 3> view;
@@ -47,7 +47,7 @@ struct SoftArgmaxArguments {
   int64_t depth() const { return axes() == 2 ? 1 : logits.size(2); }
   int64_t height() const { return logits.size(axes()); }
   int64_t width() const { return logits.size(axes() + 1); }
-  // Whether all anchors read one map. One map for a single anchor is that anchor's own.
+  // Whether all anchors share one map. With a single anchor, one map counts as its own.
   bool shared_map() const { return jacobian_map && jacobian_map->size(1) == 1 && anchors() != 1; }
 
   Tensor empty_matrices(bool wanted) const {
@@ -72,7 +72,7 @@ struct SoftArgmaxResults {
   std::tuple<Tensor, Tensor, Tensor, Tensor> result() const { return {kp, jac, covariance, statistics}; }
 };
 
-// What the forward pass found, and the gradients with respect to it; one that is missing is zero.
+// The results of the forward pass, and the gradients with respect to them; a missing one is zero.
 struct SoftArgmaxGradients {
   SoftArgmaxResults results;
   OptionalTensor grad_kp, grad_jac, grad_covariance;
@@ -93,11 +93,10 @@ struct SoftArgmaxGradients {
   }
 };
 
-// The gradients with respect to the arguments: allocated where they are wanted, and filled where they are
-// zero.
+// The gradients with respect to the arguments: allocated if they are wanted, and filled if they are zero.
 struct SoftArgmaxInputGradients {
   OptionalTensor logits, map;
-  bool map_is_zero = false;  // without a gradient of jac
+  bool map_is_zero = false;  // because jac has no gradient
 
   SoftArgmaxInputGradients(const SoftArgmaxArguments& a, const SoftArgmaxGradients& from, bool need_logits,
                            bool need_map) {
@@ -107,7 +106,7 @@ struct SoftArgmaxInputGradients {
     if (map_is_zero) torch::stable::zero_(*map);
   }
 
-  // What is left for the kernel to write.
+  // The gradient that the kernel has to write.
   OptionalTensor map_to_write() const { return map_is_zero ? std::nullopt : map; }
   bool anything_to_write() const { return logits || map_to_write(); }
 

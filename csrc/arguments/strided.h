@@ -1,4 +1,4 @@
-// A tensor as a kernel sees it: a pointer and a stride for each axis, in elements.
+// A tensor as kernels access it: a pointer, and a stride for each axis in elements.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace internet {
 
-// The type that values stored as T are computed in: float for all but double.
+// The arithmetic type for values stored as T: float, or double for double.
 template <class T>
 using opmath = std::conditional_t<std::is_same_v<T, double>, double, float>;
 

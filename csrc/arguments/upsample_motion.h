@@ -8,7 +8,7 @@
 
 namespace internet {
 
-// A field (B, h, w, 2) and its confidence (B, 1, h, w), contiguous; the second is empty where there is none.
+// A field (B, h, w, 2) and its confidence (B, 1, h, w), contiguous; the latter is empty if there is none.
 struct MotionMaps {
   Tensor field, confidence;
 

@@ -1,5 +1,5 @@
-// What the kernels of upsample_motion are given: one progressive 2x step of a field and its confidence, or
-// its adjoint. T is float or double; a map without data is skipped.
+// What the kernels of upsample_motion receive: one progressive 2x step of a field and its confidence, or its
+// adjoint. T is float or double; a map without data is skipped.
 #pragma once
 
 #include "arguments/strided.h"

@@ -30,7 +30,7 @@ struct VolumeWarpArguments {
 
   int64_t batch() const { return volume.size(0); }
   int64_t channels() const { return volume.size(1); }
-  // Of the output.
+  // The size of the output.
   int64_t depth() const { return field.size(1); }
   int64_t height() const { return field.size(2); }
   int64_t width() const { return field.size(3); }
@@ -55,8 +55,7 @@ struct VolumeWarpArguments {
   void check_grad_output(const Tensor& grad_output) const {
     check_storage("grad_output", grad_output, volume, {batch(), channels(), depth(), height(), width()});
   }
-  // Uninitialised gradients of field and confidence, contiguous; empty if not wanted, or of what is not
-  // there.
+  // Uninitialised gradients of field and confidence, contiguous; empty if they are not wanted, or absent.
   Tensor empty_grad_field(bool wanted) const {
     if (!wanted) return nothing(field);
     return empty<5>({batch(), depth(), height(), width(), 3}, field.scalar_type(), field);

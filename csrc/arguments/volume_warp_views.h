@@ -1,4 +1,4 @@
-// Where the samples of a volume lie, as kernels are given it.
+// Where the samples of a volume lie, as kernels receive it.
 #pragma once
 
 #include "arguments/strided.h"
@@ -6,7 +6,7 @@
 
 namespace internet {
 
-// A sample for each voxel of the output, (batch, channels, depth, height, width). S is float or double.
+// One sample for each voxel of the output, (batch, channels, depth, height, width). S is float or double.
 template <class S>
 struct SampledVolume {
   Strided<const S, 5> field;       // (batch, depth, height, width, 3), normalised coordinates of the volume

@@ -3,10 +3,11 @@
 //
 //   e_k = exp(l_k - m),  s = sum e,  u_k = max(e_k - t s, 0),  F = sum u_k T_k(z) / sum u_k
 //
-// is Eq. 5 without a division per anchor, whatever m is: w_k = e_k / s are the softmax weights, and
-// max(w_k - t, 0) scaled to sum 1 is u_k / sum u. Motion 0 is the background's.
+// is Eq. 5 without a division per anchor, for any m: w_k = e_k / s are the softmax weights, and max(w_k - t,
+// 0) scaled to sum 1 is u_k / sum u. Motion 0 is the background's.
 //
-// `exponential(k)` gives e_k for k = 0..K, `motion(k)` the RowMotion of anchor k = 1..K, `still` is T_0(z).
+// `exponential(k)` returns e_k for k = 0..K, `motion(k)` the RowMotion of anchor k = 1..K, and `still` is
+// T_0(z).
 #pragma once
 
 #include "anchor_affine.h"
@@ -21,7 +22,7 @@ struct Composition {
   V kept;   // sum u
 };
 
-// Sums over the anchors, one by one.
+// The sums over the anchors, accumulated one by one.
 template <class V, int N>
 struct WeightedMotions {
   V weight;
@@ -68,7 +69,7 @@ INTERNET_HD Composition<V, N> compose(int anchors, Exponential exponential, Moti
   return sum.mean(thresholded ? total : sum.weight);
 }
 
-// A RowMotion, and how far it moves from one vector of pixels to the next of the row.
+// A RowMotion, and its change from one vector of pixels to the next in the row.
 template <class S, int N>
 struct SteppedMotion {
   RowMotion<S, N> row;
@@ -90,7 +91,7 @@ INTERNET_HD SteppedMotion<S, N> stepped(const RowMotion<S, N>& row, S x_step) {
 }
 
 // One pass over the logits of `count` neighbouring vectors of pixels: the largest logit of every pixel and,
-// without threshold, the sums for `compose`. `shifted(l, i)` is what to take the exponential of.
+// without threshold, the sums for `compose`. `shifted(l, i)` returns the argument of the exponential.
 template <bool thresholded, int count, class V, int N, class Logit, class Motion, class Shifted, class Keep>
 INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const Point<V, N> (&still)[count], V x,
                              Shifted shifted, Keep keep, WeightedMotions<V, N> (&sum)[count],
@@ -118,15 +119,15 @@ INTERNET_HD void sum_motions(int anchors, Logit logit, Motion motion, const Poin
   }
 }
 
-// `compose` from the logits and in one pass over them, of `count` neighbouring vectors of pixels, which share
-// the motions: motion(k) is a SteppedMotion, and x that of the first vector. logit(k, i) gives l_k of vector
-// i, and keep(k, i, e) is called with its exponential, the last time with the one that counts. With a
-// threshold it is no more than these: what is kept of a weight depends on all of them, and f is left to
-// `compose`.
+// `compose` from the logits, in one pass over them, for `count` neighbouring vectors of pixels, which share
+// the motions: motion(k) is a SteppedMotion, and x is that of the first vector. logit(k, i) returns l_k of
+// vector i, and keep(k, i, e) receives its exponential; if it is called twice, the last call counts. With a
+// threshold these exponentials are the only result, because the part of a weight that is kept depends on all
+// of them; `compose` then computes f.
 //
-// The softmax subtracts the largest logit m for one reason: that exp neither overflows nor leaves nothing but
-// zeros. Where every pixel's m is within +-40 neither happens, and nothing need be subtracted. So that is
-// tried first, m found on the way; a second pass, with the true m, follows in the rare case.
+// The softmax subtracts the largest logit m only to keep exp from overflowing, and from giving nothing but
+// zeros. If every pixel's m is within +-40 neither happens, and nothing needs to be subtracted. So this is
+// tried first, while m is determined; in the rare other case a second pass follows, with the true m.
 template <bool thresholded, int count, class V, int N, class Logit, class Motion, class Keep>
 INTERNET_HD void compose_logits(int anchors, Logit logit, Motion motion, const Point<V, N> (&still)[count],
                                 V x, Keep keep, Composition<V, N> (&f)[count]) {
@@ -151,14 +152,14 @@ INTERNET_HD void compose_logits(int anchors, Logit logit, Motion motion, const P
 //
 //   dL/dl_k = e_k ([u_k > 0] c_k - t sum_j [u_j > 0] c_j).
 //
-// Without threshold that is w_k <g, T_k - F>. With it, dL/dw_k = c_k s where w_k > t, else 0, and the softmax
-// subtracts sum_j w_j dL/dw_j, which is t times the sum of those (the part of w_j above t cancels, because
-// sum_j u_j c_j = 0). T_k is reached by g u_k / sum u.
+// Without threshold that is w_k <g, T_k - F>. With it, dL/dw_k = c_k s if w_k > t, else 0, and the softmax
+// subtracts sum_j w_j dL/dw_j, which is t times the sum of these (the part of w_j above t cancels, because
+// sum_j u_j c_j = 0). The gradient with respect to T_k is g u_k / sum u.
 template <bool thresholded, class V, int N>
 struct CompositionGradient {
   V per_kept;     // 1 / sum u
-  Point<V, N> g;  // over sum u
-  V at_field;     // <g, F>, over sum u
+  Point<V, N> g;  // divided by sum u
+  V at_field;     // <g, F>, divided by sum u
   V pull;         // t sum_j [u_j > 0] c_j
 
   INTERNET_MEMBER CompositionGradient(const Composition<V, N>& f, const Point<V, N>& grad)
@@ -181,7 +182,7 @@ struct CompositionGradient {
     V c = grad_weight(weight, to);
     return thresholded ? e * (c - pull) : e * c;
   }
-  // What reaches T_k.
+  // The gradient with respect to T_k.
   INTERNET_MEMBER Point<V, N> grad_motion(V weight) const {
     Point<V, N> grad;
     INTERNET_UNROLL
@@ -205,7 +206,7 @@ INTERNET_HD CompositionGradient<thresholded, V, N> composition_gradient(
   return gradient;
 }
 
-// emit(k, logit_gradient, weight) is called for k = 0..K, with the weight u_k / sum u.
+// Calls emit(k, logit_gradient, weight) for k = 0..K, with the weight u_k / sum u.
 template <bool thresholded, class V, int N, class Exponential, class Motion, class Emit>
 INTERNET_HD void compose_vjp(int anchors, Exponential exponential, Motion motion, const Point<V, N>& still,
                              V x, ScalarOf<V> threshold, const Point<V, N>& grad, Emit emit) {

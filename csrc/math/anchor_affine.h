@@ -1,5 +1,5 @@
-// Motions in N = 2 or 3 axes, x first: that of an anchor, T(z) = kp_s + J_s J_d^-1 (z - kp_d), written as an
-// affine map M z + o, and that of the background, which is projective.
+// Motions on N = 2 or 3 axes, x first: an anchor's, T(z) = kp_s + J_s J_d^-1 (z - kp_d), written as an affine
+// map M z + o; and the background's, which is projective.
 #pragma once
 
 #include "value.h"
@@ -31,7 +31,7 @@ struct Affine {
   S matrix[m][N];
   S offset[m];
 
-  // Along the row of pixels that z is in.
+  // The map along the row of pixels that z is in.
   INTERNET_MEMBER RowMotion<S, m> row(const Point<S, N>& z) const {
     RowMotion<S, m> row;
     INTERNET_UNROLL
@@ -44,7 +44,7 @@ struct Affine {
     return row;
   }
 
-  // Of a gradient with respect to a map: adds the part of one point z, where T(z) has the gradient g.
+  // For gradients with respect to a map: adds the part of one point z at which T(z) has the gradient g.
   INTERNET_MEMBER void add_pull(const Point<S, m>& g, const Point<S, N>& z) {
     INTERNET_UNROLL
     for (int i = 0; i < m; ++i) {
@@ -78,8 +78,8 @@ struct Affine {
   }
 };
 
-// A projective motion, by its matrix P of N + 1 rows and columns: h = P (z, 1) is affine in z, and the motion
-// is T(z) = h_{1..N} / h_{N+1}. A denominator that vanishes gives a coordinate that is not finite.
+// A projective motion, given by its matrix P of N + 1 rows and columns: h = P (z, 1) is affine in z, and the
+// motion is T(z) = h_{1..N} / h_{N+1}. If the denominator vanishes, coordinates are not finite.
 template <class S, int N>
 using Projective = Affine<S, N, N + 1>;
 
@@ -92,7 +92,7 @@ INTERNET_HD Point<V, m - 1> from_homogeneous(const Point<V, m>& h) {
   return to;
 }
 
-// Gradient with respect to h, from g with respect to the motion.
+// The gradient with respect to h, from the gradient g with respect to the motion.
 template <class V, int m>
 INTERNET_HD Point<V, m> from_homogeneous_vjp(const Point<V, m>& h, const Point<V, m - 1>& g) {
   const V per_last = splat<V>(1) / h.axis[m - 1];
@@ -106,7 +106,7 @@ INTERNET_HD Point<V, m> from_homogeneous_vjp(const Point<V, m>& h, const Point<V
   return out;
 }
 
-// One anchor's parameters; no Jacobians are identities.
+// One anchor's parameters. Missing Jacobians are identities.
 template <class S, int N>
 struct Anchor {
   S source[N], driving[N], source_jacobian[N][N], driving_jacobian[N][N];
@@ -127,8 +127,8 @@ struct KeyPoints {
   }
 };
 
-// A determinant closer to zero than this is replaced by it, its sign kept: a collapsed anchor then moves far,
-// but finitely.
+// A determinant closer to zero than this is replaced by it, with the same sign: a collapsed anchor then has a
+// large but finite motion.
 template <class S>
 INTERNET_HD S kept_determinant(S det) {
   constexpr S smallest = S(1e-6);
@@ -145,7 +145,7 @@ template <class S>
 INTERNET_HD Matrix<S, 2> cofactors(const S (&m)[2][2]) {
   return {{{m[1][1], -m[1][0]}, {-m[0][1], m[0][0]}}};
 }
-// Rows and columns counted round and round spare the signs.
+// Cyclic row and column indices make the signs of the cofactors implicit.
 template <class S>
 INTERNET_HD Matrix<S, 3> cofactors(const S (&m)[3][3]) {
   Matrix<S, 3> out;
@@ -161,8 +161,8 @@ INTERNET_HD Matrix<S, 3> cofactors(const S (&m)[3][3]) {
   return out;
 }
 
-// Gradient with respect to m, from g with respect to its cofactors. These are linear in a 2x2 matrix, and
-// quadratic in a 3x3 one, where the form <g, cofactors(m)> is symmetric in all three factors.
+// The gradient with respect to m, from the gradient g with respect to its cofactors. These are linear in a
+// 2x2 matrix, and quadratic in a 3x3 one, where the form <g, cofactors(m)> is symmetric in all three factors.
 template <class S>
 INTERNET_HD Matrix<S, 2> cofactors_vjp(const S (&)[2][2], const S (&g)[2][2]) {
   return cofactors(g);
@@ -192,7 +192,7 @@ INTERNET_HD S determinant(const S (&m)[N][N]) {
   return det;
 }
 
-// `det`: the determinant, or what is kept of it.
+// `det`: the determinant, or its replacement.
 template <class S, int N>
 INTERNET_HD Matrix<S, N> inverse(const S (&m)[N][N], S det) {
   const Matrix<S, N> c = cofactors(m);
@@ -205,9 +205,10 @@ INTERNET_HD Matrix<S, N> inverse(const S (&m)[N][N], S det) {
   return out;
 }
 
-// Gradient with respect to m, from g with respect to its inverse I = C^T / det by the same determinant:
+// The gradient with respect to m, from the gradient g with respect to its inverse I = C^T / det by this same
+// determinant:
 //   g_C = g^T / det,  g_det = -<g, I> / det,
-// where g_det reaches m, by way of its cofactors, only if the determinant was not replaced.
+// where g_det reaches m, through its cofactors, only if the determinant was not replaced.
 template <class S, int N>
 INTERNET_HD Matrix<S, N> inverse_vjp(const S (&m)[N][N], S det, const Matrix<S, N>& g) {
   const Matrix<S, N> c = cofactors(m), i = inverse(m, det);
@@ -251,9 +252,9 @@ INTERNET_HD Affine<S, N> anchor_affine(const Anchor<S, N>& a) {
   return t;
 }
 
-// Gradient with respect to the anchor's parameters, from the gradient g with respect to M and o.
+// The gradient with respect to the anchor's parameters, from the gradient g with respect to M and o.
 //
-// o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I:  g_Js = g_M I^T,  g_I = J_s^T g_M.
+// o = kp_s - M kp_d adds -g_o kp_d^T to g_M. With M = J_s I:  g_Js = g_M I^T,  g_I = J_s^T g_M.
 template <class S, int N>
 INTERNET_HD Anchor<S, N> anchor_affine_vjp(const Anchor<S, N>& a, const Affine<S, N>& g) {
   const Affine<S, N> t = anchor_affine(a);

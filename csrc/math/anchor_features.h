@@ -1,10 +1,10 @@
-// What a dense-motion network sees of one anchor: two Gaussians' difference, and the source moved.
+// What a dense-motion network receives of one anchor: the difference of two Gaussians, and the moved source.
 //
-// The motion is affine in normalised coordinates, and these are affine in pixel indices, of the output in
-// one convention and of the source in perhaps another. So it is affine from output pixel j to source pixel t;
-// a pixel costs one multiplication and addition per pair of axes, and sums of gradients times j are turned
-// into the gradient with respect to the normalised motion at the very end. A background that is a projective
-// map is one from pixels to pixels, too.
+// The motion is affine in normalised coordinates, and these are affine in pixel indices, possibly by one
+// convention for the output and another for the source. So it is affine from output pixel j to source pixel
+// t: a pixel costs one multiply-add per pair of axes, and sums of gradients times j are converted to the
+// gradient with respect to the normalised motion only at the very end. Likewise, a projective map of the
+// background is one from pixels to pixels.
 #pragma once
 
 #include "anchor_affine.h"
@@ -35,13 +35,13 @@ struct Gaussian {
   S exponent[axis_pairs<N>];
 };
 
-// Of an anchor: its heat map is the first less the second.
+// The Gaussians of an anchor. Its heat map is the first minus the second.
 template <class S, int N>
 struct HeatMap {
   Gaussian<S, N> driving, source;
 };
 
-// Of a variance v, E = -|d|^2 / 2v.
+// For a variance v, E = -|d|^2 / 2v.
 template <int N>
 INTERNET_HD Gaussian<double, N> isotropic_gaussian(const double* point, double variance) {
   Gaussian<double, N> g{};
@@ -51,8 +51,8 @@ INTERNET_HD Gaussian<double, N> isotropic_gaussian(const double* point, double v
   return g;
 }
 
-// A covariance's determinant is kept at least this, so that a collapsed one gives a heat map of numbers: on
-// two axes it is that of standard deviations of 3e-8, on three of 1e-5.
+// Lower bound on a covariance's determinant, so that a collapsed covariance gives a finite heat map: it
+// corresponds to standard deviations of 3e-8 on two axes, and of 1e-5 on three.
 template <int N>
 INTERNET_HD double covariance_determinant(const double (&covariance)[N][N]) {
   constexpr double smallest = 1e-30;
@@ -60,7 +60,7 @@ INTERNET_HD double covariance_determinant(const double (&covariance)[N][N]) {
   return det < smallest ? smallest : det;  // NaN stays NaN
 }
 
-// Of a covariance C, E = -1/2 d^T P d with P = C^-1. An off-diagonal pair has both of its entries.
+// For a covariance C, E = -1/2 d^T P d with P = C^-1. An off-diagonal pair combines two entries of P.
 template <int N>
 INTERNET_HD Gaussian<double, N> covariance_gaussian(const double* point, const double (&covariance)[N][N]) {
   Gaussian<double, N> g;
@@ -74,14 +74,14 @@ INTERNET_HD Gaussian<double, N> covariance_gaussian(const double* point, const d
   return g;
 }
 
-// E at the distance d. It is above 0 only if the covariance is not positive definite.
+// E at the distance d. It exceeds 0 only if the covariance is not positive definite.
 template <class V, class S, int N>
 INTERNET_HD V exponent_at(const Gaussian<S, N>& g, const V (&d)[N]) {
   V sum = splat<V>(0);
   each_axis_pair<N>([&](int place, int i, int j) { sum += g.exponent[place] * d[i] * d[j]; });
   return sum;
 }
-// The same of one variance.
+// The same for a single variance.
 template <class V, class S, int N>
 INTERNET_HD V isotropic_exponent_at(const Gaussian<S, N>& g, const V (&d)[N]) {
   V squared = d[0] * d[0];
@@ -94,16 +94,16 @@ INTERNET_HD V gaussian_value(V exponent) {
   const V zero = splat<V>(0);
   return exp_below_88(select(exponent > zero, zero, exponent));
 }
-// What a gradient with respect to the value becomes on its way to the exponent: times the value, or times 0
-// where the exponent was cut.
+// The factor from the gradient with respect to the value to that with respect to the exponent: the value, or
+// 0 where the exponent was clamped.
 template <class V>
 INTERNET_HD V gaussian_slope(V exponent) {
   const V zero = splat<V>(0);
   return select(exponent > zero, zero, exp_below_88(select(exponent > zero, zero, exponent)));
 }
 
-// With one variance a Gaussian is a product of one factor per axis: factors are made once for each row and
-// column, and a pixel costs a product.
+// With a single variance, a Gaussian is a product of one factor per axis: factors are computed once for each
+// row and column, and a pixel costs one product.
 template <class V>
 INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_variance) {
   V d = z - key_point;
@@ -111,7 +111,7 @@ INTERNET_HD V gaussian_factor(V z, ScalarOf<V> key_point, ScalarOf<V> per_twice_
 }
 
 // A Gaussian along a row of pixels, where all coordinates but x are fixed: E = (curvature d + slope) d +
-// level at the distance d from its key point along x.
+// level, with d the distance from its key point along x.
 template <class S>
 struct GaussianRow {
   S point, curvature, slope, level;
@@ -122,7 +122,7 @@ struct GaussianRow {
     return (curvature * d + slope) * d + level;
   }
 };
-// d: the row's distances from the key point; that along x is not used.
+// d: the row's distances from the key point; the one along x is not used.
 template <class S, int N>
 INTERNET_HD GaussianRow<S> gaussian_row(const Gaussian<double, N>& g, const double (&d)[N]) {
   double slope = 0, level = 0;
@@ -136,8 +136,8 @@ INTERNET_HD GaussianRow<S> gaussian_row(const Gaussian<double, N>& g, const doub
   return {S(g.point[0]), S(g.exponent[0]), S(slope), S(level)};
 }
 
-// What the pixels give to a Gaussian: sums of g h d_i and of g h d_i d_j, where h is its value and g the
-// gradient with respect to that. It is all there is to sum: E's derivatives are
+// What the pixels contribute to the gradients of a Gaussian: sums of g h d_i and of g h d_i d_j, where h is
+// its value and g the gradient with respect to h. No other sums are needed, because E's derivatives are
 //   dE/dp_i = -(2 exponent_ii d_i + sum over j != i of exponent_ij d_j),   dE/dexponent_ij = d_i d_j.
 template <class S, int N>
 struct GaussianMoments {
@@ -151,7 +151,7 @@ struct GaussianMoments {
     each_axis_pair<N>([&](int place, int, int) { second[place] += other.second[place]; });
   }
 };
-// Of the two of an anchor.
+// For an anchor's two Gaussians.
 template <class S, int N>
 struct HeatMapMoments {
   GaussianMoments<S, N> driving, source;
@@ -172,20 +172,21 @@ INTERNET_HD void add_second_moment(GaussianMoments<S, N>& sum, S weight, const S
   each_axis_pair<N>([&](int place, int i, int j) { sum.second[place] += weight * d[i] * d[j]; });
 }
 
-// Adds the gradient with respect to the key point. What does not depend on a coordinate gets nothing of it,
-// not even 0 times an infinite one.
+// Adds the gradient with respect to the key point. Where it does not depend on a coordinate, nothing is
+// added, not even 0 times an infinite coordinate.
 template <int N>
 INTERNET_HD void add_point_gradient(const Gaussian<double, N>& g, const GaussianMoments<double, N>& moments,
                                     double* grad_point) {
   each_axis_pair<N>([&](int place, int i, int j) {
     if (g.exponent[place] == 0) return;
     grad_point[i] -= g.exponent[place] * moments.first[j];
-    grad_point[j] -= g.exponent[place] * moments.first[i];  // once more where i is j: the square's factor 2
+    grad_point[j] -=
+        g.exponent[place] * moments.first[i];  // a second time if i is j: the factor 2 of the square
   });
 }
 
-// The gradient with respect to the covariance. Both entries of the precision that make up a pair's exponent
-// get -1/2 of its gradient; from there through the inverse.
+// The gradient with respect to the covariance. The two entries of the precision that form a pair's exponent
+// get -1/2 of its gradient each; from there it passes through the inverse.
 template <int N>
 INTERNET_HD Matrix<double, N> covariance_gradient(const double (&covariance)[N][N],
                                                   const GaussianMoments<double, N>& moments) {
@@ -198,7 +199,7 @@ INTERNET_HD Matrix<double, N> covariance_gradient(const double (&covariance)[N][
 
 // ---------------------------------------------------------------------------------------- motions in pixels
 
-// One axis: output pixel j sits at z = start + step j, and z is the source's pixel t = scale z + offset.
+// One axis: output pixel j lies at z = start + step j, and z is the source's pixel t = scale z + offset.
 template <class S>
 struct PixelAxis {
   S start, step, scale, offset;
@@ -212,8 +213,8 @@ struct PixelAxis {
         same_convention(align_corners == grid_align_corners) {}
 };
 
-// The motion from output pixels to source pixels. A projective one has one row more, its denominator, which
-// is that of pixels as it is that of coordinates: to the others it adds the offset as many times.
+// The motion from output pixels to source pixels. A projective one has one more row, its denominator, which
+// is the same for pixels as for coordinates; the offset is added to the other rows as a multiple of it.
 template <class S, int N, int M>
 INTERNET_HD Affine<S, N, M> pixel_motion(const Affine<S, N, M>& t, const PixelAxis<S>* axes) {
   Affine<S, N, M> out;
@@ -232,7 +233,7 @@ INTERNET_HD Affine<S, N, M> pixel_motion(const Affine<S, N, M>& t, const PixelAx
   return out;
 }
 
-// That of a background that stands still: exactly the identity if the conventions are the same.
+// The motion of a background that stands still: exactly the identity if the conventions are the same.
 template <int N, class S>
 INTERNET_HD Affine<S, N> pixel_stillness(const PixelAxis<S>* axes) {
   Affine<S, N> still{};
@@ -258,7 +259,7 @@ INTERNET_HD Affine<S, N, M> pixel_motion_vjp(Affine<S, N, M> g, const PixelAxis<
   return g;
 }
 
-// The source's pixel that an output pixel at x of a row reads, by an affine motion or a projective one.
+// The source pixel that an output pixel at x of a row reads, by an affine or a projective motion.
 template <int N, class V, class S, int m>
 INTERNET_HD Point<V, N> source_pixel(const RowMotion<S, m>& row, V x) {
   if constexpr (m == N) {

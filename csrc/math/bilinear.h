@@ -1,24 +1,25 @@
-// Linear sampling on two axes or more, all of it: from a coordinate to pixels and fractions, from pixels to a
-// sample, and back. Images have two axes (bilinear), volumes a third (trilinear).
+// All of linear sampling, on two axes or more: from a coordinate to pixels and fractions, from pixels to a
+// sample, and the gradients. Images have two axes (bilinear), volumes a third (trilinear).
 //
 // A sample at pixel coordinate t lies between pixels i = floor(t) and i + 1, at the fraction f = t - i of the
-// way. Pixels outside the image count zero (padding "zeros") or are the nearest inside (padding "border", by
-// clamping t first). NaN and infinite coordinates are out of the frame.
+// way. Pixels outside the image count as zero (padding "zeros") or are replaced by the nearest one inside
+// (padding "border", by clamping t first). NaN and infinite coordinates are out of the frame.
 //
-// There are two ways to take it from there, along each axis:
+// From there, there are two ways to continue along each axis:
 //
 // - Position, for images with a frame of zeros around them: every sample lies between two pixels that can be
-//   read, and its weights are 1 - f and f everywhere. Few channels are interpolated down and then across.
-// - Axis, for images as they are: indices are clamped into the image, and the weight of a pixel outside is
-//   zero. A clamped index repeats its neighbour's, so that the zero weight never multiplies a pixel that the
-//   sample does not read anyway. Many channels share the products of two weights.
+//   read, and its weights are 1 - f and f everywhere. A few channels are interpolated along y and then along
+//   x.
+// - Axis, for images in place: indices are clamped into the image, and the weight of a pixel outside is zero.
+//   A clamped index repeats its neighbour's, so that the zero weight never multiplies a pixel that the sample
+//   does not read anyway. Many channels share the products of two weights.
 #pragma once
 
 #include "value.h"
 
 namespace internet::math {
 
-// Pixel coordinate of the normalised coordinate z on an axis of `size` pixels, and its derivative.
+// The pixel coordinate of the normalised coordinate z on an axis of `size` pixels, and its derivative.
 //   align_corners=False: z = (2t + 1)/size - 1;   True: z = 2t/(size - 1) - 1.
 template <class S>
 INTERNET_HD S pixels_per_unit(S size, bool align_corners) {
@@ -32,7 +33,7 @@ INTERNET_HD V unnormalize(V z, ScalarOf<V> size, bool align_corners) {
   return z * scale + offset;
 }
 
-// Normalised coordinate of pixel t: the inverse of unnormalize. A single pixel sits at 0.
+// The normalised coordinate of pixel t: the inverse of unnormalize. A single pixel lies at 0.
 template <class S>
 INTERNET_HD S normalized_step(S size, bool align_corners) {
   if (align_corners) return size > 1 ? 2 / (size - 1) : S(0);
@@ -60,9 +61,9 @@ INTERNET_HD V floor_of(V t) {
 #endif
 }
 
-// Between pixels base and base + 1, at this fraction of the way. With "zeros" the base is -1 .. size - 1:
-// pixels one step beyond the image are read, and are zero. A sample farther out, or at NaN, is brought to the
-// edge; see inside_frame for whether it counts.
+// A sample between pixels base and base + 1, at this fraction of the way. With "zeros" the base is -1 .. size
+// - 1: pixels one step outside the image are read, and are zero. A sample farther out, or at NaN, is moved to
+// the edge; inside_frame tells whether it counts.
 template <class V>
 struct Position {
   V base, fraction;
@@ -81,8 +82,9 @@ INTERNET_HD auto moves_within(V t, ScalarOf<V> size) {
   return (t > splat<V>(0)) & (t < splat<V>(size - 1));
 }
 
-// Whether a sample reads the image, along one axis; both must. What reads nothing counts as the value 0
-// ("zeros") or does not count ("valid"). A NaN fails every comparison. With "border" everything reads.
+// Whether a sample reads the image, along one axis; it must do so along all of them. A sample that reads
+// nothing has the value 0 ("zeros") or does not count ("valid"). A NaN fails every comparison. With "border"
+// every sample reads.
 template <class V>
 INTERNET_HD auto inside_frame(V t, ScalarOf<V> size, bool valid) {
   if (valid) return (t >= splat<V>(0)) & (t <= splat<V>(size - 1));
@@ -90,8 +92,8 @@ INTERNET_HD auto inside_frame(V t, ScalarOf<V> size, bool valid) {
 }
 
 // Pixel indices (as numbers of the value type, exact far beyond any image side), their weights, and the
-// derivatives of the weights with respect to t. Out of the frame: zero weights and slopes without border;
-// with it the clamped border pixel (of a NaN: the first) and zero slopes.
+// derivatives of the weights with respect to t. Out of the frame: without border, zero weights and slopes;
+// with border, the clamped border pixel (for a NaN, the first) and zero slopes.
 template <class V>
 struct Axis {
   V low, high;                // indices, inside [0, size - 1]
@@ -120,8 +122,8 @@ INTERNET_HD Axis<V> axis(V t, ScalarOf<V> size, bool border) {
   return a;
 }
 
-// Whether the sample reads anything: where it does not, the output is 0 whatever the pixels hold, and kernels
-// must not multiply them, which could be infinite.
+// Whether the sample reads anything. If it does not, the output is 0 whatever the pixels hold, and kernels
+// must not multiply them, because they could be infinite.
 template <class V>
 INTERNET_HD auto reads_image(const Axis<V>& x) {
   return x.low_weight + x.high_weight > splat<V>(0);
@@ -141,8 +143,8 @@ INTERNET_HD auto reads_image(const Axis<V>* axes) {
 
 // One value for each of the 2^N pixels around a sample on N axes, which functions take as an array, x first.
 // On two axes they have names: north is the lower row index, west the lower column index. Each further axis
-// has all of them twice, at its lower index and at its higher, and every formula below is that of one axis
-// less, twice, and then linear interpolation along the last.
+// has all of them twice, at its lower and at its higher index: every formula below is that for one axis less,
+// applied twice, followed by linear interpolation along the last axis.
 template <class V, int N = 2>
 struct Corners {
   Corners<V, N - 1> low, high;
@@ -200,7 +202,7 @@ INTERNET_HD void add_scaled(Corners<V, N>& sums, V factor, const Corners<V, N>& 
   add_scaled(sums.high, factor, values.high);
 }
 
-// A sample from its pixels, which may hold several channels each, and how it changes as it moves.
+// A sample from its pixels, which may hold several channels each, and its derivatives.
 template <class P, class S>
 INTERNET_HD P blend(const Corners<P>& c, const Axis<S>& x, const Axis<S>& y) {
   return (c.nw * x.low_weight + c.ne * x.high_weight) * y.low_weight +
@@ -242,8 +244,9 @@ INTERNET_HD void blend_slopes(const Corners<P, N>& c, const Axis<S>* axes, P* sl
   }
 }
 
-// From a Position: down the columns and then across, with the derivatives with respect to the coordinate. A
-// pixel P may hold several channels, and in the first step both columns: the fraction is the same.
+// From a Position: interpolation along y and then along x, with the derivatives with respect to the
+// coordinates. A pixel P may hold several channels and, in the first step, both columns, which have the same
+// fraction.
 template <class P>
 struct Column {
   P level, step;  // between top and bottom, and bottom - top
@@ -263,7 +266,7 @@ INTERNET_HD Sample<P> interpolate_across(const Column<P>& left, const Column<P>&
   return {left.level + slope_x * fraction_x, slope_x, left.step + (right.step - left.step) * fraction_x};
 }
 
-// The adjoint: what the gradient of a sample gives to either side of the pair it was interpolated from.
+// The adjoint: the parts of a sample's gradient for the two sides that it was interpolated from.
 template <class P>
 struct Shares {
   P low, high;

@@ -11,15 +11,15 @@ namespace internet::math {
 INTERNET_HD float exp_below_88(float x) { return expf(x); }
 INTERNET_HD double exp_below_88(double x) { return exp(x); }
 #else
-// Whether the compiler makes a * b + c one operation, rounded once.
+// Whether the compiler turns a * b + c into a single operation, rounded once.
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 constexpr bool fused_multiply_add = true;
 #else
 constexpr bool fused_multiply_add = false;
 #endif
 
-// Into how many parts an octave is divided: 2^table_bits. Where an instruction looks up every lane's entry of
-// a table in a register, eight parts save two terms of the polynomial.
+// An octave is divided into 2^table_bits parts. If one instruction can look up every lane's entry of a table
+// in a register, eight parts save two terms of the polynomial.
 #if defined(__AVX2__) && defined(__FMA__)
 template <class S>
 constexpr int table_bits = std::is_same_v<S, float> ? 3 : 0;
@@ -29,8 +29,8 @@ constexpr int table_bits = 0;
 #endif
 
 // The coefficients of r^2, r^3, ... in e^r, |r| <= ln2 / 2 / 2^bits, after 1 + r: those of the polynomial
-// whose largest relative error is the least (by Remez' exchange): in float 1.0e-7, with a table 2.6e-8, and
-// 3.6e-18 in double.
+// with the smallest maximal relative error (by Remez' exchange algorithm): in float 1.0e-7, with a table
+// 2.6e-8, and 3.6e-18 in double.
 template <class S, int bits>
 struct ExpCoefficients;
 template <>
@@ -50,11 +50,11 @@ struct ExpCoefficients<double, 0> {
                                   2.763024833611640594829e-7,   2.500005660451325803554e-8};
 };
 
-// Entry j, to be added to j << 20, gives the bits of 2^(j/8), less those of 1.
+// Entry j, added to j << 20, gives the bits of 2^(j/8) minus those of 1.
 alignas(32) constexpr int32_t octave_eighths[8] = {0,        -0x46a3e, -0x7c810, -0xa0129,
                                                    -0xafb0d, -0xa98d6, -0x8bb03, -0x53f39};
 
-// Each lane's entry of the table, by the low three bits of its index.
+// Each lane's entry of the table, selected by the low three bits of its index.
 template <class I>
 INTERNET_HD I looked_up(const int32_t (&table)[8], I index) {
 #if defined(__AVX512F__)  // masked by all ones: see cpu/simd/simd.h
@@ -78,14 +78,15 @@ INTERNET_HD I looked_up(const int32_t (&table)[8], I index) {
   }
 }
 
-// e^x for x up to 88 in float, 709 in double, beyond which it would have to overflow: relative error of a few
-// ulp, zero where e^x is below the normal numbers by a factor 2, NaN for NaN.
+// e^x for x up to 88 in float and 709 in double, above which it would overflow. The relative error is a few
+// ulp; the result is zero where e^x is below half of the smallest normal number, and NaN for NaN.
 //
 // Cody and Waite: x = n ln2 / 2^b + r with |r| <= ln2 / 2 / 2^b, e^x = 2^(n / 2^b) e^r. n >> b and the bias
 // of the exponent, shifted into place, are the bits of a power of two, to which the table adds the fraction;
-// the least n makes them those of 0.
+// the smallest n makes them those of 0.
 //
-// The end is written as p + p (e^r - 1), where the products do not wait for each other as in Horner's scheme.
+// The end is written as p + p (e^r - 1), where the products do not depend on each other as in Horner's
+// scheme.
 template <class V>
 INTERNET_HD V exp_below_88(V x) {
   using S = ScalarOf<V>;
@@ -104,9 +105,9 @@ INTERNET_HD V exp_below_88(V x) {
   V shifted = clamped * per_part + rounder;
   V n = shifted - rounder;
   V r;
-  if constexpr (fused_multiply_add && !is_double) {  // ln2's rounding moves r by 3e-9 x, less than x's own
+  if constexpr (fused_multiply_add && !is_double) {  // ln2's rounding changes r by 3e-9 x, less than x's own
     r = clamped - n * (ln2 / parts);
-  } else {  // ln2 in two parts, the first so short that n times it is exact
+  } else {  // ln2 in two parts, the first short enough that n times it is exact
     constexpr S ln2_hi = is_double ? S(0.693147180369123816490) : S(0.693359375);
     constexpr S ln2_lo = is_double ? S(1.90821492927058770002e-10) : S(-2.12194440e-4);
     r = clamped - n * ln2_hi;

@@ -1,6 +1,6 @@
-// Where optical flow can be trusted (Sundaram, Brox and Keutzer, ECCV 2010): two tests of one pixel.
+// Where optical flow is reliable (Sundaram, Brox and Keutzer, ECCV 2010): two tests for one pixel.
 //
-// A comparison with a NaN is false, so a pixel with one anywhere is not reliable; nor is an infinite flow.
+// A comparison with NaN is false, so a pixel where any value is NaN is not reliable; nor is an infinite flow.
 #pragma once
 
 #include "value.h"
@@ -12,7 +12,7 @@ struct FlowVector {
   V x, y;
 };
 
-// How large a mismatch and how steep a gradient may be: a scale and an offset each, a and b, c and d below.
+// The allowed mismatch and the allowed steepness: a scale and an offset each, a and b, c and d below.
 template <class S>
 struct FlowBounds {
   S consistency_scale, consistency_offset, boundary_scale, boundary_offset;
@@ -27,8 +27,9 @@ INTERNET_HD V squared_length(FlowVector<V> w) {
   return w.x * w.x + w.y * w.y;
 }
 
-// Forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow at the
-// end of w. They do not where the pixel is occluded, nor where the mismatch is infinite: m - m is then NaN.
+// Whether forward and backward flow cancel: |w + w'|^2 <= a (|w|^2 + |w'|^2) + b, with w' the backward flow
+// at the end of w. They do not where the pixel is occluded, nor where the mismatch m is infinite: m - m is
+// then NaN.
 template <class V>
 INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned,
                               const FlowBounds<ScalarOf<V>>& bounds) {
@@ -38,8 +39,8 @@ INTERNET_HD auto flows_cancel(FlowVector<V> w, FlowVector<V> returned,
   return (mismatch <= bound) & (mismatch - mismatch == splat<V>(0));
 }
 
-// No motion boundary: |grad u|^2 + |grad v|^2 <= c |w|^2 + d, with forward differences to the pixels on the
-// right and below.
+// Whether the pixel is not on a motion boundary: |grad u|^2 + |grad v|^2 <= c |w|^2 + d, with forward
+// differences to the pixels on the right and below.
 template <class V>
 INTERNET_HD auto flow_is_smooth(FlowVector<V> w, FlowVector<V> right, FlowVector<V> below,
                                 const FlowBounds<ScalarOf<V>>& bounds) {

@@ -1,4 +1,4 @@
-// Where a function of csrc/math may run, and what its compilers are told alike.
+// Where a function of csrc/math may run, and attributes for its compilers.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -6,8 +6,8 @@
 #define INTERNET_HD __host__ __device__ __forceinline__
 #define INTERNET_UNROLL _Pragma("unroll")
 #else
-// Always inlined, and with internal linkage where it is not a member: the same function is compiled once per
-// instruction set, and a weak copy from the AVX-512 object must never be the one the linker keeps for all.
+// Always inlined, and with internal linkage unless it is a member: the same function is compiled once per
+// instruction set, and the linker must never keep a weak copy from the AVX-512 object for all of them.
 #define INTERNET_MEMBER inline __attribute__((always_inline))
 #define INTERNET_HD static inline __attribute__((always_inline))
 #define INTERNET_UNROLL _Pragma("GCC unroll 4")

@@ -2,8 +2,8 @@
 //
 //   r = (bilinear(output; x + u, y + v) - target) * m,   loss = penalty(r)
 //
-// One channel of one pixel at a time; the loops, the sums over pixels and the scatter of the sample's
-// gradient to its four corners are each backend's own.
+// For one channel of one pixel. The loops, the sums over pixels and the scatter of the sample's gradient to
+// its four corners belong to each backend.
 #pragma once
 
 #include "bilinear.h"
@@ -27,7 +27,7 @@ INTERNET_HD V penalty(V r) {
   }
 }
 
-// d penalty / d r. The kink of |r| at 0 takes the subgradient 0; a NaN stays a NaN.
+// d penalty / d r. At the kink of |r| at 0 the subgradient is 0; NaN stays NaN.
 template <Penalty P, class V>
 INTERNET_HD V penalty_slope(V r) {
   using S = ScalarOf<V>;

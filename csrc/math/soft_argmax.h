@@ -1,28 +1,29 @@
-// Expectations under a heat map over N axes: with weights e = exp((l - m)/t), m any number near the largest
+// Expectations under a heat map over N axes: with weights e = exp((l - m)/t), for any m near the largest
 // logit,
 //
 //   kp = sum e z / sum e,   jac = sum e map / sum e,   cov = sum e (z - kp)(z - kp)^T / sum e,
 //
-// the softmax over a plane, or a volume, without a division per pixel. A part of it can be summed with an m
-// of its own: moving it to another m' multiplies its sums by exp((m - m')/t).
+// the softmax over a plane, or a volume, without a division per pixel. A part of it can be summed with its
+// own m: changing that to another m' multiplies its sums by exp((m - m')/t).
 //
-// The covariance is summed about the key point, in a second pass: sum e z z^T less the key point's own square
-// would lose all digits of a narrow heat map. Along a row only x changes, so a row is summed up in three
-// numbers, sum e d^k with d = x - kp_x and k = 0, 1, 2, and what its other coordinates are comes after.
+// The covariance is summed about the key point, in a second pass: sum e z z^T minus the square of the key
+// point would cancel all digits for a narrow heat map. Only x changes along a row, so a row is summed in
+// three numbers, sum e d^k with d = x - kp_x and k = 0, 1, 2, and its other coordinates are taken into
+// account afterwards.
 //
-// Gradient, with h = e / sum e, and d = z - kp:
+// The gradient, with h = e / sum e and d = z - kp:
 //
 //   dl(z) = h (<g_kp, d> + <g_jac, map(z) - jac> + <g_cov, d d^T - cov>)/t,   dmap(z) = h g_jac:
 //
-// that kp moves under the covariance does not matter, for sum h d = 0. Along a row the first and the last
-// product are a polynomial in d_x.
+// the covariance's dependence on kp does not matter, because sum h d = 0. Along a row the first and the last
+// product form a polynomial in d_x.
 #pragma once
 
 #include "exponential.h"
 
 namespace internet::math {
 
-// What m to subtract, given the largest logit: itself, or 0 where all are -inf (there e is 0, not NaN).
+// The m to subtract, given the largest logit: that itself, or 0 if all are -inf (then e is 0, not NaN).
 template <class S>
 INTERNET_HD S heat_reference(S largest) {
   return largest == S(-INFINITY) ? S(0) : largest;
@@ -47,7 +48,7 @@ struct HeatMoments {
   S entry[triangle<N>];
 };
 
-// Adds a row's, given its three sums and how far its other coordinates, y first, are from the key point's.
+// Adds a row, given its three sums and the distances of its other coordinates, y first, from the key point.
 template <class V, class S, int N>
 INTERNET_HD void add_row(HeatMoments<V, N>& sums, V mass, V first, V second, const S* offset) {
   V* entry = sums.entry;
@@ -58,17 +59,17 @@ INTERNET_HD void add_row(HeatMoments<V, N>& sums, V mass, V first, V second, con
   }
 }
 
-// What the gradient at a pixel needs to know of its heat map.
+// What the gradient at a pixel depends on, of its heat map.
 template <class S, int N = 2>
 struct HeatGradient {
   S reference, per_mass;      // m and 1 / sum e
   S position[N], jac[N * N];  // the results
   S grad_position[N], grad_jac[N * N];
-  S grad_covariance[triangle<N>];  // of the upper triangle: each entry's, and that of the one across
+  S grad_covariance[triangle<N>];  // upper triangle: each entry's gradient plus that of its mirror entry
   S covariance;                    // <g_cov, cov>
 };
 
-// Takes the gradient of a covariance, and the covariance, both N x N.
+// Sets the covariance and its gradient, both N x N.
 template <class S, int N>
 INTERNET_HD void set_covariance(HeatGradient<S, N>& g, const S* covariance, const S* gradient) {
   S* entry = g.grad_covariance;
@@ -86,7 +87,7 @@ template <class S>
 struct HeatRow {
   S constant, linear, quadratic;
 };
-// Given the row's other coordinates, y first.
+// From the row's other coordinates, y first.
 template <class S, int N>
 INTERNET_HD HeatRow<S> heat_row(const HeatGradient<S, N>& g, const S* coordinates) {
   S offset[N - 1];
@@ -102,7 +103,7 @@ INTERNET_HD HeatRow<S> heat_row(const HeatGradient<S, N>& g, const S* coordinate
   return row;
 }
 
-// dl(z) at a pixel of a row. The differences come first: under a narrow heat map they are small, and the
+// dl(z) at a pixel of a row. Differences are taken first: under a narrow heat map they are small, and the
 // products are not.
 template <bool with_map, class V, class S, int N>
 INTERNET_HD V heat_logit_gradient(const HeatGradient<S, N>& g, const HeatRow<S>& row, V heat, V x,

@@ -1,8 +1,8 @@
 // The value types the arithmetic is written for: float, double, or a SIMD vector of either.
 //
-// Every formula of csrc/math is a template over one value type V. CUDA instantiates it with float or
-// double, the tests with double, the CPU kernels with a vector of several pixels. Operators (+, <, ?:)
-// mean the same for all of them; what the language does not give is here.
+// Every formula of csrc/math is a template over one value type V. CUDA instantiates it with float or double,
+// the tests with double, the CPU kernels with a vector of several pixels. Operators (+, <, ?:) have the same
+// meaning for all of them; functions that the language does not provide are here.
 #pragma once
 
 #include <cmath>
@@ -65,7 +65,7 @@ INTERNET_HD V select(M mask, V yes, V no) {
   return mask ? yes : no;
 }
 
-// Whether a mask, which is what a comparison gives, is true in every lane.
+// Whether a mask, the result of a comparison, is true in every lane.
 template <class M>
 INTERNET_HD bool all(M mask) {
   if constexpr (std::is_same_v<M, bool>) {
@@ -84,8 +84,8 @@ INTERNET_HD bool all(M mask) {
   }
 }
 
-// The larger one, b if either is NaN. With AVX-512 it is one instruction, which gcc 12 does not find; it is
-// masked by all ones because gcc warns of its own header's unmasked form.
+// The larger one, b if either is NaN. AVX-512 has an instruction for it, which gcc 12 does not use by itself;
+// it is masked by all ones because gcc warns about its own header's unmasked form.
 template <class V>
 INTERNET_HD V larger(V a, V b) {
 #if defined(__AVX512F__)
@@ -95,7 +95,7 @@ INTERNET_HD V larger(V a, V b) {
   return select(a > b, a, b);
 }
 
-// Of these two, a NaN in x comes out as `bound`, like fmin and fmax.
+// With these two, a NaN in x gives `bound`, like fmin and fmax.
 template <class V>
 INTERNET_HD V at_least(V x, ScalarOf<V> bound) {
   return larger(x, splat<V>(bound));
