@@ -1,8 +1,8 @@
-"""The operators in Triton: for torches and GPUs that no compiled library of this package serves.
+"""The operators in Triton, for versions of torch and GPUs that the compiled library does not support.
 
-One module per operator, by the names of :mod:`internet.ops`; beside them, modules of ``@triton.jit`` functions
-that several share, which hold the same formulas as ``csrc/math``. The folder lies beside ``csrc`` because it is
-the same layer, and is installed as ``internet.kernels``. Importing it registers ``torch.ops.internet_triton.*``.
+There is one module per operator, named as in :mod:`internet.ops`. The other modules hold ``@triton.jit`` functions that
+several operators share, with the same formulas as ``csrc/math``. The folder is next to ``csrc`` because it is the same
+layer, and is installed as ``internet.kernels``. Importing it registers ``torch.ops.internet_triton.*``.
 """
 
 if __name__ == "kernels":

@@ -1,7 +1,7 @@
 """Eq. 5: e_k = exp(l_k - max l), s = sum e, u_k = max(e_k - t s, 0), F = sum u_k T_k(z) / sum u_k.
 
-A program does a block of pixels with all anchors at once, a tile of (anchors, pixels): the logits are read once.
-An image is a volume of one slice; N is 2 of images, where the slice is no coordinate, and 3 of volumes.
+A program computes a block of pixels for all anchors at once, a tile (anchors, pixels): the logits are read once.
+An image is a volume of one slice. N is 2 for images, where the slice is not a coordinate, and 3 for volumes.
 """
 
 import triton
@@ -18,12 +18,12 @@ from internet.ops.results import dense_like, empty, like_or_empty, motion_dtype
 
 ANCHORS_PER_PROGRAM = 64
 FORWARD_TILE, BACKWARD_TILE = 2048, 1024
-"""Anchors times pixels of a program, the anchors rounded up to a power of two; what registers have room for."""
+"""Anchors, rounded up to a power of two, times pixels of a program: as many as fit into registers."""
 
 
 @triton.jit
 def _affines(affines, points, count, motions, N: tl.constexpr, BLOCK: tl.constexpr):
-    """The affine maps (B, K+1, n n + n) of the anchors, before them the one that moves nothing."""
+    """The affine maps (B, K+1, n n + n): first the identity, then those of the anchors."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // motions, place % motions
     exists = place < count
@@ -37,7 +37,7 @@ def _anchor_gradients(
     grad_kp_source, grad_kp_driving, grad_jac_source, grad_jac_driving, grad_affines, points,
     count, anchors_per_image, N: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From the gradients of the affine maps (B, K+1, n n + n) to those of the anchors."""
+    """From the gradients of the affine maps (B, K+1, n n + n) to the gradients of the anchors."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // anchors_per_image, place % anchors_per_image
     exists = place < count
@@ -51,7 +51,7 @@ def _anchor_gradients(
 
 @triton.jit
 def _weights(logits, threshold, T: tl.constexpr, THRESHOLDED: tl.constexpr):
-    """e_k (anchors, pixels), u_k, s and sum u; in lanes past the last anchor the logit is -inf."""
+    """e_k (anchors, pixels), u_k, s and sum u. Lanes past the last anchor must have logits of -inf."""
     exponential = tl.exp(logits - tl.max(logits, 0)[None, :])
     total = tl.sum(exponential, 0)
     if THRESHOLDED:
@@ -66,7 +66,7 @@ def _weights(logits, threshold, T: tl.constexpr, THRESHOLDED: tl.constexpr):
 
 @triton.jit
 def _tile_of_logits(logits, image, slice, row, column, inside, k, motions, T: tl.constexpr):
-    """(anchors, pixels); -inf past the last anchor."""
+    """Logits (anchors, pixels), -inf past the last anchor."""
     tile = (k < motions)[:, None] & inside[None, :]
     pointers = at(logits, (image, k[:, None], slice[None, :], row[None, :], column[None, :]))
     return tl.load(pointers, mask=tile, other=-float("inf")).to(T)
@@ -74,7 +74,7 @@ def _tile_of_logits(logits, image, slice, row, column, inside, k, motions, T: tl
 
 @triton.jit
 def _still(background, image, z, N: tl.constexpr):
-    """T_0(z), one block a coordinate."""
+    """T_0(z), one block for each coordinate."""
     if background is not None:
         still = anchors.from_homogeneous(anchors.homogeneous(background, image, z, N), N)
     else:
@@ -84,7 +84,7 @@ def _still(background, image, z, N: tl.constexpr):
 
 @triton.jit
 def _moved(affines, background, image, k, motions, z, N: tl.constexpr):
-    """T_k(z) of a tile (anchors, pixels), one a coordinate."""
+    """T_k(z), one tile (anchors, pixels) for each coordinate."""
     pointers = affines + (image * motions + k) * (N * N + N)
     exists = k < motions
     moved = ()
@@ -139,9 +139,9 @@ def _backward(
     N: tl.constexpr, THRESHOLDED: tl.constexpr, ALIGN_CORNERS: tl.constexpr,
     MOTIONS: tl.constexpr, BLOCK: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """With c_k = <g, T_k - F>: without threshold dL/dl_k = w_k c_k. With it, dL/dw_k = c_k s / sum u where w_k > t,
-    else 0, and the softmax subtracts sum_j w_j dL/dw_j, which is t times the sum of those (the part of w_j above t
-    cancels, because sum_j u_j c_j = 0). T_k receives g u_k / sum u, summed over this block into `partials`."""
+    """With c_k = <g, T_k - F>: without threshold dL/dl_k = w_k c_k. With it, dL/dw_k = c_k s / sum u if w_k > t,
+    else 0, and the softmax subtracts sum_j w_j dL/dw_j, which is t times the sum of these (the part of w_j above t
+    cancels, because sum_j u_j c_j = 0). The gradient of T_k is g u_k / sum u, summed over this block in `partials`."""
     image, block, line, column, inside = image_and_pixels(depth * height, width, BLOCK, INDEX)
     slice, row = line // height, line % height
     z = coordinates(slice, row, column, depth, height, width, N, ALIGN_CORNERS, T)

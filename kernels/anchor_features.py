@@ -1,7 +1,7 @@
-"""What a dense-motion network sees of each anchor: two Gaussians' difference, and the source moved.
+"""What a dense-motion network receives of each anchor: the difference of two Gaussians, and the moved source.
 
-Kernels make the anchors' maps (anchor_features_maps.py), a few numbers each; a program then does a block of pixels,
-or voxels, for one anchor. The backward kernel leaves sums over its blocks, from which kernels make the gradients.
+First the anchors' maps are computed (anchor_features_maps.py), a few numbers each; a program then computes a block of
+pixels, or voxels, for one anchor. The backward kernel stores sums over its blocks, from which the gradients follow.
 """
 
 import math
@@ -78,7 +78,7 @@ def anchor_features_backward(
     gradients = Points(*(None if p is None else like_or_empty(p, need_anchors).zero_() for p in points))
     block, tile = (32, min(16, triton.next_power_of_2(channels))) if channels_lie_last(source) else (128, 1)
     blocks, count = triton.cdiv(pixels, block), sums_of_a_motion(points)
-    # what no program writes are the sums of a background that stands still
+    # no program writes the sums of a background that stands still
     partials = kp_source.new_zeros(batch, blocks, motions, count) if need_anchors else None
     if batch * pixels:
         aligned = Conventions(align_corners, grid_align_corners)

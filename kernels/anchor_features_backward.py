@@ -1,4 +1,4 @@
-"""The backward kernel of `anchor_features`: sums of gradients times the pixels' indices, a block's of one anchor."""
+"""The backward kernel of `anchor_features`: sums of gradients times pixel indices, for one block and one anchor."""
 
 import triton
 import triton.language as tl
@@ -19,9 +19,10 @@ from internet.kernels.strided import at
 
 @triton.jit
 def _store_heat(to, gradient, distances, exponents, gaussian, per_twice_variance):
-    """What reaches one Gaussian h: sums of g h times each distance and, of a covariance, times the product of each two.
+    """Sums for the gradient of one Gaussian h: g h times each distance and, with a covariance, times each product of
+    two.
 
-    One that was cut has no gradient.
+    Where the Gaussian was clamped, it has no gradient.
     """
     axes: tl.constexpr = len(distances)
     exponent = exponent_at(distances, exponents, gaussian, per_twice_variance)
@@ -36,7 +37,7 @@ def _store_heat(to, gradient, distances, exponents, gaussian, per_twice_variance
 
 @triton.jit
 def _store_map(to, row: tl.constexpr, rows: tl.constexpr, gradient, index, T: tl.constexpr):
-    """Sums of the gradient of one coordinate of a map, times the pixels' indices and alone."""
+    """Sums of the gradient of one coordinate of a map, by itself and times the pixel indices."""
     axes: tl.constexpr = len(index)
     for axis in tl.static_range(axes):
         tl.store(to + row * axes + axis, tl.sum(gradient * index[axis].to(T), 0))
@@ -45,7 +46,7 @@ def _store_map(to, row: tl.constexpr, rows: tl.constexpr, gradient, index, T: tl
 
 @triton.jit
 def _store_background(to, backgrounds, image, gradients, reads, index, T: tl.constexpr):
-    """Of a projective map h: the motion is h / h_last, so h gets g / h_last, and h_last -<g, h> / h_last^2."""
+    """For a projective map h: the motion is h / h_last, so h gets g / h_last, and h_last gets -<g, h> / h_last^2."""
     axes: tl.constexpr = len(index)
     map_at = backgrounds + image * ((axes + 1) * (axes + 1))
     last = coordinate(map_at, axes, axes + 1, index, T)
@@ -87,8 +88,8 @@ def backward(
     SUMS: tl.constexpr, CHANNELS: tl.constexpr, ALIGNED: tl.constexpr,
     T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The source's gradient, added up with atomics, and this block's sums of the anchor's, to `partials`
-    (B, blocks, K+1, SUMS): of its map or, for k = 0, of the background's; then of the driving Gaussian, and of the
+    """Adds the source's gradient with atomics, and stores this block's sums for the anchor's gradients in `partials`
+    (B, blocks, K+1, SUMS): of its map or, for k = 0, the background's; then of the driving Gaussian and of the
     source's."""
     plane, block, line, column, inside = image_and_pixels(lines, size[0], BLOCK, INDEX)
     image, k = plane // motions, plane % motions

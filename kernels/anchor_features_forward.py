@@ -1,4 +1,4 @@
-"""The forward kernel of `anchor_features`: a program does a block of pixels, or voxels, for one anchor."""
+"""The forward kernel of `anchor_features`: a program computes a block of pixels, or voxels, for one anchor."""
 
 import triton
 import triton.language as tl
@@ -22,7 +22,7 @@ def _forward(
     output, source, maps, motions, size, lines, per_twice_variance: tl.float64, CHANNELS: tl.constexpr,
     ALIGNED: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """`size` is x first; `lines` how many there are of size[0] pixels."""
+    """`size` is x first; `lines` is the number of rows of size[0] pixels."""
     plane, _block, line, column, inside = image_and_pixels(lines, size[0], BLOCK, INDEX)
     image, k = plane // motions, plane % motions
     index = pixel_index(line, column, size)

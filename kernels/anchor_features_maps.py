@@ -1,11 +1,11 @@
 """From anchors to the maps that `anchor_features` reads, and from the sums of its gradients back to the anchors.
 
-The motion of an anchor is affine in normalised coordinates, and these are affine in pixel indices, of the output in
-one convention and of the source in perhaps another. So it is affine from output pixel to source pixel, and sums of
-gradients times the pixel's indices are turned into the gradient of the anchor at the very end. A background's motion
-is projective: it has one row more, its denominator.
+The motion of an anchor is affine in normalised coordinates, and these are affine in pixel indices, possibly by one
+convention for the output and another for the source. So it is affine from output pixel to source pixel, and sums of
+gradients times pixel indices are converted to the gradient of the anchor only at the very end. A background's motion is
+projective: it has one more row, the denominator.
 
-One lane of a block per anchor, in float64, as in kernels/anchors.py.
+Each lane of a block computes one anchor, in float64, as in kernels/anchors.py.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ SMALLEST_DETERMINANT = tl.constexpr(SMALLEST_COVARIANCE_DETERMINANT)
 
 
 class Points(NamedTuple):
-    """What the anchors of each image are made of, as the operator has it; the gradients of these likewise."""
+    """The tensors of the anchors of each image, in the order of the operator; or their gradients."""
 
     kp_source: Tensor
     kp_driving: Tensor
@@ -39,7 +39,7 @@ class Points(NamedTuple):
 
 
 class PointArguments(NamedTuple):
-    """The same as one argument of a kernel."""
+    """The same tensors as one argument of a kernel."""
 
     anchors: Anchors
     covariance_source: Strided | None
@@ -47,25 +47,25 @@ class PointArguments(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """What a pixel needs of the anchors, one argument of a kernel."""
+    """The anchors as each pixel reads them, as one argument of a kernel."""
 
     kp_source: Strided
     kp_driving: Strided
     affines: Tensor
     """(B, K+1, n(n+1)), in pixels."""
     backgrounds: Tensor | None
-    """(B, (n+1)(n+1)), likewise, in place of the first of the affine maps."""
+    """(B, (n+1)(n+1)), in pixels: replaces the first of the affine maps."""
     exponents: Tensor | None
-    """Of Gaussians with a covariance, (B, K, 2, n(n+1)/2), the driving one first."""
+    """For Gaussians with a covariance, (B, K, 2, n(n+1)/2), the driving one first."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Tuned kernels are tuned for each: `triton.autotune` looks for this name."""
+        """Kernels are tuned for each dtype: `triton.autotune` looks for this attribute."""
         return self.kp_source.dtype
 
 
 class Conventions(NamedTuple):
-    """`align_corners` of the source, and of the grid of the output."""
+    """`align_corners` for the source, and for the grid of the output."""
 
     source: bool
     grid: bool
@@ -73,7 +73,7 @@ class Conventions(NamedTuple):
 
 @triton.jit
 def _pixel_axes(size, ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.constexpr):
-    """Of each axis: output pixel j sits at z = start + step j, and z is the source's pixel t = scale z + offset."""
+    """For each axis: output pixel j lies at z = start + step j, and z is the source's pixel t = scale z + offset."""
     axes = ()
     for axis in tl.static_range(len(size)):
         start = normalized_start(size[axis], GRID_ALIGN_CORNERS, tl.float64)
@@ -85,7 +85,7 @@ def _pixel_axes(size, ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.conste
 
 @triton.jit
 def _row_in_output_pixels(motion, axes, row: tl.constexpr, ROWS: tl.constexpr):
-    """One row of a normalised map, and its offset, as one of output pixels."""
+    """One row of a normalised map, and its offset, as a function of output pixels."""
     N: tl.constexpr = len(axes)
     offset = motion[ROWS * N + row]
     numbers = ()
@@ -98,8 +98,8 @@ def _row_in_output_pixels(motion, axes, row: tl.constexpr, ROWS: tl.constexpr):
 
 @triton.jit
 def pixel_motion(motion, axes, ROWS: tl.constexpr):
-    """A normalised map as one from output pixels to source pixels. A projective one adds its last row, the denominator,
-    to each of the others as often as the source's first pixel is away."""
+    """A normalised map as one from output pixels to source pixels. For a projective one, the offset is added to the
+    rows as a multiple of the last row, the denominator."""
     N: tl.constexpr = len(axes)
     matrix = ()
     offsets = ()
@@ -119,7 +119,7 @@ def pixel_motion(motion, axes, ROWS: tl.constexpr):
 
 @triton.jit
 def _row_gradient(gradient, axes, row: tl.constexpr, column: tl.constexpr, ROWS: tl.constexpr):
-    """With respect to what `_row_in_output_pixels` gives, in one column; the offset is the last."""
+    """The adjoint of `_row_in_output_pixels`, for one column; the offset is the last."""
     N: tl.constexpr = len(axes)
     first: tl.constexpr = column if column < N else ROWS * N
     step: tl.constexpr = N if column < N else 1
@@ -134,7 +134,7 @@ def _row_gradient(gradient, axes, row: tl.constexpr, column: tl.constexpr, ROWS:
 
 @triton.jit
 def pixel_motion_vjp(gradient, axes, ROWS: tl.constexpr):
-    """From the gradient of the map in pixels to that of the normalised map."""
+    """From the gradient of the map in pixels to the gradient of the normalised map."""
     N: tl.constexpr = len(axes)
     matrix = ()
     offsets = ()
@@ -161,7 +161,7 @@ def _load_background(background, image, exists, N: tl.constexpr):
 
 @triton.jit
 def _covariance_determinant(covariance, N: tl.constexpr):
-    """Kept at least 1e-30, so that a collapsed one gives a heat map of numbers. NaN stays NaN."""
+    """At least 1e-30, so that a collapsed covariance gives a finite heat map. NaN stays NaN."""
     det = anchors.determinant(covariance, N)
     return tl.where(det < SMALLEST_DETERMINANT, tl.full(det.shape, SMALLEST_DETERMINANT, tl.float64), det)
 
@@ -211,7 +211,7 @@ def _make_maps(
 
 @triton.jit
 def _of_pair(numbers, i: tl.constexpr, j: tl.constexpr, N: tl.constexpr):
-    """That of two axes, of those of each pair: (0, 0), (0, 1), ..., (1, 1), ..."""
+    """The entry of axes i and j, from those of all pairs: (0, 0), (0, 1), ..., (1, 1), ..."""
     low: tl.constexpr = i if i < j else j
     high: tl.constexpr = j if i < j else i
     return numbers[low * N - low * (low - 1) // 2 + high - low]
@@ -219,9 +219,9 @@ def _of_pair(numbers, i: tl.constexpr, j: tl.constexpr, N: tl.constexpr):
 
 @triton.jit
 def _point_gradient(grad_point, exponents, first, per_variance, N: tl.constexpr):
-    """Adds what reaches a key point through a Gaussian, whose `exponents` are None if it has one variance.
+    """Adds the gradient that a key point receives through a Gaussian; its `exponents` are None for a single variance.
 
-    What does not depend on a coordinate gets nothing of it, not even 0 times an infinite one.
+    Where it does not depend on a coordinate, nothing is added, not even 0 times an infinite coordinate.
     """
     total = ()
     for i in tl.static_range(N):
@@ -238,7 +238,7 @@ def _point_gradient(grad_point, exponents, first, per_variance, N: tl.constexpr)
 
 @triton.jit
 def _covariance_gradient(covariance, second, N: tl.constexpr):
-    """From the second moments. Both entries of the precision that a pair's exponent has get -1/2 of its gradient."""
+    """From the second moments. The two entries of the precision in a pair's exponent get -1/2 of its gradient each."""
     grad_precision = ()
     for i in tl.static_range(N):
         for j in tl.static_range(N):
@@ -250,7 +250,7 @@ def _covariance_gradient(covariance, second, N: tl.constexpr):
 def _gaussian_gradients(
     grad_covariance, grad_point, covariance, image, k, place, exists, moments, per_variance, N: tl.constexpr
 ):
-    """Of what makes one Gaussian, from its sums: stores the covariance's, if there is one; returns the key point's."""
+    """Gradients of one Gaussian from its sums: stores the covariance's, if there is one; returns the key point's."""
     if covariance is not None:
         matrix = anchors.load_matrix(covariance, image, k, exists, N)
         first = anchors.load_numbers(moments, 1, exists, N)
@@ -267,7 +267,7 @@ def _anchor_gradients(
     gradients, sums, points, count, anchors_per_image, size, per_variance: tl.float64, SUMS: tl.constexpr,
     ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From the sums (B, K+1, SUMS): of the map, then of the driving Gaussian, and of the source's."""
+    """From the sums (B, K+1, SUMS) of the map, then of the driving Gaussian, then of the source's."""
     N: tl.constexpr = len(size)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     image, k = place // anchors_per_image, place % anchors_per_image
@@ -297,7 +297,7 @@ def _background_gradients(
     gradient, sums, images, motions, size, SUMS: tl.constexpr,
     ALIGN_CORNERS: tl.constexpr, GRID_ALIGN_CORNERS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """To (B, n+1, n+1), contiguous, from the first of each image's sums; a lane an image."""
+    """Stores (B, n+1, n+1), contiguous, from the first of each image's sums; one lane for each image."""
     N: tl.constexpr = len(size)
     image = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     exists = image < images
@@ -318,7 +318,7 @@ def _arguments(points: Points) -> PointArguments:
 
 
 def make_maps(points: Points, size: tuple[int, ...], aligned: Conventions) -> Maps:
-    """`size`: of the images, x first."""
+    """The maps for images of this size, x first."""
     batch, count, axes = points.kp_source.shape
     empty, total = points.kp_source.new_empty, batch * (count + 1)
     arguments = _arguments(points)
@@ -337,7 +337,7 @@ def make_maps(points: Points, size: tuple[int, ...], aligned: Conventions) -> Ma
 
 
 def sums_of_a_motion(points: Points) -> int:
-    """How many numbers `fill_gradients` needs of an anchor."""
+    """How many sums `fill_gradients` needs for an anchor."""
     axes = points.kp_source.shape[2]
     moments = axes if points.covariance_source is None else axes + axes * (axes + 1) // 2
     return axes * (axes + 1) + 2 * moments
@@ -346,7 +346,7 @@ def sums_of_a_motion(points: Points) -> int:
 def fill_gradients(
     gradients: Points, sums: Tensor, points: Points, size: tuple[int, ...], aligned: Conventions, variance: float
 ) -> None:
-    """From the sums over the pixels (B, K+1, sums_of_a_motion), which the backward kernel describes."""
+    """From the sums over the pixels (B, K+1, sums_of_a_motion), which are described at the backward kernel."""
     batch, motions, count = sums.shape
     words = {
         "SUMS": count,

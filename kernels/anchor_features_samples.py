@@ -1,6 +1,6 @@
-"""What `anchor_features` reads at a pixel for one anchor: the source where its motion points, and two Gaussians.
+"""What `anchor_features` reads at a pixel for one anchor: the source at its motion, and two Gaussians.
 
-On n axes, x first, a map is n(n+1) numbers: a matrix, row by row, and an offset. A projective one has one row more.
+On n axes, x first, a map is n(n+1) numbers: a matrix, row by row, and an offset. A projective one has one more row.
 """
 
 import triton
@@ -13,7 +13,7 @@ from internet.kernels.strided import at
 
 @triton.jit
 def coordinate(map_at, row: tl.constexpr, rows: tl.constexpr, index, T: tl.constexpr):
-    """Coordinate `row` of a map of so many, at pixels index = (column, row) or (column, row, slice)."""
+    """Coordinate `row` of a map with `rows` of them, at pixels index = (column, row) or (column, row, slice)."""
     axes: tl.constexpr = len(index)
     moved = tl.load(map_at + rows * axes + row)
     for axis in tl.static_range(axes - 1, -1, -1):
@@ -23,7 +23,7 @@ def coordinate(map_at, row: tl.constexpr, rows: tl.constexpr, index, T: tl.const
 
 @triton.jit
 def _position(maps, image, k, motions, row: tl.constexpr, index, T: tl.constexpr):
-    """One coordinate of where motion k reads the source, in pixels."""
+    """One coordinate of the position at which motion k reads the source, in pixels."""
     axes: tl.constexpr = len(index)
     moved = coordinate(maps.affines + (image * motions + k) * (axes * (axes + 1)), row, axes, index, T)
     if maps.backgrounds is not None:
@@ -45,7 +45,7 @@ def sample_axes(maps, image, k, motions, index, size, T: tl.constexpr, INDEX: tl
 
 @triton.jit
 def pixel_index(line, column, size):
-    """The indices of pixels on lines of an image, or of a volume, whose lines are those of its slices."""
+    """The indices of pixels on lines of an image, or of a volume, whose lines are counted through its slices."""
     if len(size) == 3:
         index = column, line % size[1], line // size[1]
     else:
@@ -55,7 +55,7 @@ def pixel_index(line, column, size):
 
 @triton.jit
 def address(view, image, channel, index):
-    """Of pixels of one channel, and of the channels that follow."""
+    """The addresses of pixels in one channel; later channels follow at its stride."""
     if len(index) == 3:
         found = at(view, (image, channel, index[2], index[1], index[0]))
     else:
@@ -65,7 +65,7 @@ def address(view, image, channel, index):
 
 @triton.jit
 def places_of(axes, view, inside):
-    """The `corners` of the samples in an image of `view`; in a volume, in the slices before and after them."""
+    """The `corners` of the samples in an image of `view`; for a volume, in the slices before and after them."""
     if len(axes) == 3:
         places = bilinear.corners(axes[0], axes[1], view.strides[3], view.strides[4], inside)
         before, after, before_weight, after_weight, _a, _b, before_read, after_read = axes[2]
@@ -80,7 +80,7 @@ def places_of(axes, view, inside):
 
 @triton.jit
 def distances(kp, image, anchor, index, size, ALIGNED: tl.constexpr, T: tl.constexpr):
-    """Of pixels from a key point, along each axis."""
+    """The distances of pixels from a key point, along each axis."""
     found = ()
     for axis in tl.static_range(len(index)):
         found += (normalized(index[axis], size[axis], ALIGNED, T) - tl.load(at(kp, (image, anchor, axis))),)
@@ -89,8 +89,8 @@ def distances(kp, image, anchor, index, size, ALIGNED: tl.constexpr, T: tl.const
 
 @triton.jit
 def exponent_at(distances, exponents, gaussian, per_twice_variance):
-    """Of a Gaussian of one variance, or of number `gaussian` of those with `exponents` (B, K, 2, n(n+1)/2), the driving
-    one first: the coefficients of the products of two distances, (0, 0), (0, 1), ..., (1, 1), ..."""
+    """The exponent of a Gaussian with a single variance, or of Gaussian number `gaussian` (the driving one is first)
+    with the coefficients `exponents` (B, K, 2, n(n+1)/2) of products of distances (0, 0), (0, 1), ..., (1, 1), ..."""
     axes: tl.constexpr = len(distances)
     total = tl.zeros_like(distances[0])
     if exponents is not None:
@@ -108,6 +108,6 @@ def exponent_at(distances, exponents, gaussian, per_twice_variance):
 
 @triton.jit
 def gaussian_value(distances, exponents, gaussian, per_twice_variance):
-    """At most 1, also of what is not positive definite."""
+    """The Gaussian, clamped to at most 1 in case its covariance is not positive definite."""
     exponent = exponent_at(distances, exponents, gaussian, per_twice_variance)
     return tl.exp(tl.where(exponent > 0, 0.0, exponent))

@@ -1,8 +1,9 @@
-"""Motions in n = 2 or 3 axes, x first: an anchor's, T(z) = kp_s + J_s J_d^-1 (z - kp_d), as an affine map M z + o, and
+"""Motions on n = 2 or 3 axes, x first: an anchor's, T(z) = kp_s + J_s J_d^-1 (z - kp_d), as an affine map M z + o, and
 the background's, which is projective; with their gradients.
 
-One lane of a block per anchor, in float64 as in csrc/arguments/anchor_views.h: there are few of them, and the inverse
-deserves it. Matrices are tuples of numbers, row by row; an affine map is one of n n + n: M, then o.
+Each lane of a block computes one anchor, in float64 as in csrc/arguments/anchor_views.h: there are few of them, and
+inverting a Jacobian needs the precision. Matrices are tuples of numbers, row by row; an affine map is one of n n + n:
+M, then o.
 """
 
 from typing import NamedTuple
@@ -28,7 +29,7 @@ class Anchors(NamedTuple):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Tuned kernels are tuned for each: `triton.autotune` looks for this name."""
+        """Kernels are tuned for each dtype: `triton.autotune` looks for this attribute."""
         return self.kp_source.dtype
 
 
@@ -45,7 +46,7 @@ def anchor_arguments(
 
 @triton.jit
 def load_numbers(pointers, stride, exists, COUNT: tl.constexpr):
-    """At each of the pointers so many numbers, in float64."""
+    """COUNT numbers at each of the pointers, in float64."""
     numbers = ()
     for i in tl.static_range(COUNT):
         numbers += (tl.load(pointers + i * stride, mask=exists, other=0.0).to(tl.float64),)
@@ -54,14 +55,14 @@ def load_numbers(pointers, stride, exists, COUNT: tl.constexpr):
 
 @triton.jit
 def store_numbers(pointers, numbers, exists):
-    """Side by side."""
+    """Stores numbers side by side."""
     for i in tl.static_range(len(numbers)):
         tl.store(pointers + i, numbers[i], mask=exists)
 
 
 @triton.jit
 def load_matrix(matrices, image, anchor, exists, N: tl.constexpr):
-    """One of (B, K, n, n), in float64."""
+    """One matrix of (B, K, n, n), in float64."""
     numbers = ()
     for row in tl.static_range(N):
         pointers = at(matrices, (image, anchor, row))
@@ -71,7 +72,7 @@ def load_matrix(matrices, image, anchor, exists, N: tl.constexpr):
 
 @triton.jit
 def load_anchor(anchors, image, anchor, exists, N: tl.constexpr):
-    """Both points and both Jacobians; without Jacobians, identities."""
+    """Both key points and both Jacobians; missing Jacobians are identities."""
     image = image.to(tl.int64)
     source = load_numbers(at(anchors.kp_source, (image, anchor)), anchors.kp_source.strides[2], exists, N)
     driving = load_numbers(at(anchors.kp_driving, (image, anchor)), anchors.kp_driving.strides[2], exists, N)
@@ -86,7 +87,7 @@ def load_anchor(anchors, image, anchor, exists, N: tl.constexpr):
 
 @triton.jit
 def identity(like, N: tl.constexpr):
-    """The matrix, in each lane of a block like this one."""
+    """The identity matrix, in each lane of a block like this one."""
     numbers = ()
     for i in tl.static_range(N * N):
         numbers += (tl.full(like.shape, 1.0 if i % (N + 1) == 0 else 0.0, like.dtype),)
@@ -95,14 +96,14 @@ def identity(like, N: tl.constexpr):
 
 @triton.jit
 def kept_determinant(det):
-    """A determinant closer to zero than 1e-6 is replaced by that, its sign kept: a collapsed anchor moves finitely."""
+    """A determinant closer to zero than 1e-6 becomes ±1e-6, with its sign: a collapsed anchor has a finite motion."""
     smallest = tl.full(det.shape, SMALLEST_DETERMINANT, tl.float64)
     return tl.where(tl.abs(det) < smallest, tl.where(det < 0, -smallest, smallest), det)
 
 
 @triton.jit
 def _products_of_minors(a, b, row: tl.constexpr, column: tl.constexpr):
-    """Of the rows and columns but these, counted round and round, which spares the signs, one factor of either 3x3."""
+    """The mixed minor of two 3x3 matrices without this row and column, in cyclic order, which makes signs implicit."""
     low: tl.constexpr = (row + 1) % 3 * 3
     high: tl.constexpr = (row + 2) % 3 * 3
     left: tl.constexpr = (column + 1) % 3
@@ -123,8 +124,8 @@ def cofactors(m, N: tl.constexpr):
 
 @triton.jit
 def cofactors_vjp(m, gradient, N: tl.constexpr):
-    """Gradient with respect to m, from that of its cofactors: they are linear in a 2x2 matrix, and quadratic in a 3x3
-    one, where <g, cofactors(m)> is symmetric in all three factors."""
+    """The gradient with respect to m, from that of its cofactors: they are linear in a 2x2 matrix, and quadratic in a
+    3x3 one, where <g, cofactors(m)> is symmetric in all three factors."""
     if N == 2:
         numbers = cofactors(gradient, N)
     else:
@@ -166,7 +167,7 @@ def _product(a, b, N: tl.constexpr):
 
 @triton.jit
 def inverse(m, det, N: tl.constexpr):
-    """With the determinant that is divided by, which may be kept away from zero."""
+    """The inverse, dividing by `det`, which may be the replaced determinant."""
     of_m = cofactors(m, N)
     numbers = ()
     for i in tl.static_range(N * N):
@@ -176,8 +177,8 @@ def inverse(m, det, N: tl.constexpr):
 
 @triton.jit
 def inverse_vjp(m, det, gradient, N: tl.constexpr):
-    """Gradient with respect to m, from g with respect to its inverse I = C^T / det: g_C = g^T / det and
-    g_det = -<g, I> / det, which reaches m, by way of its cofactors, only if `det` is its own determinant."""
+    """The gradient with respect to m, from g with respect to its inverse I = C^T / det: g_C = g^T / det and
+    g_det = -<g, I> / det, which reaches m, through its cofactors, only if `det` is m's own determinant."""
     of_m = cofactors(m, N)
     along = gradient[0] * (of_m[0] / det)
     for i in tl.static_range(1, N * N):
@@ -192,7 +193,7 @@ def inverse_vjp(m, det, gradient, N: tl.constexpr):
 
 @triton.jit
 def affine(anchor, N: tl.constexpr):
-    """M and o of an anchor as `load_anchor` gives it."""
+    """M and o of an anchor, as returned by `load_anchor`."""
     source, driving, jac_source, jac_driving = anchor
     det = kept_determinant(determinant(jac_driving, N))
     matrix = _product(jac_source, inverse(jac_driving, det, N), N)
@@ -207,9 +208,9 @@ def affine(anchor, N: tl.constexpr):
 
 @triton.jit
 def affine_vjp(anchor, gradient, N: tl.constexpr):
-    """Gradient of both points and both Jacobians of an anchor, from that of M and o.
+    """The gradients of both key points and both Jacobians of an anchor, from those of M and o.
 
-    o = kp_s - M kp_d passes M the extra -g_o kp_d^T. With M = J_s I:  g_Js = g_M I^T,  g_I = J_s^T g_M.
+    o = kp_s - M kp_d adds -g_o kp_d^T to g_M. With M = J_s I:  g_Js = g_M I^T,  g_I = J_s^T g_M.
     """
     _source, driving, jac_source, jac_driving = anchor
     matrix = affine(anchor, N)
@@ -232,7 +233,7 @@ def affine_vjp(anchor, gradient, N: tl.constexpr):
 
 @triton.jit
 def with_stillness(motion, stillness, is_background):
-    """The lanes' motions, with another in those of the background."""
+    """The motions, replaced by `stillness` in the lanes of the background."""
     numbers = ()
     for i in tl.static_range(len(motion)):
         numbers += (tl.where(is_background, stillness[i], motion[i]),)
@@ -241,7 +242,7 @@ def with_stillness(motion, stillness, is_background):
 
 @triton.jit
 def still_map(like, N: tl.constexpr):
-    """The affine map that moves nothing."""
+    """The identity as an affine map."""
     offset = ()
     for _ in tl.static_range(N):
         offset += (tl.zeros(like.shape, like.dtype),)
@@ -250,7 +251,7 @@ def still_map(like, N: tl.constexpr):
 
 @triton.jit
 def store_anchor_gradient(kp_source, kp_driving, jac_source, jac_driving, place, gradient, exists, N: tl.constexpr):
-    """The gradients of `affine_vjp`, to contiguous tensors, for the anchors at these places of all in a row."""
+    """Stores the gradients of `affine_vjp` in contiguous tensors, at these indices among the anchors of all images."""
     source, driving, of_source, of_driving = gradient
     store_numbers(kp_source + place * N, source, exists)
     store_numbers(kp_driving + place * N, driving, exists)
@@ -261,7 +262,7 @@ def store_anchor_gradient(kp_source, kp_driving, jac_source, jac_driving, place,
 
 @triton.jit
 def homogeneous(background, image, z, N: tl.constexpr):
-    """h = P (z, 1) of an image's background, a tuple of N + 1 blocks of the shape of those of z."""
+    """h = P (z, 1) of an image's background, a tuple of N + 1 blocks with the shape of those of z."""
     numbers = ()
     for i in tl.static_range(N + 1):
         row = at(background, (image, i))
@@ -283,7 +284,7 @@ def from_homogeneous(h, N: tl.constexpr):
 
 @triton.jit
 def from_homogeneous_vjp(h, gradient, N: tl.constexpr):
-    """Gradient with respect to h, from that of the motion."""
+    """The gradient with respect to h, from that of the motion."""
     numbers = ()
     along = gradient[0] * h[0]
     for i in tl.static_range(1, N):

@@ -1,10 +1,11 @@
-"""Linear sampling: from a coordinate to two pixels and their weights, one axis at a time; csrc/math/bilinear.h.
+"""Linear sampling: from a coordinate to two pixels and their weights, one axis at a time (csrc/math/bilinear.h).
 
-Images have two axes. Volumes have a third, and a sample of them is two of images, in the slices before and after it.
+Images have two axes. Volumes have a third, and a sample of a volume consists of two of images, in the slices before
+and after it.
 
-An axis is eight numbers a sample: the two indices, inside the image; their weights, 0 for a pixel outside; the
-derivatives of the weights with respect to the coordinate; and whether each pixel is read at all. What is outside is
-not read, so an infinite pixel there does no harm.
+An axis is eight numbers for each sample: the two indices, inside the image; their weights, 0 for a pixel outside; the
+derivatives of the weights with respect to the coordinate; and whether each pixel is read at all. Pixels outside are not
+read, so infinities there have no effect.
 """
 
 import triton
@@ -13,7 +14,7 @@ import triton.language as tl
 
 @triton.jit
 def pixels_per_unit(size, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr):
-    """Pixels to a unit of the normalised coordinate."""
+    """Pixels per unit of the normalised coordinate."""
     extent = tl.cast(size, T)
     if ALIGN_CORNERS:
         scale = (extent - 1) * 0.5
@@ -32,8 +33,8 @@ def unnormalize(z, size, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr):
 def axis(t, size, BORDER: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr):
     """Where a sample at pixel coordinate t reads. NaN and infinite coordinates are out of the frame.
 
-    `BORDER` clamps t, and a NaN to the first pixel; a sample clamped, or at the end, has no slope. Otherwise pixels
-    outside weigh zero.
+    `BORDER` clamps t, and moves a NaN to the first pixel; a sample that was clamped, or is at the end, has no slope.
+    Otherwise pixels outside have weight zero.
     """
     last = tl.cast(size, T) - 1
     if BORDER:
@@ -74,7 +75,7 @@ def moves(axis):
 
 @triton.jit
 def where_it_moves(x, y, grad_x, grad_y):
-    """The gradient of a position; 0, not NaN times zero, along the axes that the sample does not move along with it."""
+    """The gradient of a position; along axes on which the sample does not move it is 0, not NaN times zero."""
     reads = reads_anything(x, y)
     return tl.where(reads & moves(x), grad_x, 0.0), tl.where(reads & moves(y), grad_y, 0.0)
 
@@ -99,7 +100,7 @@ def corners(x, y, row_stride, column_stride, mask):
 
 @triton.jit
 def in_slice(places, index, read, weight, slice_stride):
-    """The `corners` of a sample in a slice of a volume; `index`, `read`, `weight`: of one end of its third axis."""
+    """The `corners` of a sample in a slice of a volume, from that end of its third axis: `index`, `read`, `weight`."""
     nw, ne, sw, se, read_nw, read_ne, read_sw, read_se, weight_nw, weight_ne, weight_sw, weight_se = places
     offset = index * slice_stride
     return (
@@ -129,7 +130,7 @@ def read_corners(image, places, channel_offset, channel_mask, T: tl.constexpr):
 
 @triton.jit
 def blend(pixels, places):
-    """The samples (samples, channels) of four corners."""
+    """The interpolated values (samples, channels) of four corners."""
     nw, ne, sw, se = pixels
     _a, _b, _c, _d, _e, _f, _g, _h, weight_nw, weight_ne, weight_sw, weight_se = places
     north = nw * weight_nw[:, None] + ne * weight_ne[:, None]
@@ -164,7 +165,7 @@ def dots(pixels, gradient):
 
 @triton.jit
 def position_gradient(x, y, dots):
-    """From the d_k: sum_k w_k d_k, which is the gradient times the sample; and the gradients of its position."""
+    """From the d_k: sum_k w_k d_k, the dot product of gradient and sample; and the gradients of its position."""
     nw, ne, sw, se = dots
     _west, _east, west_weight, east_weight, west_slope, east_slope, _a, _b = x
     _north, _south, north_weight, south_weight, north_slope, south_slope, _c, _d = y
@@ -178,7 +179,7 @@ def position_gradient(x, y, dots):
 
 @triton.jit
 def volume_position_gradient(x, y, z, dots_before, dots_after):
-    """`position_gradient` of a volume, from the d_k of either slice."""
+    """`position_gradient` for a volume, from the d_k of both slices."""
     before, before_x, before_y = position_gradient(x, y, dots_before)
     after, after_x, after_y = position_gradient(x, y, dots_after)
     _before, _after, before_weight, after_weight, before_slope, after_slope, _a, _b = z

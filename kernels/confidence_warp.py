@@ -1,10 +1,10 @@
-"""Eq. 6 at one level: out_c = M sum_k w_k phi_c(k), k over the four pixels around a sample (x, y); and, where b is
-blended in, + (1 - M) b_c.
+"""Eq. 6 at one level: out_c = M sum_k w_k phi_c(k), k over the four pixels around a sample (x, y); and, with a blend b,
++ (1 - M) b_c.
 
 With g the gradient of out and d_k = sum_c g_c phi_c(k), the gradients of everything but the images are sums over the
-same four numbers, and sum_c g_c b_c (csrc/math/confidence_warp.h). A program does a block of pixels, a tile (pixels,
-channels) at a time: pixels alone in contiguous features, where neighbours in memory are neighbours in the image, and
-many channels in channels_last.
+same four numbers, and sum_c g_c b_c (csrc/math/confidence_warp.h). A program computes a block of pixels, a tile
+(pixels, channels) at a time: only pixels for contiguous features, where neighbours in memory are neighbours in the
+image, and many channels for channels_last.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from internet.ops.results import dense_like, empty
 
 
 class Options(NamedTuple):
-    """Those of a call, as the operators take them."""
+    """The options of a call, as the operators receive them."""
 
     upsampling: str
     interpolate_align_corners: bool
@@ -58,7 +58,7 @@ def _motion(
     if confidence is not None:
         size = confidence.size
         if CONFIDENCE_RATIO == FIELD_RATIO and FIELD_RATIO > 0:
-            size = field.size  # the same, so what was computed for the field serves again
+            size = field.size  # the same, so that what was computed for the field is reused
         gate = resized(
             at(confidence, (image,)), confidence.strides[2], confidence.strides[3], size, fine,
             row, column, inside, CONFIDENCE_RATIO, INTERPOLATE_ALIGN_CORNERS, T,
@@ -69,7 +69,7 @@ def _motion(
 
 
 def _shapes(channels_last: bool) -> list[dict[str, int]]:
-    """Tiles to choose from."""
+    """The tile sizes to choose from."""
     if channels_last:
         return [
             {"warps": 4, "BLOCK": 16, "TILE": 64},
@@ -86,7 +86,7 @@ def _forward(
     BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
     GROUP: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The grid's second axis goes over groups of channels."""
+    """The grid's second axis runs over groups of channels."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
         field, confidence, height, width, image, row, column, inside,
@@ -102,7 +102,7 @@ def _forward(
         channel = (first + start + tl.arange(0, TILE))[None, :]
         exists = channel < channels
         pixels = bilinear.read_corners(plane, places, channel * features.strides[1], exists, T)
-        # what reads no pixel is 0, whatever its confidence is
+        # a sample that reads nothing is 0, even if its confidence is NaN
         warped = tl.where(bilinear.reads_anything(x, y)[:, None], bilinear.blend(pixels, places) * gate[:, None], 0.0)
         if blend is not None:
             values = tl.load(added + channel * blend.strides[1], mask=inside[:, None] & exists, other=0.0).to(T)
@@ -121,8 +121,8 @@ def _backward(
     INTERPOLATE_ALIGN_CORNERS: tl.constexpr, BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr,
     T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the features, added up with atomics, of what is blended in, and of the motion at the size of the
-    features, (B, H, W, 2) and (B, H, W)."""
+    """Gradients of the features, added up with atomics; of the blend; and of the motion at the size of the features,
+    (B, H, W, 2) and (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate = _motion(
         field, confidence, height, width, image, row, column, inside,
@@ -172,7 +172,7 @@ def _backward(
 
 
 def channels_lie_last(features: Tensor) -> bool:
-    """Whether channels, more than one, are neighbours in memory."""
+    """Whether there are several channels and they are neighbours in memory."""
     return features.shape[1] > 1 and features.stride(1) == 1
 
 
@@ -191,7 +191,7 @@ def _coarse_map(tensor: Tensor | None, size: tuple[int, int]) -> CoarseMap | Non
 def _resized_maps(
     features: Tensor, field: Tensor, confidence: Tensor | None, options: Options
 ) -> tuple[tuple[CoarseMap, CoarseMap | None], dict[str, int]]:
-    """The two maps as kernels take them, and what is known of them when a kernel is compiled."""
+    """The two maps as arguments of a kernel, and their compile-time constants."""
     resizing = options.resizing(features)
     sizes = _field_size(field), _map_size(confidence)
     constants = {
@@ -215,7 +215,7 @@ def _index_type(
 
 
 def warp(features: Tensor, field: Tensor, confidence: Tensor | None, blend: Tensor | None, options: Options) -> Tensor:
-    """`confidence_warp` of one level."""
+    """`confidence_warp` for one level."""
     output = dense_like(features)
     batch, channels, height, width = features.shape
     if not output.numel():
@@ -230,7 +230,7 @@ def warp(features: Tensor, field: Tensor, confidence: Tensor | None, blend: Tens
 
 
 def _at_full_size(gradient: Tensor | None, size: tuple[int, ...], ratio: int) -> Tensor | None:
-    """Where the gradient of a map goes first: the map at the size of the features; itself, if that is its size."""
+    """Where the gradient of a map is written first: memory of the features' size, or itself if it has that size."""
     return gradient if gradient is None or ratio == 1 else gradient.new_empty(size)
 
 
@@ -247,7 +247,7 @@ def warp_backward(
     need_blend: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of one level. Those of the features are summed in float32 at least, in memory of their own."""
+    """The gradients of one level. That of the features is summed in at least float32, in separate memory."""
     if deterministic and need_features:
         alert_not_deterministic(operator)
     batch, channels, height, width = features.shape

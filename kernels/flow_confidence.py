@@ -1,6 +1,6 @@
-"""Where optical flow can be trusted (Sundaram, Brox and Keutzer, ECCV 2010): two tests of each pixel.
+"""Where optical flow is reliable (Sundaram, Brox and Keutzer, ECCV 2010): two tests for each pixel.
 
-A comparison with a NaN is false, so a pixel with one anywhere is not reliable; nor is an infinite flow.
+A comparison with NaN is false, so a pixel where any value is NaN is not reliable; nor is an infinite flow.
 """
 
 import triton
@@ -22,7 +22,7 @@ def _vector(flow, axis_stride, mask, T: tl.constexpr):
 
 @triton.jit
 def _returned(plane, places, T: tl.constexpr):
-    """One component of the backward flow where the forward flow leads; 0 out of the frame."""
+    """One component of the backward flow at the end point of the forward flow; 0 out of the frame."""
     pixels = bilinear.read_corners(plane, places, tl.zeros([1, 1], tl.int32), tl.full([1, 1], True, tl.int1), T)
     return tl.sum(bilinear.blend(pixels, places), 1)
 

@@ -1,6 +1,6 @@
-"""One bilinear interpolation to any size, and its adjoint; the weights of csrc/math/interpolate.h.
+"""One bilinear interpolation to any size, and its adjoint, with the weights of csrc/math/interpolate.h.
 
-A fine pixel lies at a fraction of integers between two coarse ones: divided with a remainder, so that no rounding
+A fine pixel lies at a fraction of integers between two coarse ones. It is divided with a remainder, so that no rounding
 decides which pixels are read.
 """
 
@@ -62,7 +62,7 @@ def interpolated(
 
 @triton.jit
 def _first_at(p, size, fine_size, ALIGN_CORNERS: tl.constexpr):
-    """The first fine pixel that lies at coarse pixel p or after it."""
+    """The first fine pixel at or after coarse pixel p."""
     if ALIGN_CORNERS:
         start, step = p * _unit(fine_size, ALIGN_CORNERS), tl.maximum(size - 1, 1)
     else:
@@ -75,8 +75,8 @@ def _first_at(p, size, fine_size, ALIGN_CORNERS: tl.constexpr):
 def interpolation_gathered(
     fine, row_stride, size, fine_size, row, mask, READERS: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr
 ):
-    """The adjoint along one axis: what a column of fine pixels, at `fine`, gives to a coarse row that at most READERS
-    of them read."""
+    """The adjoint along one axis: the sum, for a coarse row, over those fine pixels of a column at `fine` that read it,
+    at most READERS of them."""
     unit = _unit(fine_size, ALIGN_CORNERS)
     first = _first_at(row - 1, size, fine_size, ALIGN_CORNERS)
     end = _first_at(row + 1, size, fine_size, ALIGN_CORNERS)
@@ -90,7 +90,7 @@ def interpolation_gathered(
 
 
 def most_readers(size: int, fine_size: int, align_corners: bool) -> int:
-    """No coarse pixel along an axis is read by more fine ones than this."""
+    """An upper bound on the fine pixels that read one coarse pixel along an axis."""
     if size == 1:
         return fine_size
     step = (fine_size - 1) / (size - 1) if align_corners else fine_size / size

@@ -1,4 +1,4 @@
-"""What a launch has to decide: types, strides, blocks and grids."""
+"""Decisions for a launch: types, strides, blocks and grids."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,16 +12,16 @@ from internet.kernels.registry import INTERPRETED
 from internet.ops.results import memory_format_of
 
 PIXELS = 128
-"""Pixels per program, where one thread does about one pixel."""
+"""Pixels per program where one thread computes about one pixel."""
 
 
 def compute_type(tensor: Tensor) -> tl.dtype:
-    """The type arithmetic is done in beside data of this type."""
+    """The arithmetic type for data of this type."""
     return tl.float64 if tensor.dtype == torch.float64 else tl.float32
 
 
 def index_type(*tensors: Tensor | None) -> tl.dtype:
-    """32 bits, in which offsets are fast, as long as they reach every element of every tensor."""
+    """32 bits, which are faster, if they reach every element of every tensor; otherwise 64."""
     return tl.int64 if any(_span(tensor) >= 2**31 for tensor in tensors if tensor is not None) else tl.int32
 
 
@@ -42,15 +42,15 @@ def accumulator(like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def grid(images: int, pixels: int, block: int) -> tuple[int]:
-    """A program for each block of pixels of each image, in one row: a grid's other axes end at 65535."""
+    """A program for each block of pixels of each image, along the first axis: the others of a grid end at 65535."""
     return (images * triton.cdiv(pixels, block),)
 
 
 def tuned(configurations: list[dict[str, int]], key: list[str]) -> Any:
     """``triton.autotune`` over blocks and warps, for kernels whose result does not depend on the choice.
 
-    Kernels that add up over pixels are not tuned: their rounding would depend on a stopwatch. The interpreter
-    cannot measure, and takes the first. What was found is kept on disk, beside the compiled kernels.
+    Kernels that sum over pixels are not tuned: their rounding would depend on timing. The interpreter cannot measure
+    and takes the first configuration. The choice is cached on disk, next to the compiled kernels.
     """
     offered = configurations[:1] if INTERPRETED else configurations
     chosen = [_configuration(**one) for one in offered]
@@ -58,10 +58,10 @@ def tuned(configurations: list[dict[str, int]], key: list[str]) -> Any:
 
 
 def _measure(call: Callable[[], Any], quantiles: Sequence[float]) -> Any:
-    """Triton's own measurement, where there can be one.
+    """Triton's own measurement, if one is possible.
 
     Raises:
-        RuntimeError: a CUDA graph is being captured, which what a measurement does would break.
+        RuntimeError: a CUDA graph is being captured; measuring would break the capture.
     """
     if torch.cuda.is_current_stream_capturing():
         raise RuntimeError(

@@ -37,7 +37,7 @@ def _penalty(residual, NORM: tl.constexpr):
 
 @triton.jit
 def _penalty_slope(residual, NORM: tl.constexpr):
-    """d penalty / d r. The kink of |r| at 0 takes the subgradient 0; a NaN stays a NaN."""
+    """d penalty / d r. At the kink of |r| at 0 the subgradient is 0; NaN stays NaN."""
     if NORM == "l1":
         slope = tl.where(residual < 0, -1.0, tl.where(residual > 0, 1.0, residual))
     elif NORM == "l2":
@@ -77,7 +77,7 @@ def _forward(
     CHANNELS: tl.constexpr, NORM: tl.constexpr, RATIO: tl.constexpr, PADDING: tl.constexpr,
     T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Each pixel's loss to `losses` (B, H, W), or each block's to `partials`."""
+    """Stores each pixel's loss in `losses` (B, H, W), or each block's in `partials`."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate, counts = _sample(
         flow, confidence, height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX
@@ -105,8 +105,8 @@ def _backward(
     CHANNELS: tl.constexpr, NORM: tl.constexpr, RATIO: tl.constexpr, PADDING: tl.constexpr,
     T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """With d = sample - target and r = d m: the sample gets g penalty'(r) m, the target its negative, the mask
-    g penalty'(r) d. `grad_mask` is that of the upsampled mask, (B, H, W)."""
+    """With d = sample - target and r = d m, the gradients are g penalty'(r) m for the sample, its negative for the
+    target, and g penalty'(r) d for the mask. `grad_mask` is the gradient of the upsampled mask, (B, H, W)."""
     image, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     x, y, gate, counts = _sample(
         flow, confidence, height, width, mask_height, mask_width, image, row, column, inside, RATIO, PADDING, T, INDEX
@@ -159,7 +159,7 @@ def _tile(output: Tensor) -> tuple[int, int]:
 
 
 def _arguments(output: Tensor, target: Tensor, flow: Tensor, confidence: Tensor | None) -> tuple[object, ...]:
-    """What both kernels read, and the sizes of the frame and the mask."""
+    """The arguments that both kernels read, and the sizes of the frame and the mask."""
     mask_size = (0, 0) if confidence is None else confidence.shape[2:]
     return (*map(strided, (output, target, flow, confidence)), *output.shape[2:], *mask_size)
 

@@ -1,4 +1,4 @@
-"""Which pixels a program does, and where they sit."""
+"""Which pixels a program computes, and their coordinates."""
 
 import triton
 import triton.language as tl
@@ -29,7 +29,7 @@ def normalized_step(size, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr):
 
 @triton.jit
 def normalized_start(size, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr):
-    """The normalised coordinate of pixel 0; a single pixel sits at 0."""
+    """The normalised coordinate of pixel 0; a single pixel lies at 0."""
     extent = tl.cast(size, T)
     if ALIGN_CORNERS:
         start = tl.where(extent > 1, extent * 0 - 1, extent * 0)
@@ -50,7 +50,7 @@ def coordinates(
     slice, row, column, depth, height, width,
     AXES: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
-    """Of the pixels of an image, whose slice is no coordinate, or of a volume: a tuple of blocks, x first."""
+    """The coordinates of pixels of an image (the slice is then not a coordinate) or of a volume: a tuple, x first."""
     x = normalized(column, width, ALIGN_CORNERS, T)
     y = normalized(row, height, ALIGN_CORNERS, T)
     if AXES == 2:

@@ -1,4 +1,4 @@
-"""Eq. 6 at every level of a pyramid: a launch for each."""
+"""Eq. 6 at every level of a pyramid, one launch for each."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from internet.kernels.registry import operator
 
 
 def _of_level(tensors: Sequence[Tensor], level: int) -> Tensor | None:
-    """Of one for all levels, one for each, or none; a tensor of one axis stands for none (csrc/schema.cpp)."""
+    """The tensor for a level, from one for all, one for each, or none. One axis stands for None (csrc/schema.cpp)."""
     if not tensors:
         return None
     tensor = tensors[0 if len(tensors) == 1 else level]

@@ -37,7 +37,7 @@ def operator(function: _F) -> _F:
 
 
 def _on_device_of_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Triton launches on the current device, which need not be that of the tensors."""
+    """Make the device of the tensors current: Triton launches on the current device, which may be another."""
 
     @functools.wraps(function)
     def guarded(*args: Any) -> Any:
@@ -50,7 +50,7 @@ def _on_device_of_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def alert_not_deterministic(operator: str) -> None:
-    """What torch does when deterministic algorithms are asked for and there is none: an error, or a warning."""
+    """What torch does if deterministic algorithms are required and there is none: raise an error, or warn."""
     message = (
         f"internet.ops.{operator}: the triton backend adds up the gradient of the sampled tensor with atomics, in no "
         'fixed order. The backends "cuda" and "reference" follow torch.use_deterministic_algorithms(True) as far as '

@@ -12,7 +12,7 @@ from internet.kernels.upsampling import upsampled
 
 
 class CoarseMap(NamedTuple):
-    """What a kernel sees of a map: as `Strided`, with its height and width."""
+    """A map as an argument of a kernel: a `Strided` with its height and width."""
 
     data: Tensor
     strides: tuple[int, ...]
@@ -20,19 +20,19 @@ class CoarseMap(NamedTuple):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Tuned kernels are tuned for each."""
+        """Kernels are tuned for each dtype."""
         return self.data.dtype
 
 
 class Resizing(NamedTuple):
-    """How a call brings a map to the size of the features: the options, and that size."""
+    """How a call resizes maps to the features: the options, and the size of the features."""
 
     upsampling: str
     align_corners: bool
     fine: tuple[int, int]
 
     def ratio(self, size: tuple[int, int]) -> int:
-        """That of the progressive steps; 0 for an interpolation, unless it is the same as none or as one step."""
+        """The ratio of progressive steps; 0 for an interpolation, unless that is equivalent to zero or one steps."""
         for ratio in (1, 2):
             same = ratio == 1 or self.upsampling != "interpolate" or not self.align_corners
             if same and (size[0] * ratio, size[1] * ratio) == self.fine:
@@ -40,7 +40,7 @@ class Resizing(NamedTuple):
         return 0 if self.upsampling == "interpolate" else self.fine[0] // max(size[0], 1)
 
     def needs_64_bits(self, size: tuple[int, int]) -> bool:
-        """Whether 32 bits cannot count what an interpolation divides."""
+        """Whether an interpolation's dividends exceed 32 bits."""
         return any(2 * (fine + 1) * (coarse + 1) >= 2**31 for fine, coarse in zip(self.fine, size, strict=True))
 
 

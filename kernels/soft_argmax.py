@@ -1,10 +1,10 @@
 """Expectations under a heat map: with e = exp((l - m)/t), kp = sum e z / sum e and jac = sum e map / sum e.
 
-A part of the pixels is summed with an m of its own, its largest logit; moving it to another m' multiplies its sums by
-exp((m - m')/t). A program sums one block of pixels of one anchor, another program adds an anchor's blocks up in one
-fixed order. Covariances, sum e (z - kp)(z - kp)^T / sum e, are a second pass over the logits, about the key point.
+Each block of pixels is summed with its own m, its largest logit; changing that to another m' multiplies its sums by
+exp((m - m')/t). A program sums one block of pixels of one anchor; another program adds up an anchor's blocks in a fixed
+order. Covariances, sum e (z - kp)(z - kp)^T / sum e, take a second pass over the logits, about the key point.
 
-An image is a volume of one slice; AXES is 2 of images, where z is no coordinate, and 3 of volumes.
+An image is a volume of one slice. AXES is 2 for images, where the slice is not a coordinate, and 3 for volumes.
 """
 
 import triton
@@ -20,12 +20,12 @@ from internet.ops import fakes
 SUMMED = 2048
 """Pixels that one program sums."""
 COMBINED = 1024
-"""Of those, how many are added up at a time."""
+"""How many blocks' sums are added up at a time."""
 
 
 @triton.jit
 def _heat_reference(largest):
-    """The m to subtract, given the largest logit: itself, or 0 where all are -inf (there e is 0, not NaN)."""
+    """The m to subtract, given the largest logit: that itself, or 0 if all are -inf (then e is 0, not NaN)."""
     return tl.where(largest == -float("inf"), 0.0, largest)
 
 
@@ -57,7 +57,7 @@ def _sum_block(
     partials, logits, jacobian_map, anchors, depth, height, width, blocks, per_temperature: tl.float64,
     AXES: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Leaves the largest logit, and the sums of e, e z and e map."""
+    """Stores the largest logit, and the sums of e, e z and e map."""
     plane, block, line, column, inside = image_and_pixels(depth * height, width, BLOCK, INDEX)
     image, anchor = plane // anchors, plane % anchors
     slice, row = _slice_and_row(line, height, AXES)
@@ -81,7 +81,7 @@ def _sum_over_blocks(
     sums, blocks, of_all, per, T: tl.constexpr, BLOCKS: tl.constexpr, CHUNK: tl.constexpr,
     SUMS: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Number C of the sums of a plane's blocks, brought to the largest logit of all."""
+    """Sum number C of a plane's blocks, relative to the largest logit of all."""
     total = tl.zeros([], T)
     for first in range(0, BLOCKS, CHUNK):
         block = first + tl.arange(0, CHUNK)
@@ -101,7 +101,7 @@ def _combine(
     plane = tl.program_id(0).to(tl.int64)
     sums = partials + plane * blocks * SUMS
     per = tl.full([1], per_temperature, T)
-    # a NaN does not show in a maximum; it shows in the sums, whatever m is
+    # the maximum ignores NaN, but the sums do not, whatever m is
     of_all = tl.full([], -float("inf"), T)
     for first in range(0, BLOCKS, CHUNK):
         block = first + tl.arange(0, CHUNK)
@@ -164,7 +164,7 @@ def _combine_moments(
 
 @triton.jit
 def _incoming(gradient, at_, T: tl.constexpr):
-    """One number of a gradient; 0 of one that did not come."""
+    """One number of a gradient; 0 if the gradient is missing."""
     if gradient is not None:
         value = tl.load(gradient + at_).to(T)
     else:
@@ -177,7 +177,7 @@ def _pull(
     kp, covariance, grad_kp, grad_covariance, plane, slice, row, column, depth, height, width,
     AXES: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
-    """<g_kp, d> + <g_cov, d d^T - cov> with d = z - kp. The differences come first: under a narrow heat map they are
+    """<g_kp, d> + <g_cov, d d^T - cov> with d = z - kp. Differences are taken first: under a narrow heat map they are
     small, and the products are not.
     """
     pull = tl.zeros(column.shape, T)
@@ -202,7 +202,7 @@ def _backward(
 ):  # fmt: skip
     """With h = e / sum e: dl(z) = h (<g_kp, d> + <g_jac, map(z) - jac> + <g_cov, d d^T - cov>)/t, dmap(z) = h g_jac.
 
-    ENTRIES is a power of two with room for a matrix. What has no strides is contiguous.
+    ENTRIES is a power of two with room for a matrix. Arguments without strides are contiguous.
     """
     image, _block, line, column, inside = image_and_pixels(depth * height, width, BLOCK, INDEX)
     slice, row = _slice_and_row(line, height, AXES)
@@ -249,7 +249,7 @@ def _as_volumes(images: Tensor | None, before: int) -> Tensor | None:
 
 
 def _maps_of(jacobian_map: Tensor | None, anchors: int) -> Tensor | None:
-    """Of every anchor, over volumes; the anchors may share one."""
+    """The maps of every anchor, as volumes; the anchors may share one."""
     maps = _as_volumes(jacobian_map, 3)
     return None if maps is None else maps.expand(-1, anchors, *maps.shape[2:])
 
@@ -326,5 +326,5 @@ def soft_argmax_backward(
             INDEX=index_type(volumes, maps, grad_logits, grad_map), BLOCK=PIXELS,
         )  # fmt: skip
     elif grad_map is not None:
-        grad_map.zero_()  # one for all of no anchors
+        grad_map.zero_()  # one map shared by zero anchors
     return gradients

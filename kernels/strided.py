@@ -1,7 +1,7 @@
-"""A tensor as one argument of a kernel, its strides beside it; csrc/arguments/strided.h.
+"""A tensor and its strides as one argument of a kernel, as in csrc/arguments/strided.h.
 
-Triton takes a tuple of arguments apart: every stride is specialised (equal to 1, divisible by 16) as if it had been
-passed by itself.
+Triton unpacks a tuple of arguments: every stride is specialised (equal to 1, divisible by 16) as if it had been passed
+by itself.
 """
 
 from typing import NamedTuple
@@ -13,19 +13,19 @@ from torch import Tensor
 
 
 class Strided(NamedTuple):
-    """What a kernel sees of a tensor: a pointer, and a stride for each axis, in elements."""
+    """A tensor as kernels access it: a pointer, and a stride for each axis in elements."""
 
     data: Tensor
     strides: tuple[int, ...]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Tuned kernels are tuned for each: `triton.autotune` looks for this name."""
+        """Kernels are tuned for each dtype: `triton.autotune` looks for this attribute."""
         return self.data.dtype
 
 
 def strided(tensor: Tensor | None) -> Strided | None:
-    """The argument; None, which a kernel can ask for, for None."""
+    """A tensor as an argument; None stays None, which kernels can test."""
     return None if tensor is None else Strided(tensor, tensor.stride())
 
 
@@ -33,7 +33,7 @@ def strided(tensor: Tensor | None) -> Strided | None:
 def at(view, index):
     """The address of view[index]; further axes are at 0. The first index is one number, the others may be blocks.
 
-    That of the image is added by itself: one 64-bit address for the whole program, and narrow offsets from there.
+    The offset of the image is added separately: one 64-bit address for the whole program, and narrow offsets from it.
     """
     offset = 0
     for axis in tl.static_range(1, len(index)):

@@ -1,4 +1,4 @@
-"""One 2x step of a motion field and its confidence; and the adjoint of any number of steps."""
+"""One 2x step of a motion field and its confidence, and the adjoint of any number of steps."""
 
 import triton
 import triton.language as tl
@@ -19,7 +19,7 @@ def _upsample(
     fine_field, fine_confidence, field, confidence,
     height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """height x width coarse pixels; results are contiguous."""
+    """For height x width coarse pixels; results are contiguous."""
     image, _block, row, column, inside = image_and_pixels(height * RATIO, width * RATIO, BLOCK, INDEX)
     row_stride, column_stride = field.strides[1], field.strides[2]
     x_plane, y_plane = at(field, (image, 0, 0, 0)), at(field, (image, 0, 0, 1))
@@ -39,7 +39,7 @@ def _upsample(
 def _gather_rows(
     coarse, fine, maps, height, width, RATIO: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Images of several maps of height x width coarse pixels, from fine ones of RATIO times as many rows."""
+    """Several maps of height x width coarse pixels, gathered from fine ones with RATIO times as many rows."""
     plane, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     image, map_ = plane // maps, plane % maps
     fine_column = at(fine, (image, map_, 0, column))
@@ -52,7 +52,7 @@ def _gather_interpolated_rows(
     coarse, fine, maps, height, width, fine_height,
     READERS: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The same from fine rows that the coarse ones were interpolated to."""
+    """The same for fine rows that were interpolated from the coarse ones."""
     plane, _block, row, column, inside = image_and_pixels(height, width, BLOCK, INDEX)
     image, map_ = plane // maps, plane % maps
     fine_column = at(fine, (image, map_, 0, column))
@@ -63,7 +63,7 @@ def _gather_interpolated_rows(
 
 
 def gather(fine: Tensor, coarse: Tensor, resizing: Resizing | None = None) -> None:
-    """Write into coarse (B, M, h, w) the adjoint of its resizing, of the gradient of the fine maps; None: 2x steps.
+    """Write the adjoint of resizing, applied to the gradient of the fine maps, to coarse (B, M, h, w); None: 2x steps.
 
     The weights of two axes are products: rows are gathered first, then columns, as rows of the transposed maps.
     """
@@ -78,7 +78,7 @@ def gather(fine: Tensor, coarse: Tensor, resizing: Resizing | None = None) -> No
 
 
 def _gather(fine: Tensor, coarse: Tensor, align_corners: bool | None) -> None:
-    """One axis; `align_corners` is None for progressive steps."""
+    """Along one axis; `align_corners` is None for progressive steps."""
     batch, maps, height, width = coarse.shape
     where = grid(batch * maps, height * width, PIXELS)
     index, compute = index_type(fine, coarse), compute_type(fine)
@@ -99,7 +99,7 @@ def _gather(fine: Tensor, coarse: Tensor, align_corners: bool | None) -> None:
 
 
 def gather_field(fine: Tensor, coarse: Tensor, resizing: Resizing | None = None) -> None:
-    """`gather` of fields (B, H, W, 2) and (B, h, w, 2)."""
+    """`gather` for fields (B, H, W, 2) and (B, h, w, 2)."""
     gather(fine.permute(0, 3, 1, 2), coarse.permute(0, 3, 1, 2), resizing)
 
 

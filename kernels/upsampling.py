@@ -1,8 +1,8 @@
 """Progressive 2x upsampling of a map by a factor r = 2^i, and its adjoint in gather form.
 
-i steps of (1/4, 3/4) are Chaikin's corner cutting; together they weigh, in fine pixel X = p r + s (0 <= s < r), the
-coarse pixels p - 1: (r-1-s)(r-s)/(2 r^2), p + 1: s(s+1)/(2 r^2), and p: what is left of 1; the border is replicated.
-csrc/math/upsample_motion.h says why. No level in between is ever stored.
+Steps of (1/4, 3/4) are Chaikin's corner cutting. After i steps, fine pixel X = p r + s (0 <= s < r) has the weights
+(r-1-s)(r-s)/(2 r^2) on coarse pixel p - 1, s(s+1)/(2 r^2) on p + 1, and 1 minus these two on p; the border is
+replicated. csrc/math/upsample_motion.h explains why. No intermediate level is ever stored.
 """
 
 import triton
@@ -51,7 +51,7 @@ def upsampled(
 
 @triton.jit
 def _adjoint_weight(coarse, fine, size, RATIO: tl.constexpr, T: tl.constexpr):
-    """What a coarse pixel weighs in a fine one, the border's repeats included."""
+    """The weight of a coarse pixel in a fine one, including the repeated border."""
     before, here, after, before_weight, here_weight, after_weight = taps(fine, size, RATIO, T)
     weight = tl.where(coarse == here, here_weight, 0.0)
     weight += tl.where(coarse == before, before_weight, 0.0)
@@ -61,7 +61,7 @@ def _adjoint_weight(coarse, fine, size, RATIO: tl.constexpr, T: tl.constexpr):
 
 @triton.jit
 def gathered(fine, row_stride, height, row, mask, RATIO: tl.constexpr, T: tl.constexpr):
-    """The adjoint of `upsampled` along one axis: what a column of fine pixels, at `fine`, gives to a coarse row."""
+    """The adjoint of `upsampled` along one axis: the sum, for a coarse row, over a column of fine pixels at `fine`."""
     total = tl.zeros(row.shape, T)
     for i in range(3 * RATIO - 2):
         fine_row = (row - 1) * RATIO + 1 + i

@@ -1,7 +1,7 @@
 """Volumes warped and gated: out_c = M sum_k w_k V_c(k), k over the eight voxels around a sample (x, y, z).
 
-The formulas are those of confidence_warp.py with a third axis; a program does a block of samples, a tile (samples,
-channels) at a time, the four voxels of either slice after those of the other.
+The formulas are those of confidence_warp.py with a third axis. A program computes a block of samples, a tile (samples,
+channels) at a time: first the four voxels of one slice, then those of the other.
 """
 
 import torch
@@ -44,7 +44,7 @@ def _motion(
 
 @triton.jit
 def _places(x, y, z, strides, inside):
-    """The corners of the samples in the slice before them, and in the one after."""
+    """The corners of the samples in the slice before them and in the slice after them."""
     _image, _channel, slice_stride, row_stride, column_stride = strides
     before, after, before_weight, after_weight, _a, _b, before_read, after_read = z
     places = bilinear.corners(x, y, row_stride, column_stride, inside)
@@ -60,7 +60,7 @@ def _reads_anything(x, y, z):
 
 
 def _shapes(channels_last: bool) -> list[dict[str, int]]:
-    """Tiles to choose from."""
+    """The tile sizes to choose from."""
     if channels_last:
         return [{"warps": 4, "BLOCK": 16, "TILE": 32}, {"warps": 4, "BLOCK": 32, "TILE": 32}]
     return [{"warps": 4, "BLOCK": 128, "TILE": 1}, {"warps": 4, "BLOCK": 256, "TILE": 1}]
@@ -72,7 +72,7 @@ def _forward(
     BORDER: tl.constexpr, ALIGN_CORNERS: tl.constexpr, T: tl.constexpr, INDEX: tl.constexpr,
     GROUP: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The grid's second axis goes over groups of channels."""
+    """The grid's second axis runs over groups of channels."""
     image, _block, line, column, inside = image_and_pixels(out_depth * out_height, out_width, BLOCK, INDEX)
     slice, row = line // out_height, line % out_height
     x, y, z, gate = _motion(
@@ -89,7 +89,7 @@ def _forward(
         offset = channel * volume.strides[1]
         sampled = bilinear.blend(bilinear.read_corners(source, before, offset, exists, T), before)
         sampled += bilinear.blend(bilinear.read_corners(source, after, offset, exists, T), after)
-        # what reads no voxel is 0, whatever its confidence is
+        # a sample that reads nothing is 0, even if its confidence is NaN
         warped = tl.where(reads, sampled * gate[:, None], 0.0)
         tl.store(to + channel * output.strides[1], warped, mask=inside[:, None] & exists)
 
@@ -184,7 +184,7 @@ def volume_warp_backward(
     need_motion: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient of the volume is summed in float32 at least, in memory of its own."""
+    """The gradient of the volume is summed in at least float32, in separate memory."""
     if deterministic and need_volume:
         alert_not_deterministic("volume_warp")
     batch, channels, *size = volume.shape
