@@ -6,6 +6,7 @@ from internet.data.clip_search import find_clips, usable_clips
 from internet.data.dataset import ClipDataset
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError, read_image, square, to_array, to_tensor
+from internet.data.pose_augmentation import PoseAugmentation
 from internet.data.streaming import BrokenVideoError, stream_frames
 from internet.data.synthetic import WalkingClip
 from internet.data.synthetic_dataset import SyntheticDataset
@@ -20,6 +21,7 @@ __all__ = [
     "FrameFolder",
     "FrameSampler",
     "MediaError",
+    "PoseAugmentation",
     "SyntheticDataset",
     "VideoClip",
     "VideoInfo",

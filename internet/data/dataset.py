@@ -18,11 +18,15 @@ from internet.data.clip_search import usable_clips
 from internet.data.frame_cache import FrameCache
 from internet.data.frame_sampler import FrameSampler
 from internet.data.image import MediaError, square, to_array, to_tensor
+from internet.data.pose_augmentation import PoseAugmentation, clip_background
 from internet.flow.chain import chain_visible, chained, flow_chain
 
 FlowFunction = Callable[[Tensor, Tensor], Tensor]
 """Two images (1, 3, H, W) in [0, 1] -> flow (1, 2, H, W) in pixels: a FlowEstimator or a FlowCache."""
 
+
+BACKGROUND_FRAMES = 50
+"""At most so many frames tell what there is behind a clip's person."""
 
 ATTEMPTS = 8
 """So many draws make a sample at most, where there are fewer clips than that and frames of them cannot be used."""
@@ -56,6 +60,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
             and `motion_visible` what the source shows of them; the parts themselves are `source_anchors`,
             `source_turns`, `current_anchors`, `current_turns` and `current_parts`, as of drawn figures. A frame in
             which nobody is found is treated as one that does not decode.
+        pose_augmentation: shows that person in other poses than the clip does, source and current each in its own;
+            `previous` stays as it is. It needs a `pose` function, and cannot be had with `flow`.
         augmentation: None leaves the samples as they are.
         seed: of the choice of frames and of the augmentation.
         memory: bytes of decoded frames to keep in each worker process, so that short clips are decoded once.
@@ -77,6 +83,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         motion: bool = False,
         chain: bool = False,
         pose: PoseFunction | None = None,
+        pose_augmentation: PoseAugmentation | None = None,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         memory: int = 256 << 20,
@@ -87,11 +94,14 @@ class ClipDataset(Dataset[dict[str, Any]]):
             raise ValueError("motion needs a flow function to estimate it by")
         if pose is not None and augmentation is not None and augmentation.flip:
             raise ValueError(f"flip is {augmentation.flip}, expected 0: a pose tells left from right")
+        if pose_augmentation is not None and (pose is None or flow is not None):
+            raise ValueError("pose_augmentation needs a pose function, and no flow, which is that of other poses")
         self._sampler = FrameSampler(min_seconds, frames, source)
         self.clips = usable_clips(clips, self._sampler)
         self.size, self.samples_per_clip = size, samples_per_clip
         self.flow, self.motion, self.chain, self.pose = flow, motion, chain, pose
-        self.augmentation, self.seed, self.epoch = augmentation, seed, 0
+        self.pose_augmentation, self.augmentation = pose_augmentation, augmentation
+        self.seed, self.epoch = seed, 0
         self._cache = FrameCache(memory)
         self._reported: set[int] = set()
 
@@ -163,15 +173,24 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 motion, visible = self._chained(number, current, source) if self.chain else self._direct(after, first)
                 sample |= {"motion": motion[0], "motion_visible": visible[0], "motion_reliable": visible[0]}
         if self.pose is not None:
-            sample |= self._parts(number, source, current)
+            first, _, after = frames
+            sample |= self._posed(number, (source, first), (current, after), generator)
         return sample if self.augmentation is None else self.augmentation(sample, generator)
 
-    def _parts(self, number: int, source: int, current: int) -> dict[str, Tensor]:
-        """What the parts of the person in both frames tell."""
-        find = functools.partial(self._find, self.clips[number])
-        before, now = self._cache.read((number, "parts"), [source, current], find)
+    def _posed(
+        self, number: int, source: tuple[int, Tensor], current: tuple[int, Tensor], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """What the person's parts tell in two frames, given with their numbers: as they are, or in other poses."""
+        (first_at, first), (after_at, after) = source, current
+        before, now = self._parts(number, [first_at, after_at])
+        if self.pose_augmentation is not None:
+            background = self._background(number)
+            first, before = self.pose_augmentation(first, before, background, generator)
+            after, now = self.pose_augmentation(after, now, background, generator)
         motion, visible = now.motion(before)
         return {
+            "source": first[0],
+            "current": after[0],
             "motion": motion,
             "motion_visible": visible,
             "source_anchors": before.middles,
@@ -180,6 +199,29 @@ class ClipDataset(Dataset[dict[str, Any]]):
             "current_turns": now.turns,
             "current_parts": now.labels.float()[None],
         }
+
+    def _background(self, number: int) -> Tensor:
+        """What there is behind the person in a clip, (1, 3, S, S); remembered."""
+        (background,) = self._cache.read((number, "background"), [0], lambda _: [self._behind(number)])
+        return background
+
+    def _behind(self, number: int) -> Tensor:
+        clip = self.clips[number]
+        usable = self._sampler.numbers(clip.times)
+        frames, parts = [], []
+        for at in usable[:: -(-len(usable) // BACKGROUND_FRAMES)]:
+            try:
+                parts += self._parts(number, [at])
+            except MediaError:  # nobody is found there: somebody may be
+                continue
+            frames += self._cache.read(number, [at], functools.partial(self._read, clip))
+        if not frames:
+            raise MediaError(f"nobody is found in {len(usable)} frames of the clip '{clip.name}'")
+        return clip_background(frames, parts)
+
+    def _parts(self, number: int, at: list[int]) -> list[BodyParts]:
+        """The parts of the person in frames of a clip; remembered."""
+        return self._cache.read((number, "parts"), at, functools.partial(self._find, self.clips[number]))
 
     def _find(self, clip: Clip, numbers: list[int]) -> list[BodyParts]:
         """The parts of the person in each of these frames, at the size of the samples."""

@@ -101,7 +101,7 @@ class Walk:
         self._start = rng.uniform(0, 1)  # of a stride
         self.facing = rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0)  # 1 or -1 in profile, less when seen obliquely
         self.body = _with_gestures(_of_some_build(BODY, rng), rng)
-        self._parents_first = sorted(self.body, key=_depth)
+        self._parents_first = sorted(self.body, key=generation)
 
     def poses(self, time: float, middle: float) -> dict[str, Pose]:
         """Every part's pose, by the part's name, at ``time`` seconds; at ``middle`` the figure is in the middle."""
@@ -163,7 +163,7 @@ def _with_gestures(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Pa
     return tuple(walking)
 
 
-def _depth(part: Part) -> int:
+def generation(part: Part) -> int:
     """How many parents a part has: parents are posed before their children."""
     parents = {other.name: other.parent for other in BODY}
     depth, name = 0, part.parent

@@ -31,13 +31,13 @@ class FrameSampler:
 
     def driving(self, times: Sequence[float]) -> list[int]:
         """The numbers that a driving frame can have: it has a predecessor, which is not its source."""
-        numbers = self._range(times)
+        numbers = self.numbers(times)
         ends = self._known(numbers)[:1] + self._known(numbers)[-1:]  # times ascend: one of these is the furthest
         return [number for number in numbers if number > 0 and self._far(times, number, ends)]
 
     def sources(self, times: Sequence[float], current: int) -> list[int]:
         """The numbers that the source of a driving frame can have."""
-        return self._far(times, current, self._known(self._range(times)))
+        return self._far(times, current, self._known(self.numbers(times)))
 
     @property
     def need(self) -> str:
@@ -46,7 +46,8 @@ class FrameSampler:
         which = "the first" if self.source == "first" else "its source"
         return f"a sample needs three{where}, the driving one {self.min_seconds:g} s from {which}"
 
-    def _range(self, times: Sequence[float]) -> list[int]:
+    def numbers(self, times: Sequence[float]) -> list[int]:
+        """Those of all driving frames there can be, and of random sources."""
         return list(range(len(times)))[self.frames]
 
     def _known(self, numbers: list[int]) -> list[int]:

@@ -38,6 +38,7 @@ def training_samples(config: Config) -> tuple[EpochStream, int]:
         motion=data.motion,
         chain=data.chain,
         pose=_pose(config),
+        pose_augmentation=data.pose_augmentation if data.pose_augmentation.probability else None,
         augmentation=data.augmentation,
         memory=data.memory << 20,
         seed=config.seed,

@@ -1,6 +1,6 @@
 """The parts of a filmed person: exact maps between poses, who is in front, and what the source shows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from internet.data.video_writer import write_video
 from internet.geometry import identity_field
 from internet.losses import anchor_losses
 from internet.model.anchors import Anchors
+from tests.support.people import MadeUpPose, Seen, standing
 
 SIDE = 64
 NAMES = [part.name for part in BODY]
@@ -24,52 +25,7 @@ NAMES = [part.name for part in BODY]
 LIMBS = {"far upper arm": (12, 14), "near thigh": (23, 25), "far shin": (26, 28), "near upper arm": (11, 13)}
 
 
-@dataclass(frozen=True)
-class Pose:
-    """Made up: points (33, 2) in pixels, depth (33,), and a mask of the whole frame."""
-
-    points: np.ndarray
-    depth: np.ndarray
-    mask: np.ndarray
-
-
-def standing(side: int = SIDE) -> Pose:
-    """Arms down and a little away from the trunk, legs apart; nobody overlaps anything."""
-    points = np.zeros((33, 2))
-    for number, place in {
-        0: (0.5, 0.14),
-        2: (0.51, 0.12),
-        5: (0.49, 0.12),
-        7: (0.53, 0.13),
-        8: (0.47, 0.13),
-        9: (0.51, 0.17),
-        10: (0.49, 0.17),
-        11: (0.6, 0.25),
-        12: (0.4, 0.25),
-        13: (0.68, 0.38),
-        14: (0.32, 0.38),
-        15: (0.72, 0.5),
-        16: (0.28, 0.5),
-        17: (0.73, 0.54),
-        18: (0.27, 0.54),
-        19: (0.73, 0.55),
-        20: (0.27, 0.55),
-        23: (0.56, 0.52),
-        24: (0.44, 0.52),
-        25: (0.6, 0.7),
-        26: (0.4, 0.7),
-        27: (0.62, 0.88),
-        28: (0.38, 0.88),
-        29: (0.62, 0.9),
-        30: (0.38, 0.9),
-        31: (0.66, 0.94),
-        32: (0.34, 0.94),
-    }.items():
-        points[number] = place
-    return Pose(points * side, np.zeros(33), np.ones((side, side), np.float32))
-
-
-def turned(pose: Pose, degrees: float, scale: float = 1.0) -> Pose:
+def turned(pose: MadeUpPose, degrees: float, scale: float = 1.0) -> MadeUpPose:
     """The whole person turned about the middle of the frame."""
     angle, middle = np.radians(degrees), len(pose.mask) / 2
     rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -87,7 +43,7 @@ def mapped(driving: BodyParts, source: BodyParts, part: int, point: np.ndarray) 
 def test_a_limb_goes_from_joints_to_joints(name: str) -> None:
     """Its map leads both joints of the driving frame to those of the source, whatever the two poses."""
     rng = np.random.default_rng(3)
-    poses = [replace(standing(), points=standing().points + rng.uniform(-4, 4, (33, 2))) for _ in range(2)]
+    poses = [replace(standing(SIDE), points=standing(SIDE).points + rng.uniform(-4, 4, (33, 2))) for _ in range(2)]
     driving, source = (BodyParts.of(pose, 32) for pose in poses)
     for joint in LIMBS[name]:
         found = mapped(driving, source, NAMES.index(name), poses[0].points[joint])
@@ -95,7 +51,7 @@ def test_a_limb_goes_from_joints_to_joints(name: str) -> None:
 
 
 def test_a_person_turned_as_a_whole_turns_every_part() -> None:
-    still, moved = standing(), turned(standing(), 25, scale=0.8)
+    still, moved = standing(SIDE), turned(standing(SIDE), 25, scale=0.8)
     driving, source = BodyParts.of(still, 32), BodyParts.of(moved, 32)
     linear = source.turns @ driving.turns.inverse()
     angle = np.radians(25)
@@ -112,7 +68,7 @@ def test_a_person_turned_as_a_whole_turns_every_part() -> None:
 
 
 def test_a_limb_that_points_at_the_camera_keeps_a_finite_map() -> None:
-    pose = standing()
+    pose = standing(SIDE)
     pose.points[14] = pose.points[12]
     parts = BodyParts.of(pose, 32)
     assert parts.turns.isfinite().all()
@@ -120,7 +76,7 @@ def test_a_limb_that_points_at_the_camera_keeps_a_finite_map() -> None:
 
 
 def test_the_nearer_part_covers_the_farther_one_and_the_mask_ends_both() -> None:
-    pose = standing()
+    pose = standing(SIDE)
     pose.points[[14, 16, 18, 20]] = [(32, 24), (36, 28), (37, 29), (37, 29)]  # the right arm before the trunk
     pose.mask[:, 40:] = 0
     seen = []
@@ -131,13 +87,13 @@ def test_the_nearer_part_covers_the_farther_one_and_the_mask_ends_both() -> None
         seen.append(labels[28, 36])
     forearm, torso = NAMES.index("far forearm") + 1, NAMES.index("torso") + 1
     assert seen == [forearm, torso]
-    assert set(BodyParts.of(standing(), SIDE).labels.unique().tolist()) == set(range(13))
-    assert BodyParts.of(standing(), SIDE).labels[2, 2] == 0  # further from everything than a part reaches
+    assert set(BodyParts.of(standing(SIDE), SIDE).labels.unique().tolist()) == set(range(13))
+    assert BodyParts.of(standing(SIDE), SIDE).labels[2, 2] == 0  # further from everything than a part reaches
 
 
 def test_what_the_source_shows() -> None:
     """A shift by a quarter of the frame: the person is seen in both, and the place that it has left is not."""
-    before = standing()
+    before = standing(SIDE)
     after = replace(before, points=before.points + np.array([SIDE / 4, 0]))
     source, driving = BodyParts.of(before, SIDE), BodyParts.of(after, SIDE)
     motion, visible = driving.motion(source)
@@ -153,8 +109,22 @@ def test_what_the_source_shows() -> None:
     assert shown[inside].min() > 0.4  # where it leads, there is the person
 
 
+def test_a_leg_behind_the_other_counts_as_visible() -> None:
+    """Its place in the source shows the leg before it, which looks like it."""
+    apart = standing(SIDE)
+    together = replace(apart, points=apart.points.copy(), depth=apart.depth.copy())
+    right, left = [26, 28, 30, 32], [25, 27, 29, 31]
+    together.points[right] = together.points[left]
+    together.depth[right] = 1.0
+    driving, source = BodyParts.of(apart, SIDE), BodyParts.of(together, SIDE)
+    shin = NAMES.index("far shin") + 1
+    assert not (source.labels == shin).any()
+    _, visible = driving.motion(source)
+    assert visible[0, driving.labels == shin].mean() > 0.95
+
+
 def test_what_leaves_the_frame_is_not_visible() -> None:
-    before = standing()
+    before = standing(SIDE)
     driving = BodyParts.of(before, SIDE)
     source = BodyParts.of(replace(before, points=before.points + np.array([SIDE, 0])), SIDE)
     _, visible = driving.motion(source)
@@ -169,7 +139,7 @@ def _field(motion: torch.Tensor) -> torch.Tensor:
 def test_parts_are_the_anchors_of_a_drawn_figure() -> None:
     """Where key points are a drawn figure's own joints, its limbs have its middles and its directions."""
     clip = WalkingClip(3, (SIDE, SIDE))
-    poses, pose = clip.poses(0.4), standing()
+    poses, pose = clip.poses(0.4), standing(SIDE)
     ends = {12: ("far upper arm", 0), 14: ("far forearm", 0), 24: ("far thigh", 0), 26: ("far shin", 0)}
     ends |= {28: ("far foot", 0), 23: ("near thigh", 0), 25: ("near shin", 0), 27: ("near foot", 0)}
     for number, (name, _) in ends.items():
@@ -183,18 +153,6 @@ def test_parts_are_the_anchors_of_a_drawn_figure() -> None:
 
 
 # In samples
-
-
-class Seen:
-    """A pose function that counts, and sees nobody in dark frames."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(self, frame: np.ndarray) -> Pose | None:
-        self.times += 1
-        assert frame.shape[0] == frame.shape[1]
-        return None if frame.mean() < 10 else standing(len(frame))
 
 
 @pytest.fixture

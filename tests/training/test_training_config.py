@@ -102,6 +102,14 @@ def test_what_is_written_is_read_again() -> None:
             "data={path: a.mp4, pose: true, motion: true, augmentation: {flip: 0}}",
             "data.pose and motion are both true, expected one of them",
         ),
+        (
+            "data={path: a.mp4, pose_augmentation: {probability: 0.5}}",
+            "data.pose_augmentation.probability is 0.5, expected 0 without pose",
+        ),
+        (
+            "data={path: a.mp4, pose: true, augmentation: {flip: 0}, pose_augmentation: {probability: 0.5}}",
+            "loss.regularization is 'intrinsic', expected 'none' with data.pose_augmentation",
+        ),
         ("batch", "'batch' is not a setting, expected key=value"),
         ("=3", "'=3' is not a setting, expected key=value"),
         ("run..batch=3", "there is no setting 'run.'"),

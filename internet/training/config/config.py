@@ -30,6 +30,14 @@ class Config(Section):
     log: Log = dataclasses.field(default_factory=Log)
     checkpoint: Checkpoint = dataclasses.field(default_factory=Checkpoint)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data.pose_augmentation.probability and self.loss.regularization != "none":
+            raise ValueError(
+                f"loss.regularization is {self.loss.regularization!r}, expected 'none' with data.pose_augmentation: "
+                "the frame before is not in the same pose"
+            )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
         """The inverse of :meth:`to_dict`; `model.preset` names what the other model settings change.

@@ -8,6 +8,7 @@ from typing import Any
 from internet.data.augmentation import Augmentation
 from internet.data.clip_search import SPLITS
 from internet.data.frame_sampler import SOURCES
+from internet.data.pose_augmentation import PoseAugmentation
 from internet.flow.dis import PRESETS
 from internet.flow.estimators import ESTIMATORS
 from internet.losses.adversarial import FORMS
@@ -64,6 +65,7 @@ class Data(Section):
     chain: bool = setting(False, "estimate it through all frames between the two, which follows limbs further")
     pose: bool = setting(False, "instead of flow, motion and more by the body's parts, which BlazePose finds")
     flow: Flow = dataclasses.field(default_factory=Flow)
+    pose_augmentation: PoseAugmentation = dataclasses.field(default_factory=PoseAugmentation)
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
     workers: int = setting(2, "processes that read samples, for each rank", least=0, most=1024, resumable=True)
@@ -77,6 +79,8 @@ class Data(Section):
             raise ValueError("pose and motion are both true, expected one of them: each brings the motion")
         if self.pose and self.augmentation.flip:
             raise ValueError(f"augmentation.flip is {self.augmentation.flip}, expected 0: pose tells left from right")
+        if (probability := self.pose_augmentation.probability) and not self.pose:
+            raise ValueError(f"pose_augmentation.probability is {probability}, expected 0 without pose")
 
 
 @dataclass(frozen=True)
