@@ -56,7 +56,8 @@ def _frame(model: MotionTransfer, source: Tensor, driving: Tensor, *, bfloat16: 
 
     def frame() -> Tensor:
         with torch.no_grad(), autocast:
-            return model.imitate(source, *known, model.kp_detector(driving)).frame
+            background = model.background_motion(source, driving)
+            return model.imitate(source, *known, model.kp_detector(driving), background).frame
 
     return frame
 

@@ -65,7 +65,8 @@ class EndToEnd:
         """One more frame of a stream: the source's anchors and features are computed already."""
         with torch.no_grad(), self._autocast:
             driving = self._model.kp_detector(self._driving)
-            return self._model.imitate(self._source, *self._known, driving).frame
+            background = self._model.background_motion(self._source, self._driving)
+            return self._model.imitate(self._source, *self._known, driving, background).frame
 
     def step(self) -> StepResult:
         """One step of both sides under the intrinsic scheme."""

@@ -71,7 +71,8 @@ def measure_frames(model: MotionTransfer, source: Tensor, driving: Tensor, secon
 
     @torch.no_grad()
     def frame() -> Tensor:
-        return model.imitate(source, anchors, features, model.kp_detector(driving)).frame
+        background = model.background_motion(source, driving)
+        return model.imitate(source, anchors, features, model.kp_detector(driving), background).frame
 
     def eager_frame() -> Tensor:
         with eager.in_place_of_ours():

@@ -7,7 +7,7 @@ from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.objective import Batch, Objective, Weights
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import gram, style_loss
-from internet.losses.supervision import anchor_losses, confidence_loss, region_loss
+from internet.losses.supervision import anchor_losses, background_loss, confidence_loss, region_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 
@@ -18,6 +18,7 @@ __all__ = [
     "ThinPlateSpline",
     "Weights",
     "anchor_losses",
+    "background_loss",
     "confidence_loss",
     "discriminator_loss",
     "equivariance_losses",

@@ -13,7 +13,7 @@ from internet.losses.equivariance import equivariance_losses
 from internet.losses.flow_guidance import flow_guidance_loss
 from internet.losses.perceptual import perceptual_loss
 from internet.losses.style import style_loss
-from internet.losses.supervision import anchor_losses, confidence_loss, region_loss
+from internet.losses.supervision import anchor_losses, background_loss, confidence_loss, region_loss
 from internet.losses.temporal import REGULARIZATIONS, temporal_loss
 from internet.losses.thin_plate_spline import ThinPlateSpline
 from internet.model.anchors import Anchors
@@ -44,6 +44,7 @@ class Weights(Section):
     anchors: float = setting(0.0, "the anchors against the parts of the body, where known, not the paper's", least=0)
     anchors_jacobian: float = setting(0.0, "their Jacobians against the parts' rotations, likewise", least=0)
     regions: float = setting(0.0, "the mixture's weights against the parts that are seen, likewise", least=0)
+    background: float = setting(0.0, "the background's motion against the true one, likewise", least=0)
     confidence: float = setting(0.0, "M against what the source shows as well, not the paper's", least=0)
     cross_identity: float = setting(0.0, "the temporal loss across identities, not the paper's", least=0)
 
@@ -155,6 +156,8 @@ class Objective(nn.Module):
             if batch.current_parts is None:
                 raise ValueError(f"the loss of the regions needs {_PARTS}")
             terms["regions"] = region_loss(result.motion.logits, batch.current_parts)
+        if used.background:
+            terms["background"] = _background_term(result, batch)
         if used.confidence:
             if batch.motion_visible is None:
                 raise ValueError("the loss of the confidence needs motion_visible: what the source shows as well")
@@ -210,3 +213,12 @@ def _anchor_terms(result: Result, batch: Batch) -> dict[str, Tensor]:
         losses.append(anchor_losses(anchors, points, turns))
     (near, turned), (driving_near, driving_turned) = losses
     return {"anchors": (near + driving_near) / 2, "anchors_jacobian": (turned + driving_turned) / 2}
+
+
+def _background_term(result: Result, batch: Batch) -> Tensor:
+    """The background's motion against the truth."""
+    if result.motion.background is None:
+        raise ValueError("the loss of the background needs a model whose background is 'affine'")
+    if batch.motion is None or batch.current_parts is None:
+        raise ValueError(f"the loss of the background needs motion, the flow from I_t to the source, and {_PARTS}")
+    return background_loss(result.motion.background, batch.motion, batch.current_parts)

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from internet.geometry import flow_to_field, identity_field
 from internet.model.anchors import Anchors
 from internet.model.blocks import widened
 
-#: Confidences are kept this far from 0 and 1, where logarithms are infinite.
+#: Confidences are kept this far from 0 and 1, where logarithms are infinite, and distances from 0, where roots bend.
 EPSILON = 1e-4
 
 
@@ -46,12 +47,31 @@ def region_loss(logits: Tensor, parts: Tensor) -> Tensor:
     With an anchor on each part (:func:`anchor_losses`), the part's pixels should follow this anchor.
 
     Args:
-        logits: (B, K+1, h, w), of the mixture weights ω, channel 0 the still background.
+        logits: (B, K+1, h, w), of the mixture weights ω, channel 0 the background.
         parts: (B, 1, H, W), whole numbers from 0, the background, to P <= K; (H, W) is a multiple of (h, w).
     """
     masks = torch.stack([parts[:, 0] == part for part in range(logits.shape[1])], dim=1)
     share = functional.adaptive_avg_pool2d(masks.float(), (logits.shape[2], logits.shape[3]))
     return -(share * functional.log_softmax(widened(logits), dim=1)).sum(1).mean()
+
+
+def background_loss(background: Tensor, motion: Tensor, parts: Tensor) -> Tensor:
+    r"""How far the background's motion is from the true one, on the pixels where the driving frame shows it.
+
+    .. math:: \tfrac{1}{\#\{z : p(z) = 0\}} \sum_{p(z) = 0} \| T_0(z) - z - f(z) \|
+
+    in normalised coordinates.
+
+    Args:
+        background: T_0, (B, 3, 3), an affine motion from driving to source.
+        motion: f, (B, 2, H, W) in pixels, the true flow from the driving frame to the source.
+        parts: p, (B, 1, H, W), 0 where the driving frame shows the background.
+    """
+    here = identity_field(motion.shape[2], motion.shape[3], motion.device)
+    there = here @ background[:, None, :2, :2].transpose(2, 3) + background[:, None, None, :2, 2]
+    off = (there - flow_to_field(motion)).square().sum(-1)
+    seen = (parts[:, 0] == 0).to(off.dtype)
+    return ((off + EPSILON**2).sqrt() * seen).sum() / seen.sum().clamp(min=1)
 
 
 def confidence_loss(confidence: Tensor, visible: Tensor) -> Tensor:

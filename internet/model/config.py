@@ -56,6 +56,11 @@ class INTERnetConfig(Section):
         "'multi': every stage receives warped features; 'single': the first alone does (the paper's SS4x)",
         choices=("multi", "single"),
     )
+    background: str = setting(
+        "still",
+        "'affine': predicted for each frame, for a camera that moves; not the paper's",
+        choices=("still", "affine"),
+    )
     blend: bool = setting(False, "mix what the generator paints with the source itself, moved by F; not the paper's")
     discriminators: int = setting(
         3, "N_D of Eq. 8; each sees the frame at half the size of the one before", least=1, most=10
@@ -70,6 +75,8 @@ class INTERnetConfig(Section):
             raise ValueError(f"threshold is {self.threshold}, expected at least 0 and below 1/{self.anchors + 1}")
         if self.stage_one == "first-order" and self.factor != 4:
             raise ValueError("stage_one 'first-order' works at a quarter of the frame's size: three levels of channels")
+        if self.stage_one == "first-order" and self.background != "still":
+            raise ValueError("stage_one 'first-order' has a still background")
         if self.size % self.multiple:
             raise ValueError(f"size is {self.size}, expected a multiple of {self.multiple}")
 
@@ -120,6 +127,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "depth": 4,
         "channels": (64, 32),
         "blocks": (6, 2),
+        "background": "affine",
         "blend": True,
         "discriminators": 1,
         "discriminator_width": 32,

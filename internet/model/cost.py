@@ -27,8 +27,11 @@ def model_cost(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
     features = model.generator.encode(frame)
     runs: dict[str, Callable[[], object]] = {
         "each source": lambda: (model.kp_detector(frame), model.generator.encode(frame)),
-        "each driving frame": lambda: model.imitate(frame, anchors, features, model.kp_detector(frame)),
+        "each driving frame": lambda: model.imitate(
+            frame, anchors, features, model.kp_detector(frame), model.background_motion(frame, frame)
+        ),
         "- anchors": lambda: model.kp_detector(frame),
+        "- background": lambda: model.background_motion(frame, frame),
         "- motion": lambda: model.dense_motion_network(frame, anchors, anchors),
         "- generator": lambda: model.generator(features, motion),
         "discriminator": lambda: discriminator(frame),
@@ -36,12 +39,15 @@ def model_cost(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
     modules = {
         "model": model,
         "- anchors": model.kp_detector,
+        "- background": model.background_predictor,
         "- motion": model.dense_motion_network,
         "- generator": model.generator,
         "discriminator": discriminator,
     }
+    if model.background_predictor is None:
+        del runs["- background"]
     return {
-        "parameters": {name: parameters(module) for name, module in modules.items()},
+        "parameters": {name: parameters(module) for name, module in modules.items() if module is not None},
         "multiply-adds": {name: multiply_adds(run) for name, run in runs.items()},
         "activation bytes": {
             "model": activation_bytes(model, lambda: model(frame, frame)),

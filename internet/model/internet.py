@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from internet.model.anchors import AnchorDetector
+from internet.model.background import BackgroundPredictor
 from internet.model.config import INTERnetConfig
 from internet.model.discriminator import Discriminator
 from internet.model.first_order.config import FirstOrderConfig
@@ -28,6 +29,8 @@ class INTERnet(MotionTransfer):
     def __init__(self, config: INTERnetConfig) -> None:
         super().__init__(config)
         self.kp_detector, self.dense_motion_network = _stage_one(config)
+        if config.background == "affine":
+            self.background_predictor = BackgroundPredictor(_down(config))
         self.generator = Generator(config.channels, config.blocks, config.scales, config.blend)
 
     def load_stage_one(self, state: Mapping[str, Tensor]) -> None:

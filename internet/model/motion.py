@@ -1,5 +1,6 @@
 """Stage I, second half: a dense motion field and its confidence (Eq. 5)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,14 +24,16 @@ class Motion(NamedTuple):
 
     field: F^0, (B, h, w, 2): where each pixel of the driving frame lies in the source, in [-1, 1].
     confidence: M^0, (B, 1, h, w) in (0, 1).
-    logits: (B, K+1, h, w) of the mixture weights, which anchor a pixel moves with; channel 0: the still background.
+    logits: (B, K+1, h, w) of the mixture weights, which anchor a pixel moves with; channel 0: the background.
     fine_field: (B, H, W, 2), F at the frame's size, for a generator that blends (:class:`Generator`); or None.
+    background: (B, 3, 3), how the background moves, homogeneous driving coordinates to those in the source; None: not.
     """
 
     field: Tensor
     confidence: Tensor
     logits: Tensor
     fine_field: Tensor | None = None
+    background: Tensor | None = None
 
 
 class MotionEstimator(nn.Module):
@@ -82,23 +85,25 @@ class MotionEstimator(nn.Module):
         self.variance, self.threshold, self.fine = variance, threshold, fine
         self.align_corners, self.grid_align_corners = align_corners, grid_align_corners
 
-    def forward(self, source: Tensor, source_anchors: Anchors, driving_anchors: Anchors) -> Motion:
-        """Source frame (B, C, H, W) in [0, 1] and the anchors of both frames -> motion."""
+    def forward(
+        self, source: Tensor, source_anchors: Anchors, driving_anchors: Anchors, background: Tensor | None = None
+    ) -> Motion:
+        """Source frame (B, C, H, W) in [0, 1], the anchors of both frames, and how the background moves -> motion."""
         anchors = (source_anchors.kp, driving_anchors.kp, source_anchors.jac, driving_anchors.jac)
         seen = ops.anchor_features(
             self.down(source),
             *anchors,
+            background=background,
             variance=self.variance,
             align_corners=self.align_corners,
             grid_align_corners=self.grid_align_corners,
         )
         logits, confidence = self._heads(self.hourglass(seen))
-        fine_field = self._field(_enlarged(logits, source), anchors) if self.fine else None
-        return Motion(self._field(logits, anchors), confidence, logits, fine_field)
-
-    def _field(self, logits: Tensor, anchors: tuple[Tensor, Tensor, Tensor | None, Tensor | None]) -> Tensor:
-        """Eq. 5."""
-        return ops.affine_mixture(logits, *anchors, threshold=self.threshold, align_corners=self.grid_align_corners)
+        compose = partial(
+            ops.affine_mixture, background=background, threshold=self.threshold, align_corners=self.grid_align_corners
+        )
+        fine_field = compose(_enlarged(logits, source), *anchors) if self.fine else None
+        return Motion(compose(logits, *anchors), confidence, logits, fine_field, background)  # Eq. 5
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The mixture's logits and the confidence."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from internet import ops
 from internet.model.anchors import AnchorDetector, Anchors
+from internet.model.background import BackgroundPredictor
 from internet.model.motion import Motion, MotionEstimator
 from internet.model.relative import RelativeMotion
 
@@ -52,8 +53,9 @@ class SecondStage(Protocol):
 class MotionTransfer(nn.Module):
     """The source's appearance in the driving frame's pose, O_t = G(S; D_t).
 
-    Stage I is `kp_detector` and `dense_motion_network`, stage II is `generator`; each can be used alone. Runs in
-    float32, under bfloat16 autocast, with channels_last weights and compiled.
+    Stage I is `kp_detector` and `dense_motion_network`, and `background_predictor` where the background may move; stage
+    II is `generator`. Each can be used alone. Runs in float32, under bfloat16 autocast, with channels_last weights and
+    compiled.
     """
 
     #: The name in checkpoints.
@@ -65,6 +67,7 @@ class MotionTransfer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.background_predictor: BackgroundPredictor | None = None
 
     @property
     def frame_channels(self) -> int:
@@ -75,22 +78,35 @@ class MotionTransfer(nn.Module):
         """Frames (B, C, H, W) in [0, 1], H and W multiples of `config.multiple`."""
         self.check(source)
         anchors = self.kp_detector(source)
-        return self.imitate(source, anchors, self.generator.encode(source), self.kp_detector(driving))
+        background = self.background_motion(source, driving)
+        return self.imitate(source, anchors, self.generator.encode(source), self.kp_detector(driving), background)
 
     def move(self, source: Tensor, driving: Tensor) -> Result:
         """Stage I alone, at a fraction of the cost; its frame is the source, warped by F and gated by M."""
         self.check(source)
         anchors, driving_anchors = self.kp_detector(source), self.kp_detector(driving)
-        motion = self.dense_motion_network(source, anchors, driving_anchors)
+        background = self.background_motion(source, driving)
+        motion = self.dense_motion_network(source, anchors, driving_anchors, background)
         return Result(self.warp(source, motion), motion, anchors, driving_anchors)
 
     def warp(self, image: Tensor, motion: Motion) -> Tensor:
         """An image (B, C, H, W) -> moved by the field, times the confidence."""
         return ops.confidence_warp(image, motion.field, motion.confidence)
 
-    def imitate(self, source: Tensor, anchors: Anchors, features: list[Tensor], driving_anchors: Anchors) -> Result:
+    def background_motion(self, before: Tensor, driving: Tensor) -> Tensor | None:
+        """How the background has moved between two frames, (B, 3, 3), from driving to before; None: it is still."""
+        return None if self.background_predictor is None else self.background_predictor(before, driving)
+
+    def imitate(
+        self,
+        source: Tensor,
+        anchors: Anchors,
+        features: list[Tensor],
+        driving_anchors: Anchors,
+        background: Tensor | None = None,
+    ) -> Result:
         """One frame, from what is computed once for a source: its anchors and its features."""
-        motion = self.dense_motion_network(source, anchors, driving_anchors)
+        motion = self.dense_motion_network(source, anchors, driving_anchors, background)
         return Result(self.generator(features, motion), motion, anchors, driving_anchors)
 
     def animate(
@@ -99,7 +115,8 @@ class MotionTransfer(nn.Module):
         """Yield a frame (B, C, H, W) in [0, 1] for every driving frame, as they come.
 
         Anchors and features of the source are computed once, and nothing is kept from one frame to the next:
-        memory does not grow with the length of the clip.
+        memory does not grow with the length of the clip. A background that may move follows the driving camera: it
+        moves as that has since the first driving frame.
 
         Args:
             source: (B, C, H, W) in [0, 1].
@@ -123,22 +140,27 @@ class MotionTransfer(nn.Module):
         self.check(source)
         anchors, features = self.kp_detector(source), self.generator.encode(source)
         transfer: RelativeMotion | None = None
+        first: Tensor | None = None  # where the camera was
         for frame in driving:
             if frame.shape != source.shape:
                 raise ValueError(f"a driving frame is {tuple(frame.shape)}, the source is {tuple(source.shape)}")
+            if first is None and self.background_predictor is not None:
+                first = frame
             moved = self.kp_detector(frame)
             if relative:
                 transfer = transfer or RelativeMotion(anchors, moved, adapt_scale)
                 moved = transfer(moved)
-            yield self.imitate(source, anchors, features, moved)
+            background = None if first is None else self.background_motion(first, frame)
+            yield self.imitate(source, anchors, features, moved, background)
 
     def compile_parts(self) -> None:
         """Compile, in place, what runs once for a frame; the first frame then takes a while.
 
         Weights keep their names, and what runs once for a source stays as it is.
         """
-        for part in (self.kp_detector, self.dense_motion_network, self.generator):
-            part.compile()
+        for part in (self.kp_detector, self.background_predictor, self.dense_motion_network, self.generator):
+            if part is not None:
+                part.compile()
 
     def check(self, frame: Tensor) -> None:
         """Raise a ValueError for a frame of a shape that the network cannot take."""

@@ -11,7 +11,7 @@ from internet.model import INTERnet, INTERnetConfig, Result
 
 @pytest.fixture
 def sample() -> tuple[INTERnet, Result, Batch]:
-    model = INTERnet(INTERnetConfig.preset("tiny"))
+    model = INTERnet(INTERnetConfig.preset("tiny", background="affine"))
     source, target, previous = torch.rand(3, 1, 3, 64, 64)
     visible = (torch.rand(1, 1, 64, 64) > 0.5).float()
     still, moved = torch.zeros(1, 2, 64, 64), torch.randn(1, 2, 64, 64)

@@ -11,6 +11,7 @@ from internet.losses import (
     ThinPlateSpline,
     Weights,
     anchor_losses,
+    background_loss,
     confidence_loss,
     discriminator_loss,
     equivariance_losses,
@@ -31,7 +32,7 @@ TERMS = {field.name for field in dataclasses.fields(Weights)} - {"cross_identity
 
 def test_equations_1_and_7(sample):
     model, result, batch = sample
-    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
+    weights = Weights(2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)
     discriminator = make_discriminator(model.config)
     objective = Objective(two_layers, weights=weights)
     torch.manual_seed(5)
@@ -58,6 +59,7 @@ def test_equations_1_and_7(sample):
         "anchors": (taught[0][0] + taught[1][0]) / 2,
         "anchors_jacobian": (taught[0][1] + taught[1][1]) / 2,
         "regions": region_loss(result.motion.logits, batch.current_parts),
+        "background": background_loss(result.motion.background, batch.motion, batch.current_parts),
         "confidence": confidence_loss(result.motion.confidence, batch.motion_visible),
     }
     assert set(terms) == set(expected)

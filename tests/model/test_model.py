@@ -303,6 +303,10 @@ def test_cost_of_a_preset():
     work = cost["multiply-adds"]
     assert work["each driving frame"] == work["- anchors"] + work["- motion"] + work["- generator"]
     assert work["each driving frame"] > 10 * work["each source"]
+    moving = model_cost(INTERnetConfig.preset("internet-512", background="affine"))
+    for counted in ("parameters", "multiply-adds"):
+        whole = "model" if counted == "parameters" else "each driving frame"
+        assert moving[counted][whole] == cost[counted][whole] + moving[counted]["- background"]
     quarter = model_cost(INTERnetConfig.preset("internet-256"))
     assert quarter["multiply-adds"]["- generator"] * 4 == work["- generator"]
     assert quarter["activation bytes"]["model"] * 4 == pytest.approx(cost["activation bytes"]["model"], rel=0.01)
@@ -360,7 +364,7 @@ def test_the_field_that_moves_the_source_has_an_edge_of_a_pixel():
 
 @pytest.mark.parametrize("scales", ["multi", "single"])
 def test_a_blending_model_streams_what_it_computes_at_once(scales):
-    model = INTERnet(INTERnetConfig.preset("figures", size=64, scales=scales)).eval()
+    model = INTERnet(INTERnetConfig.preset("figures", size=64, scales=scales, background="still")).eval()
     source, driving = torch.rand(1, 3, 64, 64), torch.rand(2, 3, 64, 64)
     whole = model(source.repeat(2, 1, 1, 1), driving).frame
     streamed = torch.cat(list(model.animate(source, [driving[:1], driving[1:]])))

@@ -34,6 +34,29 @@ def test_a_run_becomes_weights_and_a_card(tmp_path: Path) -> None:
     assert all(label in card for label, *_ in ROWS)
 
 
+def test_weights_take_the_background_of_another_run(tmp_path: Path) -> None:
+    for name in ("figures", "figures-background"):
+        changed = [*SMALL, *LOSS, "warm_start=", "validation.every=1000"]
+        assert main(["train", name, f"out={tmp_path / name}", *changed]) == 0
+    runs = [str(tmp_path / name) for name in ("figures", "figures-background")]
+    export(runs[0], "both", background=runs[1], folder=tmp_path, samples=2)
+    made, figures, later = (load_model(path).state_dict() for path in (tmp_path / "both.safetensors", *runs))
+    assert any(name.startswith("background_predictor.") for name in made)
+    for name, value in made.items():
+        whose = later if name.startswith("background_predictor.") else figures
+        assert torch.equal(value, whose[name].half().float())
+    assert read_checkpoint(tmp_path / "both.safetensors")["metadata"]["background"] == {
+        "seed": 0,
+        "steps": 2,
+        "batch": 2,
+    }
+    assert "background's motion: seed 0, 2 steps of 2" in (tmp_path / "both.md").read_text(encoding="utf-8")
+    export(str(tmp_path / "both.safetensors"), "again", folder=tmp_path, samples=2)  # of weights in place of a run
+    assert "2 steps of 2 samples" in (tmp_path / "again.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="has a still background"):
+        export(runs[0], "none", background=runs[0], folder=tmp_path, samples=2)
+
+
 def test_weights_that_are_not_there_are_named() -> None:
     with pytest.raises(FileNotFoundError, match="no weights 'nobody' in the library; it has"):
         weights.find("nobody")
@@ -57,3 +80,10 @@ def test_the_shipped_figures_move_as_their_card_says() -> None:
     assert measured["psnr"] > measured["repeated_psnr"] + 5
     assert measured["ssim"] > measured["repeated_ssim"]
     assert measured["confidence_vacated"] < 0.3 < 0.7 < measured["confidence_visible"]
+
+
+def test_the_shipped_figures_move_before_a_background_that_does() -> None:
+    measured = measure_on_figures(load_model("figures"), samples=16, moving_background=1.0)
+    assert measured["epe"] < 0.3 * measured["epe_zero"]
+    assert measured["psnr"] > measured["repeated_psnr"] + 4
+    assert measured["ssim"] > measured["repeated_ssim"] + 0.2

@@ -1,5 +1,6 @@
 """Begin with weights that another training has made."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 from torch import Tensor
@@ -16,13 +17,16 @@ from internet.model.weights import load_weights
 
 #: The settings of first-order-motion that are not of its stage I.
 _OTHERS = ("size", "generator_width", "generator_widest", "levels", "blocks")
+#: What the names of a predictor of the background's motion begin with.
+_BACKGROUND = "background_predictor."
 _STAGE_ONE = [field.name for field in fields(FirstOrderConfig) if field.name not in _OTHERS]
 
 
 def warm_start(model: INTERnet, path: str) -> None:
     """Load a checkpoint of such a model, its averaged weights where it has them, or stage I of first-order-motion.
 
-    Of a training folder it takes the newest checkpoint, of what `internet import-fomm` wrote stage I.
+    Of a training folder it takes the newest checkpoint, of what `internet import-fomm` wrote stage I. The predictor of
+    the background's motion is an addition: one that the checkpoint lacks begins anew, one that the model lacks is left.
 
     Raises:
         OSError, ValueError: the file cannot be read, or its weights do not fit.
@@ -36,7 +40,13 @@ def warm_start(model: INTERnet, path: str) -> None:
     if checkpoint["architecture"] == FirstOrderMotion.architecture:
         model.load_stage_one(_stage_one(build_model(checkpoint, file)))
     else:
-        load_weights(model, best_weights(checkpoint), f"'{file}'")
+        load_weights(model, _own_background(model, best_weights(checkpoint)), f"'{file}'")
+
+
+def _own_background(model: INTERnet, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with a predictor of the background's motion if, and only if, the model has one."""
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(_BACKGROUND)}
+    return {**own, **{name: value for name, value in weights.items() if own or not name.startswith(_BACKGROUND)}}
 
 
 def _stage_one(imported: MotionTransfer) -> dict[str, Tensor]:
