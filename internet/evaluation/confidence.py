@@ -1,5 +1,6 @@
 """A model's confidence against what the source truly shows, where that is known."""
 
+import torch
 from torch import Tensor
 
 from internet import ops
@@ -11,7 +12,8 @@ class ConfidenceMeans:
     """The mean of M where it should be high and where it should be low.
 
     The result has "confidence_visible", over the pixels of the driving frame that the source shows too, and
-    "confidence_vacated", over those where the source's figure stood and is gone: still ground that it hid.
+    "confidence_vacated", over those where the source's figure stood and is gone: ground that it hid. Ground is what is
+    still or, before a camera that moves, what moves as half of the frame does.
     """
 
     def __init__(self) -> None:
@@ -33,8 +35,10 @@ class ConfidenceMeans:
         while everywhere.shape[2] < motion.shape[2]:
             field, everywhere = ops.upsample_motion(field, everywhere)  # type: ignore[assignment]  # one came, one goes
         seen = visible > 0.5
-        still = motion.float().norm(dim=1, keepdim=True) <= MOVING
-        self.means.add(confidence_visible=everywhere[seen], confidence_vacated=everywhere[~seen & still])
+        motion = motion.float()
+        camera = motion.flatten(2).median(dim=2).values[:, :, None, None]
+        ground = torch.minimum(motion.norm(dim=1), (motion - camera).norm(dim=1))[:, None] <= MOVING
+        self.means.add(confidence_visible=everywhere[seen], confidence_vacated=everywhere[~seen & ground])
 
     def compute(self) -> dict[str, float]:
         """The means over all counted pixels since the last reset, of this process; see :class:`Means`."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internet import ops
+from internet.geometry import identity_field, inverse
 from internet.model.anchors import Anchors
 from internet.model.blocks import GroupNorm, Head, fused_heads
 from internet.model.unet import Normalisation, UNet
@@ -89,11 +90,12 @@ class MotionEstimator(nn.Module):
         self, source: Tensor, source_anchors: Anchors, driving_anchors: Anchors, background: Tensor | None = None
     ) -> Motion:
         """Source frame (B, C, H, W) in [0, 1], the anchors of both frames, and how the background moves -> motion."""
-        anchors = (source_anchors.kp, driving_anchors.kp, source_anchors.jac, driving_anchors.jac)
+        small, seen_anchors = self.down(source), source_anchors
+        if background is not None:
+            small, seen_anchors = stabilised(small, source_anchors, background)
         seen = ops.anchor_features(
-            self.down(source),
-            *anchors,
-            background=background,
+            small,
+            *_pairs(seen_anchors, driving_anchors),
             variance=self.variance,
             align_corners=self.align_corners,
             grid_align_corners=self.grid_align_corners,
@@ -102,6 +104,7 @@ class MotionEstimator(nn.Module):
         compose = partial(
             ops.affine_mixture, background=background, threshold=self.threshold, align_corners=self.grid_align_corners
         )
+        anchors = _pairs(source_anchors, driving_anchors)
         fine_field = compose(_enlarged(logits, source), *anchors) if self.fine else None
         return Motion(compose(logits, *anchors), confidence, logits, fine_field, background)  # Eq. 5
 
@@ -112,6 +115,25 @@ class MotionEstimator(nn.Module):
             return logits, torch.ones_like(logits[:, :1])
         logits, confidence = fused_heads(features, self.mask, self.occlusion)
         return logits, confidence.sigmoid()
+
+
+def stabilised(source: Tensor, anchors: Anchors, background: Tensor) -> tuple[Tensor, Anchors]:
+    """The source (B, C, h, w) and its anchors as they were, had the driving camera taken them.
+
+    With z' = T_0^-1(z) in place of the source's coordinates z, the background is still, and the networks see where the
+    source's figure would stand in the driving frame: that is where M has to fall.
+    """
+    linear, shift = background[:, :2, :2], background[:, :2, 2]
+    field = identity_field(source.shape[2], source.shape[3], source.device) @ linear[:, None].transpose(2, 3)
+    there = ops.confidence_warp(source, field + shift[:, None, None])
+    back = inverse(linear)[:, None]
+    kp = (back @ (anchors.kp - shift[:, None])[..., None])[..., 0]
+    return there, Anchors(kp, back @ anchors.jac)
+
+
+def _pairs(source: Anchors, driving: Anchors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The anchors of both frames, as the operators take them."""
+    return source.kp, driving.kp, source.jac, driving.jac
 
 
 def _enlarged(logits: Tensor, frame: Tensor) -> Tensor:

@@ -223,6 +223,9 @@ def test_the_confidence_where_the_figure_stood():
     means.update(identity_field(16, 16), F.interpolate(confidence, scale_factor=4), motion, visible)
     assert means.compute() == {"confidence_visible": 0.75, "confidence_vacated": 0.25}
     means.reset()
+    means.update(identity_field(16, 16), F.interpolate(confidence, scale_factor=4), motion - 9, visible)  # a camera
+    assert means.compute() == {"confidence_visible": 0.75, "confidence_vacated": 0.25}
+    means.reset()
     means.update(identity_field(4, 4), confidence, motion, visible)  # upsampled, what is beside it joins in
     assert 0.25 < means.compute()["confidence_vacated"] < 0.5 < means.compute()["confidence_visible"] < 0.75
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from internet import ops
 from internet.geometry import identity_field, identity_grid
 from internet.losses import Batch, Objective, Weights, background_loss
-from internet.model import INTERnet, INTERnetConfig, make_discriminator
+from internet.model import Anchors, INTERnet, INTERnetConfig, make_discriminator
 from internet.model.background import BackgroundPredictor, Matches, affine_fit, inliers
 from internet.model.checkpoint import save_model
+from internet.model.motion import stabilised
 from internet.training.checkpoint import warm_start
 from tests.support.feature_networks import two_layers
 
@@ -114,6 +116,21 @@ def test_what_no_anchor_moves_moves_with_the_background() -> None:
         motion = model.dense_motion_network(source, anchors, anchors, matrix)
     torch.testing.assert_close(motion.field, identity_field(16, 16) + torch.tensor([0.25, 0.0]))
     assert motion.background is matrix
+
+
+def test_networks_see_the_source_as_the_driving_camera_would_have_taken_it() -> None:
+    source, logits = textured(1)[..., ::2, ::2], torch.randn(1, 4, 10, 12)
+    jac = torch.eye(2) + 0.1 * torch.randn(2, 1, 3, 2, 2)
+    anchors, driving = (Anchors(kp, turn) for kp, turn in zip(torch.rand(2, 1, 3, 2) - 0.5, jac, strict=True))
+    background = torch.eye(3)[None] + torch.nn.functional.pad(AFFINE, (0, 0, 0, 1))
+    there, stable = stabilised(source, anchors, background)
+    z = identity_field(*source.shape[2:])
+    led = z @ background[0, :2, :2].T + background[0, :2, 2]
+    torch.testing.assert_close(there, ops.confidence_warp(source, led))
+    torch.testing.assert_close(stable.kp @ background[0, :2, :2].T + background[0, :2, 2], anchors.kp)
+    moved = ops.affine_mixture(logits, anchors.kp, driving.kp, anchors.jac, driving.jac, background=background)
+    still = ops.affine_mixture(logits, stable.kp, driving.kp, stable.jac, driving.jac)
+    torch.testing.assert_close(moved, still @ background[0, :2, :2].T + background[0, :2, 2], atol=1e-5, rtol=0)
 
 
 def test_a_stream_follows_the_camera_since_the_first_driving_frame() -> None:
