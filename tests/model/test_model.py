@@ -306,7 +306,8 @@ def test_cost_of_a_preset():
     moving = model_cost(INTERnetConfig.preset("internet-512", background="affine"))
     for counted in ("parameters", "multiply-adds"):
         whole = "model" if counted == "parameters" else "each driving frame"
-        assert moving[counted][whole] == cost[counted][whole] + moving[counted]["- background"]
+        expected = cost[counted][whole] + moving[counted]["- background"]
+        assert moving[counted][whole] == pytest.approx(expected, rel=1e-5)  # where F begins, some matrix products
     quarter = model_cost(INTERnetConfig.preset("internet-256"))
     assert quarter["multiply-adds"]["- generator"] * 4 == work["- generator"]
     assert quarter["activation bytes"]["model"] * 4 == pytest.approx(cost["activation bytes"]["model"], rel=0.01)
