@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from internet.utils.torch_internals import inside_forward_mode, inside_jit_trace, without_python
+from internet.utils.torch_internals import apply_untransformed, inside_forward_mode, inside_jit_trace, without_python
 
 _overloads: dict[tuple[str, str], Any] = {}
 
@@ -60,8 +60,10 @@ def is_recorded(arguments: Sequence[Any]) -> bool:
 
 def apply(function: type[torch.autograd.Function], namespace: str, *arguments: Any) -> Any:
     """``function.apply(namespace, *arguments)``, without its overhead if no gradient can be requested."""
-    if is_recorded(arguments) or torch.compiler.is_compiling() or inside_forward_mode():
+    if torch.compiler.is_compiling() or inside_forward_mode():
         return function.apply(namespace, *arguments)
+    if is_recorded(arguments):
+        return apply_untransformed(function)(namespace, *arguments)
     return function.forward(NoContext(), namespace, *arguments)
 
 

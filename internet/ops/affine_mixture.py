@@ -8,6 +8,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, like_or_empty, motion_dtype
 
@@ -57,11 +58,31 @@ def affine_mixture(
         ValueError: a shape does not fit, only one Jacobian is given, or `threshold` is out of range.
         RuntimeError: tensors on different devices.
     """
+    logits, *anchors, background, threshold = _checked(
+        logits, kp_source, kp_driving, jac_source, jac_driving, background, threshold
+    )
+    namespace = namespace_for("affine_mixture", logits.device)
+    if namespace is None:
+        return reference.affine_mixture(
+            logits, *anchors, background=background, threshold=threshold, align_corners=align_corners
+        )
+    field: Tensor = apply(_AffineMixture, namespace, logits, *anchors, background, threshold, align_corners)
+    return field
+
+
+@once_a_signature
+def _checked(
+    logits: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None,
+    jac_driving: Tensor | None,
+    background: Tensor | None,
+    threshold: float,
+) -> tuple[Any, ...]:
     name = "affine_mixture"
     _checks.image_or_volume(name, "logits", logits, "K+1")
-    kp_source, kp_driving, jac_source, jac_driving, background = _checks.anchors(
-        name, "logits", logits, kp_source, kp_driving, jac_source, jac_driving, background
-    )
+    anchors = _checks.anchors(name, "logits", logits, kp_source, kp_driving, jac_source, jac_driving, background)
     channels = kp_source.shape[1] + 1
     if logits.shape[1] != channels:
         raise ValueError(
@@ -73,14 +94,7 @@ def affine_mixture(
             f"{name}: threshold is {threshold}, expected 0 <= threshold < 1/(K+1) = {1 / channels:.6g}, "
             "beyond which every weight could vanish"
         )
-    anchors = (kp_source, kp_driving, jac_source, jac_driving)
-    namespace = namespace_for(name, logits.device)
-    if namespace is None:
-        return reference.affine_mixture(
-            logits, *anchors, background=background, threshold=threshold, align_corners=align_corners
-        )
-    field: Tensor = apply(_AffineMixture, namespace, logits, *anchors, background, float(threshold), align_corners)
-    return field
+    return logits, *anchors, float(threshold)
 
 
 class _AffineMixture(torch.autograd.Function):

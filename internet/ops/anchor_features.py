@@ -8,6 +8,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, like_or_empty, memory_format_of
 
@@ -64,6 +65,47 @@ def anchor_features(
         ValueError: a shape does not fit, only one Jacobian or one covariance is given, or `variance` is not positive.
         RuntimeError: tensors on different devices.
     """
+    source, *anchors, covariance_source, covariance_driving, variance = _checked(
+        source,
+        kp_source,
+        kp_driving,
+        jac_source,
+        jac_driving,
+        background,
+        covariance_source,
+        covariance_driving,
+        variance,
+    )
+    grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
+    namespace = namespace_for("anchor_features", source.device)
+    if namespace is None:
+        return reference.anchor_features(
+            source,
+            *anchors[:4],
+            background=anchors[4],
+            variance=variance,
+            covariance_source=covariance_source,
+            covariance_driving=covariance_driving,
+            align_corners=align_corners,
+            grid_align_corners=grid_align_corners,
+        )
+    covariances, options = (covariance_source, covariance_driving), (variance, align_corners, grid_align_corners)
+    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors, *covariances, *options)
+    return features
+
+
+@once_a_signature
+def _checked(
+    source: Tensor,
+    kp_source: Tensor,
+    kp_driving: Tensor,
+    jac_source: Tensor | None,
+    jac_driving: Tensor | None,
+    background: Tensor | None,
+    covariance_source: Tensor | None,
+    covariance_driving: Tensor | None,
+    variance: float,
+) -> tuple[Any, ...]:
     name = "anchor_features"
     _checks.image_or_volume(name, "source", source, "C")
     anchors = _checks.anchors(name, "source", source, kp_source, kp_driving, jac_source, jac_driving, background)
@@ -72,22 +114,7 @@ def anchor_features(
     )
     if not variance > 0:
         raise ValueError(f"{name}: variance is {variance}, expected a positive number")
-    grid_align_corners = align_corners if grid_align_corners is None else grid_align_corners
-    namespace = namespace_for(name, source.device)
-    if namespace is None:
-        return reference.anchor_features(
-            source,
-            *anchors[:4],
-            background=anchors[4],
-            variance=variance,
-            covariance_source=covariances[0],
-            covariance_driving=covariances[1],
-            align_corners=align_corners,
-            grid_align_corners=grid_align_corners,
-        )
-    options = (float(variance), align_corners, grid_align_corners)
-    features: Tensor = apply(_AnchorFeatures, namespace, source, *anchors, *covariances, *options)
-    return features
+    return source, *anchors, *covariances, float(variance)
 
 
 class _AnchorFeatures(torch.autograd.Function):

@@ -8,6 +8,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, like_or_empty
 
@@ -59,14 +60,10 @@ def confidence_warp(
             `blend` without a confidence; or `upsampling` or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
-    name = "confidence_warp"
-    resizing = _checks.Upsampling(name, upsampling, interpolate_align_corners, align_corners)
-    resizing.check()
-    _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
-    _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
-    field, confidence = _checks.motion(name, "features", features, field, confidence, resizing)
-    blend = _checks.blend(name, "blend", blend, "features", features, confidence)
-    namespace = namespace_for(name, features.device)
+    features, field, confidence, blend, *options = _checked(
+        features, field, confidence, blend, upsampling, interpolate_align_corners, padding_mode, align_corners
+    )
+    namespace = namespace_for("confidence_warp", features.device)
     if namespace is None:
         return reference.confidence_warp(
             features,
@@ -78,9 +75,29 @@ def confidence_warp(
             padding_mode=padding_mode,
             align_corners=align_corners,
         )
-    options = (upsampling, interpolate_align_corners, padding_mode, align_corners)
     warped: Tensor = apply(_ConfidenceWarp, namespace, features, field, confidence, blend, *options)
     return warped
+
+
+@once_a_signature
+def _checked(
+    features: Tensor,
+    field: Tensor,
+    confidence: Tensor | None,
+    blend: Tensor | None,
+    upsampling: str,
+    interpolate_align_corners: bool,
+    padding_mode: str,
+    align_corners: bool,
+) -> tuple[Any, ...]:
+    name = "confidence_warp"
+    resizing = _checks.Upsampling(name, upsampling, interpolate_align_corners, align_corners)
+    resizing.check()
+    _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
+    _checks.floating_tensor(name, "features", features, "B", "C", "H", "W")
+    field, confidence = _checks.motion(name, "features", features, field, confidence, resizing)
+    blend = _checks.blend(name, "blend", blend, "features", features, confidence)
+    return features, field, confidence, blend, upsampling, interpolate_align_corners, padding_mode, align_corners
 
 
 class _ConfidenceWarp(torch.autograd.Function):

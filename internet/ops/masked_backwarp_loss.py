@@ -10,6 +10,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import kind_of, namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops._status import devices_with_kernel
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, like_or_empty, motion_dtype
@@ -64,6 +65,24 @@ def masked_backwarp_loss(
             `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
+    *tensors, norm, reduction, padding_mode = _checked(output, target, flow, confidence, norm, reduction, padding_mode)
+    namespace = namespace_for("masked_backwarp_loss", output.device)
+    if namespace is None:
+        return reference.masked_backwarp_loss(*tensors, norm=norm, reduction=reduction, padding_mode=padding_mode)
+    loss: Tensor = apply(_MaskedBackwarpLoss, namespace, *tensors, norm, reduction, padding_mode)
+    return loss
+
+
+@once_a_signature
+def _checked(
+    output: Tensor,
+    target: Tensor,
+    flow: Tensor,
+    confidence: Tensor | None,
+    norm: str,
+    reduction: str,
+    padding_mode: str,
+) -> tuple[Any, ...]:
     name = "masked_backwarp_loss"
     images = ("B", "C", "H", "W")
     _checks.floating_tensor(name, "output", output, *images)
@@ -76,14 +95,7 @@ def masked_backwarp_loss(
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
     if confidence is not None:
         confidence = _mask(name, output, confidence)
-    namespace = namespace_for(name, output.device)
-    if namespace is None:
-        return reference.masked_backwarp_loss(
-            output, target, flow, confidence, norm=norm, reduction=reduction, padding_mode=padding_mode
-        )
-    words = (norm, reduction, padding_mode)
-    loss: Tensor = apply(_MaskedBackwarpLoss, namespace, output, target, flow, confidence, *words)
-    return loss
+    return output, target, flow, confidence, norm, reduction, padding_mode
 
 
 def _mask(name: str, output: Tensor, confidence: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from internet.ops import _checks, reference
 from internet.ops._autograd import NoContext, apply, first_order
 from internet.ops._autograd import overload as operator_of
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, motion_dtype
 from internet.utils.torch_internals import versions
@@ -75,6 +76,21 @@ def soft_argmax(
         ValueError: a shape does not fit, there is no pixel, or `temperature` is not positive.
         RuntimeError: tensors on different devices.
     """
+    logits, jacobian_map, *options = _checked(logits, jacobian_map, temperature, covariance, align_corners)
+    namespace = namespace_for("soft_argmax", logits.device)
+    if namespace is None:
+        return reference.soft_argmax(
+            logits, jacobian_map, temperature=temperature, covariance=covariance, align_corners=align_corners
+        )
+    kp, *others = apply(_SoftArgmax, namespace, logits, jacobian_map, *options)
+    jac = None if jacobian_map is None else others.pop(0)
+    return (kp, jac, *others)
+
+
+@once_a_signature
+def _checked(
+    logits: Tensor, jacobian_map: Tensor | None, temperature: float, covariance: bool, align_corners: bool
+) -> tuple[Any, ...]:
     name = "soft_argmax"
     _checks.image_or_volume(name, "logits", logits, "K")
     if not temperature > 0:
@@ -83,15 +99,7 @@ def soft_argmax(
         raise ValueError(f"{name}: logits has shape {tuple(logits.shape)}, expected at least one pixel")
     if jacobian_map is not None:
         _check_map(name, jacobian_map, logits)
-    namespace = namespace_for(name, logits.device)
-    if namespace is None:
-        return reference.soft_argmax(
-            logits, jacobian_map, temperature=temperature, covariance=covariance, align_corners=align_corners
-        )
-    options = (float(temperature), bool(covariance), align_corners)
-    kp, *others = apply(_SoftArgmax, namespace, logits, jacobian_map, *options)
-    jac = None if jacobian_map is None else others.pop(0)
-    return (kp, jac, *others)
+    return logits, jacobian_map, float(temperature), bool(covariance), align_corners
 
 
 def _check_map(operator: str, maps: Tensor, logits: Tensor) -> None:

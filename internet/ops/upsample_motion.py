@@ -8,6 +8,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.fakes import register_fake
 from internet.ops.results import empty
 
@@ -32,6 +33,16 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
         ValueError: a shape does not fit.
         RuntimeError: tensors on different devices.
     """
+    field, confidence = _checked(field, confidence)
+    namespace = namespace_for("upsample_motion", field.device)
+    if namespace is None:
+        return reference.upsample_motion(field, confidence)
+    upsampled, upsampled_confidence = apply(_UpsampleMotion, namespace, field, confidence)
+    return upsampled, None if confidence is None else upsampled_confidence
+
+
+@once_a_signature
+def _checked(field: Tensor, confidence: Tensor | None) -> tuple[Any, ...]:
     name = "upsample_motion"
     _checks.floating_tensor(name, "field", field, "B", "h", "w", "2")
     batch, height, width, _ = field.shape
@@ -40,11 +51,7 @@ def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Te
     if confidence is not None:
         dims, expected, meaning = ("B", "1", "h", "w"), (batch, 1, height, width), "(one channel, the size of field)"
         confidence = _checks.beside(name, "confidence", confidence, dims, expected, meaning, "field", field)
-    namespace = namespace_for(name, field.device)
-    if namespace is None:
-        return reference.upsample_motion(field, confidence)
-    upsampled, upsampled_confidence = apply(_UpsampleMotion, namespace, field, confidence)
-    return upsampled, None if confidence is None else upsampled_confidence
+    return field, confidence
 
 
 class _UpsampleMotion(torch.autograd.Function):

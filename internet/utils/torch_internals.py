@@ -28,6 +28,11 @@ def without_python(overload: Any) -> Any:
     return overload._op
 
 
+def apply_untransformed(function: type[torch.autograd.Function]) -> Any:
+    """``function.apply`` without what it does for `torch.func`: to be called where no transform is at work."""
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc]
+
+
 def versions(*tensors: Tensor) -> tuple[int, ...]:
     """How often the memory of each tensor has been written to in place; inference tensors do not count it."""
     return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
