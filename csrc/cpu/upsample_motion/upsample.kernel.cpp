@@ -5,24 +5,30 @@
 
 namespace internet::cpu::INTERNET_ISA {
 
+// x0 y0 x1 y1 ... to a row of x and a row of y, and back.
+template <class T>
+INTERNET_HD void split_pairs(const T* __restrict pairs, int64_t width, T* __restrict rows) {
+  for (int64_t x = 0; x < width; ++x) rows[x] = pairs[2 * x], rows[width + x] = pairs[2 * x + 1];
+}
+template <class T>
+INTERNET_HD void join_pairs(const T* __restrict rows, int64_t width, T* __restrict pairs) {
+  for (int64_t x = 0; x < width; ++x) pairs[2 * x] = rows[x], pairs[2 * x + 1] = rows[width + x];
+}
+
 template <class T>
 void upsample_motion(const UpsampleMotion<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t fine_width = 2 * p.width;
-  Scratch<T> blended(p.width), fine_x(fine_width), fine_y(fine_width);
+  Scratch<T> blended(p.width), fine(2 * fine_width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / (2 * p.height), row = task % (2 * p.height);
     const auto& field = p.field;
     CoarseMap<T> map{field.data + image * field.stride[0], field.stride[1], field.stride[2], p.height,
                      p.width};
-    upsample_row(map, 2, row, blended.data(), fine_x.data());
+    upsample_row(map, 2, row, blended.data(), fine.data());
     map.data += field.stride[3];
-    upsample_row(map, 2, row, blended.data(), fine_y.data());
-    T* out = p.fine_field + task * fine_width * 2;
-    for (int64_t x = 0; x < fine_width; ++x) {
-      out[2 * x] = fine_x.data()[x];
-      out[2 * x + 1] = fine_y.data()[x];
-    }
+    upsample_row(map, 2, row, blended.data(), fine.data() + fine_width);
+    join_pairs(fine.data(), fine_width, p.fine_field + task * fine_width * 2);
     const auto& confidence = p.confidence;
     if (confidence.data == nullptr) continue;
     map = {confidence.data + image * confidence.stride[0], confidence.stride[2], confidence.stride[3],
@@ -35,22 +41,30 @@ template <class T>
 void upsample_motion_backward(const UpsampleMotionBackward<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
   const int64_t fine_width = 2 * p.width;
-  Scratch<T> scratch(fine_width);
+  const auto &field = p.grad_fine_field, &confidence = p.grad_fine_confidence;
+  // x and y of a pixel, and the pixels of a row, are mostly neighbours: then a row is one run of values
+  const bool packed = field.stride[3] == 1 && field.stride[2] == 2;
+  Scratch<T> pairs(2 * fine_width), sums(2 * fine_width), coarse(2 * p.width);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t image = task / p.height, row = task % p.height;
-    auto fold = [&](const T* fine, int64_t row_stride, int64_t column_stride, T* coarse, int64_t step) {
-      for (int64_t x = 0; x < p.width; ++x) coarse[x * step] = 0;
-      fold_row(fine, row_stride, 2, p.height, p.width, row, scratch.data(), coarse, step, column_stride);
+    auto down = [&](const T* fine, int64_t row_stride, int64_t step, int64_t width, T* out) {
+      fold_down(fine, row_stride, 2, p.height, width, row, out, step);
     };
-    for (int64_t coordinate = 0; coordinate < 2; ++coordinate) {
-      const auto& field = p.grad_fine_field;
-      fold(field.data + image * field.stride[0] + coordinate * field.stride[3], field.stride[1],
-           field.stride[2], p.grad_field + task * p.width * 2 + coordinate, 2);
+    const T* in = field.data + image * field.stride[0];
+    if (packed) {
+      down(in, field.stride[1], 1, 2 * fine_width, pairs.data());
+      split_pairs(pairs.data(), fine_width, sums.data());
+    } else {
+      down(in, field.stride[1], field.stride[2], fine_width, sums.data());
+      down(in + field.stride[3], field.stride[1], field.stride[2], fine_width, sums.data() + fine_width);
     }
-    const auto& confidence = p.grad_fine_confidence;
+    fold_along<T>(sums.data(), 2, p.width, nullptr, coarse.data());
+    fold_along<T>(sums.data() + fine_width, 2, p.width, nullptr, coarse.data() + p.width);
+    join_pairs(coarse.data(), p.width, p.grad_field + task * p.width * 2);
     if (confidence.data == nullptr) continue;
-    fold(confidence.data + image * confidence.stride[0], confidence.stride[2], confidence.stride[3],
-         p.grad_confidence + task * p.width, 1);
+    down(confidence.data + image * confidence.stride[0], confidence.stride[2], confidence.stride[3],
+         fine_width, sums.data());
+    fold_along<T>(sums.data(), 2, p.width, nullptr, p.grad_confidence + task * p.width);
   }
 }
 
