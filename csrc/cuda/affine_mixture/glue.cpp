@@ -7,7 +7,7 @@
 namespace internet::cuda {
 namespace {
 
-// A map's values, for each of so many maps.
+// Uninitialised memory for maps, as a tensor of these dimensions followed by the values of a map.
 template <class Map, size_t dims>
 Tensor empty_maps(const std::array<int64_t, dims>& maps, const Tensor& like) {
   std::array<int64_t, dims + 1> sizes;
@@ -16,7 +16,7 @@ Tensor empty_maps(const std::array<int64_t, dims>& maps, const Tensor& like) {
   return empty(sizes, like.scalar_type(), like);
 }
 
-// The anchors' maps, and what the kernels of both directions read.
+// The anchors' maps, and the parameters that both directions share.
 template <class T, int N>
 struct Prepared {
   using S = opmath<T>;
@@ -34,7 +34,7 @@ struct Prepared {
                 .scratch = nullptr,
                 .anchors = int(a.anchors.count()),
                 .threshold = S(a.threshold)} {
-    // What the blocks need instead of shared memory, if they need it.
+    // Scratch memory for blocks whose tiles do not fit into shared memory.
     const int64_t blocks = needs_scratch(plan) ? a.batch() * plan.tiles(mixture.grid.pixels()) : 0;
     scratch = empty<1>({blocks * int64_t(plan.shared_bytes)}, ScalarType::Byte, a.logits);
     mixture.scratch = data<unsigned char>(scratch);

@@ -1,5 +1,5 @@
-// Parameters of the affine-mixture kernels, and their launchers. A block does a tile: as many neighbouring
-// pixels of one image as it has threads.
+// Parameters of the affine-mixture kernels, and their launchers. A block computes one tile: as many
+// neighbouring pixels of one image as it has threads.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,7 +10,7 @@
 
 namespace internet::cuda {
 
-// What both directions read.
+// Input of both directions.
 template <class T, int N>
 struct AffineMixture {
   using S = opmath<T>;
@@ -40,11 +40,11 @@ struct AffineMixtureBackward : AffineMixture<T, N> {
   math::Projective<S, N>* background_partials;
 };
 
-// A tile of more anchors than shared memory has room for (280 in float32) lies in global memory:
-// plan.shared_bytes of it for each block, at `scratch`.
+// If a tile has more anchors than fit into shared memory (280 in float32), it lies in global memory:
+// plan.shared_bytes of `scratch` for each block.
 INTERNET_HD bool needs_scratch(const TilePlan& plan) { return plan.shared_bytes > shared_bytes_of_a_block; }
 
-// `grad_logits` of the second has its strides; its data is not looked at.
+// Of `grad_logits`, plan_backward needs only the strides.
 template <class S, int N>
 TilePlan plan_forward(int anchors);
 template <class S, int N>

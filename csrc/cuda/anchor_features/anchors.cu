@@ -1,5 +1,5 @@
-// Before and after the pixels: from the anchors to the motions and heat maps that a pixel reads, and from the
-// sums over tiles to the gradients of what makes the heat maps.
+// What precedes and follows the work on pixels: from the anchors to the motions and heat maps that each pixel
+// reads, and from the sums over tiles to the gradients of the heat maps' parameters.
 #include "cuda/anchor_features/gaussians.h"
 #include "cuda/anchor_features/kernels.h"
 #include "cuda/runtime/instantiate.h"
@@ -45,7 +45,7 @@ INTERNET_HD void write(S* out, int64_t i, const math::Matrix<double, N>& matrix)
   for (int j = 0; j < N * N; ++j) out[i * N * N + j] = S(matrix.at[j / N][j % N]);
 }
 
-// A warp, which is a block, for each anchor.
+// One block of a single warp for each anchor.
 template <class S, int N>
 __global__ void heat_map_gradient_kernel(HeatMapGradients<S, N> p) {
   const int64_t i = blockIdx.x, b = i / p.count, k = i % p.count;

@@ -1,27 +1,26 @@
-// The pixels and anchors are dealt out as in the forward pass. The gradient with respect to an anchor is a
-// sum over all pixels of an image: what reaches the motion and the heat map of each pixel is left in shared
-// memory, and then a warp sums up the tile for an anchor; anchors/ adds up the tiles. All in a fixed order:
-// no atomics, the same bits every time. The gradient with respect to the source is a scatter
+// Pixels and anchors are divided as in the forward pass. The gradient with respect to an anchor is a sum over
+// all pixels of an image: the gradients with respect to each pixel's motion and heat map are stored in shared
+// memory, a warp sums up the tile for each anchor, and anchors/ adds up the tiles. Everything is in a fixed
+// order: no atomics, the same bits every time. The gradient with respect to the source is a scatter
 // (gradient_sums.h).
 #include "cuda/anchor_features/chunks.h"
 #include "cuda/anchor_features/gaussians.h"
 #include "cuda/anchor_features/samples.h"
 #include "cuda/runtime/instantiate.h"
-#include "cuda/runtime/launch.h"
 #include "cuda/runtime/warp_sum.h"
 #include "cuda/scatter/grad_accumulator.h"
 
 namespace internet::cuda {
 namespace {
 
-// Of blocks that a multiprocessor holds at once: the registers must do for as many.
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
 template <class Index, class T, int N>
 constexpr int backward_blocks = burdens<Index, T, N> == 0                    ? 3
                                 : sizeof(T) == 8 && burdens<Index, T, N> > 1 ? 1
                                                                              : 2;
 
-// What reaches the samples of a tile: the gradient with respect to the heat map and, a pitch farther each, to
-// the position along x, y and z, in normalised coordinates.
+// What is stored of each pixel of a tile: the gradient with respect to its heat map and, one pitch further
+// each, with respect to its sampling position along x, y and z, in normalised coordinates.
 template <int N>
 constexpr int pulls_of_a_pixel = 1 + N;
 
@@ -53,7 +52,7 @@ struct BackwardMemory {
   static size_t pull_bytes() { return pulls_of_a_pixel<N> * pitch<S> * sizeof(S); }  // of an anchor
 };
 
-// Adds the shares of a sample's gradient to its pixels, of which those of weight 0 may be outside.
+// Adds a sample's gradient to its pixels by their weights. Pixels of weight 0 may lie outside the image.
 template <class S, class Index>
 __device__ __forceinline__ void scatter(const GradAccumulator<S>& plane, const math::Corners<Index>& at,
                                         const math::Corners<S>& weight, S g) {
@@ -69,7 +68,8 @@ __device__ __forceinline__ void scatter(const GradAccumulator<S>& plane, const m
   scatter(plane, at.high, weight.high, g);
 }
 
-// One anchor at one pixel: `grad` gives the incoming gradient of its heat map (0) and channels (1 + c).
+// One anchor at one pixel. `grad` returns the incoming gradient of the heat map (0) and of the channels (1 +
+// c).
 template <class Index, class T, int N, class Grad>
 __device__ __forceinline__ void pull_anchor(const AnchorFeaturesBackward<T, N>& p, int64_t image, int anchor,
                                             const Position<opmath<T>, N>& pixel, Grad grad,
@@ -90,7 +90,7 @@ __device__ __forceinline__ void pull_anchor(const AnchorFeaturesBackward<T, N>& 
   if (sample.reads && p.sums.data != nullptr) {
     const auto& by = p.sums.stride;
     Index stride[N] = {Index(by[3]), Index(by[2])};
-    if constexpr (N == 3) stride[2] = Index(by[2]) * Index(p.grid.height());  // the slices follow each other
+    if constexpr (N == 3) stride[2] = Index(by[2]) * Index(p.grid.height());  // the slices are consecutive
     const math::Corners<Index, N> at = corners<N>(sample.axes, stride);
     const math::Corners<S, N> weight = math::corner_weights<N>(sample.axes);
     for (int c = 0; c < p.channels; ++c) scatter(image_sums.from(c * by[1]), at, weight, grad(1 + c));
@@ -100,7 +100,7 @@ __device__ __forceinline__ void pull_anchor(const AnchorFeaturesBackward<T, N>& 
   for (int a = 0; a < N; ++a) pulls[(1 + a) * pitch<S>] = moved[a] * p.scale[a];
 }
 
-// The gradient with respect to the position of a pixel's sample.
+// The gradient with respect to the sampling position of a pixel.
 template <int N, class S>
 INTERNET_HD math::Point<S, N> position_gradient(const S* pulls, int pixel) {
   math::Point<S, N> g;
@@ -109,8 +109,8 @@ INTERNET_HD math::Point<S, N> position_gradient(const S* pulls, int pixel) {
   return g;
 }
 
-// Of the background, whose projective map is not affine but in homogeneous coordinates. A pixel that has no
-// gradient may lie where the map divides by zero.
+// The gradient with respect to the background, whose map is affine only in homogeneous coordinates. A pixel
+// without a gradient is skipped, because the map may divide by zero there.
 template <class T, int N>
 __device__ __forceinline__ void sum_background(const AnchorFeaturesBackward<T, N>& p, const PixelTile& tile,
                                                const BackwardMemory<T, N>& memory, int lane) {
@@ -128,7 +128,7 @@ __device__ __forceinline__ void sum_background(const AnchorFeaturesBackward<T, N
   if (lane == 0) p.grad_background[tile.image * p.plan.tile.tiles(p.grid.pixels()) + tile.index] = grad;
 }
 
-// One of an anchor's two Gaussians, whose part in the heat map has this sign.
+// The moments for one of an anchor's two Gaussians, which enters the heat map with this sign.
 template <class T, int N>
 __device__ __forceinline__ math::GaussianMoments<opmath<T>, N> sum_heat(
     const math::Gaussian<opmath<T>, N>& gaussian, bool has_covariance, opmath<T> sign, int count,
@@ -145,7 +145,7 @@ __device__ __forceinline__ math::GaussianMoments<opmath<T>, N> sum_heat(
   return warp_moments(moments);
 }
 
-// Each warp has its anchors. All threads of the block are here.
+// Each warp sums for some of the anchors. Must be called by all threads of the block.
 template <class T, int N>
 __device__ __forceinline__ void sum_tile(const AnchorFeaturesBackward<T, N>& p, const PixelTile& tile,
                                          const Chunk& chunk, const BackwardMemory<T, N>& memory) {
@@ -230,12 +230,10 @@ AnchorPlan plan_backward(const AnchorFeaturesBackward<T, N>& p) {
 
 template <class T, int N>
 cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T, N>& p, cudaStream_t stream) {
-  const ImageSizes source(p.grid, p.channels), output(p.grid, p.anchors * (1 + p.channels));
-  const bool short_offsets = fits_32_bits(p.source, source.of) && fits_32_bits(p.grad_output, output.of) &&
-                             p.channels * p.grid.pixels() < (int64_t(1) << 30);  // the sums have no gaps
+  const bool short_offsets = fits_32_bits(p, p.grad_output) &&
+                             p.channels * p.grid.pixels() < (int64_t(1) << 30);  // the sums are dense
   auto kernel = short_offsets ? backward_kernel<int32_t, T, N> : backward_kernel<int64_t, T, N>;
-  const int64_t blocks = p.grid.batch * p.plan.tile.tiles(p.grid.pixels());
-  return launch(kernel, blocks, threads_of_a_block, p.plan.tile.shared_bytes, stream, p);
+  return launch_tiles(kernel, p, stream);
 }
 
 #define INSTANTIATE(T, N)                                                 \

@@ -1,21 +1,21 @@
-// A thread for each pixel, which walks the anchors: neighbouring threads sample neighbouring pixels of the
-// source, which the cache then holds for all of them. In a contiguous output (or incoming gradient) they are
-// neighbours there too. In a channels_last one a pixel's (K+1)(1+C) values lie side by side: those of a chunk
-// of anchors pass through shared memory, so that a warp writes (or reads) them from end to end.
+// A thread computes one pixel, anchor by anchor: neighbouring threads sample neighbouring pixels of the
+// source, which the cache then holds for all of them. In a contiguous output (or incoming gradient) their
+// pixels are neighbours, too. In a channels_last one, the (K+1)(1+C) values of a pixel lie side by side:
+// those of a chunk of anchors are staged in shared memory, so that a warp writes (or reads) them from end to
+// end.
 #include "cuda/anchor_features/chunks.h"
 #include "cuda/anchor_features/gaussians.h"
 #include "cuda/anchor_features/samples.h"
 #include "cuda/runtime/instantiate.h"
-#include "cuda/runtime/launch.h"
 
 namespace internet::cuda {
 namespace {
 
-// Of blocks that a multiprocessor holds at once: the registers must do for as many.
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
 template <class Index, class T, int N>
 constexpr int forward_blocks = sizeof(T) == 8 || burdens<Index, T, N> > 1 ? 2 : 4 - burdens<Index, T, N>;
 
-// put(value, x) for every value of one anchor at one pixel: the heat map, then the channels.
+// Calls put(value, x) for every value of one anchor at one pixel: the heat map, then the channels.
 template <class Index, class T, int N, class Put>
 INTERNET_HD void anchor_values(const AnchorFeaturesForward<T, N>& p, int64_t image, int anchor,
                                const Position<opmath<T>, N>& pixel, Put put) {
@@ -86,11 +86,8 @@ AnchorPlan plan_forward(const AnchorFeaturesForward<T, N>& p) {
 
 template <class T, int N>
 cudaError_t anchor_features_forward(const AnchorFeaturesForward<T, N>& p, cudaStream_t stream) {
-  const ImageSizes source(p.grid, p.channels), output(p.grid, p.anchors * (1 + p.channels));
-  const bool short_offsets = fits_32_bits(p.source, source.of) && fits_32_bits(p.output, output.of);
-  auto kernel = short_offsets ? forward_kernel<int32_t, T, N> : forward_kernel<int64_t, T, N>;
-  const int64_t blocks = p.grid.batch * p.plan.tile.tiles(p.grid.pixels());
-  return launch(kernel, blocks, threads_of_a_block, p.plan.tile.shared_bytes, stream, p);
+  auto kernel = fits_32_bits(p, p.output) ? forward_kernel<int32_t, T, N> : forward_kernel<int64_t, T, N>;
+  return launch_tiles(kernel, p, stream);
 }
 
 #define INSTANTIATE(T, N)                                               \

@@ -1,4 +1,4 @@
-// The anchors' Gaussians at a pixel, and the moments from which their gradients follow.
+// The anchors' Gaussians at a pixel, and the moments from which their gradients are computed.
 #pragma once
 
 #include "cuda/runtime/warp_sum.h"

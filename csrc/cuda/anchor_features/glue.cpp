@@ -22,7 +22,8 @@ PixelGrid<S, N> grid_of(const AnchorFeaturesArguments& a) {
   return pixel_grid<S>(a.batch(), sizes, a.grid_align_corners);
 }
 
-// Uninitialised (images, ...) of a struct of S, as a tensor of numbers.
+// Uninitialised memory for structs of numbers S, as a tensor of these sizes followed by the numbers of a
+// struct.
 template <class Struct, class S, size_t rank>
 Tensor empty_structs(const std::array<int64_t, rank>& sizes, const Tensor& like) {
   std::array<int64_t, rank + 1> all;
@@ -31,7 +32,7 @@ Tensor empty_structs(const std::array<int64_t, rank>& sizes, const Tensor& like)
   return empty<rank + 1>(all, like.scalar_type(), like);
 }
 
-// Made on the device; the background comes first.
+// The motions of all anchors, computed on the device; the background comes first.
 template <class S, int N>
 struct Motions {
   Tensor motions, backgrounds;
@@ -93,7 +94,7 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
   return output;
 }
 
-// What the tiles of the backward pass leave for each anchor and background.
+// The partial sums of the backward pass for each tile: of each anchor and of the background.
 template <class S, int N>
 struct Partials {
   Tensor motion, background, heat;
@@ -107,7 +108,7 @@ struct Partials {
             {wanted ? a.batch() : 0, tiles, a.anchors.count()}, a.anchors.kp_source)) {}
 };
 
-// Of the seven tensors but the source.
+// The gradients of all seven tensors except the source.
 struct AnchorTensors : AnchorFeaturesPointGradients {
   using AnchorFeaturesPointGradients::AnchorFeaturesPointGradients;
 
@@ -163,7 +164,7 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
   ScatteredGradient grad_source(source, need_source, deterministic, device.stream());
   int64_t pixels = 1;
   for (int axis = 0; axis < a.axes(); ++axis) pixels *= a.size(axis);
-  if (grad_source.deterministic()) {  // a sample gives no more than its gradient
+  if (grad_source.deterministic()) {  // a sample contributes at most its own gradient
     Magnitudes largest(source, device.stream());
     largest.measure(0, grad_output);
     grad_source.bound_by(largest, 1, false, false, (a.anchors.count() + 1) * pixels);

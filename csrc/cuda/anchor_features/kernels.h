@@ -1,5 +1,5 @@
 // Parameters of the anchor-features kernels, and their launchers, for images (N = 2) and volumes (N = 3). A
-// block does a tile of pixels, for one chunk of anchors after another. The background is anchor 0 here, and
+// block computes a tile of pixels, one chunk of anchors after another. Here the background is anchor 0, which
 // has no key points.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace internet::cuda {
 
-// What a pixel needs to know of an anchor, so aligned that few loads fetch it.
+// An anchor as each pixel reads it, aligned so that few loads fetch it.
 template <class S, int N>
 struct alignas(4 * sizeof(S)) AnchorMotion {
   math::Affine<S, N> motion;  // from pixels of the output to pixels of the source
@@ -26,17 +26,17 @@ struct AnchorMotions {
   int64_t batch, count;  // K
   math::PixelAxis<double> axes[N];
   AnchorMotion<S, N>* motions;          // (B, K+1)
-  math::Projective<S, N>* backgrounds;  // (B), in pixels; null: they stand still
+  math::Projective<S, N>* backgrounds;  // (B), in pixels; null: no background moves
 };
 
-// Gradients with respect to the covariances, contiguous, and to the key points, to which they are added: of
-// what reaches them through the heat maps, from its summands.
+// From the partial sums of the heat maps' moments to gradients: those with respect to the covariances,
+// contiguous, and those with respect to the key points, to which they are added.
 template <class S, int N>
 struct HeatMapGradients {
   HeatMapViews<S, N> anchors;
   int64_t batch, count, parts;
   const math::HeatMapMoments<S, N>* partials;                          // (B, parts, K)
-  S *kp_source, *kp_driving, *covariance_source, *covariance_driving;  // the last two null: not wanted
+  S *kp_source, *kp_driving, *covariance_source, *covariance_driving;  // the last two are null if not wanted
 };
 
 struct AnchorPlan {
@@ -51,7 +51,7 @@ struct AnchorFeaturesForward {
   AnchorPlan plan;
   Strided<const T, N + 2> source;             // (B, C, ...)
   const AnchorMotion<S, N>* motions;          // (B, K+1)
-  const math::Projective<S, N>* backgrounds;  // (B), in place of the first motions; null: not
+  const math::Projective<S, N>* backgrounds;  // (B): replace the first motions; null: none
   Strided<T, N + 2> output;                   // (B, (K+1)(1+C), ...)
   int channels, anchors;                      // C and K+1
   bool has_covariances;
@@ -67,15 +67,15 @@ struct AnchorFeaturesBackward {
   const math::Projective<S, N>* backgrounds;
   Strided<const S, 3> background;           // (B, N+1, N+1), in normalised coordinates
   GradientSums sums;                        // of the source's gradient
-  bool to_anchors, has_covariances;         // whether what follows is wanted, and second moments with it
+  bool to_anchors, has_covariances;         // whether gradients below are wanted, and second moments
   math::Affine<S, N>* grad_motion;          // (B, tiles, K): with respect to the normalised motions
   math::Projective<S, N>* grad_background;  // (B, tiles): likewise, if there are backgrounds
   math::HeatMapMoments<S, N>* grad_heat;    // (B, tiles, K)
   int channels, anchors;
-  S scale[N];  // pixels of the source to a unit of the normalised motion
+  S scale[N];  // from normalised units of the motion to pixels of the source
 };
 
-// `output` and `grad_output` are looked at for their strides alone.
+// Of `output` and `grad_output`, only the strides are used.
 template <class T, int N>
 AnchorPlan plan_forward(const AnchorFeaturesForward<T, N>& params);
 template <class T, int N>

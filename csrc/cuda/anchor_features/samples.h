@@ -1,12 +1,12 @@
-// Where the anchors' motions read the source, and what is there.
+// Where the anchors' motions sample the source, and the values there.
 #pragma once
 
 #include "cuda/anchor_features/kernels.h"
 
 namespace internet::cuda {
 
-// An image's, whose loads then do not wait for each other; of doubles and in volumes, what the registers
-// hold.
+// The channels that are loaded together, so that their loads overlap: those of an RGB image; fewer for
+// doubles and volumes, limited by the registers.
 template <class T, int N>
 constexpr int channels_at_once = sizeof(T) == 8 ? 1
                                  : N == 2       ? 3
@@ -31,7 +31,7 @@ INTERNET_HD SourceSample<S, N> source_sample(const math::Affine<S, N, M>& motion
   sample.reads = math::reads_image<N>(sample.axes);
   return sample;
 }
-// Of an anchor, or the background.
+// For an anchor, or the background.
 template <class P, class S, int N>
 INTERNET_HD SourceSample<S, N> source_sample(const P& p, int64_t image, int anchor,
                                              const Position<S, N>& pixel) {
@@ -39,7 +39,7 @@ INTERNET_HD SourceSample<S, N> source_sample(const P& p, int64_t image, int anch
   return source_sample(p.motions[image * p.anchors + anchor].motion, p.grid, pixel);
 }
 
-// A sample's pixels, counted in elements of a channel; `stride`: of each axis, x first.
+// The pixels of a sample, as offsets in a channel; `stride`: of each axis, x first.
 template <int N, class Index, class S>
 INTERNET_HD math::Corners<Index, N> corners(const math::Axis<S>* axes, const Index* stride, Index first = 0) {
   const Index low = first + Index(axes[N - 1].low) * stride[N - 1];
@@ -60,7 +60,7 @@ INTERNET_HD math::Corners<opmath<T>, N> read(const T* plane, const math::Corners
   return {read(plane, at.low), read(plane, at.high)};
 }
 
-// visit(channel, its pixels) for every channel of a sample.
+// Calls visit(channel, its pixels) for every channel of a sample.
 template <int N, class T, class Index, class Visit>
 INTERNET_HD void each_channel(const T* image, Index channel_stride, int channels,
                               const math::Corners<Index, N>& at, Visit visit) {

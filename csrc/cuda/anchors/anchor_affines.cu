@@ -25,7 +25,7 @@ INTERNET_HD void write(S* out, int64_t i, const double (&matrix)[N][N]) {
   for (int row = 0; row < N; ++row) write(out, i * N + row, matrix[row]);
 }
 
-// The sum over the parts of map `map` of `maps` an image, for lane 0 of a warp whose lanes are all here.
+// The sum over the parts of map `map`, of `maps` per image. Lane 0 gets it; all 32 lanes must take part.
 template <class Sum, class Map>
 __device__ __forceinline__ Sum sum_of_parts(const Map* partials, int64_t parts, int64_t maps, int64_t image,
                                             int64_t map) {
@@ -70,7 +70,7 @@ __device__ __forceinline__ void background_gradient(const AnchorGradients<S, N>&
   }
 }
 
-// A warp, which is a block, for each anchor and, where there is one, each background.
+// One block of a single warp for each anchor and, if there is one, each background.
 template <class S, int N>
 __global__ void gradient_kernel(AnchorGradients<S, N> p) {
   const int64_t i = blockIdx.x, anchors = p.batch * p.count;

@@ -1,5 +1,5 @@
-// From anchors to affine maps, and back from their gradients and the background's, without the host waiting
-// for the device.
+// From anchors to affine maps, and from the maps' gradients to the anchors' and the background's, without the
+// host waiting for the device.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,10 +15,10 @@ struct AnchorAffines {
   math::Affine<S, N>* affine;  // (batch, count)
 };
 
-// Gradients of the five tensors, contiguous, from those of the maps, of which `partials` and
-// `background_partials` hold summands: added up in one fixed order. No Jacobians, no background: their
-// gradients are null. `direct` holds summands of what reaches the key points past the maps; null: nothing
-// does.
+// Gradients of the five tensors, contiguous, from the partial sums of the maps' gradients in `partials` and
+// `background_partials`, added up in a fixed order. Without Jacobians or a background, their gradients are
+// null. `direct` holds partial sums of gradients that reach the key points other than through the maps, or is
+// null.
 template <class S, int N>
 struct AnchorGradients {
   AnchorViews<S, N> anchors;
@@ -29,7 +29,7 @@ struct AnchorGradients {
   S *kp_source, *kp_driving, *jac_source, *jac_driving, *background;
 };
 
-// For float and double, and 2 and 3 axes.
+// For float and double, and for 2 and 3 axes.
 template <class S, int N>
 cudaError_t anchor_affines(const AnchorAffines<S, N>& params, cudaStream_t stream);
 template <class S, int N>

@@ -1,40 +1,27 @@
-// Warping, backward. Both gradients are computed as the output is, in its two ways of dealing out threads.
+// Warping, backward. Both gradients are computed like the output, with the same two assignments of threads.
 //
-// The motion's: an output pixel's four dot products of its gradient with the features it reads. The
-// features': each pixel gathers the gradients of its readers (sampling_transpose.h).
-#include "cuda/confidence_warp/kernels.h"
-#include "cuda/confidence_warp/sampled_motion.h"
+// For the motion: an output pixel's gradient has four dot products with the features that the pixel reads.
+// For the features: each pixel gathers the gradients of the output pixels that read it
+// (sampling_transpose.h).
+#include "cuda/confidence_warp/pixels.h"
 #include "cuda/confidence_warp/sampling_transpose.h"
 #include "cuda/confidence_warp/tile_readers.h"
 #include "cuda/runtime/instantiate.h"
-#include "cuda/runtime/lanes.h"
-#include "cuda/runtime/launch.h"
-#include "cuda/runtime/tiles.h"
-#include "cuda/runtime/vectors.h"
 
 namespace internet::cuda {
 namespace {
 
-constexpr int threads = 128;
-using PixelTiles = Tiles<16, 8>;
-using PlaneTiles = Tiles<warp_size, threads / warp_size>;
-static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
-
-constexpr int64_t motion_layer = 64;   // channels of planes that share a set-up of samples
-constexpr int64_t feature_layer = 64;  // and the readers
+constexpr int64_t motion_layer = 64;   // channels of planes that share the computation of the samples
+constexpr int64_t feature_layer = 64;  // channels of planes that share the readers
 constexpr int planes_at_once = 4;
-constexpr int readers_at_once = 4;  // mostly all
+constexpr int readers_at_once = 4;  // usually all of them
 
-template <class Tiles, class T>
-INTERNET_HD Tiles tiles_of(const WarpMotionBackward<T>& p, int64_t layers) {
-  return {p.motion.batch, layers, p.motion.height, p.motion.width};
-}
-template <class Tiles, class T>
-INTERNET_HD Tiles tiles_of(const WarpFeaturesBackward<T>& p, int64_t layers) {
+template <class T>
+INTERNET_HD ReaderTiles reader_tiles(const WarpFeaturesBackward<T>& p, int64_t layers) {
   return {p.images, layers, p.height, p.width};
 }
 
-// Of the pixels of a tile; the layers share them.
+// The reader lists of the pixels of a tile; all layers share them.
 template <class T>
 __device__ __forceinline__ const Readers* lists_of(const WarpFeaturesBackward<T>& p, const ReaderTiles& tiles,
                                                    const Tile& tile) {
@@ -42,7 +29,7 @@ __device__ __forceinline__ const Readers* lists_of(const WarpFeaturesBackward<T>
   return p.lists + (line * tiles.across() + tile.column / ReaderTiles::width) * ReaderTiles::pixels;
 }
 
-// A pixel's gradient with respect to the motion at full resolution, from its dot products.
+// Stores a pixel's gradient with respect to the motion at full resolution, computed from its dot products.
 template <bool plain, class T, class S = opmath<T>>
 __device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, const Tile& tile,
                                              const TilePixel& pixel, const PixelMotion<S>& motion,
@@ -64,8 +51,8 @@ __device__ __forceinline__ void store_motion(const WarpMotionBackward<T>& p, con
   out[2 * map] = subtracts ? g.confidence - p.blend_dots[pixel_index] : g.confidence;
 }
 
-// The sum of four numbers over a group of lanes: every fourth lane gets the first, the lanes beside them the
-// others. Lanes hand each other the half they do not keep, so that it takes few shuffles.
+// The sums of four numbers over a group of lanes: lanes 0, 1, 2, 3 of every four get one sum each. Lanes
+// exchange the halves that they do not keep, which takes few shuffles.
 template <class S>
 __device__ __forceinline__ S quarter_sum(const math::Corners<S>& d, int lanes) {
   const bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
@@ -76,17 +63,16 @@ __device__ __forceinline__ S quarter_sum(const math::Corners<S>& d, int lanes) {
   return sum;
 }
 
-// A group of lanes does as many pixels as it has lanes, one after the other; each thread then finishes the
-// pixel that it has set up.
+// A group of lanes computes as many pixels as it has lanes, one after the other; each thread then finishes
+// the pixel whose sample it prepared.
 template <bool plain, class T>
 __global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>;
   __shared__ BilinearSample<S> samples[threads];
   __shared__ S dots[4 * threads];
-  const auto tiles = tiles_of<PixelTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  const auto tiles = tiles_of<PixelTiles>(p.motion, 1);
+  const auto [tile, own] = own_pixel(tiles);
   PixelMotion<S> motion{};
   BilinearSample<S> own_sample{};
   if (own.inside) {
@@ -131,9 +117,7 @@ __global__ void __launch_bounds__(threads) motion_pixels_kernel(WarpMotionBackwa
 template <bool plain, class T>
 __global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackward<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, motion_layer));
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  const auto [tile, pixel] = own_pixel(tiles_of<PlaneTiles>(p.motion, ceiling(p.channels, motion_layer)));
   if (!pixel.inside) return;
   const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, pixel.row, pixel.column);
   const BilinearSample<S> s = sample_of(p.motion, motion);
@@ -163,20 +147,20 @@ __global__ void __launch_bounds__(threads) motion_planes_kernel(WarpMotionBackwa
   store_motion<plain>(p, tile, pixel, motion, dots);
 }
 
-// Channels that a block of the next kernel does: as many as its lanes have at once.
+// How many channels a block of the next kernel computes: as many as its lanes hold at once.
 template <class T>
 INTERNET_HD int64_t vector_layer(int64_t channels) {
   return lanes_for(channels / warp_vector<T>) * warp_vector<T>;
 }
 
-// As forward, a group of lanes does pixel after pixel.
+// As in the forward pass, a group of lanes computes pixel after pixel.
 template <class T>
 __global__ void __launch_bounds__(ReaderTiles::pixels, 4) feature_pixels_kernel(WarpFeaturesBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>, threads = ReaderTiles::pixels;
   __shared__ TileReaders<S> staged;
   const int64_t layer = vector_layer<T>(p.channels);
-  const auto tiles = tiles_of<ReaderTiles>(p, ceiling(p.channels, layer));
+  const auto tiles = reader_tiles(p, ceiling(p.channels, layer));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const Reader<S>* tile_readers = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
   const int lanes = int(layer / N), group = threadIdx.x / lanes;
@@ -213,7 +197,7 @@ template <class T>
 __global__ void __launch_bounds__(ReaderTiles::pixels) feature_planes_kernel(WarpFeaturesBackward<T> p) {
   using S = opmath<T>;
   __shared__ TileReaders<S> staged;
-  const auto tiles = tiles_of<ReaderTiles>(p, ceiling(p.channels, feature_layer));
+  const auto tiles = reader_tiles(p, ceiling(p.channels, feature_layer));
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const Reader<S>* tile_readers = stage_readers(lists_of(p, tiles, tile), p.readers, staged);
   const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
@@ -258,17 +242,17 @@ cudaError_t warp_motion_backward(const WarpMotionBackward<T>& p, bool vectors, c
   const bool plain = is_plain(p.motion) && p.blend_dots == nullptr;
   if (vectors) {
     auto kernel = plain ? motion_pixels_kernel<true, T> : motion_pixels_kernel<false, T>;
-    return launch(kernel, tiles_of<PixelTiles>(p, layers).count(), threads, 0, stream, p);
+    return launch(kernel, tiles_of<PixelTiles>(p.motion, layers).count(), threads, 0, stream, p);
   }
   auto kernel = plain ? motion_planes_kernel<true, T> : motion_planes_kernel<false, T>;
-  return launch(kernel, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+  return launch(kernel, tiles_of<PlaneTiles>(p.motion, layers).count(), threads, 0, stream, p);
 }
 
 template <class T>
 cudaError_t warp_features_backward(const WarpFeaturesBackward<T>& p, bool vectors, cudaStream_t stream) {
   const int64_t layers = ceiling(p.channels, vectors ? vector_layer<T>(p.channels) : feature_layer);
   auto kernel = vectors ? feature_pixels_kernel<T> : feature_planes_kernel<T>;
-  return launch(kernel, tiles_of<ReaderTiles>(p, layers).count(), ReaderTiles::pixels, 0, stream, p);
+  return launch(kernel, reader_tiles(p, layers).count(), ReaderTiles::pixels, 0, stream, p);
 }
 
 #define INSTANTIATE(T)                                                                         \

@@ -1,25 +1,11 @@
-// Warping, backward, of what is blended in: out = ... + (1 - M) b. With the channels of a pixel side by side
-// a group of lanes does pixel after pixel, otherwise a thread does a pixel, plane after plane, as forward.
-#include "cuda/confidence_warp/kernels.h"
-#include "cuda/confidence_warp/sampled_motion.h"
+// Warping, backward pass of the blend b: out = ... + (1 - M) b. As in the forward pass, with the channels of
+// a pixel side by side a group of lanes computes pixel after pixel; otherwise a thread computes a pixel,
+// plane after plane.
+#include "cuda/confidence_warp/pixels.h"
 #include "cuda/runtime/instantiate.h"
-#include "cuda/runtime/lanes.h"
-#include "cuda/runtime/launch.h"
-#include "cuda/runtime/tiles.h"
-#include "cuda/runtime/vectors.h"
 
 namespace internet::cuda {
 namespace {
-
-constexpr int threads = 128;
-using PixelTiles = Tiles<16, 8>;
-using PlaneTiles = Tiles<warp_size, threads / warp_size>;
-static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
-
-template <class Tiles, class T>
-INTERNET_HD Tiles tiles_of(const WarpBlendBackward<T>& p) {
-  return {p.motion.batch, 1, p.motion.height, p.motion.width};
-}
 
 template <class T, class S = opmath<T>>
 __device__ __forceinline__ void store_dot(const WarpBlendBackward<T>& p, const Tile& tile,
@@ -28,15 +14,14 @@ __device__ __forceinline__ void store_dot(const WarpBlendBackward<T>& p, const T
   p.blend_dots[(tile.image * m.height + pixel.row) * m.width + pixel.column] = dot;
 }
 
-// A group of lanes does as many pixels as it has lanes, one after the other.
+// A group of lanes computes as many pixels as it has lanes, one after the other.
 template <class T>
 __global__ void __launch_bounds__(threads) blend_pixels_kernel(WarpBlendBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = warp_vector<T>;
   __shared__ S rest[threads];
-  const auto tiles = tiles_of<PixelTiles>(p);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  const auto tiles = tiles_of<PixelTiles>(p.motion, 1);
+  const auto [tile, own] = own_pixel(tiles);
   rest[threadIdx.x] = own.inside ? 1 - confidence_at(p.motion, tile.image, own.row, own.column) : S(0);
   __syncwarp();
   const int lanes = lanes_for(p.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
@@ -63,9 +48,7 @@ __global__ void __launch_bounds__(threads) blend_pixels_kernel(WarpBlendBackward
 template <class T>
 __global__ void __launch_bounds__(threads) blend_planes_kernel(WarpBlendBackward<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  const auto [tile, pixel] = own_pixel(tiles_of<PlaneTiles>(p.motion, 1));
   if (!pixel.inside) return;
   const S rest = 1 - confidence_at(p.motion, tile.image, pixel.row, pixel.column);
   const T *gradient = pixel_at(p.grad_output, tile.image, 0, pixel),
@@ -86,9 +69,9 @@ __global__ void __launch_bounds__(threads) blend_planes_kernel(WarpBlendBackward
 template <class T>
 cudaError_t warp_blend_backward(const WarpBlendBackward<T>& p, bool vectors, cudaStream_t stream) {
   if (vectors) {
-    return launch(blend_pixels_kernel<T>, tiles_of<PixelTiles>(p).count(), threads, 0, stream, p);
+    return launch(blend_pixels_kernel<T>, tiles_of<PixelTiles>(p.motion, 1).count(), threads, 0, stream, p);
   }
-  return launch(blend_planes_kernel<T>, tiles_of<PlaneTiles>(p).count(), threads, 0, stream, p);
+  return launch(blend_planes_kernel<T>, tiles_of<PlaneTiles>(p.motion, 1).count(), threads, 0, stream, p);
 }
 
 #define INSTANTIATE(T) \

@@ -1,35 +1,20 @@
-// Warping, forward. A sample's place and weights are computed once and serve all channels; every value of
-// the output is written once, every value of the features comes from DRAM once.
+// Warping, forward. A sample's position and weights are computed once and serve all channels; every value of
+// the output is written once, and every value of the features is read from DRAM once.
 //
-// With the channels of a pixel side by side (channels_last), each thread first sets up the sample of one
-// pixel of the block's tile, in shared memory; then as many lanes as a pixel has vectors, at most a warp, do
-// pixel after pixel, 16 bytes a lane. Otherwise a thread does a pixel, and walks over the planes.
-#include "cuda/confidence_warp/kernels.h"
-#include "cuda/confidence_warp/sampled_motion.h"
+// With the channels of a pixel side by side (channels_last), each thread first prepares the sample of one
+// pixel of the block's tile in shared memory; then as many lanes as a pixel has vectors, at most a warp,
+// compute pixel after pixel, 16 bytes per lane. Otherwise a thread computes one pixel, plane after plane.
+#include "cuda/confidence_warp/pixels.h"
 #include "cuda/runtime/instantiate.h"
-#include "cuda/runtime/lanes.h"
-#include "cuda/runtime/launch.h"
-#include "cuda/runtime/tiles.h"
-#include "cuda/runtime/vectors.h"
 
 namespace internet::cuda {
 namespace {
 
-constexpr int threads = 128;
-using PixelTiles = Tiles<16, 8>;  // channels_last: two rows of one tile meet in L1
-using PlaneTiles = Tiles<32, 4>;  // planes: a warp reads and writes 32 pixels of a row
-static_assert(PixelTiles::pixels == threads && PlaneTiles::pixels == threads);
-
-constexpr int64_t layer_channels = 32;  // of planes: enough to be worth setting up the samples
-constexpr int planes_at_once = 4;       // so many times four loads are in flight
+constexpr int64_t layer_channels = 32;  // of planes: enough to amortise the computation of the samples
+constexpr int planes_at_once = 4;       // this many times four loads are in flight
 constexpr int pixels_at_once = 2;       // likewise
 
-template <class Tiles, class T>
-INTERNET_HD Tiles tiles_of(const ConfidenceWarp<T>& p, int64_t layers) {
-  return {p.motion.batch, layers, p.motion.height, p.motion.width};
-}
-
-// Blocks on a multiprocessor that the registers must allow.
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
 template <bool plain, class T>
 constexpr int least_blocks = sizeof(T) == 8 || !plain ? 6 : 8;
 
@@ -39,9 +24,8 @@ __global__ void __launch_bounds__(threads, least_blocks<plain, T>) pixels_kernel
   constexpr int N = warp_vector<T>;
   __shared__ BilinearSample<S> samples[threads];
   __shared__ S rest[plain ? 1 : threads];  // 1 - M
-  const auto tiles = tiles_of<PixelTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  const auto tiles = tiles_of<PixelTiles>(p.motion, 1);
+  const auto [tile, own] = own_pixel(tiles);
   BilinearSample<S> own_sample{};
   if (own.inside) {
     const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, own.row, own.column);
@@ -94,9 +78,7 @@ __global__ void __launch_bounds__(threads, least_blocks<plain, T>) pixels_kernel
 template <bool plain, class T>
 __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, ceiling(p.channels, layer_channels));
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel pixel = tile_pixel(tiles, tile, threadIdx.x);
+  const auto [tile, pixel] = own_pixel(tiles_of<PlaneTiles>(p.motion, ceiling(p.channels, layer_channels)));
   if (!pixel.inside) return;
   const PixelMotion<S> motion = motion_at<plain>(p.motion, tile.image, pixel.row, pixel.column);
   const BilinearSample<S> s = sample_of(p.motion, motion);
@@ -106,7 +88,7 @@ __global__ void __launch_bounds__(threads) planes_kernel(ConfidenceWarp<T> p) {
   const T* plane = channel_at(p.features, tile.image, first);
   T* out = pixel_at(p.output, tile.image, first, pixel);
   const T* added = pixel_at(p.blend, tile.image, first, pixel);
-  // What a sample that reads nothing loads is not used.
+  // What a sample loads without reading the image is discarded.
   auto next = [&](auto at_once) {
     constexpr int planes = decltype(at_once)::value;
     math::Corners<S> value[planes];
@@ -136,11 +118,11 @@ cudaError_t confidence_warp(const ConfidenceWarp<T>& p, bool vectors, cudaStream
   const bool plain = is_plain(p.motion) && p.blend.data == nullptr;
   if (vectors) {
     auto kernel = plain ? pixels_kernel<true, T> : pixels_kernel<false, T>;
-    return launch(kernel, tiles_of<PixelTiles>(p, 1).count(), threads, 0, stream, p);
+    return launch(kernel, tiles_of<PixelTiles>(p.motion, 1).count(), threads, 0, stream, p);
   }
   const int64_t layers = ceiling(p.channels, layer_channels);
   auto kernel = plain ? planes_kernel<true, T> : planes_kernel<false, T>;
-  return launch(kernel, tiles_of<PlaneTiles>(p, layers).count(), threads, 0, stream, p);
+  return launch(kernel, tiles_of<PlaneTiles>(p.motion, layers).count(), threads, 0, stream, p);
 }
 
 #define INSTANTIATE(T) template cudaError_t confidence_warp(const ConfidenceWarp<T>&, bool, cudaStream_t);

@@ -27,7 +27,8 @@ void fold(const Tensor& fine, int64_t first, int64_t channels, const MapResize& 
   map.started = true;
 }
 
-// What may be had at once to transpose the samples of images: mostly enough for a whole batch.
+// The most memory that transposing the samples of several images together may take: usually enough for a
+// whole batch.
 constexpr int64_t most_transpose_bytes = int64_t(512) << 20;
 
 template <class T, class S = opmath<T>>
@@ -86,7 +87,7 @@ void motion_backward(const Tensor& grad_output, const WarpInputs& inputs, const 
   fold<S>(fine, 2, 1, inputs.confidence_resize, confidence, stream);
 }
 
-// Writes the gradient of what is blended in, and its part in the confidence's, each unless it is empty.
+// Writes the gradient of the blend and its part of the confidence's gradient, except where they are empty.
 template <class T, class S = opmath<T>>
 void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const SampledMotion<S>& motion,
                     const Tensor& grad_blend, const Tensor& dots, cudaStream_t stream) {

@@ -1,5 +1,5 @@
-// Warping gated by confidence: parameters of the kernels, and their launchers. csrc/math/confidence_warp.h
-// has the formulas.
+// Parameters of the kernels that warp features and gate them by confidence, and their launchers. The formulas
+// are in csrc/math/confidence_warp.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,9 +9,10 @@
 
 namespace internet::cuda {
 
-// How threads are dealt out. `vectors`: neighbouring threads do neighbouring channels, several at a time; the
-// images' channels then have stride 1, are a multiple of warp_vector, and everything is aligned to that many.
-// Otherwise neighbouring threads do neighbouring pixels, in layers of some channels.
+// The assignment of threads. `vectors`: neighbouring threads compute neighbouring channels, several at a
+// time; the images' channels then have stride 1, their number is a multiple of warp_vector, and everything is
+// aligned to that many. Otherwise neighbouring threads compute neighbouring pixels, in layers of some
+// channels.
 template <class T>
 constexpr int warp_vector = 16 / sizeof(T);
 
@@ -25,25 +26,26 @@ struct ConfidenceWarp {
 };
 
 // The gradient with respect to the motion at full resolution, (layers, 2 or 3, batch, height, width): x, y
-// and, if there is one, the confidence, each layer of channels for itself.
+// and, if there is one, the confidence; separately for each layer of channels.
 template <class T>
 struct WarpMotionBackward {
   SampledMotion<opmath<T>> motion;
   int64_t channels;
   Strided<const T, 4> features;
   Strided<const T, 4> grad_output;
-  const opmath<T>* blend_dots;  // (batch, height, width), as WarpBlendBackward has them, or null
+  const opmath<T>* blend_dots;  // (batch, height, width), from WarpBlendBackward, or null
   opmath<T>* grad_motion;
 };
 
-// The gradient of what is blended in, and its part in that of the confidence.
+// The gradient of the blend, and its part of the confidence's.
 template <class T>
 struct WarpBlendBackward {
   SampledMotion<opmath<T>> motion;
   int64_t channels;
   Strided<const T, 4> blend, grad_output;
   Strided<T, 4> grad_blend;  // no data: not wanted
-  opmath<T>* blend_dots;     // (batch, height, width), their dot products; null: not wanted
+  opmath<T>*
+      blend_dots;  // (batch, height, width), the dot products of blend and grad_output; null: not wanted
 };
 
 template <class T>

@@ -7,14 +7,14 @@
 
 namespace internet::cuda {
 
-// Where an output pixel samples the features, in pixels of theirs, and its confidence.
+// Where an output pixel samples the features, in their pixels, and its confidence.
 template <class S>
 struct PixelMotion {
   S x, y, confidence;
 };
 
-// Kernels come in two forms: plain, where progressive steps bring field and confidence, of one size, to that
-// of the features and nothing is blended in, which takes fewer registers; and general.
+// Kernels have two variants. The plain one takes fewer registers: progressive steps bring field and
+// confidence, of one size, to the size of the features, and there is no blend. The other one is general.
 template <class S>
 bool is_plain(const SampledMotion<S>& m) {
   const MapResize &field = m.field_resize, &confidence = m.confidence_resize;

@@ -8,14 +8,14 @@ namespace {
 
 constexpr int threads = ReaderTiles::pixels, warps = threads / warp_size;
 
-// What an output pixel reads, and the lists of the four pixels, from the north-west on.
+// What an output pixel reads: its sample, and the reader lists of the four pixels, from the north-west on.
 template <class S>
 struct Reads {
   BilinearSample<S> sample;
   Readers* lists[4];
   uint32_t pixel;
 
-  // A pixel of the four is read if its flag is set.
+  // Whether one of the four pixels is read.
   INTERNET_MEMBER bool read(int corner) const {
     return sample.reads && (corner % 2 == 0 || sample.east) && (corner < 2 || sample.south);
   }
@@ -24,12 +24,11 @@ struct Reads {
     return corner < 2 ? (corner == 0 ? w.nw : w.ne) : (corner == 2 ? w.sw : w.se);
   }
 };
-// Those of pixel `own` of a tile, which may be past the edge and read nothing.
+// What this thread's pixel of the tile reads; nothing if the pixel is past the image's edge.
 template <bool plain, class S>
 __device__ __forceinline__ Reads<S> reads_of(const SamplingTranspose<S>& p) {
   const ReaderTiles tiles = p.tiles();
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+  const auto [tile, own] = own_pixel(tiles);
   Reads<S> r{};
   if (!own.inside) return r;
   r.sample = sample_of(p.motion, motion_at<plain>(p.motion, p.first_image + tile.image, own.row, own.column));
@@ -59,14 +58,14 @@ __device__ __forceinline__ unsigned long long* handed_out(const SamplingTranspos
   return reinterpret_cast<unsigned long long*>(&p.lists->first);
 }
 
-// Where the stretches of a block lie beside those of other blocks is of no consequence.
+// Gives each list its range of the readers, in any order of the blocks.
 template <class S>
 __global__ void __launch_bounds__(threads) allot_kernel(SamplingTranspose<S> p) {
   __shared__ int of_warp[warps];
   __shared__ int64_t first_of_block;
   const int64_t index = 1 + int64_t(blockIdx.x) * threads + threadIdx.x;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, count = p.lists[index].count;
-  int before = count;  // up to and with this lane
+  int before = count;  // up to and including this lane
 #pragma unroll
   for (int offset = 1; offset < warp_size; offset *= 2) {
     const int other = __shfl_up_sync(~0u, before, offset);
@@ -87,7 +86,7 @@ __global__ void __launch_bounds__(threads) allot_kernel(SamplingTranspose<S> p) 
   p.lists[index].first = first_of_block + before;
 }
 
-// The four atomics, and the four places, are all on their way before the first is needed.
+// Issues the four atomics, and then the four stores, before the first result is needed.
 template <bool plain, class S>
 __global__ void __launch_bounds__(threads) fill_kernel(SamplingTranspose<S> p) {
   const Reads<S> r = reads_of<plain>(p);
@@ -105,10 +104,10 @@ __global__ void __launch_bounds__(threads) fill_kernel(SamplingTranspose<S> p) {
   }
 }
 
-// A block sorts by merging: stretches of `half` are merged into stretches twice as long. The first
-// comparisons of a merge are with the mirror image, so that every comparison puts the smaller first and a
-// count that is not a power of two needs no padding: what lies beyond the end counts as the largest. All
-// threads of the block are here.
+// A block sorts by merging: ranges of length `half` are merged into ranges twice as long. The first
+// comparisons of a merge are with the mirror image, so that every comparison puts the smaller value first,
+// and a count that is not a power of two needs no padding: what lies beyond the end counts as the largest.
+// Must be called by all threads of the block.
 template <class S>
 __device__ void sort_many(Reader<S>* readers, int count) {
   auto order = [&](int64_t low, int64_t high) {
@@ -129,8 +128,8 @@ __device__ void sort_many(Reader<S>* readers, int count) {
   }
 }
 
-// What is left for this kernel: long lists, by the whole block one after the other, and the short ones of
-// tiles that shared memory does not hold.
+// Sorts the remaining lists: long ones, each by the whole block, and the short ones of tiles that do not fit
+// into shared memory.
 template <class S>
 __global__ void __launch_bounds__(threads) sort_kernel(SamplingTranspose<S> p) {
   __shared__ int long_lists[threads];

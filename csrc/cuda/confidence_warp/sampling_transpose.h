@@ -1,15 +1,16 @@
-// The samples of an image, looked up by what they read.
+// The samples of an image, indexed by the pixels that they read.
 //
-// Bilinear sampling is a sparse matrix, one for all channels: a row for each output pixel, with at most four
-// weights. The gradient of the image is its transpose applied to the gradient of the output. Computed from
-// the rows it is a scatter, where atomics add up in an order of their own; so the matrix itself is
-// transposed, once for all channels, and the gradient is then a gather like the forward pass: every value is
-// written once, in the type of the image, and summed in one fixed order, the same bits every time.
+// Bilinear sampling is a sparse matrix, the same for all channels, with a row for each output pixel and at
+// most four weights in it. The gradient of the image is the transposed matrix applied to the gradient of the
+// output. Computed from the rows it is a scatter, where atomics add up in an unpredictable order. So the
+// matrix itself is transposed, once for all channels, and the gradient is then a gather like the forward
+// pass: every value is written once, in the type of the image, and summed in a fixed order, with the same
+// bits every time.
 //
-// Transposing is a counting sort: count the readers of each pixel of the image, give each its stretch of the
-// list, fill the stretches, and put each in order, as that in which threads filled it is anyone's guess. The
-// stretches of a tile of pixels lie side by side: the block that gathers for the tile brings them to shared
-// memory, and orders them there (tile_readers.h). What it cannot is sorted beforehand.
+// Transposing is a counting sort: count the readers of each pixel of the image, assign each pixel its range
+// of the list, fill the ranges, and sort each of them, since threads fill it in no particular order. The
+// ranges of a tile of pixels are consecutive: the block that gathers for the tile loads them into shared
+// memory and sorts them there (tile_readers.h). Those that it cannot sort are sorted beforehand.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,7 +22,8 @@
 
 namespace internet::cuda {
 
-// An output pixel that reads a pixel of the image, row * width + column, and the weight it gives it.
+// An output pixel that reads a pixel of the image, as row * width + column, and the weight of that pixel in
+// it.
 template <class S>
 struct alignas(2 * sizeof(S)) Reader {
   uint32_t pixel;
@@ -34,17 +36,17 @@ struct alignas(16) Readers {
   int count, filled;
 };
 
-// The lists of pixels in the order of tiles, and within a tile row after row, those past the image's edge
-// included.
+// The lists of pixels in the order of tiles, and row after row within a tile, including those past the
+// image's edge.
 using ReaderTiles = Tiles<32, 8>;
-constexpr int few_readers = 32;                          // a thread sorts so many
-constexpr int staged_readers = 8 * ReaderTiles::pixels;  // fit shared memory; mostly a pixel has four
+constexpr int few_readers = 32;                          // sorted by a single thread
+constexpr int staged_readers = 8 * ReaderTiles::pixels;  // fit into shared memory; a pixel usually has four
 
 template <class S>
 struct SamplingTranspose {
   SampledMotion<S> motion;
   int64_t first_image, images;
-  Readers* lists;      // one that counts how many readers are given away, then those of all tiles
+  Readers* lists;      // first a list that counts the readers assigned so far, then those of all tiles
   Reader<S>* readers;  // (images, height, width, 4)
 
   INTERNET_MEMBER ReaderTiles tiles() const { return {images, 1, motion.height, motion.width}; }
@@ -59,7 +61,7 @@ struct WarpFeaturesBackward {
   Strided<const T, 4> grad_output;
   Strided<T, 4> grad_features;
 
-  // Where a pixel of grad_output lies in its image.
+  // Offset of a pixel of grad_output in its image.
   INTERNET_MEMBER int64_t place(uint32_t pixel) const {
     const int64_t row_stride = grad_output.stride[2], column_stride = grad_output.stride[3];
     if (row_stride == width * column_stride) return pixel * column_stride;

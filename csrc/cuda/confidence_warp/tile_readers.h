@@ -1,11 +1,11 @@
-// The readers of a tile's pixels, as the block that gathers for the tile has them.
+// The readers of a tile's pixels, in the shared memory of the block that gathers for the tile.
 #pragma once
 
 #include "cuda/confidence_warp/sampling_transpose.h"
 
 namespace internet::cuda {
 
-// The stretch of a whole tile, given its lists.
+// The range of a whole tile's readers, given its lists.
 struct Stretch {
   int64_t first, length;
 };
@@ -14,7 +14,7 @@ __device__ __forceinline__ Stretch stretch_of(const Readers* lists) {
   return {lists->first, last.first + last.count - lists->first};
 }
 
-// By insertion: there are mostly four.
+// An insertion sort: usually there are four.
 template <class S>
 __device__ __forceinline__ void sort_few(Reader<S>* readers, int count) {
   for (int i = 1; i < count; ++i) {
@@ -31,16 +31,16 @@ struct TileReaders {
   Reader<S> readers[staged_readers];
   int64_t begin[ReaderTiles::pixels];
   int count[ReaderTiles::pixels];
-  uint8_t owner[staged_readers];  // which pixel's list a reader is in
+  uint8_t owner[staged_readers];  // the pixel whose list a reader is in
 };
 static_assert(ReaderTiles::pixels == 256);
 
-// Brings the tile's readers to shared memory, each list sorted, and returns from where on `begin` counts:
-// there, or in global memory if they are too many. All threads of the block are here, one for each pixel of
-// the tile.
+// Loads the tile's readers into shared memory, each list sorted, and returns the array that `begin` indexes:
+// shared memory, or global memory if they are too many. Must be called by all threads of the block, one for
+// each pixel of the tile.
 //
-// A thread sorting a list would keep the block waiting for the longest. So each reader finds its own place,
-// by counting those before it; long lists are sorted already.
+// If each thread sorted a list, the block would wait for the longest one. So each reader finds its own
+// position, by counting the readers before it; long lists are already sorted.
 template <class S>
 __device__ __forceinline__ const Reader<S>* stage_readers(const Readers* lists, const Reader<S>* readers,
                                                           TileReaders<S>& tile) {

@@ -1,6 +1,7 @@
-// A thread for each run of four neighbouring pixels of a row: their own flow, the pixel after it and the row
-// below are read as vectors where they lie so, and the four samples, of eight loads each, do not wait for
-// each other. A block does tiles of eight rows, so that all but one of the rows below are in its cache.
+// A thread computes a run of four neighbouring pixels of a row. Their own flow, the pixel after it and the
+// row below are read as vectors where their layout permits, and the four samples, of eight loads each, do not
+// wait for each other. A block computes tiles of eight rows, so that all but one of the rows below are in its
+// cache.
 #include "cuda/flow_confidence/kernels.h"
 #include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/launch.h"
@@ -20,12 +21,12 @@ struct Component {
   const T* data;
   Index row_stride, column_stride;
   Index height, width;
-  bool vectors;  // every run lies side by side, at a multiple of its size
+  bool vectors;  // every run is consecutive in memory and aligned to its size
 
   INTERNET_MEMBER opmath<T> at(Index row, Index column) const {
     return widen(data[row * row_stride + column * column_stride]);
   }
-  // n pixels of a row from the beginning of a run on, the last of the row repeated.
+  // n pixels of a row from the beginning of a run on, repeating the last pixel of the row.
   template <int n>
   INTERNET_MEMBER void read(Index row, Index first, opmath<T> (&line)[n]) const {
     if (vectors) {
@@ -52,7 +53,7 @@ INTERNET_HD Component<T, Index> component(const Strided<const T, 4>& flow, const
   return {data, Index(flow.stride[2]), Index(flow.stride[3]), Index(p.height), Index(p.width), vectors};
 }
 
-// Between which pixels a sample lies along one axis. It is in the frame, or brought to its edge.
+// The pixels between which a sample lies along one axis. It is inside the frame, or clamped to it.
 template <class S, class Index>
 struct Between {
   Index low, high;
@@ -85,7 +86,7 @@ INTERNET_HD void judge_run(const FlowConfidence<T>& p, int64_t image, Index row,
   forward_x.read(row, first, x);
   forward_y.read(row, first, y);
   if (p.with_boundary) {
-    const Index below = row + 1 < forward_x.height ? row + 1 : row;  // no difference past the border
+    const Index below = row + 1 < forward_x.height ? row + 1 : row;  // the difference at the border is 0
     forward_x.read(below, first, below_x);
     forward_y.read(below, first, below_y);
   }

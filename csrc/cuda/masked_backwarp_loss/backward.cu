@@ -1,5 +1,5 @@
-// The loss, backward: a thread does a pixel, and computes its residual again. The gradient with
-// respect to its sample goes to the sums of four pixels of the output; dot products with those four give the
+// The loss, backward: a thread computes one pixel, and recomputes its residual. The gradient with respect to
+// its sample is added to the sums of four pixels of the output; the dot products with those four give the
 // gradient with respect to the flow.
 #include "cuda/masked_backwarp_loss/kernels.h"
 #include "cuda/masked_backwarp_loss/pixel.h"
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int threads = 128;
 using LossTiles = Tiles<warp_size, threads / warp_size>;
-constexpr int channels_at_once = 3;  // frames mostly have three
+constexpr int channels_at_once = 3;  // most frames have three
 static_assert(LossTiles::pixels == threads);
 
 template <class S>
@@ -28,7 +28,7 @@ __device__ __forceinline__ math::ResidualGradient<S> residual_gradient(math::Pen
   return g;
 }
 
-// Blocks on a multiprocessor that the registers must allow. Left to choose, ptxas aims for more and spills.
+// Minimum number of resident blocks per multiprocessor. Without it, ptxas aims for more and spills.
 template <class T>
 constexpr int least_blocks = sizeof(T) == 8 ? 4 : 6;
 

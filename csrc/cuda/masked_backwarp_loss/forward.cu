@@ -1,6 +1,6 @@
-// The loss, forward: a thread does some pixels of a tile, from the flow to the penalty, in registers. The
-// tile's sum is one partial sum, and one block adds up the partial sums: two fixed orders, so that the loss
-// has the same bits every time.
+// The loss, forward: a thread computes some pixels of a tile, from the flow to the penalty, in registers.
+// Each tile gives one partial sum, and one block adds up the partial sums, both in a fixed order, so that the
+// loss has the same bits every time.
 #include "cuda/masked_backwarp_loss/kernels.h"
 #include "cuda/masked_backwarp_loss/pixel.h"
 #include "cuda/runtime/instantiate.h"
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int threads = 256, warps = threads / warp_size;
 using LossTiles = Tiles<32, 32>;
-constexpr int channels_at_once = 3;  // frames mostly have three
+constexpr int channels_at_once = 3;  // most frames have three
 
 template <class Index, class T, class S = opmath<T>>
 __device__ __forceinline__ S pixel_loss(const BackwarpInputs<T>& in, int64_t image, Index row, Index column) {
@@ -49,7 +49,7 @@ __device__ __forceinline__ S pixel_loss(const BackwarpInputs<T>& in, int64_t ima
   return pixel.counts ? sum : S(0);
 }
 
-// Thread 0 gets the sum over the block, whose threads are all here.
+// Thread 0 gets the sum over the block. Must be called by all of its threads.
 __device__ __forceinline__ double block_sum(double value) {
   __shared__ double sums[warps];
   const double sum = warp_sum(value);
@@ -62,7 +62,7 @@ __device__ __forceinline__ double block_sum(double value) {
   return total;
 }
 
-// A thread does pixels of one column.
+// A thread computes several pixels of one column.
 template <class Index, class T>
 __global__ void __launch_bounds__(threads) loss_kernel(MaskedBackwarpLoss<T> p) {
   using S = opmath<T>;

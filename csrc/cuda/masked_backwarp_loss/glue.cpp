@@ -30,8 +30,8 @@ Tensor forward(Tensor output, Tensor target, Tensor flow, OptionalTensor confide
   return loss;
 }
 
-// What bounds the sums of the output's gradient: a penalty's slope is at most 1, a square's twice the
-// residual.
+// The bound on contributions to the output's gradient: a penalty's slope is at most 1, except for the
+// square's, which is twice the residual.
 void bound_sums(ScatteredGradient& sums, const BackwarpArguments& a, const Tensor& grad_loss,
                 cudaStream_t stream) {
   const bool squared = a.norm == math::Penalty::l2;
@@ -46,7 +46,7 @@ void bound_sums(ScatteredGradient& sums, const BackwarpArguments& a, const Tenso
                 a.height() * a.width());
 }
 
-// The gradient of the coarse mask, from that at full resolution.
+// The gradient of the coarse mask, from the gradient at full resolution.
 template <class S>
 Tensor fold_mask(const BackwarpArguments& a, const Tensor& fine, cudaStream_t stream) {
   const Tensor coarse = a.empty_mask();

@@ -1,6 +1,5 @@
-// The back-warped residual and its norm: parameters of the kernels, and their launchers. The formulas are
-// those of csrc/math/masked_backwarp_loss.h, and for the sample and its gradients those of
-// csrc/math/confidence_warp.h.
+// The back-warped residual and its norm: parameters of the kernels, and their launchers. The formulas are in
+// csrc/math/masked_backwarp_loss.h, and for the sample and its gradient in csrc/math/confidence_warp.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,11 +14,11 @@ namespace internet::cuda {
 template <class T>
 struct MaskedBackwarpLoss {
   BackwarpInputs<T> in;
-  double* partials;  // masked_backwarp_loss_partials of them, each the sum over some pixels
+  double* partials;  // masked_backwarp_loss_partials(...) of them, each the sum over some pixels
   opmath<T>* local;  // (B, 1, H, W), contiguous: each pixel's sum over channels
 };
 
-// loss = sum of the partials / divisor, in one fixed order.
+// loss = sum of the partials / divisor, in a fixed order.
 template <class S>
 struct SumPartials {
   const double* partials;

@@ -1,4 +1,4 @@
-// What the loss needs to know of a pixel before it looks at any channel.
+// What is computed of a pixel before any of its channels is read.
 #pragma once
 
 #include "cuda/masked_backwarp_loss/kernels.h"
@@ -22,11 +22,11 @@ INTERNET_HD void with_penalty(math::Penalty norm, F f) {
   }
 }
 
-// Of bilinear.h's two ways this takes the four weights, and the CPU the interpolation from a Position. There,
-// rows are copied to a ring with a frame of zeros, so every load is of a pixel that exists, and a vector
-// holds both columns. Here the image is read where it is: indices have to be clamped, and pixels outside
-// weighed by zero, as interpolation down and across has no place for; and the weights are needed in any case,
-// by the scatter, which merges its contributions with those of the next lane.
+// math/bilinear.h has two forms of bilinear sampling. The CPU interpolates from a Position: it copies rows to
+// a ring with a frame of zeros, so that every load is of an existing pixel, and a vector holds both columns.
+// This uses the four weights: the image is read in place, so indices have to be clamped and pixels outside
+// need weight zero, for which successive interpolation along y and x has no place. The scatter, which merges
+// its contributions with those of the next lane, needs the weights in any case.
 template <class S>
 struct BackwarpPixel {
   S x, y;  // where it samples the output, in pixels
@@ -35,7 +35,7 @@ struct BackwarpPixel {
   bool counts;
 };
 
-// Whether 32 bits count the pixels of an image, and the elements of an image of each input.
+// Whether 32 bits can count the pixels of an image, and the elements of an image of each input.
 template <class T>
 bool fits_32_bits(const BackwarpInputs<T>& in) {
   const int64_t height = in.height, width = in.width, steps = in.mask_steps;

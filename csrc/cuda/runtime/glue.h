@@ -10,7 +10,7 @@
 
 namespace internet::cuda {
 
-// Makes the device of a tensor current as long as it lives, and knows torch's current stream there.
+// Makes a tensor's device current during its lifetime, and holds torch's current stream there.
 class Device {
  public:
   explicit Device(const Tensor& tensor) : guard_(tensor.get_device_index()) {
@@ -25,16 +25,16 @@ class Device {
   cudaStream_t stream_;
 };
 
-// What a launcher returned; raises as torch's own operators do.
+// Checks what a launcher returned; raises as torch's own operators do.
 inline void check(cudaError_t status) { STD_CUDA_CHECK(status); }
 
-// f(T{}) with the storage type of `type`.
+// Calls f(T{}) with the storage type of `type`.
 template <class F>
 auto with_storage_type(ScalarType type, F&& f) {
   return internet::with_storage_type<__nv_bfloat16, __half>(type, f);
 }
 
-// f(T{}, std::integral_constant<int, n>{}) with the storage type and the axes of images or volumes.
+// Calls f(T{}, std::integral_constant<int, n>{}) with the storage type and the number of axes: 2 or 3.
 template <class F>
 auto with_storage_type_and_axes(const Tensor& data, F&& f) {
   return internet::with_storage_type_and_axes<__nv_bfloat16, __half>(data, f);
@@ -45,7 +45,7 @@ T* data(const Tensor& tensor) {
   return static_cast<T*>(tensor.data_ptr());
 }
 
-// Whether the channels of each pixel of an image, or volume, lie side by side, so that `count` of them are
+// Whether the channels of each pixel of an image, or volume, lie side by side, so that `count` of them can be
 // loaded or stored at once.
 template <class T>
 bool in_vectors(const Tensor& image, int count) {

@@ -1,5 +1,5 @@
-// instantiate(T) for each type that data is stored in; or, of what there is for images and volumes,
-// instantiate(T, number of axes) for each of these types, or of those that arithmetic is done in.
+// instantiate(T) for each storage type; and, for templates that serve images and volumes, instantiate(T,
+// number of axes) for each storage type or for each arithmetic type.
 #pragma once
 
 #include "cuda/runtime/storage.h"

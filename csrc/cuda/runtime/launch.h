@@ -12,7 +12,7 @@ constexpr int warp_size = 32;
 template <class Params>
 cudaError_t launch(void (*kernel)(Params), int64_t blocks, int threads, size_t shared_bytes,
                    cudaStream_t stream, const Params& params) {
-  if (blocks == 0) return cudaSuccess;  // nothing to do, which CUDA calls an error
+  if (blocks == 0) return cudaSuccess;  // nothing to do; CUDA would report an error
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(unsigned(blocks));

@@ -1,4 +1,4 @@
-// How wide a number must be to count the elements of one image.
+// Whether 32-bit offsets suffice for the elements of one image.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 namespace internet::cuda {
 
 // Whether 32 bits hold every offset inside an image of a tensor (B, ...) whose other axes have these sizes,
-// and, with room to round up, its rows and columns: products of 64 bits cost a GPU several instructions each.
-// The images themselves may lie anywhere.
+// with room to round up its rows and columns. 64-bit products cost a GPU several instructions each. The
+// images themselves may be anywhere.
 template <int N>
 bool fits_32_bits(const int64_t (&strides)[N], const int64_t (&sizes)[N - 1]) {
   constexpr int64_t most = int64_t(1) << 30;

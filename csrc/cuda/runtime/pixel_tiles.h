@@ -1,4 +1,4 @@
-// Images, and volumes, in tiles: runs of neighbouring pixels, row after row, one pixel for each thread of a
+// Images and volumes in tiles: runs of neighbouring pixels, row after row, one pixel for each thread of a
 // block.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace internet::cuda {
 
-constexpr size_t shared_bytes_of_a_block = 48 * 1024;  // what a kernel gets without asking
+constexpr size_t shared_bytes_of_a_block = 48 * 1024;  // available without a special request
 
 // The pixels of each image of N axes and their normalised coordinates. S is float or double.
 template <class S, int N = 2>
@@ -41,16 +41,16 @@ PixelGrid<S, N> pixel_grid(int64_t batch, const int64_t (&sizes)[N], bool align_
   return grid;
 }
 
-// A tile's size, and what of it goes through shared memory; a function of shapes and layouts alone.
+// The size of a tile, and how much of it is in shared memory; depends only on shapes and layouts.
 struct TilePlan {
   int threads;
-  bool staged;  // a channels_last tensor is read or written in the order it has, by way of shared memory
+  bool staged;          // a channels_last tensor is read or written in memory order, by way of shared memory
   size_t shared_bytes;  // of a block
 
   INTERNET_MEMBER int64_t tiles(int64_t pixels) const { return (pixels + threads - 1) / threads; }
 };
 
-// Pixels first .. first + count - 1 of an image; pixel first + t is thread t's.
+// Pixels first .. first + count - 1 of an image. Thread t's pixel is first + t.
 struct PixelTile {
   int64_t image, index, first;
   int count;
@@ -77,7 +77,7 @@ struct Position {
   INTERNET_MEMBER int64_t row() const { return index[N - 2]; }
   INTERNET_MEMBER int64_t column() const { return index[N - 1]; }
 
-  // In a tensor whose axes (D,) H, W have these strides.
+  // Its offset in a tensor whose axes (D,) H, W have these strides.
   INTERNET_MEMBER int64_t offset(const int64_t* strides) const {
     int64_t offset = 0;
     INTERNET_UNROLL
@@ -100,7 +100,8 @@ INTERNET_HD Position<S, N> position(const PixelGrid<S, N>& grid, int64_t pixel) 
   return position;
 }
 
-// Whether each image of (B, C, (D,) H, W) lies pixel after pixel, their channels side by side, without gaps.
+// Whether each image of (B, C, (D,) H, W) is stored pixel after pixel, with the channels of each side by
+// side.
 template <int N>
 INTERNET_HD bool pixel_major(const int64_t* stride, int64_t channels, const int64_t (&size)[N]) {
   bool dense = stride[1] == 1;
@@ -111,7 +112,7 @@ INTERNET_HD bool pixel_major(const int64_t* stride, int64_t channels, const int6
   return dense;
 }
 
-// In such an image, visit(offset, channel, pixel) for this thread's share of a tile's values: neighbouring
+// For such an image, calls visit(offset, channel, pixel) for this thread's values of a tile: neighbouring
 // threads visit neighbouring offsets.
 template <class Visit>
 INTERNET_HD void each_value(const PixelTile& tile, int channels, int thread, int threads, Visit visit) {

@@ -1,4 +1,4 @@
-// The four types data is stored in; arithmetic is in float, or double for double.
+// The four storage types; arithmetic is in float, or in double for double.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -27,7 +27,7 @@ INTERNET_HD T narrow(opmath<T> x) {
   }
 }
 
-// Two and four values that are loaded and stored at once.
+// Two and four values that are loaded and stored together.
 template <class S>
 struct alignas(2 * sizeof(S)) Two {
   S first, second;

@@ -1,4 +1,4 @@
-// How the pixels of a batch of images are divided among blocks: a block does a rectangle of them, for all
+// How the pixels of a batch of images are divided among blocks: a block computes a rectangle of them, for all
 // channels or a layer of them. What neighbouring pixels read in common is then read from L2 only once.
 #pragma once
 
@@ -37,7 +37,7 @@ INTERNET_HD Tile tile_of_block(const Tiles& tiles, int64_t block) {
   return tile;
 }
 
-// The channels of a tile, where each of its layers has `channels_of_a_layer`, and the last what is left.
+// The channels of a tile. Each layer has `channels_of_a_layer`, except that the last one has the rest.
 struct Layer {
   int64_t first;
   int count;
@@ -47,7 +47,7 @@ INTERNET_HD Layer layer_of(const Tile& tile, int64_t channels, int64_t channels_
   return {first, int(left < channels_of_a_layer ? left : channels_of_a_layer)};
 }
 
-// A pixel of a tile, row after row; those beyond the image are not inside.
+// A pixel of a tile, counted row after row; pixels past the image's edge are not `inside`.
 struct TilePixel {
   int64_t row, column;
   bool inside;
@@ -56,6 +56,17 @@ template <class Tiles>
 INTERNET_HD TilePixel tile_pixel(const Tiles& tiles, const Tile& tile, int index) {
   const int64_t row = tile.row + index / Tiles::width, column = tile.column + index % Tiles::width;
   return {row, column, row < tiles.rows && column < tiles.columns};
+}
+
+// The block's tile, and this thread's pixel of it.
+struct OwnPixel {
+  Tile tile;
+  TilePixel pixel;
+};
+template <class Tiles>
+__device__ __forceinline__ OwnPixel own_pixel(const Tiles& tiles) {
+  const Tile tile = tile_of_block(tiles, blockIdx.x);
+  return {tile, tile_pixel(tiles, tile, threadIdx.x)};
 }
 
 // Where a channel of an image, and a pixel of it, lie in (batch, channels, height, width).

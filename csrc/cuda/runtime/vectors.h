@@ -1,6 +1,6 @@
-// Neighbouring values loaded and stored at once, as numbers of the type they are computed in.
+// Neighbouring values that are loaded and stored together, and converted to their arithmetic type.
 //
-// Loads are of data that nothing writes while the kernel runs, and say so (__ldg): the compiler may then
+// Loads are of data that nothing writes while the kernel runs, which __ldg tells the compiler: it may then
 // move them ahead of stores and atomics, so that more of them are in flight.
 #pragma once
 
@@ -15,7 +15,7 @@ __device__ __forceinline__ opmath<T> load(const T* p) {
   return widen(__ldg(p));
 }
 
-// A number for a generic lambda to have at compile time.
+// A compile-time number, as an argument of generic lambdas.
 template <int n>
 using Constant = std::integral_constant<int, n>;
 
@@ -39,13 +39,13 @@ struct Values {
 template <int bytes>
 using Bytes = std::conditional_t<bytes == 16, uint4, uint2>;
 
-// N values in 8 or 16 bytes, so aligned.
+// N values in 8 or 16 bytes, aligned to their size.
 template <class T, int N>
 struct alignas(N * sizeof(T)) Pack {
   T value[N];
 };
 
-// As they were loaded, until they are needed: 16-bit values then take half the registers.
+// Values as they were loaded, until they are needed: 16-bit values then take half the registers.
 template <class T, int N>
 struct Loaded {
   Bytes<N * sizeof(T)> bytes;

@@ -1,4 +1,4 @@
-// Sums, and the largest, over the lanes of a warp, in one fixed order.
+// Sums and maxima over the lanes of a warp, in a fixed order.
 #pragma once
 
 #include "cuda/runtime/launch.h"
@@ -6,7 +6,7 @@
 
 namespace internet::cuda {
 
-// Lane 0 gets the sum over all 32 lanes, which must all be here.
+// Lane 0 gets the sum over all 32 lanes, which must all take part.
 template <class S>
 __device__ __forceinline__ S warp_sum(S value) {
 #pragma unroll
@@ -14,7 +14,7 @@ __device__ __forceinline__ S warp_sum(S value) {
   return value;
 }
 
-// Every lane gets the largest; a NaN is passed over.
+// Every lane gets the largest value; NaN is ignored.
 template <class S>
 __device__ __forceinline__ S warp_largest(S value) {
 #pragma unroll

@@ -1,4 +1,4 @@
-// A bilinear sample as kernels carry it from where it is computed, once, to where channels are read.
+// A bilinear sample as kernels pass it from where it is computed, once, to where channels are read.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace internet::cuda {
 
-// The pixel to the north-west, and whether those to the east and to the south are other pixels, or would lie
-// outside the image: then their weights are the pixel's own.
+// The pixel to the north-west, and whether the pixels to the east and to the south differ from it. If they
+// would lie outside the image, they are replaced by the pixel itself.
 template <class S>
 struct alignas(16) BilinearSample {
   math::Corners<S> weights;
@@ -39,10 +39,10 @@ INTERNET_HD BilinearSample<S> bilinear_sample(math::Axis<S> x, math::Axis<S> y, 
   return s;
 }
 
-// Where the four pixels lie in an image, in elements.
+// The offsets of the four pixels in an image.
 template <class Index>
 struct Footprint {
-  Index nw, east, south;  // the first, and how far the others are
+  Index nw, east, south;  // of the first pixel, and from there to the others
 
   INTERNET_MEMBER math::Corners<Index> corners() const {
     return {nw, nw + east, nw + south, nw + south + east};

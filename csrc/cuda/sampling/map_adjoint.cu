@@ -1,4 +1,4 @@
-// A thread for each coarse pixel of each channel gathers the fine pixels that it weighs.
+// A thread for each coarse pixel of each channel gathers from the fine pixels that it contributes to.
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/vectors.h"
 #include "cuda/sampling/map_adjoint.h"
@@ -7,7 +7,7 @@
 namespace internet::cuda {
 namespace {
 
-// Sum over the fine pixels of one phase, in row and in column, of one part. `first` is the fine pixel of
+// The sum over the fine pixels of one phase, in row and column, of one part. `first` is the fine pixel of
 // that phase in the coarse pixel's own block; its neighbours in the other blocks are `down` and `right` away.
 template <class S>
 __device__ __forceinline__ S fold_phase(const S* first, int64_t down, int64_t right,
@@ -25,7 +25,7 @@ __device__ __forceinline__ S fold_phase(const S* first, int64_t down, int64_t ri
   return sum;
 }
 
-// Of progressive steps: the 3 x 3 blocks of fine pixels around the coarse one, phase by phase, so that the
+// For progressive steps: the 3 x 3 blocks of fine pixels around the coarse one, phase by phase, so that the
 // weights of a phase are computed once.
 template <class S>
 __device__ __forceinline__ S fold_blocks(const MapAdjoint<S>& p, const S* plane, int64_t row,
@@ -46,7 +46,7 @@ __device__ __forceinline__ S fold_blocks(const MapAdjoint<S>& p, const S* plane,
   return sum;
 }
 
-// Of an interpolation.
+// For an interpolation.
 template <class Index, class S>
 __device__ __forceinline__ S fold_readers(const MapAdjoint<S>& p, const S* plane, int64_t row,
                                           int64_t column) {

@@ -1,4 +1,4 @@
-// Maps of the motion as kernels read them: a pixel of a map, and a pixel of what it is upsampled to.
+// Maps of the motion as kernels read them: a pixel of a map, and a pixel of the upsampled map.
 #pragma once
 
 #include "arguments/map_resize.h"
@@ -29,7 +29,7 @@ INTERNET_HD Map<S, Index> confidence_map(const Strided<const S, 4>& confidence, 
           Index(confidence.stride[3])};
 }
 
-// Along one axis: the pixel before, the pixel itself and the one after, the border repeated.
+// Along one axis: the pixel before, the pixel itself and the one after; the border is repeated.
 template <class Index>
 struct Neighbours {
   Index before, here, after;
@@ -52,7 +52,7 @@ INTERNET_HD FineAxis<S, Index> fine_axis(Index fine, int steps, Index size) {
   return {neighbours(here, size), math::upsample_taps<S>(ratio, fine - here * ratio)};
 }
 
-// A fine pixel, given its row and its column.
+// A fine pixel, given what it reads along the rows and the columns.
 template <class S, class Index>
 INTERNET_HD S upsampled(const Map<S, Index>& map, const FineAxis<S, Index>& row,
                         const FineAxis<S, Index>& column) {
@@ -74,7 +74,7 @@ INTERNET_HD S interpolated(const Map<S>& map, const MapResize& resize, int64_t r
   return math::interpolate(across(rows.low), across(rows.high), rows.fraction);
 }
 
-// A fine pixel, whichever way the map is resized.
+// A fine pixel, for either way of resizing the map.
 template <class S>
 INTERNET_HD S resized(const Map<S>& map, const MapResize& resize, int64_t row, int64_t column) {
   if (resize.interpolates) {

@@ -1,4 +1,4 @@
-// A trilinear sample as kernels carry it from where it is computed, once, to where channels are read.
+// A trilinear sample as kernels pass it from where it is computed, once, to where channels are read.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace internet::cuda {
 
-// The first voxel, and whether those to the east, to the south and in the slice after are other voxels, or
-// would lie outside the volume: then their weights are the voxel's own.
+// The first voxel, and whether the voxels to the east, to the south and in the next slice differ from it. If
+// they would lie outside the volume, they are replaced by the voxel itself.
 template <class S>
 struct alignas(16) TrilinearSample {
   math::Corners<S, 3> weights;
@@ -34,7 +34,7 @@ INTERNET_HD TrilinearSample<S> trilinear_sample(math::Axis<S> (&axes)[3], S fact
   return s;
 }
 
-// Where the eight voxels lie in a volume, in elements, given what a slice, a row and a column are apart.
+// The offsets of the eight voxels in a volume, given the distances between slices, rows and columns.
 template <class S>
 INTERNET_HD math::Corners<int64_t, 3> voxels_of(const TrilinearSample<S>& s, int64_t slice_stride,
                                                 int64_t row_stride, int64_t column_stride) {

@@ -1,4 +1,4 @@
-// What threads add to the sums of gradient_sums.h with.
+// How threads add to the sums of gradient_sums.h.
 #pragma once
 
 #include "cuda/runtime/vectors.h"
@@ -6,7 +6,7 @@
 
 namespace internet::cuda {
 
-// Two's complement: a sum of integers does not care that it is called unsigned.
+// In two's complement, adding unsigned integers also adds signed ones.
 using FixedPoint = unsigned long long;
 
 template <class S>
@@ -15,7 +15,7 @@ class GradAccumulator {
   __device__ __forceinline__ explicit GradAccumulator(const GradientSums& sums)
       : data_(sums.data), scale_(sums.scale == nullptr ? 0 : *sums.scale) {}
 
-  // The same sums, counted from an element further on.
+  // The same sums, starting at a later element.
   __device__ __forceinline__ GradAccumulator from(int64_t offset) const {
     GradAccumulator moved = *this;
     const int64_t bytes = offset * int64_t(scale_ == 0 ? sizeof(S) : sizeof(FixedPoint));

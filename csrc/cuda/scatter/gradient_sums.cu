@@ -21,8 +21,8 @@ INTERNET_HD int64_t pixels_of(const Magnitude<T>& p) {
   return p.size[0] * p.size[2] * p.size[3] * p.size[4];
 }
 
-// A thread for each pixel, and for every `threads` pixels after it. The bits of doubles that are not negative
-// are in the order of the numbers.
+// A thread for each pixel, and for every `threads`-th pixel after it. The bits of non-negative doubles are
+// ordered like the numbers.
 template <class T>
 __global__ void magnitude_kernel(Magnitude<T> p) {
   using S = opmath<T>;
@@ -68,7 +68,7 @@ __device__ __forceinline__ T finished(const FinishSums<T>& p, int64_t sum) {
   return narrow<T>(sum < fixed_point_not_finite / 2 ? opmath<T>(double(sum) * p.scale[1]) : opmath<T>(NAN));
 }
 
-// Four neighbouring values a thread.
+// Four neighbouring values per thread.
 template <class Sum, class T>
 __device__ __forceinline__ void finish(const FinishSums<T>& p, int64_t first) {
   const Sum* sums = static_cast<const Sum*>(p.sums) + first;
@@ -94,7 +94,7 @@ __global__ void finish_kernel(FinishSums<T> p) {
 template <class T>
 cudaError_t magnitude(const Magnitude<T>& p, cudaStream_t stream) {
   constexpr int threads = 256;
-  constexpr int64_t most_blocks = 2048;  // one atomic operation a warp: not too many
+  constexpr int64_t most_blocks = 2048;  // one atomic operation per warp: not too many
   const int64_t blocks = (pixels_of(p) + threads - 1) / threads;
   return launch(magnitude_kernel<T>, std::min(blocks, most_blocks), threads, 0, stream, p);
 }

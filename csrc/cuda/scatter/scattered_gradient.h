@@ -1,5 +1,5 @@
 // The gradient of an image, or volume, that many threads sample (gradient_sums.h), as a tensor: from its
-// allocation to its end in the type of the image.
+// allocation to its conversion to the type of the image.
 #pragma once
 
 #include "cuda/runtime/glue.h"
@@ -7,7 +7,7 @@
 
 namespace internet::cuda {
 
-// The largest magnitudes of up to four tensors on the device, none of them known to the host.
+// The largest magnitudes of up to four tensors. They stay on the device, unknown to the host.
 class Magnitudes {
  public:
   Magnitudes(const Tensor& like, cudaStream_t stream)
@@ -15,7 +15,7 @@ class Magnitudes {
     fill_zero(bits_, stream);
   }
 
-  // Any strides; axes that are missing count one.
+  // Any strides; missing axes count as 1.
   void measure(int place, const Tensor& tensor) {
     if (tensor.numel() == 0) return;
     with_storage_type(tensor.scalar_type(), [&](auto storage) {
@@ -48,12 +48,12 @@ class ScatteredGradient {
         deterministic_(wanted && deterministic),
         stream_(stream) {}
 
-  // Whether bound_by is to be called before anything is added.
+  // Whether bound_by must be called before anything is added.
   bool deterministic() const { return deterministic_; }
   // Empty if not wanted.
   const Tensor& result() const { return gradient_; }
 
-  // By what an output pixel can give.
+  // Bounds what an output pixel can contribute.
   void bound_by(const Magnitudes& largest, double constant, bool has_mask, bool squared, int64_t pixels) {
     scale_ = empty<1>({2}, ScalarType::Double, gradient_);
     check(fixed_point_scale({.largest = largest.data(),
@@ -65,14 +65,14 @@ class ScatteredGradient {
                             stream_));
   }
 
-  // Calls add(sums), which is to add what the images get.
+  // Calls add(sums), which must add the gradient of each image to them.
   template <class F>
   void accumulate(F add) {
     if (gradient_.numel() == 0) return add(GradientSums{});  // or not wanted
     const Tensor sums = in_place() ? gradient_ : empty_image_like(gradient_, sum_type());
     fill_zero(sums, stream_);
     GradientSums view{.data = sums.data_ptr(), .scale = scale()};
-    // The rows of a volume are those of a tall image: its slices lie one after the other, in both layouts.
+    // The rows of a volume are those of a tall image: in both layouts its slices are consecutive.
     for (int i = 0; i < 4; ++i) view.stride[i] = sums.stride(i < 2 ? i : i + sums.dim() - 4);
     add(view);
     if (!in_place()) finish(sums);

@@ -1,8 +1,8 @@
-// Scattering the gradients of a row of output pixels, one a lane of a warp.
+// Scattering the gradients of a row of output pixels, one for each lane of a warp.
 //
-// Neighbours mostly sample neighbouring pixels, so that the pixels to the east of one sample are those to the
-// west of the next. Then a lane hands its eastern contributions to the next, and there are half as many
-// atomics.
+// Neighbours usually sample neighbouring pixels, so that the eastern pixels of one sample are the western
+// pixels of the next. Then a lane hands its eastern contributions to the next lane, which halves the number
+// of atomics.
 #pragma once
 
 #include "cuda/runtime/launch.h"
@@ -13,7 +13,7 @@
 namespace internet::cuda {
 
 // Whether this lane merges the eastern contributions of the lane to its left into its own western ones, and
-// whether the lane to its right does so with this lane's. All lanes are here.
+// whether the lane to its right does so with this lane's. All 32 lanes must take part.
 struct EastMerge {
   bool from_left, into_right;
 
@@ -29,7 +29,7 @@ struct EastMerge {
   }
 
  private:
-  // `others`: which pixels there are besides those of the row.
+  // `others`: which pixels the sample reads in addition to those of its row.
   __device__ __forceinline__ EastMerge(int row, int column, int others, bool reads, bool east) {
     const int row_of_left = __shfl_up_sync(~0u, row, 1), column_of_left = __shfl_up_sync(~0u, column, 1);
     const int others_of_left = __shfl_up_sync(~0u, others, 1);
@@ -43,8 +43,8 @@ struct EastMerge {
   }
 };
 
-// One channel of one sample to its four sums, in a volume to those of one of its slices, which it `reads` or
-// does not. All lanes of the warp are here.
+// Adds one channel of one sample to its four sums (for volumes: to those of one slice), if it `reads`. All 32
+// lanes of the warp must take part.
 template <class Sample, class S, class Index>
 __device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, const Sample& s, bool reads,
                                              const EastMerge& merge, const math::Corners<S>& weights,
@@ -60,7 +60,7 @@ __device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, con
   if (s.south) sums.add(at.se, part.se);
 }
 
-// One channel of one sample, of an image or a volume, to its sums.
+// Adds one channel of one sample, of an image or a volume, to its sums.
 template <class S, class Index>
 __device__ __forceinline__ void scatter(const GradAccumulator<S>& sums, const BilinearSample<S>& s,
                                         const EastMerge& merge, const math::Corners<Index>& at, S gradient) {

@@ -1,4 +1,4 @@
-// A thread knows all it needs for the gradients of its pixels, of one anchor, or of all where these share a
+// A thread computes the gradients of its pixels independently: for one anchor, or for all if they share a
 // map.
 #include "cuda/runtime/instantiate.h"
 #include "cuda/soft_argmax/runs.h"
@@ -7,7 +7,7 @@
 namespace internet::cuda {
 namespace {
 
-// Of blocks that a multiprocessor holds at once: the registers must do for as many.
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
 template <class T>
 constexpr int backward_blocks = sizeof(T) == 8 ? 1 : 2;
 
@@ -46,7 +46,7 @@ INTERNET_HD math::HeatGradient<opmath<T>, N> plane_gradient(const SoftArgmaxBack
   return g;
 }
 
-// The gradients of one anchor at a run. That of the map is added to what other anchors have sent.
+// The gradients of one anchor for a run of pixels. The map's gradient is added to that of the other anchors.
 template <int run, class T, int N>
 INTERNET_HD void pull_anchor(const SoftArgmaxBackward<T, N>& p, const Place& place, int64_t image,
                              int64_t anchor, const opmath<T> (&map)[run][N * N],

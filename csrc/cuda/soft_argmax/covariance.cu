@@ -44,33 +44,27 @@ template <int run, class T, int N>
 __global__ void __launch_bounds__(block_threads) moments_kernel(SoftArgmaxMoments<T, N> p) {
   using S = opmath<T>;
   constexpr int count = math::triangle<N>;
-  const HeatMaps<T, N>& in = p.in;
-  const Arrangement by = arrange(in, false);
-  const Share share(blockIdx.x, p.tiles, ceiling(in.anchors, by.columns), by.columns);
-  const int thread = threadIdx.x, lane = thread / by.columns, warp = thread / warp_size;
-  const int64_t anchor = share.first_anchor + thread % by.columns;
-  const int64_t first = share.tile * by.lanes * pixels_of_a_thread + lane * run;
   S* numbers = reinterpret_cast<S*>(shared_memory);  // (count, threads)
-  if (lane < by.lanes && anchor < in.anchors) {
-    const auto sums = moments_of_runs<run>(p, share.image, anchor, first, by.lanes * run);
+  sum_tile<run>(
+      p,
+      [&](int64_t image, int64_t anchor, int64_t first, int64_t step) {
+        const auto sums = moments_of_runs<run>(p, image, anchor, first, step);
 #pragma unroll
-    for (int e = 0; e < count; ++e) numbers[e * block_threads + thread] = sums.entry[e];
-  }
-  __syncthreads();
-  for (int c = warp; c < by.columns && share.first_anchor + c < in.anchors; c += block_threads / warp_size) {
-    math::HeatMoments<S, N> all{};
-    for (int i = thread % warp_size; i < by.lanes; i += warp_size) {
+        for (int e = 0; e < count; ++e) numbers[e * block_threads + threadIdx.x] = sums.entry[e];
+      },
+      [&](int lanes, auto thread_of) {
+        math::HeatMoments<S, N> all{};
+        for (int i = threadIdx.x % warp_size; i < lanes; i += warp_size) {
 #pragma unroll
-      for (int e = 0; e < count; ++e) all.entry[e] += numbers[e * block_threads + i * by.columns + c];
-    }
+          for (int e = 0; e < count; ++e) all.entry[e] += numbers[e * block_threads + thread_of(i)];
+        }
 #pragma unroll
-    for (int e = 0; e < count; ++e) all.entry[e] = warp_sum(all.entry[e]);
-    const int64_t plane = share.image * in.anchors + share.first_anchor + c;
-    if (thread % warp_size == 0) p.partials[plane * p.tiles + share.tile] = all;
-  }
+        for (int e = 0; e < count; ++e) all.entry[e] = warp_sum(all.entry[e]);
+        return all;
+      });
 }
 
-// A warp, which is a block, for each heat map.
+// One block of a single warp for each heat map.
 template <class S, int N>
 __global__ void covariance_kernel(SoftArgmaxCovariance<S, N> p) {
   const int64_t plane = blockIdx.x;
@@ -95,9 +89,8 @@ __global__ void covariance_kernel(SoftArgmaxCovariance<S, N> p) {
 
 template <class T, int N>
 cudaError_t soft_argmax_moments(const SoftArgmaxMoments<T, N>& p, cudaStream_t stream) {
-  auto kernel =
-      arrange(p.in, false).run == 1 ? moments_kernel<1, T, N> : moments_kernel<longest_run<N>, T, N>;
-  return launch_tiles(kernel, math::triangle<N>, p, stream);
+  return launch_sums(moments_kernel<1, T, N>, moments_kernel<longest_run<N>, T, N>, math::triangle<N>, p,
+                     stream);
 }
 
 template <class S, int N>

@@ -1,7 +1,7 @@
-// A thread sums up pixels relative to the largest logit it has met, and rescales when it meets a larger one:
-// one pass. Threads of an anchor are then brought to their common largest, within a block through shared
-// memory, among the blocks of a heat map in a second kernel: few heat maps fill a GPU all the same. All in a
-// fixed order: no atomics, the same bits every time.
+// One pass: a thread sums up pixels relative to the largest logit so far, and rescales its sums at a larger
+// one. The sums of an anchor are then made relative to their common largest logit: within a block through
+// shared memory, and between the blocks of a heat map in a second kernel, so that even a few heat maps fill a
+// GPU. Everything is in a fixed order: no atomics, the same bits every time.
 #include "cuda/runtime/instantiate.h"
 #include "cuda/runtime/warp_sum.h"
 #include "cuda/soft_argmax/runs.h"
@@ -10,11 +10,11 @@
 namespace internet::cuda {
 namespace {
 
-// Of blocks that a multiprocessor holds at once: the registers must do for as many.
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
 template <class T>
 constexpr int forward_blocks = sizeof(T) == 8 ? 1 : 3;
 
-// What multiplies sums relative to one logit when they become relative to another, larger one.
+// The factor for sums relative to one logit to make them relative to another, larger one.
 template <class S>
 INTERNET_HD S rescaling(S from, S to, S per_temperature) {
   return from == to ? S(1) : math::exp_below_88((from - to) * per_temperature);
@@ -51,7 +51,7 @@ INTERNET_HD void add_run(const HeatMaps<T, N>& in, const Place& place, const opm
   }
 }
 
-// The pixels of one thread.
+// The sums over the pixels of one thread.
 template <int run, class T, int N>
 INTERNET_HD HeatPartial<opmath<T>, N> sum_runs(const HeatMaps<T, N>& in, int64_t image, int64_t anchor,
                                                int64_t first_pixel, int64_t step) {
@@ -69,7 +69,8 @@ INTERNET_HD HeatPartial<opmath<T>, N> sum_runs(const HeatMaps<T, N>& in, int64_t
   return sum;
 }
 
-// One partial out of `count` of them, at(0) ..: lane 0 of a warp gets it, all 32 lanes must be here.
+// Merges `count` partials, at(0) .. at(count - 1). Lane 0 of a warp gets the result; all 32 lanes must take
+// part.
 template <class S, int N, class At>
 __device__ __forceinline__ HeatPartial<S, N> merge(int64_t count, S per_temperature, At at) {
   const int lane = threadIdx.x % warp_size;
@@ -130,26 +131,19 @@ template <int run, class T, int N>
 __global__ void __launch_bounds__(block_threads, forward_blocks<T>)
     forward_kernel(SoftArgmaxForward<T, N> p) {
   using S = opmath<T>;
-  const HeatMaps<T, N>& in = p.in;
-  const Arrangement by = arrange(in, false);
-  const Share share(blockIdx.x, p.tiles, ceiling(in.anchors, by.columns), by.columns);
-  const int thread = threadIdx.x, lane = thread / by.columns, warp = thread / warp_size;
-  const int64_t anchor = share.first_anchor + thread % by.columns;
-  const int64_t first = share.tile * by.lanes * pixels_of_a_thread + lane * run;
   const ThreadPartials<S, N> partials{reinterpret_cast<S*>(shared_memory)};
-  if (lane < by.lanes && anchor < in.anchors) {
-    partials.put(thread, sum_runs<run>(in, share.image, anchor, first, by.lanes * run));
-  }
-  __syncthreads();
-  for (int c = warp; c < by.columns && share.first_anchor + c < in.anchors; c += block_threads / warp_size) {
-    const auto merged = merge<S, N>(by.lanes, in.per_temperature,
-                                    [&](int64_t i) { return partials.get(int(i) * by.columns + c); });
-    const int64_t plane = share.image * in.anchors + share.first_anchor + c;
-    if (thread % warp_size == 0) p.partials[plane * p.tiles + share.tile] = merged;
-  }
+  sum_tile<run>(
+      p,
+      [&](int64_t image, int64_t anchor, int64_t first, int64_t step) {
+        partials.put(threadIdx.x, sum_runs<run>(p.in, image, anchor, first, step));
+      },
+      [&](int lanes, auto thread_of) {
+        return merge<S, N>(lanes, p.in.per_temperature,
+                           [&](int64_t i) { return partials.get(thread_of(i)); });
+      });
 }
 
-// A warp, which is a block, for each heat map.
+// One block of a single warp for each heat map.
 template <class S, int N>
 __global__ void merge_kernel(SoftArgmaxMerge<S, N> p) {
   const int64_t plane = blockIdx.x;
@@ -175,9 +169,8 @@ int64_t tiles_of(const HeatMaps<T, N>& in) {
 
 template <class T, int N>
 cudaError_t soft_argmax_forward(const SoftArgmaxForward<T, N>& p, cudaStream_t stream) {
-  auto kernel =
-      arrange(p.in, false).run == 1 ? forward_kernel<1, T, N> : forward_kernel<longest_run<N>, T, N>;
-  return launch_tiles(kernel, ThreadPartials<opmath<T>, N>::count, p, stream);
+  return launch_sums(forward_kernel<1, T, N>, forward_kernel<longest_run<N>, T, N>,
+                     ThreadPartials<opmath<T>, N>::count, p, stream);
 }
 
 template <class S, int N>

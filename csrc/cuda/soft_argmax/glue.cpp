@@ -20,7 +20,7 @@ HeatMaps<T, N> heat_maps(const SoftArgmaxArguments& a, bool with_map) {
           .per_temperature = S(1 / a.temperature)};
 }
 
-// Room for a P for each tile of each heat map.
+// Memory for one P for each tile of each heat map.
 template <class P, class S>
 Tensor empty_partials(const SoftArgmaxArguments& a, int64_t tiles) {
   return empty<4>({a.batch(), a.anchors(), tiles, int64_t(sizeof(P) / sizeof(S))}, compute_type(a.logits),
@@ -87,7 +87,7 @@ std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_
   const Device device(logits);
   const SoftArgmaxInputGradients wanted(a, given, need_logits, need_map);
   if (!wanted.anything_to_write()) return wanted.result(logits);
-  const bool with_map = grad_jac.has_value();  // without a gradient, the map does not matter
+  const bool with_map = grad_jac.has_value();  // if the Jacobians have no gradient, the map is not needed
   with_storage_type_and_axes(logits, [&](auto storage, auto axes) {
     using T = decltype(storage);
     using S = opmath<T>;

@@ -1,5 +1,5 @@
-// Parameters of the soft-argmax kernels, and their launchers. A block does a tile of pixels of one or several
-// anchors of an image, or of a volume, of N axes; an image is a volume of one slice.
+// Parameters of the soft-argmax kernels, and their launchers. A block computes a tile of pixels of one or
+// several anchors of an image, or of a volume, with N axes. An image is a volume of one slice.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -28,7 +28,7 @@ struct HeatMaps {
   bool shared_map;  // one map for all anchors
   S per_temperature;
 
-  // Of all slices.
+  // The number of rows in all slices.
   INTERNET_MEMBER int64_t rows() const { return N == 2 ? grid.height() : grid.size[0] * grid.height(); }
   INTERNET_MEMBER int64_t map_of(int64_t anchor) const { return shared_map ? 0 : anchor; }
 };
@@ -37,7 +37,7 @@ template <class T, int N>
 struct SoftArgmaxForward {
   using S = opmath<T>;
   HeatMaps<T, N> in;
-  int64_t tiles;                // of a heat map, as tiles_of() says
+  int64_t tiles;                // per heat map, as tiles_of() says
   HeatPartial<S, N>* partials;  // (B, K, tiles)
 };
 
@@ -52,7 +52,7 @@ struct SoftArgmaxMerge {
   S* statistics;  // (B, K, 2): the largest logit, and the sum of e relative to it
 };
 
-// The second pass, about the key points, relative to the largest logit of all.
+// The second pass: moments about the key points, with weights relative to the largest logit of all.
 template <class T, int N>
 struct SoftArgmaxMoments {
   using S = opmath<T>;
@@ -73,7 +73,7 @@ template <class T, int N>
 struct SoftArgmaxBackward {
   using S = opmath<T>;
   HeatMaps<T, N> in;
-  Strided<const S, 3> kp, statistics, grad_kp;  // the gradients: no data is zeros
+  Strided<const S, 3> kp, statistics, grad_kp;  // gradients without data are zero
   Strided<const S, 4> jac, covariance, grad_jac, grad_covariance;
   Strided<T, 5> grad_logits;  // no data: not wanted
   Strided<T, 6> grad_map;     // no data: not wanted

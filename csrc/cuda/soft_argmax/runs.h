@@ -1,5 +1,5 @@
-// Runs of neighbouring pixels of a row of a heat map, and of its Jacobian map. A run, or the four numbers of
-// a map's pixel where they are neighbours, are one load.
+// Runs of neighbouring pixels of a row, in a heat map and in its Jacobian map. A run, or the four numbers of
+// a pixel of the map if they are neighbours, is loaded at once.
 #pragma once
 
 #include "cuda/runtime/storage.h"
@@ -21,7 +21,7 @@ struct Place {
   }
 };
 
-// A row, by its slice and its number there.
+// A row: its slice, and its number in that slice.
 struct SliceRow {
   int64_t slice, row;
 };
@@ -35,7 +35,7 @@ INTERNET_HD SliceRow slice_row(const HeatMaps<T, N>& in, const Place& at) {
   }
 }
 
-// The coordinates of the pixels of a run: of its first pixel, x; and those of its row, y and z.
+// The coordinates of the pixels of a run: x of its first pixel; y and z of its row.
 template <class S, int N>
 struct RunCoordinates {
   S x_start, x_step, of_row[N - 1];
@@ -47,7 +47,7 @@ INTERNET_HD bool is_multiple(const void* data, size_t bytes) {
   return reinterpret_cast<uintptr_t>(data) % bytes == 0;
 }
 
-// Four values at once, as numbers of the type they are computed in.
+// Four values at once, converted to their arithmetic type.
 template <class T>
 INTERNET_HD void load_four(const T* from, opmath<T> (&value)[4]) {
   const auto v = *reinterpret_cast<const Four<T>*>(from);
@@ -62,7 +62,7 @@ INTERNET_HD void store_four(T* to, const opmath<T> (&value)[4]) {
                                      narrow<T>(value[3])};
 }
 
-// A run of something that has a number for each pixel.
+// A run of values, one for each pixel.
 template <int run, class U>
 struct Line {
   using T = std::remove_const_t<U>;

@@ -1,5 +1,6 @@
-// A thread for each coarse pixel, in both directions. Forward it reads 3 x 3 coarse pixels and writes 2 x 2
-// fine ones, whose rows of two are one store each; backward it gathers the 4 x 4 fine pixels that weigh it.
+// A thread for each coarse pixel, in both directions. In the forward pass it reads 3 x 3 coarse pixels and
+// writes 2 x 2 fine ones, with one store for each pair in a row; in the backward pass it gathers from the 4 x
+// 4 fine pixels that it contributes to.
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/storage.h"
 #include "cuda/sampling/maps.h"
@@ -43,7 +44,7 @@ __global__ void forward_kernel(UpsampleMotion<T> p) {
   if (index >= p.batch * p.height * p.width) return;
   const Pixel pixel = pixel_of(index, p.height, p.width);
   const auto row = neighbours(pixel.row, p.height), column = neighbours(pixel.column, p.width);
-  // in units of two fine pixels, which lie side by side
+  // in units of two fine pixels that lie side by side
   const int64_t upper = (pixel.image * p.height + pixel.row) * 2 * p.width + pixel.column,
                 lower = upper + p.width;
   const Four<T> x = double_pixel(field_map(p.field, pixel.image, 0), row, column);
@@ -58,8 +59,8 @@ __global__ void forward_kernel(UpsampleMotion<T> p) {
   confidence[lower] = {c.third, c.fourth};
 }
 
-// What coarse pixel p weighs in the fine pixels 2p - 1 ... 2p + 2, the only ones it reaches; 0 outside the
-// map.
+// The weight of coarse pixel p in the fine pixels 2p - 1 ... 2p + 2, the only ones it contributes to; 0
+// outside the map.
 template <class T>
 struct FoldWeights {
   T weight[4];

@@ -1,5 +1,6 @@
 // Warping volumes, backward: the gradient with respect to the motion in the order of the forward pass, and
-// that with respect to the volume as a scatter. Voxels and channels are dealt out as in the forward pass.
+// that with respect to the volume as a scatter. Voxels and channels are assigned to threads as in the forward
+// pass.
 #include "cuda/runtime/instantiate.h"
 #include "cuda/scatter/grad_accumulator.h"
 #include "cuda/scatter/warp_scatter.h"
@@ -38,16 +39,16 @@ __device__ __forceinline__ math::Corners<S> group_sums(const math::Corners<S>& d
   return {group_sum(d.nw, lanes), group_sum(d.ne, lanes), group_sum(d.sw, lanes), group_sum(d.se, lanes)};
 }
 
-// A group of lanes does as many voxels as it has lanes, one after the other; each thread then finishes the
-// voxel that it has set up.
+// A group of lanes computes as many voxels as it has lanes, one after the other; each thread then finishes
+// the voxel whose sample it prepared.
 template <class T>
 __global__ void __launch_bounds__(threads) motion_voxels_kernel(VolumeMotionBackward<T> p) {
   using S = opmath<T>;
   constexpr int N = volume_vector<T>;
   __shared__ TrilinearSample<S> samples[threads];
   const auto tiles = tiles_of<VoxelTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel own = set_up(p, tiles, tile, samples);
+  const auto [tile, own, sample] = own_voxel(tiles, p.samples);
+  samples[threadIdx.x] = sample;
   __syncwarp();
   const int lanes = lanes_for(p.channels / N), lane = threadIdx.x % lanes, first = threadIdx.x - lane;
   const T* volume = p.volume.data + tile.image * p.volume.stride[0];
@@ -74,11 +75,8 @@ __global__ void __launch_bounds__(threads) motion_voxels_kernel(VolumeMotionBack
 template <class T>
 __global__ void __launch_bounds__(threads) motion_planes_kernel(VolumeMotionBackward<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel voxel = tile_pixel(tiles, tile, threadIdx.x);
+  const auto [tile, voxel, s] = own_voxel(tiles_of<PlaneTiles>(p, 1), p.samples);
   if (!voxel.inside) return;
-  const TrilinearSample<S> s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
   const auto at = voxels_in(p.volume, s);
   const T* plane = p.volume.data + tile.image * p.volume.stride[0];
   const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0] +
@@ -92,7 +90,7 @@ __global__ void __launch_bounds__(threads) motion_planes_kernel(VolumeMotionBack
   store_motion(p, tile, voxel, dots);
 }
 
-// One channel of one sample to its voxels of one slice.
+// Adds one channel of one sample to its voxels of one slice.
 template <class S>
 __device__ __forceinline__ void add_to_slice(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
                                              const math::Corners<S>& weights,
@@ -119,8 +117,8 @@ __global__ void __launch_bounds__(threads) scatter_voxels_kernel(VolumeScatter<T
   using S = opmath<T>;
   __shared__ TrilinearSample<S> samples[threads];
   const auto tiles = tiles_of<VoxelTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  set_up(p, tiles, tile, samples);
+  const auto [tile, own, sample] = own_voxel(tiles, p.samples);
+  samples[threadIdx.x] = sample;
   __syncthreads();
   const int lanes = lanes_for(p.channels), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
   const T* gradient = p.grad_output.data + tile.image * p.grad_output.stride[0];
@@ -136,15 +134,11 @@ __global__ void __launch_bounds__(threads) scatter_voxels_kernel(VolumeScatter<T
   }
 }
 
-// Lanes of a warp do a row of voxels, those outside too.
+// The lanes of a warp process a row of voxels, including those past the volume's edge.
 template <class T>
 __global__ void __launch_bounds__(threads) scatter_planes_kernel(VolumeScatter<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, layers_of(p));
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel voxel = tile_pixel(tiles, tile, threadIdx.x);
-  TrilinearSample<S> s{};
-  if (voxel.inside) s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
+  const auto [tile, voxel, s] = own_voxel(tiles_of<PlaneTiles>(p, layers_of(p)), p.samples);
   const EastMerge merge(s);
   const auto at = voxels_in_sums(p, s);
   const auto [first, count] = layer_of(tile, p.channels, layer_channels);

@@ -1,9 +1,9 @@
-// Warping volumes, forward. A sample's place and weights are computed once and serve the channels that a
-// block does of it.
+// Warping volumes, forward. A sample's position and weights are computed once and serve all channels that the
+// block computes.
 //
-// With the channels of a voxel side by side (channels_last_3d), each thread first sets up the sample of one
-// voxel of the block's tile, in shared memory; then as many lanes as a voxel has vectors, at most a warp, do
-// voxel after voxel. Otherwise a thread does a voxel, and walks over the planes.
+// With the channels of a voxel side by side (channels_last_3d), each thread first prepares the sample of one
+// voxel of the block's tile in shared memory; then as many lanes as a voxel has vectors, at most a warp,
+// compute voxel after voxel. Otherwise a thread computes one voxel, plane after plane.
 #include "cuda/runtime/instantiate.h"
 #include "cuda/volume_warp/voxels.h"
 
@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(threads) voxels_kernel(VolumeWarp<T> p) {
   constexpr int N = volume_vector<T>;
   __shared__ TrilinearSample<S> samples[threads];
   const auto tiles = tiles_of<VoxelTiles>(p, 1);
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  set_up(p, tiles, tile, samples);
+  const auto [tile, own, sample] = own_voxel(tiles, p.samples);
+  samples[threadIdx.x] = sample;
   __syncthreads();
   const int lanes = lanes_for(p.channels / N), group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
   const T* volume = p.volume.data + tile.image * p.volume.stride[0];
@@ -54,18 +54,15 @@ __global__ void __launch_bounds__(threads) voxels_kernel(VolumeWarp<T> p) {
 template <class T>
 __global__ void __launch_bounds__(threads) planes_kernel(VolumeWarp<T> p) {
   using S = opmath<T>;
-  const auto tiles = tiles_of<PlaneTiles>(p, layers_of(p));
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const TilePixel voxel = tile_pixel(tiles, tile, threadIdx.x);
+  const auto [tile, voxel, s] = own_voxel(tiles_of<PlaneTiles>(p, layers_of(p)), p.samples);
   if (!voxel.inside) return;
-  const TrilinearSample<S> s = sample_at(p.samples, tile.image, voxel.row, voxel.column);
   const auto at = voxels_in(p.volume, s);
   const auto [first, count] = layer_of(tile, p.channels, layer_channels);
   const int64_t stride = p.volume.stride[1], out_stride = p.output.stride[1];
   const T* plane = p.volume.data + tile.image * p.volume.stride[0] + first * stride;
   T* out = p.output.data + tile.image * p.output.stride[0] + first * out_stride +
            place(p.output, p.samples.height, voxel);
-  // What a sample that reads nothing loads is not used.
+  // What a sample loads without reading the volume is discarded.
 #pragma unroll 2
   for (int c = 0; c < count; ++c, plane += stride, out += out_stride) {
     const auto value = load_eight(plane, at);

@@ -55,7 +55,7 @@ VolumeWarpGradients backward(Tensor grad_output, Tensor volume, Tensor field, Op
     }
     return {grad_volume.result(), grad_field, grad_confidence};
   }
-  if (grad_volume.deterministic()) {  // a sample gives no more than its gradient, times its confidence
+  if (grad_volume.deterministic()) {  // a sample contributes at most its gradient times its confidence
     Magnitudes largest(volume, device.stream());
     largest.measure(0, grad_output);
     if (confidence) largest.measure(1, *confidence);

@@ -1,7 +1,7 @@
-// Warping volumes: parameters of the kernels, and their launchers. csrc/math/confidence_warp.h has the
-// formulas.
+// Parameters of the kernels that warp volumes, and their launchers. The formulas are in
+// csrc/math/confidence_warp.h.
 //
-// A volume is dealt out as a tall image, whose row z * height + y is row y of slice z.
+// A volume is processed as a tall image: row z * height + y is row y of slice z.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,9 +12,9 @@
 
 namespace internet::cuda {
 
-// How threads are dealt out. `vectors`: neighbouring threads do neighbouring channels, several at a time; the
-// volumes' channels then have stride 1, are a multiple of volume_vector, and everything is aligned to that
-// many. Otherwise neighbouring threads do neighbouring voxels.
+// The assignment of threads. `vectors`: neighbouring threads compute neighbouring channels, several at a
+// time; the volumes' channels then have stride 1, their number is a multiple of volume_vector, and everything
+// is aligned to that many. Otherwise neighbouring threads compute neighbouring voxels.
 template <class T>
 constexpr int volume_vector = 16 / sizeof(T);
 
@@ -48,7 +48,7 @@ template <class T>
 cudaError_t volume_warp(const VolumeWarp<T>& params, bool vectors, cudaStream_t stream);
 template <class T>
 cudaError_t volume_motion_backward(const VolumeMotionBackward<T>& params, bool vectors, cudaStream_t stream);
-// `vectors`: neighbouring threads do neighbouring channels, one each.
+// `vectors`: neighbouring threads process neighbouring channels, one each.
 template <class T>
 cudaError_t volume_scatter(const VolumeScatter<T>& params, bool vectors, cudaStream_t stream);
 

@@ -1,4 +1,4 @@
-// How blocks share the voxels of a volume, and what the passes read of them.
+// How blocks divide the voxels of a volume, and what the passes read of them.
 #pragma once
 
 #include "cuda/runtime/lanes.h"
@@ -15,7 +15,7 @@ using VoxelTiles = Tiles<16, 8>;  // channels_last: rows of one tile meet in L1
 using PlaneTiles = Tiles<32, 4>;  // planes: a warp reads and writes 32 voxels of a row
 static_assert(VoxelTiles::pixels == threads && PlaneTiles::pixels == threads);
 
-constexpr int64_t layer_channels = 32;  // of planes: enough to be worth setting up the samples
+constexpr int64_t layer_channels = 32;  // of planes: enough to amortise the computation of the samples
 
 template <class Tiles, class P>
 INTERNET_HD Tiles tiles_of(const P& p, int64_t layers) {
@@ -26,8 +26,7 @@ INTERNET_HD int64_t layers_of(const P& p) {
   return ceiling(p.channels, layer_channels);
 }
 
-// Where an output voxel lies in a tensor (batch, channels, depth, height, width), in elements, from its
-// image.
+// The offset of an output voxel within its image, in a tensor (batch, channels, depth, height, width).
 template <class T>
 INTERNET_HD int64_t place(const Strided<T, 5>& view, int64_t height, const TilePixel& voxel) {
   const int64_t slice = voxel.row / height;
@@ -50,15 +49,19 @@ __device__ __forceinline__ math::Corners<opmath<T>, 3> load_eight(const T* p,
   return {load_four(p, at.low), load_four(p, at.high)};
 }
 
-// Each thread's own sample of a tile, in shared memory. Whoever reads another's synchronises first.
-template <class P, class S>
-__device__ __forceinline__ TilePixel set_up(const P& p, const VoxelTiles& tiles, const Tile& tile,
-                                            TrilinearSample<S>* samples) {
-  const TilePixel own = tile_pixel(tiles, tile, threadIdx.x);
+// This thread's voxel of the block's tile, and its sample. A voxel past the volume's edge reads nothing.
+template <class S>
+struct OwnVoxel {
+  Tile tile;
+  TilePixel voxel;
+  TrilinearSample<S> sample;
+};
+template <class Tiles, class S>
+__device__ __forceinline__ OwnVoxel<S> own_voxel(const Tiles& tiles, const SampledVolume<S>& samples) {
+  const auto [tile, voxel] = own_pixel(tiles);
   TrilinearSample<S> sample{};
-  if (own.inside) sample = sample_at(p.samples, tile.image, own.row, own.column);
-  samples[threadIdx.x] = sample;
-  return own;
+  if (voxel.inside) sample = sample_at(samples, tile.image, voxel.row, voxel.column);
+  return {tile, voxel, sample};
 }
 
 }  // namespace internet::cuda
