@@ -1,8 +1,8 @@
-"""setuptools' build backend, which in an isolated build asks for torch only where there is none.
+"""setuptools' build backend, which in an isolated build requires torch only if none is installed.
 
 The build needs torch's headers. Listing torch among the build requirements would make every `pip install .`
-download gigabytes of it, and perhaps another torch than the one installed. So the installed one is used, and
-only where there is none does the build ask for one; it is then about to be installed as a dependency anyway.
+download gigabytes of it, possibly in another version than the installed one. So the installed one is used, and
+the build requires one only if there is none; it is then about to be installed as a dependency anyway.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from typing import Any
 from setuptools import build_meta
 from setuptools.build_meta import *  # noqa: F403
 
-MINIMUM_TORCH = (2, 10)  # the oldest whose stable ABI has all we call
+MINIMUM_TORCH = (2, 10)  # the oldest whose stable ABI has everything that is called
 TORCH_REQUIREMENT = "torch>=2.10"
 
 
@@ -35,8 +35,8 @@ def find_torch() -> Path | None:
     """The folder of the installed torch, found without importing it; None if there is none, or it is too old.
 
     pip's isolated build hides the packages of the environment it installs into, but runs that environment's
-    Python: torch is then where this Python keeps its packages. (Front ends that isolate with a virtual
-    environment of their own, such as `uv` and `build`, hide it well: tell them not to isolate.)
+    Python: torch is then where this Python keeps its packages. (Front ends that create a virtual environment for
+    isolation, such as `uv` and `build`, hide torch completely: tell them not to isolate.)
     """
     spec = importlib.util.find_spec("torch")
     places = [Path(spec.origin).parent] if spec and spec.origin else []

@@ -1,6 +1,6 @@
 """Builds the two compiled libraries of `internet`: `_C` (schemas, CPU kernels) and `_C_cuda`.
 
-Why not `torch.utils.cpp_extension`? It wants CUDA inside torch before it compiles CUDA, and it builds for
+Why not `torch.utils.cpp_extension`? It compiles CUDA only if torch was built with CUDA, and it builds for
 one Python and one torch. Here one wheel serves Python >= 3.10 and torch >= 2.10, with and without CUDA:
 the code uses the limited Python API and torch's stable ABI, so torch is needed for its *headers* only.
 
@@ -10,8 +10,8 @@ the code uses the limited Python API and torch's stable ABI, so torch is needed 
     MAX_JOBS                        compilations at a time, default: the number of CPUs
 
 A GPU runs machine code of its own major version: 8.0 serves all of Ampere and Ada, 9.0 Hopper. Blackwell, 10.0 and
-12.0, runs the default build too, after the driver has compiled it once on each machine; to be spared that is
-worth two more architectures in a wheel that many install, and not in one built for the machine at hand.
+12.0, can run the default build too, but the driver has to compile it once on each machine. Avoiding that is worth
+two more architectures in a wheel that many people install, but not in one built for the machine at hand.
 
 `ninja` does the work, so only what changed is compiled again; everything it writes is under build/ninja.
 """
@@ -38,7 +38,7 @@ BUILD = Path("build/ninja")
 TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10: torch's headers then hide whatever is newer
 
 # Kernels are compiled once per instruction set and the best one is chosen when the library is loaded. The
-# psABI levels are safe to ask the CPU for; names such as `haswell` are guessed wrongly in virtual machines.
+# psABI levels can be tested reliably; names such as `haswell` are detected wrongly in virtual machines.
 INSTRUCTION_SETS = {"baseline": ""}
 if platform.machine().lower() in ("x86_64", "amd64"):
     INSTRUCTION_SETS["avx2"] = "-march=x86-64-v3"
@@ -46,7 +46,7 @@ if platform.machine().lower() in ("x86_64", "amd64"):
 
 WARNINGS = "-Wall -Wextra -Werror"
 HOST = f"-std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -DNDEBUG -Icsrc {WARNINGS}"
-# FMA is allowed everywhere; errno and floating-point traps are not kept; nothing else of fast-math is on.
+# FMA is allowed everywhere; errno and floating-point traps are not maintained; no other part of fast-math is on.
 KERNEL = "-O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi"
 NVCC_HOST = "-std=c++20 -DNDEBUG -Icsrc --Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden"
 DEVICE = "-O3 -Xptxas -v"
@@ -126,14 +126,14 @@ class NinjaFile:
         self.rule("module", f"{cxx} {python} $flags{to_object}")
         self.rule("glue", f"{cxx} {stable} {hide}{to_object}")
         self.rule("kernel", f"{cxx} {KERNEL} $flags{to_object}")
-        # A library names the torch library it needs by soname only; when it is loaded, torch already is. So
-        # an empty stub of that name does for the linker, and CUDA can be built beside CPU-only torch too.
+        # A library refers to the torch library it needs by soname only, and torch is loaded before it is. So an
+        # empty stub with that name satisfies the linker, and CUDA can be built with CPU-only torch, too.
         self.rule("stub", f"{compiler} -shared -nostdlib -Wl,-soname,lib$name.so -x c /dev/null -o $out")
         link = f"-s,--version-script=csrc/exports.map,--no-as-needed,-L{BUILD},-l$torch -o $out"
         self.rule("link", f"{compiler} -shared $in -Wl,{link}")
         if NVCC:
             run = f"{NVCC} -ccbin {compiler}"
-            # ptxas reports registers and spills: kept beside the object, for the tests
+            # ptxas reports registers and spills: stored next to the object file, for the tests
             log = "> $out.log 2>&1 || (cat $out.log; exit 1)"
             self.rule("device", f"{run} {NVCC_HOST} {DEVICE} {GENCODE}{to_object} {log}")
             # nvcc, because it knows where its toolkit's headers are
@@ -179,7 +179,7 @@ def write_if_changed(path: Path, text: str) -> None:
 
 
 class Ninja(build_ext):
-    """Replaces setuptools' one-file-at-a-time compilation; where the result goes stays its business."""
+    """Replaces setuptools' one-file-at-a-time compilation; setuptools still decides where the result goes."""
 
     def get_ext_filename(self, fullname: str) -> str:
         return fullname.replace(".", "/") + ".abi3.so"
@@ -216,7 +216,7 @@ class Ninja(build_ext):
 
 
 class FreshPython(build_py):
-    """setuptools would ship a module that an earlier build has left in build/lib and that is gone from here."""
+    """Cleans build/lib first: setuptools would ship modules that an earlier build left there and that are deleted."""
 
     def run(self) -> None:
         shutil.rmtree(self.build_lib, ignore_errors=True)
@@ -236,7 +236,7 @@ extensions += [extension("_C_cuda", CUDA_SOURCES)] if NVCC else []
 if PURE == "1":  # reference and Triton only: for any platform, without a compiler
     extensions = []
 packages, package_dir = find_packages(include=["internet", "internet.*"]), {}
-if Path("kernels").is_dir():  # Triton, beside csrc/ because it is the same layer
+if Path("kernels").is_dir():  # Triton, next to csrc/ because it is the same layer
     packages += ["internet.kernels"]
     package_dir["internet.kernels"] = "kernels"
 
@@ -245,6 +245,6 @@ setup(
     package_dir=package_dir,
     ext_modules=extensions,
     cmdclass={"build_ext": Ninja, "build_py": FreshPython},
-    # The wheel is tagged for this machine's Linux; `make wheel` lets auditwheel find the oldest that it runs on.
+    # The wheel is tagged for this machine's Linux; `make wheel` uses auditwheel to find the oldest it runs on.
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if extensions else {},
 )

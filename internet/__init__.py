@@ -1,6 +1,6 @@
-"""Human motion transfer: fused operators (`internet.ops`), and the INTERnet that stands on them.
+"""Human motion transfer: fused operators (`internet.ops`), and the INTERnet that is built on them.
 
-What is named here is imported when it is first used: the command line runs, and can be interrupted, before torch does.
+Names are imported on first use, so that the command line responds, and can be interrupted, before torch is imported.
 """
 
 import importlib

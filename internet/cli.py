@@ -1,8 +1,8 @@
 """The command line: `internet COMMAND ...`, or `python -m internet COMMAND ...`.
 
 A command is a module with `add_parser(subparsers)`, which adds its parser, and `run(args)`. Only the module
-of the command that is asked for is imported: a command does not fail for what another one lacks. torch comes with
-those modules and not before, so that Ctrl-C while it is imported is handled as at any other time.
+of the requested command is imported, so that a command does not fail for something that only another one needs. torch
+is imported with these modules and not before, so that Ctrl-C during its import is handled as at any other time.
 """
 
 import argparse
@@ -38,23 +38,24 @@ COMMANDS = {
 OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*(=|$)")
 
 ABOUT = """\
-Human motion transfer: train an INTERnet, let pictures move, and see what the fused operators do on this machine.
-`internet COMMAND --help` describes a command; the operators themselves are in Python, `internet.ops`.
+Human motion transfer: train an INTERnet, animate pictures, and see what the fused operators do on this machine.
+`internet COMMAND --help` describes a command. The operators themselves are used from Python: `internet.ops`.
 """
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come, which ends a command as Ctrl-C does."""
+    """SIGTERM was received, which ends a command as Ctrl-C does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: the command's own, or 2 with the reason on standard error for bad input.
+    """Run one command. Returns its exit status, or 2, with the reason on standard error, for bad input.
 
-    Ctrl-C and SIGTERM end a command with status 130 and 143, and without its half-written files: both unwind the stack.
+    Ctrl-C and SIGTERM end a command with status 130 and 143. Both unwind the stack, so that no half-written file is
+    left.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid text
     with _sigterm_unwinds():
         try:
             return _run(arguments)
@@ -71,7 +72,7 @@ def _run(arguments: list[str]) -> int:
         status = _command(arguments)
         if sys.stdout is not None:  # as after `>&-`
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has finished
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
         return 128 + signal.SIGPIPE
     except Exception as error:
@@ -83,7 +84,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _attach_names(arguments: list[str]) -> list[str]:
-    """`--out -a.mp4` as `--out=-a.mp4`: argparse takes every word that begins with a dash for an option."""
+    """`--out -a.mp4` as `--out=-a.mp4`: argparse considers every word that begins with a dash an option."""
     attached: list[str] = []
     for argument in arguments:
         names_file = argument.startswith("-") and ("." in argument or "/" in argument) and not OPTION.match(argument)
@@ -109,9 +110,9 @@ def _command(arguments: list[str]) -> int:
     args, behind = parser.parse_known_args(_attach_names(arguments))
     if behind and (not hasattr(args, "settings") or any(word.startswith("-") for word in behind)):
         parser.error(f"unrecognized arguments: {' '.join(behind)}")
-    if behind:  # settings on both sides of an option, of which argparse takes the first
+    if behind:  # settings on both sides of an option: argparse only parsed the first group
         args.settings += behind
-    args.line = shlex.join(["internet", *arguments])  # for what is to be repeated
+    args.line = shlex.join(["internet", *arguments])  # shown where a command has to be repeated
     status: int = modules[args.command].run(args)
     return status
 
@@ -123,15 +124,16 @@ def _called(arguments: list[str]) -> str:
 
 @contextmanager
 def _sigterm_unwinds() -> Iterator[None]:
-    """A context in which SIGTERM raises Terminated, unless it is handled already. Only a main thread can do that.
+    """A context in which SIGTERM raises Terminated, unless it is handled already. Only works in the main thread.
 
-    One of torchrun's processes may be waiting for the others in native code, where no handler runs: it ends at once.
+    Not under torchrun: its processes may wait for each other in native code, where no handler runs, so they end at
+        once.
     """
     lone = "RANK" not in os.environ and threading.current_thread() is threading.main_thread()
     ours = lone and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
     def unwind(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice: the second must not stop the cleaning up
+        signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice: the second must not interrupt the clean-up
         raise Terminated
 
     if ours:

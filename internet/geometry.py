@@ -1,4 +1,4 @@
-"""Coordinates and motion fields: what operators, losses and models share (docs/conventions.md)."""
+"""Coordinates and motion fields, shared by operators, losses and models (docs/conventions.md)."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ __all__ = [
 
 SMALLEST_DETERMINANT = 1e-6
 SMALLEST_COVARIANCE_DETERMINANT = 1e-30
-"""That of standard deviations of 3e-8 on two axes, and of 1e-5 on three."""
+"""Lower bound on a covariance's determinant: standard deviations of 3e-8 on two axes, or of 1e-5 on three."""
 
 
 def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
@@ -30,13 +30,13 @@ def pixel_coordinates(size: int, align_corners: bool, like: Tensor) -> Tensor:
 
 
 def identity_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Tensor:
-    """The motion field that moves nothing: (H, W, 2) for a size (H, W), (D, H, W, 3) for (D, H, W); x first."""
+    """The identity motion field: (H, W, 2) for a size (H, W), (D, H, W, 3) for (D, H, W); x first."""
     axes = [pixel_coordinates(pixels, align_corners, like) for pixels in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
 
 
 def inverse(matrix: Tensor) -> Tensor:
-    """Inverse of (..., 2, 2) or (..., 3, 3) with |det| kept at least 1e-6, sign kept: large where singular, never NaN.
+    """Inverse of (..., 2, 2) or (..., 3, 3) with |det| at least 1e-6 and its sign kept: large if singular, never NaN.
 
     The closed form: the transposed cofactors, divided by the determinant.
     """
@@ -47,7 +47,7 @@ def inverse(matrix: Tensor) -> Tensor:
 
 
 def inverse_covariance(matrix: Tensor) -> Tensor:
-    """Inverse of covariances (..., 2, 2) or (..., 3, 3) with their determinants kept at least 1e-30."""
+    """Inverse of covariances (..., 2, 2) or (..., 3, 3) whose determinants are clamped to at least 1e-30."""
     adjugate, det = adjugate_and_determinant(matrix)
     return adjugate / det.clamp(min=SMALLEST_COVARIANCE_DETERMINANT)[..., None, None]
 
@@ -74,7 +74,7 @@ def _adjugate_3x3(matrix: Tensor) -> Tensor:
 
 
 def identity_field(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """The motion field (1, H, W, 2) that moves nothing (align_corners=False)."""
+    """The identity motion field (1, H, W, 2), for align_corners=False."""
     return identity_grid((height, width), align_corners=False, like=torch.zeros(0, device=device))[None]
 
 
@@ -88,11 +88,11 @@ def field_to_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
 def full_flow(field: Tensor, size: tuple[int, int]) -> Tensor:
     """A motion field (B, h, w, 2) as optical flow (B, 2, H, W), in pixels.
 
-    It is the displacement that is upsampled, progressively, and at last bilinearly to the size where H/h is not a
-    power of two. This is the same as upsampling the field, except on the outermost pixels: repeating the border of a
-    field pulls them inwards, of a displacement it does not.
+    The displacement is upsampled, by progressive steps and, if H/h is not a power of two, a final bilinear one. This
+    equals upsampling the field, except for the outermost pixels: repeating the border of a field pulls them inwards,
+    repeating the border of a displacement does not.
     """
-    from internet import ops  # which builds on this module
+    from internet import ops  # not at the top: it imports this module
 
     flow = field_to_flow(field, size).permute(0, 2, 3, 1)
     while 2 * flow.shape[1] <= size[0]:

@@ -1,4 +1,4 @@
-"""Animate a picture by a video, from file to file. Memory does not grow with the length of the video."""
+"""Animate a picture with a video, from file to file. Memory does not grow with the length of the video."""
 
 import os
 from collections import deque
@@ -21,13 +21,13 @@ from internet.model import MotionTransfer, Result
 Stamped = tuple[int, np.ndarray]
 
 OnResult = Callable[[int, Tensor, Tensor, Result], None]
-"""Takes a frame's number, counted from 0, the source and driving frames as the model saw them, and what it made."""
+"""Receives a frame's number, from 0, the source and the driving frame as the model saw them, and its result."""
 
 
 def read_source(path: str | os.PathLike[str], background: Colour = WHITE) -> np.ndarray:
-    """A picture, or the first frame of a video: uint8 (H, W, 3). What is transparent shows `background`.
+    """A picture, or the first frame of a video: uint8 (H, W, 3). Transparent pixels show `background`.
 
-    The suffix says what is tried first, and whose error is raised if the file is neither.
+    The suffix decides which is tried first, and whose error is raised if the file is neither.
     """
     readers = [read_image, _first_frame]
     if Path(path).suffix.lower() in VIDEO_SUFFIXES:
@@ -69,27 +69,28 @@ def animate_video(
     """Write the video `out`: the person of `source` moving as in the video `driving`; returns its number of frames.
 
     Source and driving frames are cropped to their central squares and resized. Every frame is shown when its driving
-    frame is. The file takes its name when it is complete, or when the driving video is damaged from some frame on: what
-    was made of the frames before is kept.
+    frame is. The file gets its name when it is complete. If the driving video is damaged from some frame on, the result
+    for the frames before is kept.
 
     Args:
-        model: in evaluation mode; its device does the work.
+        model: in evaluation mode; its device is used.
         source: uint8 (H, W, 3).
         driving: a video; see :func:`~internet.data.streaming.stream_frames`.
         out: see :func:`~internet.data.video_writer.video_writer`.
         size: side of the frames, a multiple of ``model.config.multiple``; the model's own by default.
         start, stop: the driving frames to take, from number `start` to before `stop`.
         relative, adapt_scale: see :meth:`~internet.model.INTERnet.animate`.
-        side_by_side: show source, driving frame and output beside each other.
+        side_by_side: show source, driving frame and output side by side.
         audio: copy the audio of the driving video.
-        background: the RGB levels behind the driving frames, where they are transparent.
-        incomplete: the name of the video in place of `out` if the driving video is damaged.
+        background: the RGB levels behind transparent parts of the driving frames.
+        incomplete: the name of the video, instead of `out`, if the driving video is damaged.
         precision: torch.bfloat16 runs the networks under autocast.
         progress: wraps what is iterated over, for instance a tqdm bar.
         on_result: called for every frame.
 
     Raises:
-        ValueError: the model cannot take pictures, or frames of this size, or a video is missing, too short, or silent.
+        ValueError: the model does not support pictures, or frames of this size; a video is missing or too short, or has
+            no audio to copy.
         BrokenVideoError: the driving video is damaged; the message says where, and where the frames before it are.
         OutputError: `out` cannot be written.
     """
@@ -115,19 +116,19 @@ def animate_video(
                 written += 1
         except BrokenVideoError as error:
             kept = out if incomplete is None else incomplete
-            raise BrokenVideoError(f"{error}; what was made of the {written} frames before is '{kept}'") from error
+            raise BrokenVideoError(f"{error}; the result for the {written} frames before is '{kept}'") from error
     return written
 
 
 def _as_seen(image: np.ndarray, size: int, channels: int) -> Tensor:
-    """A picture as a model takes it; on the CPU, so that it is the same for every device."""
+    """A picture as input of a model; prepared on the CPU, so that it is the same for every device."""
     return to_channels(square(to_tensor(image), size), channels)
 
 
 def _transferred(
     model: MotionTransfer, source: Tensor, frames: Iterable[Stamped], device: torch.device, how: dict[str, bool]
 ) -> Iterator[tuple[int, Tensor, Result]]:
-    """Each driving frame's stamp, the frame as the model saw it, and what the model made of it."""
+    """Each driving frame's stamp, the frame as the model saw it, and the result."""
     waiting: deque[tuple[int, Tensor]] = deque()
 
     def driving() -> Iterator[Tensor]:

@@ -27,25 +27,24 @@ class Anchors(NamedTuple):
 class AnchorDetector(nn.Module):
     """Downsampled frame -> U-Net -> K heat maps and K Jacobian maps -> their expectations.
 
-    The heads are not padded: padding tells a network where the border is, and its anchors then drift to the corners.
-    The same network runs on source and driving frame; the equivariance loss makes its anchors of both comparable.
+    The heads are not padded: padding shows a network where the border is, and its anchors then drift to the corners.
+    The same network runs on source and driving frame; the equivariance loss makes the anchors of both comparable.
     The Jacobian's head starts at the identity. Parameter names are first-order-motion's.
 
-    The defaults are INTERnet's; first-order-motion's networks are made with other ones
-    (:mod:`internet.model.first_order`).
+    The defaults are INTERnet's; first-order-motion's networks use other options (:mod:`internet.model.first_order`).
 
     Args:
         anchors: K.
         down: downsamples the frame.
         width, depth, widest: of the U-Net.
         channels: of the frame.
-        jacobian_maps: how many Jacobian maps there are: K, one that all anchors share, or 0, where every Jacobian is
+        jacobian_maps: the number of Jacobian maps: K, 1 that all anchors share, or 0, with which every Jacobian is
             the identity.
         temperature: of the soft-argmax.
         normalisation: of the U-Net.
         padding: of the heads.
-        border: whether the heat maps keep, empty, the border of 3 pixels that their 7x7 convolution does not reach.
-            First-order-motion does not, and so stretches the rest over the frame.
+        border: whether the heat maps keep the border of 3 pixels that their 7x7 convolution does not reach, as empty.
+            First-order-motion does not keep it, and so stretches the rest over the frame.
         align_corners: the coordinate convention of the heat maps' pixels.
     """
 

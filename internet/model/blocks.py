@@ -17,15 +17,15 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 
 def widened(x: Tensor) -> Tensor:
-    """In float32 at least: long sums, logarithms and coordinates lose too much in bfloat16."""
+    """In at least float32: long sums, logarithms and coordinates lose too much precision in bfloat16."""
     return x.to(motion_dtype(x.dtype))
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation with up to 16 channels a group, in the dtype of its input.
+    """Group normalisation with up to 16 channels per group, in the dtype of its input.
 
-    It does not depend on the rest of the batch: N ranks with one sample each compute what one rank with N does, and
-    a network computes the same in training and evaluation. On CUDA, autocast would widen its input and
+    It does not depend on the rest of the batch: N ranks with one sample each give the same results as one rank with
+    N, and so do training and evaluation mode. On CUDA, autocast would widen its input and
     result to float32 and so double the traffic of a memory-bound layer; sums are in float32 anyway.
     """
 
@@ -40,7 +40,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class Head(nn.Conv2d):
-    """A convolution in its weights' own precision, also under autocast.
+    """A convolution in the precision of its weights, even under autocast.
 
     Its outputs are coordinates, logits and pixels. bfloat16 has steps of 1/256 below 1, wider than a pixel at 512, and
     soft-argmax multiplies its logits by ten: both would be visible as jitter.
@@ -53,7 +53,7 @@ class Head(nn.Conv2d):
 
 
 def fused_heads(features: Tensor, *heads: Head) -> tuple[Tensor, ...]:
-    """The outputs of heads of one shape for the same features, by one convolution.
+    """The outputs of heads with the same shape for the same features, computed by one convolution.
 
     Convolutions compute whole vectors of output channels: one channel costs as much as sixteen.
     """
@@ -66,7 +66,7 @@ def fused_heads(features: Tensor, *heads: Head) -> tuple[Tensor, ...]:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(conv(act(x)))), act being normalisation and ReLU: the identity path stays untouched."""
+    """x + conv(act(conv(act(x)))), where act is normalisation and ReLU: the identity path stays unchanged."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

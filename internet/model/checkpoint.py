@@ -1,18 +1,18 @@
-"""A model on disk: everything to build it again, whether training wrote it or a user.
+"""A model on disk: everything that is needed to rebuild it, whether written by training or by a user.
 
-A file of ``torch.save`` is one dictionary:
+A file written by ``torch.save`` contains one dictionary:
 
 ==============  ==============================================================
 format          "internet-checkpoint"
-version         3; a reader refuses what is newer than it
+version         3; readers reject newer versions
 architecture    a name in :data:`ARCHITECTURES`; "internet" in files before version 3
 model_config    :meth:`INTERnetConfig.to_dict`, or that of the architecture's settings
 model           the model's state
 ema             the state with weights averaged over training, or None
 ==============  ==============================================================
 
-A trainer adds entries of its own, left alone here. All of it is tensors and plain types: reading runs no code. A
-safetensors file has the model's state as its tensors, and the other entries in its header
+A trainer adds entries of its own, which are ignored here. Everything is tensors and plain types, so that reading runs
+no code. A safetensors file has the model's state as its tensors, and the other entries in its header
 (:mod:`internet.model.safetensors_file`).
 """
 
@@ -36,13 +36,13 @@ from internet.utils.run_checkpoints import CHECKPOINTS, LATEST, is_run, latest_c
 
 FORMAT, VERSION = "internet-checkpoint", 3
 
-#: The models that a checkpoint can be of, by name: their settings, and what is built of these.
+#: The architectures of checkpoints, by name: their settings, and the model built from these.
 ARCHITECTURES: dict[str, tuple[type[INTERnetConfig | FirstOrderConfig], type[INTERnet | FirstOrderMotion]]] = {
     INTERnet.architecture: (INTERnetConfig, INTERnet),
     FirstOrderMotion.architecture: (FirstOrderConfig, FirstOrderMotion),
 }
 
-#: What every checkpoint has, and of which type.
+#: The entries of every checkpoint and their types.
 _ENTRIES: dict[str, type] = {"version": int, "architecture": str, "model_config": dict, "model": dict}
 
 
@@ -60,13 +60,13 @@ def save_model(
     Args:
         path: as safetensors if it ends with ".safetensors", else as ``torch.save`` does.
         model: on any device, in any mode.
-        metadata: what else is to be known of it, plain types by name, such as how it was trained;
+        metadata: further information, plain types by name, such as how it was trained;
             `internet info --checkpoint` shows it.
 
     Raises:
         OutputError: the file cannot be written.
-        ValueError: `metadata` is more than plain types, and the file is one of safetensors.
-        MissingExtraError: it is, and the package safetensors is not installed.
+        ValueError: `metadata` is more than plain types, which a safetensors file cannot store.
+        MissingExtraError: it is a safetensors file, and the package safetensors is not installed.
     """
     entries = {**_description(model), **({} if metadata is None else {"metadata": dict(metadata)})}
     if Path(path).suffix == safetensors_file.SUFFIX:
@@ -79,15 +79,15 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cp
     """The model of a checkpoint, in evaluation mode and in float32, whatever the precision it was stored in.
 
     Args:
-        path: a checkpoint; the folder of a training run, whose newest it takes; or the name of weights that ship with
-            the library (:mod:`internet.weights`).
+        path: a checkpoint; the folder of a training run, for its newest one; or the name of weights that ship with the
+            library (:mod:`internet.weights`).
         device: where the model goes.
-        ema: take the averaged weights, where the checkpoint has them.
+        ema: take the averaged weights, if the checkpoint has them.
 
     Raises:
         OSError: the file cannot be read, or the folder has no checkpoint.
-        ValueError: it is not a checkpoint, or a damaged one, or its weights do not fit its model; the message names
-            them.
+        ValueError: it is not a checkpoint, is damaged, or has weights that do not fit its model, which the message
+            names.
         MissingExtraError: it is a safetensors file, and the package safetensors is not installed.
     """
     path = find_checkpoint(path)
@@ -95,9 +95,9 @@ def load_model(path: str | os.PathLike[str], *, device: str | torch.device = "cp
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """A file as it is; of a training run's folder the newest checkpoint; of a name, weights that ship.
+    """The file of a checkpoint, given that file, a training run's folder or the name of weights that ship.
 
-    A file or a run of that name comes first. FileNotFoundError if there is none of them.
+    A file or a folder of that name takes precedence. Raises FileNotFoundError if there is none of them.
     """
     name, path = os.fspath(path), Path(path)
     newest = latest_checkpoint(path) if path.is_dir() else path
@@ -114,12 +114,12 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """All entries of a checkpoint; ValueError for a file that is not one, or that a newer version wrote."""
+    """All entries of a checkpoint. Raises ValueError for a file that is not one, or has a newer version."""
     return checked_entries(read_entries(path), path)
 
 
 def read_entries(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a file that may be a checkpoint; of a safetensors file that is none, its tensors by name.
+    """The content of a file that may be a checkpoint. For another safetensors file, its tensors by name.
 
     Raises what :func:`load_model` does for a file that cannot be read, or is damaged.
     """
@@ -130,7 +130,7 @@ def read_entries(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def checked_entries(entries: dict[str, Any], origin: str | os.PathLike[str]) -> dict[str, Any]:
-    """The entries of a checkpoint, in this version's terms; a ValueError if they are not those of one."""
+    """The entries of a checkpoint, converted to this version. Raises ValueError if they are not a checkpoint's."""
     if entries.get("format") != FORMAT:
         raise ValueError(f"'{origin}' is not a checkpoint of this library: {_what_else(entries)}")
     version = entries.get("version")
@@ -156,19 +156,19 @@ def checked_entries(entries: dict[str, Any], origin: str | os.PathLike[str]) -> 
 
 
 def from_version_1(model_config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a model as they are called since version 2."""
+    """A model's settings, renamed as in version 2."""
     names = {"stage1": "stage_one"}
     return {names.get(name, name): value for name, value in model_config.items()}
 
 
 def build_model(checkpoint: Mapping[str, Any], origin: str | os.PathLike[str], *, ema: bool = True) -> MotionTransfer:
-    """The model of what :func:`read_checkpoint` read from `origin`, in evaluation mode, on the CPU."""
+    """The model of a checkpoint that :func:`read_checkpoint` read from `origin`, in evaluation mode, on the CPU."""
     settings, architecture = ARCHITECTURES[checkpoint["architecture"]]
     try:
         config = settings.from_dict(checkpoint["model_config"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"the model_config of '{origin}' does not fit: {error}") from error
-    with torch.device("meta"):  # no time for initial weights, and no random numbers taken
+    with torch.device("meta"):  # takes no time for initial weights, and no random numbers
         model: MotionTransfer = architecture(config)  # type: ignore[arg-type]  # its own settings
     load_weights(model, best_weights(checkpoint, ema=ema), f"'{origin}'", assign=True)
     return model.eval()
@@ -181,13 +181,13 @@ def best_weights(checkpoint: Mapping[str, Any], *, ema: bool = True) -> Mapping[
 
 
 def _description(model: MotionTransfer) -> dict[str, Any]:
-    """What a file says of itself and of its model, in plain types."""
+    """The entries that describe a file and its model, in plain types."""
     config = model.config.to_dict()
     return {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "model_config": config}
 
 
 def _what_else(content: Mapping[str, Any]) -> str:
-    """What a file without the format's name seems to be."""
+    """What a file that does not name this format seems to be."""
     if all(str(name).startswith(("kp_detector.", "dense_motion_network.")) for name in content) and content:
         return "it holds the stage I of first-order-motion alone, from which training can start"
     if {"kp_detector", "generator"} <= content.keys():

@@ -1,4 +1,4 @@
-"""What an INTERnet is made of, in numbers, and the presets."""
+"""The sizes of an INTERnet's networks, and the presets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class INTERnetConfig(Section):
     The paper states the sizes of frame and motion field, ten anchors, a U-Net and a three-stage residual
     generator. Everything else is ours: pix2pixHD's and first-order-motion's numbers where they have one.
 
-    The numbers of a stage I that is first-order-motion's are fixed: the fields from `anchor_width` to `threshold` do
-    not touch it. A mixture weight below `threshold` takes no gradient: a large threshold lets anchors die.
+    With first-order-motion's stage I its sizes are fixed: the fields from `anchor_width` to `threshold` do not affect
+    it. A mixture weight below `threshold` gets no gradient, so with a large threshold anchors can die.
 
     Raises:
         ValueError: "name is value, expected ...", for a field of a wrong type, out of range, or at odds with another.
@@ -43,7 +43,7 @@ class INTERnetConfig(Section):
     widest: int = setting(512, "the most channels that a level of the U-Nets has", least=1, most=2**14)
     depth: int = setting(5, "levels of the U-Nets, each of half the size", least=1, most=12)
     temperature: float = setting(0.1, "of the soft-argmax that makes anchors of heat maps", least=1e-6)
-    variance: float = setting(0.01, "of the Gaussians that stand for anchors in the motion network's input", least=1e-6)
+    variance: float = setting(0.01, "of the Gaussians that represent anchors in the motion network's input", least=1e-6)
     threshold: float = setting(0.001, "soft threshold of the mixture weights (Eq. 5), below 1/(K+1)", least=0)
     channels: tuple[int, ...] = setting(
         (256, 128, 64), "of the generator's levels, from the motion field's size up to the frame's", least=1, most=2**14
@@ -114,7 +114,7 @@ class INTERnetConfig(Section):
         return fields
 
 
-#: By name, what differs from the defaults.
+#: Presets by name: the fields that differ from the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
     "internet-512": {},
     "internet-256": {"size": 256, "discriminators": 2},

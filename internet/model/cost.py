@@ -13,11 +13,11 @@ from internet.model.internet import INTERnet, make_discriminator
 
 
 def model_cost(config: INTERnetConfig) -> dict[str, dict[str, Any]]:
-    """Parameters, multiply-adds and activation memory for one frame of the config's size; "- " marks its parts.
+    """Parameters, multiply-adds and activation memory for one frame of the config's size; "- " marks parts of a total.
 
-    Tensors have shapes and no values, so the largest preset takes a second.
-    Multiply-adds are those of convolutions; `internet.ops` does a few per value it reads and is not counted.
-    Activation memory is what one training sample's forward pass keeps for the backward pass, in float32.
+    Tensors have shapes but no values, so even the largest preset takes only a second.
+    Multiply-adds are those of convolutions; `internet.ops` needs a few per value it reads and is not counted.
+    Activation memory is what the forward pass of one training sample saves for the backward pass, in float32.
     """
     with torch.device("meta"):
         model, discriminator = INTERnet(config), make_discriminator(config)

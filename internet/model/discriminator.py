@@ -7,12 +7,12 @@ from torch.nn import functional
 
 from internet.model.blocks import GroupNorm
 
-#: For each discriminator its layers' features, logits of its patches last.
+#: For each discriminator the features of its layers, followed by the logits of its patches.
 DiscriminatorOutput = list[list[Tensor]]
 
 
 class PatchDiscriminator(nn.Module):
-    """Classifies every 70x70 patch: four 4x4 convolutions that make features, and one that makes the logit."""
+    """Classifies every 70x70 patch: four 4x4 convolutions compute features, and one computes the logit."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()

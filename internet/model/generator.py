@@ -1,4 +1,4 @@
-"""Stage II: the frame, from features of the source moved by F and gated by M (Eq. 6)."""
+"""Stage II: the frame, from features of the source warped by F and gated by M (Eq. 6)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from internet import ops
 from internet.model.blocks import Head, ResidualBlock, conv3, conv_act, widened
 from internet.model.motion import Motion
 
-#: With `blend`: how far the logit of M can be corrected, and how near to 0 and 1 M is taken for.
+#: With `blend`: the limit on the correction of M's logit, and how far M is kept from 0 and 1.
 CORRECTION, EPSILON = 3.0, 1e-3
 
 
@@ -20,26 +20,27 @@ class Generator(nn.Module):
 
     .. code-block:: text
 
-        source ─► φ_2 (H) ─► φ_1 (H/2) ─► φ_0 (H/4)          encode: once for a source
+        source ─► φ_2 (H) ─► φ_1 (H/2) ─► φ_0 (H/4)          encode: once per source
                    │          │            │
-                  M·F        M·F          M·F                 Eq. 6: once for a frame
+                  M·F        M·F          M·F                 Eq. 6: once per frame
                    ▼          ▼            ▼
         frame ◄─ stage 2 ◄─ stage 1 ◄─── stage 0              decode
 
-    Each stage takes the stage before it, enlarged, together with its own warped features. With `scales` "single"
-    only the first has any, and the others merely enlarge (the paper's SS4x).
+    Each stage's input is the previous stage's output, upsampled, together with its own warped features. With `scales`
+    "single" only the first stage has warped features, and the others only upsample (the paper's SS4x).
 
-    With `blend`, which is not the paper's, the frame is M' · source warped by F + (1 - M') · what the layers paint:
-    what the source shows keeps its sharpness without passing through the layers, which learn what it does not show.
-    F is composed at the frame's size for it (`Motion.fine_field`).
-    M' is M with its odds corrected at the frame's size, by a factor of e^3 at most: a free opacity was found to settle
-    on the warped source within some hundred steps, where its sigmoid has no gradient left, and nothing was painted.
+    With `blend`, which is not in the paper, the frame is M' · source warped by F + (1 - M') · what the layers paint:
+    what is visible in the source keeps its sharpness without passing through the layers, which learn the rest. For
+    this, F is composed at the frame's size (`Motion.fine_field`).
+    M' is M with its odds corrected at the frame's size, by a factor of at most e^3. An unconstrained opacity was found
+    to choose the warped source everywhere within some hundred steps; its sigmoid then has no gradient left, and nothing
+    is ever painted.
 
     Args:
         channels: C_i of each level, from the motion field's size up to the frame's.
         blocks: residual blocks of each stage.
         scales: "multi" or "single".
-        blend: mix what is painted with the warped source.
+        blend: mix the painted frame with the warped source.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Generator(nn.Module):
     def encode(self, source: Tensor) -> list[Tensor]:
         """Source (B, 3, H, W) -> the features φ_i that are warped, (B, C_i, h·2^i, w·2^i), base size first.
 
-        With `blend` the source itself comes last.
+        With `blend`, the source itself is last.
         """
         levels = [self.first(source)]
         for down in self.down:

@@ -36,18 +36,18 @@ class INTERnet(MotionTransfer):
     def load_stage_one(self, state: Mapping[str, Tensor]) -> None:
         """Load the weights of first-order-motion's stage I; stage II stays as it is.
 
-        Raises ValueError for a model whose stage I is not first-order-motion's, or that has other anchors, and for
-        weights that do not fit, naming them.
+        Raises ValueError if the model's stage I is not first-order-motion's or has another number of anchors, and for
+        weights that do not fit, which the message names.
         """
         if self.config.stage_one != "first-order":
             raise ValueError("these weights need a model with stage_one = 'first-order'")
         expected = {name: value for name, value in self.state_dict().items() if not name.startswith("generator.")}
         check_weights(state, expected, "first-order-motion's stage I")
-        self.load_state_dict(as_expected(state, expected), strict=False)  # what is missing now is stage II
+        self.load_state_dict(as_expected(state, expected), strict=False)  # only stage II is missing
 
 
 def make_discriminator(config: INTERnetConfig) -> Discriminator:
-    """The discriminators that a model of this size is trained against."""
+    """The discriminators for training a model of this size."""
     return Discriminator(config.discriminators, config.discriminator_width)
 
 
@@ -74,5 +74,5 @@ def _stage_one(config: INTERnetConfig) -> tuple[AnchorDetector, MotionEstimator]
 
 
 def _down(config: INTERnetConfig) -> nn.Module:
-    """The mean of each block of pixels: no aliasing worth the name, and centred where the coordinates say."""
+    """The mean of each block of pixels: hardly any aliasing, and centred where the coordinates say."""
     return nn.AvgPool2d(config.factor)

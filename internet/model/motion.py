@@ -13,21 +13,22 @@ from internet.model.anchors import Anchors
 from internet.model.blocks import GroupNorm, Head, fused_heads
 from internet.model.unet import Normalisation, UNet
 
-#: The confidence starts at sigmoid(2) = 0.88: Eq. 4 pulls it down, so it must not start low.
+#: The confidence starts at sigmoid(2) = 0.88: Eq. 4 decreases it, so it must not start low.
 CONFIDENCE_BIAS = 2.0
 
-#: Of logits that are enlarged: halfway between a limb and the wall they are near to each other, and this decides.
+#: Factor for upsampled logits: between a limb and the background they are almost equal, and this sharpens the choice.
 SHARPENING = 4.0
 
 
 class Motion(NamedTuple):
-    """Where the pixels of a driving frame come from in the source, at the base size (h, w).
+    """Where the pixels of a driving frame are found in the source, at the base size (h, w).
 
     field: F^0, (B, h, w, 2): where each pixel of the driving frame lies in the source, in [-1, 1].
     confidence: M^0, (B, 1, h, w) in (0, 1).
-    logits: (B, K+1, h, w) of the mixture weights, which anchor a pixel moves with; channel 0: the background.
+    logits: (B, K+1, h, w) of the mixture weights, that is, of the anchor that a pixel moves with; channel 0: the
+        background.
     fine_field: (B, H, W, 2), F at the frame's size, for a generator that blends (:class:`Generator`); or None.
-    background: (B, 3, 3), how the background moves, homogeneous driving coordinates to those in the source; None: not.
+    background: (B, 3, 3), the background's motion, from homogeneous driving coordinates to the source's; None if still.
     """
 
     field: Tensor
@@ -40,23 +41,21 @@ class Motion(NamedTuple):
 class MotionEstimator(nn.Module):
     """Source, warped by each anchor in turn -> U-Net -> mixture logits and confidence -> Eq. 5.
 
-    Mixture and confidence come from the same last feature map, each by a convolution (the two are computed as one),
-    as in Section 3.2 of the paper. Parameter names are first-order-motion's, whose occlusion map takes the place of the
-    confidence.
+    Mixture and confidence are computed from the same last feature map, each by a convolution (evaluated as one), as in
+    Section 3.2 of the paper. Parameter names are first-order-motion's, where the confidence is the occlusion map.
 
     Args:
         anchors: K.
         down: downsamples the source frame.
         width, depth, widest: of the U-Net.
         channels: of the frame.
-        confidence: whether there is a confidence; without it, it is 1 everywhere.
+        confidence: whether to estimate a confidence; otherwise it is 1 everywhere.
         variance: of the anchors' Gaussians.
         threshold: Eq. 5's soft threshold.
         fine: compose the field at the frame's size as well.
         normalisation: of the U-Net.
-        align_corners: the convention by which the source is sampled.
-        grid_align_corners: that of the pixels' own coordinates. With True here and False there, this is
-            first-order-motion's mix.
+        align_corners: the convention for sampling the source.
+        grid_align_corners: that for the pixels' own coordinates. First-order-motion has True here and False there.
     """
 
     def __init__(
@@ -139,7 +138,7 @@ def _pairs(source: Anchors, driving: Anchors) -> tuple[Tensor, Tensor, Tensor, T
 def _enlarged(logits: Tensor, frame: Tensor) -> Tensor:
     """Logits at the size of a frame.
 
-    A field that is composed from them has an edge of a pixel where a limb meets the wall. One that is enlarged itself
-    has places between the limb's and the wall's there, and a limb of a few pixels is all edge.
+    A field composed from them changes within one pixel where a limb meets the background. A field that is itself
+    upsampled has positions in between there, and a limb of a few pixels would consist of nothing else.
     """
     return functional.interpolate(SHARPENING * logits, frame.shape[2:], mode="bilinear")

@@ -10,14 +10,14 @@ Point = tuple[float, float]
 
 
 class RelativeMotion:
-    """First-order-motion's transfer between people of different proportions, who start in about the same pose.
+    """First-order-motion's transfer between people of different proportions who start in about the same pose.
 
     kp = kp_source + scale (kp_driving - kp_first),  jac = jac_driving jac_first^-1 jac_source.
 
     Args:
         source: the source's anchors.
         first: those of the first driving frame.
-        adapt_scale: scale the movement by how much larger the source's anchors spread; else the scale is 1.
+        adapt_scale: scale the movement by the ratio of the spreads of the anchors, source to driving; otherwise by 1.
     """
 
     def __init__(self, source: Anchors, first: Anchors, adapt_scale: bool = True) -> None:
@@ -25,7 +25,7 @@ class RelativeMotion:
         self.scale = relative_size(source.kp, first.kp) if adapt_scale else source.kp.new_ones(())
 
     def __call__(self, driving: Anchors) -> Anchors:
-        """Anchors of a driving frame -> those that the source moves to."""
+        """Anchors of a driving frame -> the anchors that the source is moved to."""
         with without_autocast(driving.kp):
             return Anchors(
                 self.source.kp + self.scale * (driving.kp - self.first.kp),
@@ -34,7 +34,7 @@ class RelativeMotion:
 
 
 def relative_size(ours: Tensor, theirs: Tensor) -> Tensor:
-    """The ratio of the lengths over which two sets of points (B, K, 2) spread: (B, 1, 1)."""
+    """The ratio of the sizes of two sets of points (B, K, 2), the square root of their areas: (B, 1, 1)."""
     areas = [[hull_area([(x, y) for x, y in points]) for points in each.tolist()] for each in (ours, theirs)]
     our_areas, their_areas = ours.new_tensor(areas)
     return (our_areas / their_areas.clamp(min=1e-6)).sqrt()[:, None, None]
@@ -49,7 +49,7 @@ def hull_area(points: list[Point]) -> float:
 
 
 def _side(ordered: list[Point]) -> list[Point]:
-    """One side of the hull, in which every turn is to the left; its last point begins the other side."""
+    """One side of the hull, along which every turn is to the left; its last point begins the other side."""
     side: list[Point] = []
     for point in ordered:
         while len(side) > 1 and _turn(side[-2], side[-1], point) <= 0:

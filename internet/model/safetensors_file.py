@@ -1,12 +1,12 @@
-"""Models as safetensors: the weights as other tools read them, what they are of as JSON strings in the header.
+"""Models as safetensors: weights that other tools can read, and their description as JSON strings in the header.
 
 ==============  ==============================================================
 format          "internet-checkpoint"
 version         of the format, as in :mod:`internet.model.checkpoint`
 architecture    which model it is, as there
 model_config    its settings
-metadata        what whoever wrote it has to say: a dictionary of plain types
-sha256          of the bytes that follow the header, which the format itself does not protect
+metadata        further information from the writer: a dictionary of plain types
+sha256          of the bytes after the header, for which the format has no checksum of its own
 ==============  ==============================================================
 """
 
@@ -24,7 +24,7 @@ from internet.utils.optional import require
 
 SUFFIX = ".safetensors"
 
-#: The header's length comes first, a number of so many bytes.
+#: The file begins with the header's length, a number of this many bytes.
 _LENGTH = 8
 #: The checksum's name among the header's entries.
 _CHECKSUM = "sha256"
@@ -46,7 +46,7 @@ def recognises(path: str | os.PathLike[str]) -> bool:
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and what the header says of them, all or nothing.
+    """Write tensors and the entries of the header, all or nothing.
 
     Raises:
         OutputError: the file cannot be written.
@@ -65,7 +65,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], header: M
 
 
 def read(path: str | os.PathLike[str]) -> Content:
-    """Read a file that :func:`write` or another program wrote; the checksum is checked where there is one.
+    """Read a file that :func:`write` or another program wrote; the checksum is verified if there is one.
 
     Raises:
         OSError: the file cannot be read.
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> Content:
     try:
         tensors: dict[str, Tensor] = load(content)
         header = _header(content)
-    except Exception as error:  # whatever a changed byte in the header leads to
+    except Exception as error:  # a changed byte in the header may raise anything
         raise ValueError(f"'{path}' is damaged, or not a safetensors file: {error}") from error
     expected = header.pop(_CHECKSUM, None)
     if expected is not None and expected != hashlib.sha256(_data(content)).hexdigest():
@@ -86,7 +86,7 @@ def read(path: str | os.PathLike[str]) -> Content:
 
 
 def _header(content: bytes) -> dict[str, Any]:
-    """The header's entries: parsed where they are JSON, else as they are."""
+    """The header's entries, parsed if they are JSON."""
     begin, end = _LENGTH, _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     return {name: _parsed(text) for name, text in json.loads(content[begin:end]).get("__metadata__", {}).items()}
 

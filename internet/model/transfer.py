@@ -1,4 +1,4 @@
-"""What every model that transfers motion does: anchors, motion, frame."""
+"""The base of all models that transfer motion: anchors, motion, frame."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -23,11 +23,11 @@ class Result(NamedTuple):
 
 
 class ModelConfig(Protocol):
-    """What the settings of every model have."""
+    """What the settings of every model provide."""
 
     @property
     def size(self) -> int:
-        """Side of the frames that it is meant for."""
+        """Side of the frames that the model is meant for."""
 
     @property
     def multiple(self) -> int:
@@ -41,7 +41,7 @@ class SecondStage(Protocol):
     """Stage II: a frame, from features of the source and a motion."""
 
     def encode(self, source: Tensor) -> list[Tensor]:
-        """Source (B, C, H, W) -> the features that are warped: once for a source."""
+        """Source (B, C, H, W) -> the features that are warped; computed once per source."""
 
     def __call__(self, features: list[Tensor], motion: Motion) -> Tensor:
         """Features of the source and a motion -> frame (B, C, H, W) in [0, 1]."""
@@ -90,11 +90,11 @@ class MotionTransfer(nn.Module):
         return Result(self.warp(source, motion), motion, anchors, driving_anchors)
 
     def warp(self, image: Tensor, motion: Motion) -> Tensor:
-        """An image (B, C, H, W) -> moved by the field, times the confidence."""
+        """An image (B, C, H, W) -> warped by the field, times the confidence."""
         return ops.confidence_warp(image, motion.field, motion.confidence)
 
     def background_motion(self, before: Tensor, driving: Tensor) -> Tensor | None:
-        """How the background has moved between two frames, (B, 3, 3), from driving to before; None: it is still."""
+        """The background's motion between two frames, (B, 3, 3), from driving to before; None if it is still."""
         return None if self.background_predictor is None else self.background_predictor(before, driving)
 
     def imitate(
@@ -105,23 +105,23 @@ class MotionTransfer(nn.Module):
         driving_anchors: Anchors,
         background: Tensor | None = None,
     ) -> Result:
-        """One frame, from what is computed once for a source: its anchors and its features."""
+        """One frame, from what is computed once per source: its anchors and its features."""
         motion = self.dense_motion_network(source, anchors, driving_anchors, background)
         return Result(self.generator(features, motion), motion, anchors, driving_anchors)
 
     def animate(
         self, source: Tensor, driving: Iterable[Tensor], *, relative: bool = False, adapt_scale: bool = True
     ) -> Iterator[Tensor]:
-        """Yield a frame (B, C, H, W) in [0, 1] for every driving frame, as they come.
+        """Yield a frame (B, C, H, W) in [0, 1] for every driving frame, one after the other.
 
-        Anchors and features of the source are computed once, and nothing is kept from one frame to the next:
-        memory does not grow with the length of the clip. A background that may move follows the driving camera: it
-        moves as that has since the first driving frame.
+        Anchors and features of the source are computed once, and nothing accumulates from frame to frame: memory
+        does not grow with the length of the clip. A moving background follows the movement of the driving camera
+        since the first driving frame.
 
         Args:
             source: (B, C, H, W) in [0, 1].
-            driving: frames of the same shape, for instance while they are decoded.
-            relative: transfer how the driving anchors have moved since the first driving frame, not where they are.
+            driving: frames of the same shape, for instance from a decoder.
+            relative: transfer the movement of the driving anchors since the first driving frame, not their positions.
             adapt_scale: with `relative`, scale the movement to the source's size (:class:`RelativeMotion`).
 
         Raises:
@@ -154,16 +154,16 @@ class MotionTransfer(nn.Module):
             yield self.imitate(source, anchors, features, moved, background)
 
     def compile_parts(self) -> None:
-        """Compile, in place, what runs once for a frame; the first frame then takes a while.
+        """Compile, in place, what runs once per frame; the first frame then takes longer.
 
-        Weights keep their names, and what runs once for a source stays as it is.
+        Weights keep their names, and what runs once per source is not compiled.
         """
         for part in (self.kp_detector, self.background_predictor, self.dense_motion_network, self.generator):
             if part is not None:
                 part.compile()
 
     def check(self, frame: Tensor) -> None:
-        """Raise a ValueError for a frame of a shape that the network cannot take."""
+        """Raise a ValueError for a frame whose shape the network does not support."""
         multiple, channels = self.config.multiple, self.frame_channels
         if frame.dim() != 4 or frame.shape[1] != channels or frame.shape[2] % multiple or frame.shape[3] % multiple:
             expected = f"(B, {channels}, H, W), H and W multiples of {multiple}"

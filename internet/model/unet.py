@@ -1,8 +1,8 @@
 """The U-Net of stage I.
 
 Architecture and parameter names are those of first-order-motion's hourglass, whose weights therefore fit
-(:mod:`internet.model.first_order`). Each level halves the size and doubles the channels, up to a limit; on the
-way up each level is concatenated with the encoder's features of its size, the input itself included.
+(:mod:`internet.model.first_order`). Each level halves the size and doubles the channels, up to a limit; in the
+decoder each level is concatenated with the encoder's features of its size, including the input itself.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
     """The expanding half, with `out_channels` at its end."""
 
     def __init__(self, widths: list[int], outputs: list[int], normalisation: Normalisation) -> None:
-        """`widths`: channels of the encoder's levels; `outputs`: channels made at each of its levels but the last."""
+        """`widths`: channels of the encoder's levels; `outputs`: output channels of each of its levels but the last."""
         super().__init__()
         blocks, channels = [], widths[-1]
         for skip, made in zip(reversed(widths[:-1]), reversed(outputs), strict=True):
@@ -88,8 +88,8 @@ class UNet(nn.Module):
 
     Args:
         in_channels: C.
-        width: channels made at the input's size; level i has width * 2^i, but no more than `widest`.
-        depth: how many times the size is halved.
+        width: output channels at the input's size; level i has width * 2^i, but at most `widest`.
+        depth: how often the size is halved.
         normalisation: makes the normalisation layer for a number of channels.
     """
 

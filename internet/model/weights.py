@@ -1,4 +1,4 @@
-"""Weights on disk: read without running code, and checked so that every misfit is named."""
+"""Weights on disk: read without running code, and checked with a message that names every mismatch."""
 
 import os
 import re
@@ -42,9 +42,9 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     if _is_archive(path) and (reason := find_corruption(path)):
         raise ValueError(f"'{path}' is damaged: {reason}")
     try:
-        with numpy_numbers(), open(path, "rb") as stream:  # given a path, torch goes by its suffix
+        with numpy_numbers(), open(path, "rb") as stream:  # given a path, torch would choose by its suffix
             weights = torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are taken for a pickle and are not one raise almost anything
+    except Exception as error:  # bytes that are not a pickle raise almost anything
         if refused := _REFUSED.search(str(error)):
             raise ValueError(
                 f"'{path}' holds more than tensors, numbers and plain types, and to read its {refused[1]} would run "
@@ -58,7 +58,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Tensor]) -> None:
-    """Write tensors by their names for :func:`read_weights`: as safetensors if the path says so.
+    """Write tensors by their names for :func:`read_weights`: as safetensors if the suffix says so.
 
     Raises :class:`~internet.utils.files.OutputError` if they cannot be written.
     """
@@ -69,7 +69,7 @@ def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Tensor]) -
 
 
 def find_corruption(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with a file that ``torch.save`` wrote, or None: its checksums, which torch does not look at.
+    """What is wrong with a file that ``torch.save`` wrote, or None, by its checksums, which torch does not verify.
 
     Raises OSError for a file that cannot be read.
     """
@@ -77,19 +77,19 @@ def find_corruption(path: str | os.PathLike[str]) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except Exception as error:  # a changed byte may ask for any compression, for a password, or for a place before 0
+    except Exception as error:  # a changed byte may require any compression, a password, or a position before 0
         reason = str(error) or type(error).__name__
         return "its end is missing" if reason == "File is not a zip file" and _is_archive(path) else reason
     return None if broken is None else f"the checksum of {broken} is wrong"
 
 
 def is_before_torch_1_6(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of ``torch.save`` in its first format, which was the usual one until version 1.6."""
+    """Whether a file has the first format of ``torch.save``, the default until version 1.6."""
     return not (_is_archive(path) or safetensors_file.recognises(path))
 
 
 def _is_archive(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as the ZIP archives do that torch has written since version 1.6."""
+    """Whether a file begins like the ZIP archives that torch has written since version 1.6."""
     with open(path, "rb") as stream:
         return stream.read(4) == b"PK\x03\x04"
 
@@ -99,7 +99,7 @@ def check_weights(
 ) -> None:
     """Raise a ValueError that names what is missing, of a wrong shape or kind or, unless `spare` is allowed, unknown.
 
-    origin: what the weights are of, for the message.
+    origin: where the weights come from, for the message.
     """
     complaints = [f"missing: {name}" for name in expected if name not in weights]
     complaints += [] if spare else [f"unknown: {name}" for name in weights if name not in expected]
@@ -111,9 +111,9 @@ def check_weights(
 
 
 def as_expected(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in the dtypes of those expected: weights are often stored in float16, and networks start in float32.
+    """The weights in the expected dtypes: weights are often stored in float16, while networks start in float32.
 
-    Those of other names are left out. See :func:`check_weights` for what must hold before.
+    Weights with other names are left out. :func:`check_weights` must have accepted them.
     """
     return {name: weights[name].to(value.dtype) for name, value in expected.items()}
 
@@ -126,7 +126,7 @@ def load_weights(
     Args:
         module: what they are loaded into.
         weights: by their names.
-        origin: what they are of, for the message.
+        origin: where they come from, for the message.
         spare: whether there may be others, which are left out.
         assign: as for ``load_state_dict``.
 
@@ -139,7 +139,7 @@ def load_weights(
 
 
 def _misfit(found: Any, expected: Tensor) -> str:
-    """What a weight is, and what it should be; empty if it can be used."""
+    """What a weight is and what was expected; empty if it can be used."""
     if not isinstance(found, Tensor):
         return f"a {type(found).__name__}, expected a tensor"
     if found.layout != torch.strided or found.is_quantized or found.is_meta:

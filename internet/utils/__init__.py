@@ -1,1 +1,1 @@
-"""What the whole library shares: files, optional packages, the loader of the compiled parts."""
+"""Utilities of the whole library: files, settings, optional packages, the loader of the compiled parts."""

@@ -1,8 +1,8 @@
-"""Errors in the words that a user reads. It imports nothing heavy: the command line needs it before torch is there."""
+"""Errors as messages for users. Imports nothing heavy: the command line needs it before torch is imported."""
 
 
 def format_error(error: BaseException) -> str:
-    """What an error says, without the number that the system has for it; of one that says nothing, its name."""
+    """The message of an error, without the system's error number; the name of an error without a message."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
     if isinstance(error, MemoryError):
@@ -11,7 +11,7 @@ def format_error(error: BaseException) -> str:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether an error is of the kinds that input, files and the machine's limits raise; any other is a bug of ours."""
+    """Whether an error is of a kind that input, files or the machine's limits can cause; any other is a bug."""
     if isinstance(error, (OSError, ValueError, ImportError, MemoryError)):
         return True
     if not isinstance(error, RuntimeError):

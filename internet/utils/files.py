@@ -12,25 +12,25 @@ from typing import Any
 
 import torch
 
-#: What a file system answers to a call that it does not have; exFAT, SMB shares and mounted cloud drives are such.
+#: Errors of file systems that do not support a call, such as exFAT, SMB shares and mounted cloud drives.
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-#: What a file system answers that cannot rename a file over an existing one.
+#: Errors of file systems that cannot rename a file over an existing one.
 _OCCUPIED = {errno.EEXIST, errno.EPERM, errno.EACCES, errno.ENOTSUP}
-#: Characters of a file's name that the temporary file beside it repeats: with all of them its name could be too long.
+#: How many characters of a file's name its temporary file repeats: with all of them its name could be too long.
 _NAME, _SUFFIX = 40, 10
 
 
 class OutputError(OSError):
-    """An output cannot be written, or would replace something the user has not offered."""
+    """An output cannot be written, or would overwrite something without permission."""
 
 
 @contextmanager
 def replacement(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
-    """A temporary file in the folder of ``path``, which takes its name in one step when the block has ended well.
+    """A temporary file in the folder of ``path``, which is renamed to it in one step when the block ends successfully.
 
-    A reader of ``path`` sees the old file or the new one, never a part; a block that raises leaves the old one.
-    So does a crash of the machine, if ``durable``, for which it waits for the disk.
-    Raises :class:`OutputError` for what the system does not allow.
+    A reader of ``path`` sees the old file or the new one, never a part; a block that raises leaves the old one. With
+    ``durable``, which waits for the disk, so does a crash of the machine.
+    Raises :class:`OutputError` if the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix if len(path.suffix) <= _SUFFIX else ""
@@ -59,35 +59,35 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, *, durable: bool = T
 
 
 def save_tensors(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """``torch.save`` through :func:`atomic_write`; plain tensors and numbers, so ``weights_only=True`` loads it."""
+    """``torch.save`` through :func:`atomic_write`; only tensors and numbers, so that ``weights_only=True`` loads it."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     atomic_write(path, buffer.getvalue())
 
 
 def fsync_directory(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the file system has a way to say so.
+    """Wait until the names in a folder are on the disk, if the file system supports that.
 
     Raises :class:`OutputError` if the disk fails.
     """
     try:
         _sync(folder)
-    except PermissionError:  # a folder that may be written and not listed; its files are synced all the same
+    except PermissionError:  # the folder may be written but not listed; its files are synced anyway
         pass
     except OSError as error:
         raise OutputError(f"cannot write the folder '{folder}': {error.strerror}") from error
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Raise an OSError for what exists and is not a regular file: to read a pipe or a device may never end."""
+    """Raise an OSError if something exists that is not a regular file: reading a pipe or a device may never end."""
     if Path(path).exists() and not Path(path).is_file():
         raise OSError(f"'{path}' is {'a folder' if Path(path).is_dir() else 'a pipe or a device'}, not a file")
 
 
 def output_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Check, before the work for it, that the file ``path`` may be written.
+    """Check in advance that the file ``path`` may be written.
 
-    Raises :class:`OutputError` if it is a folder, has none to be in, or exists while ``overwrite`` is False.
+    Raises :class:`OutputError` if it is a folder, its folder does not exist, or it exists and ``overwrite`` is False.
     """
     path = Path(path)
     if path.is_dir():
@@ -102,7 +102,7 @@ def output_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pat
 def output_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Create ``path`` (and its parents) and check that files can be written there.
 
-    Raises :class:`OutputError` if it is a file, cannot be written, or holds something while ``overwrite`` is False.
+    Raises :class:`OutputError` if it is a file, cannot be written, or is not empty and ``overwrite`` is False.
     """
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
@@ -126,7 +126,7 @@ def numbered_folder(root: str | os.PathLike[str], prefix: str) -> Path:
     pattern = re.compile(re.escape(prefix) + r"-(\d+)$")
     taken = [int(match[1]) for entry in root.iterdir() if (match := pattern.match(entry.name))]
     number = max(taken, default=0) + 1
-    while True:  # another run may take the same number between the look and the mkdir
+    while True:  # another run may take the same number between the check and the mkdir
         folder = root / f"{prefix}-{number:03d}"
         try:
             folder.mkdir()
@@ -137,7 +137,7 @@ def numbered_folder(root: str | os.PathLike[str], prefix: str) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """fsync a file or a folder, unless the file system has no such call."""
+    """fsync a file or a folder, unless the file system does not support it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -149,7 +149,7 @@ def _sync(path: Path) -> None:
 
 
 def _set_usual_permissions(path: Path) -> None:
-    """Those of a file that was not made by mkstemp; a file system without permissions refuses them or has its own."""
+    """The permissions of a file not made by mkstemp; a file system without permissions may reject or ignore them."""
     try:
         path.chmod(0o666 & ~_umask())
     except OSError as error:
@@ -158,7 +158,7 @@ def _set_usual_permissions(path: Path) -> None:
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Rename over an existing file; in two steps where the file system has no single one for that."""
+    """Rename over an existing file; in two steps if the file system cannot do it in one."""
     try:
         os.replace(temporary, path)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Loads the compiled libraries, which register `torch.ops.internet.*`, and remembers why one is missing.
+"""Loads the compiled libraries, which register `torch.ops.internet.*`, and records why one is missing.
 
 There are two, so that one wheel serves every torch: `_C` holds the operators' schemas and the CPU kernels and
-loads wherever torch does; `_C_cuda` holds the CUDA kernels and loads where torch was built with CUDA. The
-package works without either: the operators then run on another backend.
+loads wherever torch does; `_C_cuda` holds the CUDA kernels and loads if torch was built with CUDA. The package
+works without either: the operators then run on another backend.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ MINIMUM_TORCH = (2, 10)
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512")
 
 SCHEMA = "01abbab9"
-"""`fingerprint` of csrc/schema.cpp: the operators that the Python of this package calls."""
+"""`fingerprint` of csrc/schema.cpp: the operators that this Python package calls."""
 
 loaded: set[str] = set()
 """The libraries that are loaded, of "_C" and "_C_cuda"."""
 
 reasons: dict[str, str] = {}
-"""For each library that is not, why, in words for the user."""
+"""For each library that is not loaded, the reason, as a message for the user."""
 
 
 def check_torch(version: str) -> None:
@@ -50,14 +50,14 @@ def _load(name: str) -> None:
 def fingerprint() -> str:
     """The names and arguments of all operators that are registered as `torch.ops.internet.*`, in eight digits.
 
-    Types and defaults are left out: how torch spells them is its own affair, and may change.
+    Types and defaults are left out, because torch may change how it writes them.
     """
     described = [f"{name}({','.join(arguments)})" for name, arguments in operators_of("internet").items()]
     return hashlib.sha256("\n".join(sorted(described)).encode()).hexdigest()[:8]
 
 
 def _refuse(name: str, difference: str) -> None:
-    """Do without a library of another version: its kernels would be called with the wrong arguments."""
+    """Ignore a library of another version: its kernels would be called with wrong arguments."""
     loaded.discard(name)
     reasons[name] = (
         f"internet.{name} was built from other sources than this package: {difference}; rebuild it: "
@@ -93,10 +93,10 @@ def build_info() -> dict[str, str]:
 def cpu_isa() -> str | None:
     """The instruction set that the CPU kernels run with: "baseline", "avx2" or "avx512"; None without `_C`.
 
-    The environment variable INTERNET_CPU_ISA asks for a lesser one than the best.
+    The environment variable INTERNET_CPU_ISA can select one below the best.
 
     Raises:
-        RuntimeError: INTERNET_CPU_ISA is none of the three, or more than the machine offers.
+        RuntimeError: INTERNET_CPU_ISA is none of the three, or not supported by the machine.
     """
     return INSTRUCTION_SETS[torch.ops.internet.cpu_isa()] if "_C" in loaded else None
 

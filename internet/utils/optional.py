@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-#: import name -> (what pip calls it, the extra of internet-ops that brings it)
+#: import name -> (name for pip, the extra of internet-ops that includes it)
 _EXTRAS = {
     "av": ("av", "video"),
     "cv2": ("opencv-contrib-python-headless", "flow"),
@@ -20,7 +20,7 @@ _EXTRAS = {
 
 
 class MissingExtraError(ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that includes it."""
 
 
 def require(module: str, purpose: str) -> Any:

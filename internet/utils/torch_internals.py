@@ -1,4 +1,4 @@
-"""What the library asks of torch that torch has no public name for: every such name stands in this file."""
+"""All uses of torch's private names: what the library needs of torch and torch has no public name for."""
 
 import inspect
 from typing import Any
@@ -24,7 +24,7 @@ def operators_of(namespace: str) -> dict[str, list[str]]:
 
 
 def without_python(overload: Any) -> Any:
-    """What calling an operator of `torch.ops` comes to: a function of C++, but for the frame of Python around it."""
+    """The C++ function that calling an operator of `torch.ops` ends in, without the Python frame around it."""
     return overload._op
 
 
@@ -44,12 +44,12 @@ def leaves(*arguments: Any) -> list[Any]:
 
 
 def inside_functorch() -> bool:
-    """Whether a transform of `torch.func` is at work."""
+    """Whether a transform of `torch.func` is active."""
     return torch._C._are_functorch_transforms_active()
 
 
 def inside_forward_mode() -> bool:
-    """Whether dual numbers may be about (`torch.autograd.forward_ad`)."""
+    """Whether there may be dual numbers (`torch.autograd.forward_ad`)."""
     return forward_ad._current_level >= 0
 
 
@@ -59,12 +59,12 @@ def inside_jit_trace() -> bool:
 
 
 def has_global_hooks() -> bool:
-    """Whether somebody waits for the calls of every module (`register_module_forward_hook`)."""
+    """Whether hooks for all modules are registered (`register_module_forward_hook`)."""
     return torch.nn.modules.module._has_any_global_hook()
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether a tensor stands for a batch of them, in ``torch.autograd.grad(is_grads_batched=True)``."""
+    """Whether a tensor represents a batch of tensors, as in ``torch.autograd.grad(is_grads_batched=True)``."""
     return torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
@@ -88,9 +88,9 @@ def saving_hooks() -> list[Any]:
 
 
 def checkpointed_region(hook: Any) -> tuple[object | None, bool]:
-    """The region of ``torch.utils.checkpoint(use_reentrant=False)`` that this saving hook is of, if it is of one.
+    """The region of ``torch.utils.checkpoint(use_reentrant=False)`` that this saving hook belongs to, if any.
 
-    The second says whether the region is being computed again, in a backward pass.
+    The second result is whether the region is being recomputed, in a backward pass.
     """
     if getattr(hook, "__module__", None) != "torch.utils.checkpoint":
         return None, False

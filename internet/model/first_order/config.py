@@ -1,4 +1,4 @@
-"""What a first-order-motion model is made of, in numbers."""
+"""The sizes of a first-order-motion model's networks."""
 
 import math
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class FirstOrderConfig(Section):
     motion_depth: int = setting(5, "its levels", least=1, most=12)
     motion_widest: int = setting(1024, "the most channels that one of them has", least=1, most=2**14)
     motion_scale: float = setting(0.25, "the size of the motion field over the frame's", least=1 / 64, most=1)
-    variance: float = setting(0.01, "of the Gaussians that stand for anchors in the motion network's input", least=1e-6)
+    variance: float = setting(0.01, "of the Gaussians that represent anchors in the motion network's input", least=1e-6)
     confidence: bool = setting(True, "whether an occlusion map gates the warped features")
     generator_width: int = setting(64, "channels of the generator at the frame's size", least=1, most=2**14)
     generator_widest: int = setting(512, "the most channels that a level of it has", least=1, most=2**14)
@@ -58,7 +58,7 @@ class FirstOrderConfig(Section):
 
     @property
     def smallest(self) -> int:
-        """The least side of a frame: the heat maps' convolution needs so much."""
+        """The smallest side of a frame, which the heat maps' convolution needs."""
         return stride(self.anchor_scale) * (KERNEL_SIZE - 2 * self.padding)
 
     @classmethod
@@ -73,5 +73,5 @@ class FirstOrderConfig(Section):
 
 
 def stride(scale: float) -> int:
-    """The distance, in pixels, of those that are taken from a blurred frame."""
+    """The distance between the pixels that are taken from a blurred frame."""
     return int(1 / scale)

@@ -27,17 +27,17 @@ class ResidualBlock(nn.Module):
 
 
 class FirstOrderGenerator(nn.Module):
-    r"""Johnson et al.'s network (ECCV 2016), in whose middle the features are moved.
+    r"""The network of Johnson et al. (ECCV 2016), whose features are warped in the middle.
 
     .. code-block:: text
 
-        source ─► first (H) ─► down blocks ─► φ (H/4)          encode: once for a source
+        source ─► first (H) ─► down blocks ─► φ (H/4)          encode: once per source
                                               │
-                                             M·F               once for a frame
+                                             M·F               once per frame
                                               ▼
         frame ◄─ final (H) ◄─ up blocks ◄─ residual blocks
 
-    A field or map of another size than φ is resized bilinearly, at once.
+    A field or map whose size is not that of φ is resized bilinearly, in one step.
 
     Args:
         config: its `generator_width`, `generator_widest`, `levels`, `blocks`, `frame_channels` and `align_corners`.
@@ -56,14 +56,14 @@ class FirstOrderGenerator(nn.Module):
         self.align_corners = config.align_corners
 
     def encode(self, source: Tensor) -> list[Tensor]:
-        """Source (B, C, H, W) -> the features φ that are warped, (B, C', h, w), alone in a list."""
+        """Source (B, C, H, W) -> the features φ that are warped, (B, C', h, w), as a list of one."""
         x = self.first(source)
         for block in self.down_blocks:
             x = block(x)
         return [x]
 
     def warp(self, features: Tensor, motion: Motion) -> Tensor:
-        """Features (B, C, h, w) of the source -> where the motion takes them, times its confidence."""
+        """Features (B, C, h, w) of the source -> warped by the motion, times its confidence."""
         return ops.confidence_warp(
             features, motion.field, motion.confidence, upsampling="interpolate", align_corners=self.align_corners
         )

@@ -1,4 +1,4 @@
-"""First-order-motion's checkpoints: what their weights tell of the networks, and the model of them."""
+"""First-order-motion's checkpoints: what their weights reveal about the networks, and the model built from them."""
 
 import math
 import re
@@ -13,10 +13,10 @@ from internet.model.first_order.model import FirstOrderMotion
 from internet.model.first_order.settings_file import config_of, their_name
 from internet.model.weights import load_weights
 
-#: What DataParallel puts before every name, and torch.compile.
+#: Prefixes that DataParallel and torch.compile add to names.
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 
-#: What no weight tells, as every published configuration has it.
+#: Settings that weights do not reveal, as in every published configuration.
 PUBLISHED = {"size": 256, "temperature": 0.1, "padding": 0, "variance": 0.01}
 
 
@@ -30,10 +30,10 @@ def import_checkpoint(
     """The model of a checkpoint that first-order-motion's code has written, in evaluation mode.
 
     Args:
-        checkpoint: its content; the entries `kp_detector` and `generator` count.
-        settings: the content of the YAML file that it was trained with. None: what the weights do not tell is as in
-            every published configuration (:data:`PUBLISHED`).
-        size: side of the frames, in the place of what the settings say.
+        checkpoint: its content; the entries `kp_detector` and `generator` are used.
+        settings: the content of the YAML file that it was trained with. None: what the weights do not reveal is
+            as in every published configuration (:data:`PUBLISHED`).
+        size: side of the frames, instead of that in the settings.
         align_corners: sample as torch did before version 1.3, with which the weights of 2019 were trained; see
             docs/import.md.
 
@@ -56,7 +56,7 @@ def import_checkpoint(
 
 
 def state_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights of a checkpoint, named as ours are: their generator has the motion network within it."""
+    """The weights of a checkpoint under our names: in theirs, the generator contains the motion network."""
     state = {f"kp_detector.{name}": value for name, value in _entry(checkpoint, "kp_detector").items()}
     for name, value in _entry(checkpoint, "generator").items():
         state[name if name.startswith("dense_motion_network.") else f"generator.{name}"] = value
@@ -64,7 +64,7 @@ def state_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entry(checkpoint: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The weights of an entry, without what wrappers put before their names."""
+    """The weights of an entry, without prefixes that wrappers add to their names."""
     if name not in checkpoint:
         raise ValueError(f"the checkpoint has no entry '{name}'; it has {', '.join(map(str, checkpoint)) or 'none'}")
     weights = checkpoint[name]
@@ -74,9 +74,9 @@ def _entry(checkpoint: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def told_by_weights(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a :class:`FirstOrderConfig` that weights tell, by their shapes and by the kernels of their blurs.
+    """The fields of a :class:`FirstOrderConfig` that follow from the weights: their shapes, and the blur kernels.
 
-    A ValueError names a weight that is missing.
+    Raises a ValueError that names a missing weight.
     """
     detector, motion, generator = "kp_detector.predictor", "dense_motion_network.hourglass", "generator"
     jacobian = state.get("kp_detector.jacobian.bias")
@@ -97,7 +97,7 @@ def told_by_weights(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told_by_unet(state: Mapping[str, Any], name: str, ours: str) -> dict[str, int]:
-    """Width, depth and most channels of a U-Net."""
+    """Width, depth and largest number of channels of a U-Net."""
     depth = _count(state, f"{name}.encoder.down_blocks.")
     return {
         f"{ours}_width": _shape(state, f"{name}.decoder.up_blocks.{depth - 1}.conv.weight")[0],
@@ -115,18 +115,18 @@ def _shape(state: Mapping[str, Any], name: str) -> tuple[int, ...]:
 
 
 def _count(state: Mapping[str, Any], prefix: str) -> int:
-    """How many numbers follow a prefix in the names."""
+    """How many different numbers follow a prefix in the names."""
     return len({name[len(prefix) :].partition(".")[0] for name in state if name.startswith(prefix)})
 
 
 def _widest(state: Mapping[str, Any], prefixes: list[str]) -> int:
-    """The most channels that one of some convolutions makes."""
+    """The largest number of output channels among some convolutions."""
     names = [name for name in state if name.endswith("conv.weight") and name.startswith(tuple(prefixes))]
     return max((_shape(state, name)[0] for name in names), default=1)
 
 
 def _scale(kernel: Any) -> float:
-    """The scale of a blur, exactly where it is one over a whole number; 1 where there is none.
+    """The scale of a blur, exact if it is one over a whole number; 1 if there is no blur.
 
     Its σ is (1/scale - 1)/2, and two neighbours at the kernel's centre have the ratio exp(-1/(2σ²)).
     """
@@ -145,7 +145,7 @@ def _scale(kernel: Any) -> float:
 
 
 def _check_agreement(config: FirstOrderConfig, told: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names every setting which is not that of the weights."""
+    """Raise a ValueError that names every setting that disagrees with the weights."""
     wrong = [
         f"{their_name(name)} is {_effective(config, name)}, of the weights {value}"
         for name, value in told.items()
@@ -156,7 +156,7 @@ def _check_agreement(config: FirstOrderConfig, told: Mapping[str, Any]) -> None:
 
 
 def _effective(config: FirstOrderConfig, name: str) -> Any:
-    """A setting as far as it shows: a limit of channels that no level reaches does not."""
+    """A setting as far as it has an effect: a limit on channels that no level reaches has none."""
     if name == "generator_widest":
         return min(config.generator_widest, config.generator_width * 2**config.levels)
     if name.endswith("_widest"):

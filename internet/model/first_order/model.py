@@ -12,8 +12,8 @@ from internet.model.transfer import MotionTransfer
 class FirstOrderMotion(MotionTransfer):
     """First-order-motion (Siarohin et al., NeurIPS 2019), or zero-order without Jacobians, on the fused operators.
 
-    Its values are those of its authors' code. :func:`internet.model.first_order.import_checkpoint` makes one of a
-    checkpoint that this code has written.
+    It computes the same values as its authors' code, whose checkpoints
+    :func:`internet.model.first_order.import_checkpoint` converts.
 
     Args:
         config: sizes of the networks.
@@ -35,11 +35,11 @@ class FirstOrderMotion(MotionTransfer):
         return self.config.frame_channels
 
     def warp(self, image: Tensor, motion: Motion) -> Tensor:
-        """An image (B, C, H, W) -> moved by the field, times the confidence."""
+        """An image (B, C, H, W) -> warped by the field, times the confidence."""
         return self.generator.warp(image, motion)
 
     def check(self, frame: Tensor) -> None:
-        """Raise a ValueError for a frame of a shape that the networks cannot take."""
+        """Raise a ValueError for a frame whose shape the networks do not support."""
         super().check(frame)
         smallest = self.config.smallest
         if min(frame.shape[2:]) < smallest:

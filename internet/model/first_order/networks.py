@@ -1,8 +1,8 @@
 """First-order-motion's stage I: INTERnet's networks with other options.
 
-Batch normalisation, Gaussian anti-aliasing before every fourth pixel is taken, unpadded heat maps, no threshold, and a
-mix of coordinate conventions: its grids are made as with ``align_corners=True``, but sampled as with ``False`` (since
-torch 1.3). Its occlusion map takes the place of the confidence.
+Batch normalisation, Gaussian anti-aliasing before subsampling, unpadded heat maps, no threshold, and a mix of
+coordinate conventions: its grids are made as with ``align_corners=True``, but sampled as with ``False`` (since torch
+1.3). Its occlusion map is the confidence.
 """
 
 import torch

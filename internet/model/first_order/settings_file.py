@@ -1,4 +1,4 @@
-"""The YAML file beside a first-order-motion checkpoint, in our terms."""
+"""The YAML file of a first-order-motion checkpoint, converted to our settings."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ REQUIRED = object()
 
 
 class Entry(NamedTuple):
-    """A setting of theirs: the section that it is in, its name, ours, and what it is where the file leaves it out."""
+    """A setting of theirs: its section, its name, our name for it, and its value if the file does not have it."""
 
     section: str
     name: str
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 _COMMON, _DETECTOR, _GENERATOR = (f"model_params.{part}_params" for part in ("common", "kp_detector", "generator"))
 _MOTION = f"{_GENERATOR}.dense_motion_params"
 
-#: Every setting that the networks have. "" is ours where two of theirs make one of ours.
+#: Every setting of the networks. Our name is "" where two of their settings correspond to one of ours.
 ENTRIES = (
     Entry(_COMMON, "num_kp", "anchors"),
     Entry(_COMMON, "num_channels", "frame_channels"),
@@ -74,11 +74,11 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def config_of(settings: Mapping[str, Any], *, size: int | None = None, align_corners: bool = False) -> FirstOrderConfig:
-    """Their settings as ours.
+    """Their settings converted to ours.
 
     Args:
-        settings: the content of a YAML file of theirs; its `model_params` and `dataset_params.frame_shape` count.
-        size: side of the frames, in the place of `frame_shape`.
+        settings: the content of their YAML file; its `model_params` and `dataset_params.frame_shape` are used.
+        size: side of the frames, instead of `frame_shape`.
         align_corners: see :class:`FirstOrderConfig`.
 
     Raises:
@@ -100,7 +100,7 @@ def config_of(settings: Mapping[str, Any], *, size: int | None = None, align_cor
 
 
 def their_name(ours: str) -> str:
-    """What the YAML file calls one of our fields."""
+    """The name that their YAML file has for one of our fields."""
     if ours == "jacobian_maps":
         return f"the number of Jacobian maps ({_JACOBIAN}, {_SINGLE})"
     if ours == "size":
@@ -109,7 +109,7 @@ def their_name(ours: str) -> str:
 
 
 def _in_their_words(message: str, size_was_given: bool) -> str:
-    """A message that begins with the name of one of our fields."""
+    """A message that begins with one of our fields, with their name for it."""
     ours, _, rest = message.partition(" ")
     return message if ours == "size" and size_was_given else f"{their_name(ours)} {rest}"
 
@@ -138,7 +138,7 @@ def _flag(settings: Mapping[str, Any], entry: Entry) -> bool:
 
 
 def _frame_size(settings: Mapping[str, Any]) -> int:
-    """The side of the frames; where the file does not tell it, first-order-motion takes 256."""
+    """The side of the frames; 256, as in first-order-motion, if the file does not have it."""
     dataset = settings.get("dataset_params")
     shape = dataset.get("frame_shape", [256, 256, 3]) if isinstance(dataset, Mapping) else [256, 256, 3]
     if not (isinstance(shape, list) and len(shape) >= 2 and all(type(side) is int for side in shape[:2])):
