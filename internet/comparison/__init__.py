@@ -1,6 +1,6 @@
-"""Fused against eager: what the field writes in plain torch, and the same work timed turn by turn.
+"""Fused operators against the usual formulations in plain torch, timed in alternation.
 
-workloads: the operators' inputs at named sizes. eager: what the field writes. timing: both in turn.
+workloads: the operators' inputs at named sizes. eager: the usual formulations. timing: interleaved timing.
 operators: five operators at the paper's sizes. frames: a whole model. steps: a step of any optimisation.
 """
 

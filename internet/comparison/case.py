@@ -1,4 +1,4 @@
-"""One workload's tensors on a device: its two passes, and the fewest bytes they have to move."""
+"""One workload's tensors on a device, its two passes, and the least number of bytes they must move."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ class Case:
         self.grad_outputs = [torch.full_like(output, 1 / output.numel()) for output in self.outputs_like]
 
     def forward(self, function: Function) -> Callable[[], Any]:
-        """A call of `function`, nothing kept for a backward pass."""
+        """A call of `function` that saves nothing for a backward pass."""
 
         def run() -> Any:
             with torch.no_grad():
@@ -42,17 +42,17 @@ class Case:
         return run
 
     def passes(self, function: Function) -> dict[str, Callable[[], Any]]:
-        """By name: "forward", and "forward+backward" where there is a gradient."""
+        """By name: "forward", and "forward+backward" if there is a gradient."""
         found = {"forward": self.forward(function)}
         if self.wanted:
             found["forward+backward"] = self.forward_backward(function)
         return found
 
     def fewest_bytes(self, name: str) -> int:
-        """The bytes that a pass must move when it stores nothing in between.
+        """The bytes that a pass must move if it stores no intermediate results.
 
         Forward, the inputs are read once and the outputs written once. Backward, the gradients of the outputs
-        and the inputs, which no cache has kept, are read once and the gradients asked for are written once.
+        and the inputs, which are no longer in a cache, are read once and the requested gradients are written once.
         """
         forward = size_in_bytes(self.inputs) + size_in_bytes(self.outputs_like)
         if name == "forward":

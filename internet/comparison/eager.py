@@ -1,9 +1,9 @@
-"""What the field writes: each operator as model code has it, in eager torch.
+"""Each operator as published models formulate it, in eager torch.
 
-The baselines of every comparison, and what `torch.compile` is given to compile. Signatures are those of the
-operators; results equal theirs to rounding, which a test asserts. Formulations are those of first-order-motion
-and its descendants, of which each step is one torch call and so one pass over memory. The conventions are ours
-(`align_corners`), so that the results can be compared.
+These are the baselines of every comparison, and the input of `torch.compile`. Signatures are those of the operators,
+and a test asserts that results agree up to rounding. The formulations are those of first-order-motion and its
+descendants, where each step is one torch call and therefore one pass over memory. The conventions (`align_corners`)
+are ours, so that the results can be compared.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ CHARBONNIER_EPSILON = 1e-3
 
 
 def in_place_of_ours() -> AbstractContextManager[None]:
-    """Let a whole model, which calls `internet.ops`, have these formulations."""
+    """Make a whole model, which calls `internet.ops`, use these formulations."""
     return replaced_operators({name: globals()[name] for name in ops.OPERATORS})
 
 
@@ -30,7 +30,7 @@ def _axis(size: int, align_corners: bool, like: Tensor) -> Tensor:
 
 
 def _identity_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Tensor:
-    """(H, W, 2), of a volume (D, H, W, 3); x first."""
+    """(H, W, 2), or (D, H, W, 3) for a volume; x first."""
     places = []
     for axis, pixels in enumerate(size):
         lying = [1] * len(size)
@@ -102,7 +102,7 @@ def affine_mixture_one_matmul(
     threshold: float = 0.0,
     align_corners: bool = False,
 ) -> Tensor:
-    """The same by algebra, which the field does not write: mix the K+1 affine maps, then apply the mixture once.
+    """An algebraic shortcut that published models do not use: mix the K+1 affine maps, then apply the mixture once.
 
     The sum of w_k (A_k z + c_k) is (sum of w_k A_k) z + (sum of w_k c_k): one matrix product of the weights
     with the 6 numbers of each anchor replaces the motions at every pixel and anchor.
@@ -124,7 +124,7 @@ def affine_mixture_one_matmul(
 
 
 def upsample_motion(field: Tensor, confidence: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """`F.interpolate` of the field, which wants channels first, and of the map."""
+    """`F.interpolate` of the field, which it needs with channels first, and of the map."""
     field = _upsample(field.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     return field, None if confidence is None else _upsample(confidence)
 
@@ -136,7 +136,7 @@ def _upsample(x: Tensor) -> Tensor:
 def _resized(
     field: Tensor, confidence: Tensor | None, size: torch.Size, upsampling: str, align_corners: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The motion at the size of the features: each map by steps of 2, or as the field does, by one `F.interpolate`."""
+    """The motion at the size of the features: by 2x steps or, as published models do, by one `F.interpolate`."""
     if upsampling == "progressive":
         while field.shape[1] < size[0]:
             field, _ = upsample_motion(field)
@@ -165,7 +165,7 @@ def confidence_warp(
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
-    """Interpolate, `grid_sample`, multiply, and as articulated-animation and thin-plate-spline motion do, blend."""
+    """Interpolate, `grid_sample`, multiply and, as in articulated-animation and thin-plate-spline motion, blend."""
     field, confidence = _resized(field, confidence, features.shape[2:], upsampling, interpolate_align_corners)
     warped = _grid_sample(features, field, padding_mode, align_corners)
     if confidence is not None:
@@ -176,7 +176,7 @@ def confidence_warp(
 
 
 def _grid_sample(image: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
-    """In the wider of the two dtypes, as autocast has it for half-precision images and a float32 grid."""
+    """In the wider of the two dtypes, as under autocast with half-precision images and a float32 grid."""
     dtype = torch.promote_types(image.dtype, grid.dtype)
     return F.grid_sample(image.to(dtype), grid.to(dtype), padding_mode=padding_mode, align_corners=align_corners)
 
@@ -192,7 +192,7 @@ def pyramid_warp(
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> list[Tensor]:
-    """The levels from coarse to fine; what all share of the motion is upsampled once between one and the next."""
+    """The levels from coarse to fine; the motion that they share is upsampled once from each level to the next."""
     warped: dict[int, Tensor] = {}
     shared = confidence if isinstance(confidence, Tensor) else None
     for index in sorted(range(len(features)), key=lambda i: features[i].shape[2]):
@@ -220,7 +220,7 @@ def volume_warp(
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
-    """`grid_sample` of five axes, multiply."""
+    """5-D `grid_sample`, multiply."""
     warped = _grid_sample(volume, field, padding_mode, align_corners)
     warped = warped if confidence is None else warped * confidence
     return warped.to(volume.dtype)
@@ -235,7 +235,7 @@ def _pixel_grid(flow: Tensor) -> Tensor:
 
 
 def _backwarp(image: Tensor, flow: Tensor, padding_mode: str) -> Tensor:
-    """The image sampled where the optical flow leads, as the flow networks have it."""
+    """The image sampled at the end points of the optical flow, as in flow networks."""
     height, width = flow.shape[2:]
     position = _pixel_grid(flow) + flow
     x = (2 * position[:, 0] + 1) / width - 1
@@ -286,7 +286,7 @@ def flow_confidence(
     consistency: tuple[float, float] = (0.01, 0.5),
     boundary: tuple[float, float] | None = (0.01, 0.002),
 ) -> Tensor:
-    """Forward-backward consistency and motion boundaries, as the video-stylisation codes have them."""
+    """Forward-backward consistency and motion boundaries, as in video-stylisation code."""
     returned = _backwarp(flow_backward, flow_forward, "zeros")
     squared = (flow_forward**2).sum(1, keepdim=True)
     mismatch = ((flow_forward + returned) ** 2).sum(1, keepdim=True)
@@ -310,12 +310,12 @@ def soft_argmax(
 ) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]:
     """First-order-motion's key-point detector after its convolutions: softmax, then expectations over the grid.
 
-    Of volumes as face-vid2vid has it, and with articulated-animation's covariances.
+    For volumes as in face-vid2vid, and with the covariances of articulated-animation.
     """
     batch, anchors, *size = logits.shape
     axes = len(size)
     pixels = tuple(range(2, 2 + axes))
-    dtype = torch.promote_types(logits.dtype, torch.float32)  # as autocast has softmax
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # as softmax under autocast
     heatmap = F.softmax(logits.reshape(batch, anchors, -1) / temperature, dim=2, dtype=dtype)
     heatmap = heatmap.view(batch, anchors, *size)
     grid = _identity_grid(size, align_corners, like=heatmap).unsqueeze(0).unsqueeze(0)
@@ -360,7 +360,7 @@ def anchor_features(
 ) -> Tensor:
     """First-order-motion's heat-map representation and deformed source, concatenated.
 
-    Its descendants write the same: articulated-animation with covariances and a moving background, face-vid2vid and
+    Its descendants do the same: articulated-animation with covariances and a moving background, face-vid2vid and
     LivePortrait on volumes (`create_heatmap_representations`, `create_sparse_motions`, `create_deformed_feature`).
     """
     aligned = align_corners if grid_align_corners is None else grid_align_corners
@@ -372,7 +372,7 @@ def anchor_features(
 
 
 def _representations(source: Tensor, heatmap: Tensor, motions: Tensor, align_corners: bool) -> Tensor:
-    """Each heat map, the background's first, and the source deformed by its motion."""
+    """Each heat map, the background's first, followed by the source deformed by that motion."""
     batch, channels, *size = source.shape
     anchors, ones = heatmap.shape[1], [1] * len(size)
     zeros = torch.zeros(batch, 1, *size, dtype=heatmap.dtype, device=heatmap.device)
@@ -386,9 +386,9 @@ def _representations(source: Tensor, heatmap: Tensor, motions: Tensor, align_cor
 def dense_motion(
     source: Tensor, volume: Tensor, logits: Tensor, kp_source: Tensor, kp_driving: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """LivePortrait's dense motion and its warp, but for the networks: their input, and the appearance volume warped.
+    """LivePortrait's dense motion and its warp, without the networks: their input, and the warped appearance volume.
 
-    The sparse motions are made once, for the deformed source and for the mixture.
+    The sparse motions are computed once, for the deformed source and for the mixture.
     """
     grid = _identity_grid(source.shape[2:], align_corners=True, like=kp_source)
     motions = _sparse_motions(grid, kp_source, kp_driving, None, None)

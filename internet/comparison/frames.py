@@ -1,4 +1,4 @@
-"""A whole model's frames a second, fused and eager, and what share of a frame its operators take."""
+"""A whole model's frames per second, fused and eager, and the share of a frame that its operators take."""
 
 import functools
 import time
@@ -19,7 +19,7 @@ from internet.model import MotionTransfer
 
 @dataclass(frozen=True)
 class FrameSpeed:
-    """Median seconds of a frame, and the share of it that the operators take, with ours and with the eager ones."""
+    """Median seconds per frame, and the operators' share of it, for the fused and for the eager operators."""
 
     seconds: float
     eager_seconds: float
@@ -33,14 +33,14 @@ class FrameSpeed:
 
 
 class OperatorClock:
-    """Adds up the seconds spent in the operators of `internet.ops`, or in what stands in for them."""
+    """Adds up the seconds spent in the operators of `internet.ops`, or in their replacements."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.seconds = device, 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Meanwhile every call is timed; a GPU is waited for before and after each."""
+        """A context in which every call is timed, waiting for a GPU before and after each."""
         timed = {name: self._timed(getattr(ops, name)) for name in ops.OPERATORS}
         with replaced_operators(timed):
             yield
@@ -59,14 +59,14 @@ class OperatorClock:
 
 
 def measure_frames(model: MotionTransfer, source: Tensor, driving: Tensor, seconds: float) -> FrameSpeed:
-    """Stream frames, fused and eager in turn, for so many seconds.
+    """Stream frames, alternating between fused and eager, for a given time.
 
-    What is computed once for a source, its anchors and features, is not counted, as in a long video.
+    What is computed once per source, its anchors and features, is not counted, as in a long video.
 
     Args:
         model: in evaluation mode.
         source, driving: (1, 3, H, W) in [0, 1], on the model's device.
-        seconds: for all of it.
+        seconds: in total.
     """
 
     @torch.no_grad()
@@ -90,7 +90,7 @@ def measure_frames(model: MotionTransfer, source: Tensor, driving: Tensor, secon
 
 
 def _share(run: Callable[[], Any], device: torch.device, count: int) -> float:
-    """The part of `count` runs that is spent in the operators."""
+    """The share of `count` runs that is spent in the operators."""
     clock = OperatorClock(device)
     with clock.running():
         begin = time.perf_counter()

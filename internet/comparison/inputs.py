@@ -1,4 +1,4 @@
-"""Random inputs of the operators, and the walk over tensors in nested arguments and results."""
+"""Random inputs of the operators, and functions over the tensors in nested arguments and results."""
 
 import functools
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ LAYOUTS = {
 """By name and number of axes."""
 
 MOTIONS = ("smooth", "identity", "constant", "one pixel", "random", "outside")
-"""Where a field looks: as a network's does; straight ahead; all by one step; all at one place; anywhere; outside."""
+"""Kinds of field: like a network's; identity; all shifted by one; all at one position; random; outside."""
 
 Inputs = dict[str, Any]
 
 
 def tensors(value: Any) -> list[Tensor]:
-    """All tensors in nested lists, tuples and mappings; what else is there is skipped."""
+    """All tensors in nested lists, tuples and mappings; anything else is skipped."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, Mapping):
@@ -37,7 +37,7 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def size_in_bytes(value: Any) -> int:
-    """Of all tensors in `value`."""
+    """The size in bytes of all tensors in `value`."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors(value))
 
 
@@ -67,7 +67,7 @@ class Maker:
         return self._normal(*shape).to(self.dtype).contiguous(memory_format=LAYOUTS[self.layout][len(shape)])
 
     def smooth_data(self, batch: int, channels: int, *size: int) -> Tensor:
-        """As a network's last layer makes them: of unit variance at a few knots."""
+        """Smooth, like the output of a network's last layer: unit variance at a few knots."""
         knots = self._normal(batch, channels, *[5] * len(size))
         mode = "bilinear" if len(size) == 2 else "trilinear"
         values = F.interpolate(knots, size=size, mode=mode, align_corners=True).to(self.dtype)
@@ -77,17 +77,17 @@ class Maker:
         return values.to(motion_dtype(self.dtype)).contiguous()
 
     def confidence(self, batch: int, size: int, *depth: int) -> Tensor:
-        """(B, 1, size, size), or that of a volume of `depth` slices."""
+        """(B, 1, size, size), or for a volume of `depth` slices."""
         return self.coordinates(self._uniform(batch, 1, *depth, size, size))
 
     def _smooth(self, batch: int, *size: int) -> Tensor:
-        """(B, n, *size), n the number of its axes; of unit variance at a few knots."""
+        """(B, n, *size) with n the number of axes; unit variance at a few knots."""
         axes = len(size)
         knots = self._normal(batch, axes, *[5] * axes)
         return F.interpolate(knots, size=size, mode="bicubic" if axes == 2 else "trilinear", align_corners=True)
 
     def _field(self, batch: int, *size: int, amplitude: float) -> Tensor:
-        """(B, *size, n); what is smooth moves by about `amplitude`."""
+        """(B, *size, n); smooth fields move by about `amplitude`."""
         still = self._still(*size).expand(batch, *[-1] * (len(size) + 1))
         if self.motion == "smooth":
             return still + amplitude * self._smooth(batch, *size).movedim(1, -1)
@@ -98,11 +98,11 @@ class Maker:
         return still + {"identity": 0.0, "constant": 0.0613, "outside": 3.0}[self.motion]
 
     def motion_field(self, batch: int, size: int, *depth: int) -> Tensor:
-        """(B, size, size, 2), or that of a volume of `depth` slices."""
+        """(B, size, size, 2), or for a volume of `depth` slices."""
         return self.coordinates(self._field(batch, *depth, size, size, amplitude=0.1))
 
     def optical_flow(self, batch: int, size: int) -> Tensor:
-        """In pixels; what is smooth moves by about four."""
+        """In pixels; smooth flows move by about four."""
         pixel = 2 / size
         motion = self._field(batch, size, size, amplitude=4 * pixel) - self._still(size, size)
         return self.coordinates((motion / pixel).permute(0, 3, 1, 2))

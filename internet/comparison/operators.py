@@ -1,4 +1,4 @@
-"""The fused operators beside the eager formulations, at the sizes of the paper's model."""
+"""The fused operators and the eager formulations, timed at the sizes of the paper's model."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from internet.comparison.inputs import tensors
 from internet.comparison.timing import interleaved
 
 #: The operators that INTERnet spends its memory traffic in, at a motion field of 128² and frames of 512². The warped
-#: pyramid of one sample is 134 MB already.
+#: pyramid of one sample alone takes 134 MB.
 PAPER = (
     work.affine_mixture(4, 128),
     work.pyramid_warp(1, 128),
@@ -24,7 +24,7 @@ PAPER = (
 
 @dataclass(frozen=True)
 class OperatorSpeed:
-    """Median seconds of an operator, fused and eager, forward alone and with the backward pass.
+    """Median seconds of an operator, fused and eager, for the forward pass alone and with the backward pass.
 
     ``disagreement`` is the largest difference between both results, relative to the largest value.
     """
@@ -47,7 +47,7 @@ class OperatorSpeed:
 
 
 def measure(workload: work.Workload, device: torch.device, seconds: float) -> OperatorSpeed:
-    """Time one operator with a gradient, fused and eager in turn, for so many seconds."""
+    """Time one operator with a gradient, alternating between fused and eager, for a given time."""
     fused, theirs = getattr(ops, workload.operator), getattr(eager, workload.operator)
     case = workload.case(device, fused)
     passes = {"fused": case.passes(fused), "eager": case.passes(theirs)}

@@ -1,4 +1,4 @@
-"""Let a whole model call other functions where it calls `internet.ops`."""
+"""Make a whole model call other functions instead of those in `internet.ops`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from internet import ops
 
 @contextmanager
 def replaced_operators(functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Meanwhile `internet.ops` has these functions under these names. Not for several threads at once."""
+    """A context in which `internet.ops` has these functions under these names. Not thread-safe."""
     ours = {name: getattr(ops, name) for name in functions}
     try:
         for name, function in functions.items():

@@ -1,4 +1,4 @@
-"""Fused against eager: the identical work by the compiled operators and by plain torch, timed turn by turn."""
+"""Fused against eager: identical work with the compiled operators and in plain torch, timed in alternation."""
 
 import statistics
 import time
@@ -12,7 +12,7 @@ from internet import ops
 class Comparison:
     """Median seconds of one step with ``backend`` and with plain torch, over ``rounds`` interleaved steps.
 
-    ``disagreement`` is how far apart the two losses of one state are, relative to the loss.
+    ``disagreement`` is the difference between the two losses of the same state, relative to the loss.
     """
 
     backend: str
@@ -27,7 +27,7 @@ class Comparison:
         return self.eager_seconds / self.fused_seconds
 
     def describe(self, work: str, loss: str = "loss") -> str:
-        """The outcome in two lines; `work` is what a step is of, such as "fit"."""
+        """The result in two lines; `work` says what the steps belong to, such as "fit"."""
         return (
             f"one step of the identical {work}: {1000 * self.fused_seconds:.1f} ms fused (backend {self.backend}), "
             f"{1000 * self.eager_seconds:.1f} ms eager (backend reference: plain torch and grid_sample): "
@@ -49,20 +49,20 @@ def why_not_fused(backend: str, operators: Sequence[str]) -> str:
 
 
 def not_compared(reason: str) -> str:
-    """What to tell instead of :meth:`Comparison.describe`."""
+    """The text to show instead of :meth:`Comparison.describe`."""
     return f"fused against eager: not timed, the fused operators are missing ({reason})"
 
 
 def compare_steps(backend: str, fused: Callable[[], float], eager: Callable[[], float], rounds: int) -> Comparison:
-    """Time two copies of one state, each moved on by its own function.
+    """Time two copies of one state, each advanced by its own function.
 
-    "Eager" is the library's ``reference`` backend: the same formulas in plain torch, with grid_sample. The turns
-    alternate, so that whatever else the machine does falls on both alike; the first is not counted.
+    "Eager" is the library's ``reference`` backend: the same formulas in plain torch, with grid_sample. The steps
+    alternate, so that other load on the machine affects both alike; the first is not counted.
 
     Args:
         backend: that of the fused operators; see :func:`why_not_fused`.
-        fused, eager: take a step and return the loss before it, a number, for which a GPU has to be waited for.
-        rounds: how many turns are counted.
+        fused, eager: take a step and return the loss before it, as a number, which waits for a GPU.
+        rounds: how many steps of each are counted.
     """
     fused_seconds, eager_seconds, losses = [], [], []
     for _ in range(rounds + 1):
@@ -76,7 +76,7 @@ def compare_steps(backend: str, fused: Callable[[], float], eager: Callable[[], 
         fused_seconds.append(middle - begin)
         eager_seconds.append(end - middle)
         losses.append((ours, theirs))
-    ours, theirs = losses[0]  # before any step; later rounding grows with every step
+    ours, theirs = losses[0]  # before any step: rounding differences grow with every step
     disagreement = abs(ours - theirs) / abs(theirs)
     fused_median, eager_median = statistics.median(fused_seconds[1:]), statistics.median(eager_seconds[1:])
     return Comparison(backend, fused_median, eager_median, disagreement, rounds)

@@ -1,8 +1,8 @@
-"""Times that can be compared on a noisy machine: everything that is compared runs in turn, in one process.
+"""Times that can be compared on a noisy machine: everything that is compared runs interleaved, in one process.
 
-A round calls each function once (A B C, A B C, ...), so that what slows the machine slows all alike. What a
-call costs is the median over the rounds; how two compare, the median over the rounds of their ratio.
-Freeing a result counts as part of the call that made it.
+A round calls each function once (A B C, A B C, ...), so that disturbances affect all of them alike. The time of a
+call is the median over the rounds; two functions are compared by the median over the rounds of their ratio.
+Freeing a result counts as part of the call that returned it.
 """
 
 import functools
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 import torch
 
 SHORTEST_SAMPLE = 1e-3
-"""Seconds: a call shorter than this is repeated within a sample, beyond the clock's and the loop's own noise."""
+"""Seconds: a shorter call is repeated within a sample, so that the noise of clock and loop is negligible."""
 
 FEWEST_ROUNDS = 5
-"""However little time there is."""
+"""The least number of rounds, however little time there is."""
 
 L2_FLUSH_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call, one sample a round."""
+    """Seconds per call, one sample per round."""
 
     samples: tuple[float, ...]
 
@@ -57,12 +57,12 @@ def interleaved(
     """Time functions against each other.
 
     Args:
-        functions: by name; each is called at least twice before the clock starts.
-        device: on CUDA a sample is what the device takes, from a cold L2 cache, with all launches queued before it
-            begins: what the host takes to issue them does not show, unless the call waits for the device.
-        seconds: for all of them together; past it, no round starts after the fifth.
-        rounds: at most.
-        with_host: a sample is instead what a call takes in a row of calls, whoever is slower, host or device.
+        functions: by name; each is called at least twice before timing starts.
+        device: on CUDA a sample is the time on the device, from a cold L2 cache, with all launches queued before it
+            begins: the time the host takes to issue them is not included, unless the call waits for the device.
+        seconds: in total; after that, no round starts beyond the fifth.
+        rounds: the largest number of rounds.
+        with_host: a sample is instead the time of a call in a sequence of calls, limited by host or device.
     """
     clocks = {name: _clock(function, device, with_host) for name, function in functions.items()}
     samples: dict[str, list[float]] = {name: [] for name in functions}
@@ -82,7 +82,7 @@ def interleaved(
 
 
 def _clock(function: Callable[[], object], device: torch.device, with_host: bool) -> Callable[[], float]:
-    """Call it until caches and compilers are warm; what takes a sample of it."""
+    """Call a function until caches and compilers are warm; returns a function that takes a sample."""
     function()
     once = _seconds(function, 1, device)
     if device.type == "cuda" and not with_host:
@@ -91,7 +91,7 @@ def _clock(function: Callable[[], object], device: torch.device, with_host: bool
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given; a CPU always has."""
+    """Wait until a GPU has finished its work; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -108,13 +108,13 @@ def _seconds(function: Callable[[], object], repeats: int, device: torch.device)
 class _DeviceClock:
     """Samples of the time that a call takes on the device alone.
 
-    A kernel that sleeps keeps the device busy until the host has issued the call. How long that is, is learnt from
-    the samples: one for which the device began too early is taken again after a longer sleep, twice at most, since a
-    call that waits for the device can never be issued ahead of it.
+    A sleeping kernel keeps the device busy until the host has issued the call. How long it has to sleep is adapted to
+    the samples: if the device began too early, a sample is repeated after a longer sleep, at most twice, since a call
+    that waits for the device can never be issued ahead of it.
     """
 
     CYCLES_PER_SECOND = 2e9
-    """Of a GPU's clock, at most: slower ones sleep longer."""
+    """An upper bound on GPU clock rates; slower GPUs sleep longer."""
 
     def __init__(self, function: Callable[[], object], once: float) -> None:
         self._function = function
@@ -130,7 +130,7 @@ class _DeviceClock:
         return measured
 
     def _sample(self) -> tuple[float, bool]:
-        """Seconds, and whether the host was done before the device began."""
+        """Seconds, and whether the host had finished before the device began."""
         torch.empty(L2_FLUSH_BYTES, dtype=torch.uint8, device="cuda").zero_()
         torch.cuda._sleep(int(self._asleep * self.CYCLES_PER_SECOND))
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

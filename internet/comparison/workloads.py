@@ -1,8 +1,8 @@
 """What is measured: the operators at named shapes, layouts and dtypes.
 
-Layout and dtype are those of the data (logits, features, frames); coordinates are float32, or float64 beside
-float64 data, as under autocast. Flows are smooth, as those of a network or a flow method are: what is a pixel
-apart in the output then reads about a pixel apart in the input.
+Layout and dtype are those of the data (logits, features, frames); coordinates are float32, or float64 with float64
+data, as under autocast. Flows are smooth, like those of a network or a flow method: neighbouring output pixels read
+neighbouring input pixels.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from internet.comparison.case import Case, Function
 from internet.comparison.inputs import ANCHORS, Inputs, Maker
 
 PYRAMID = {1: 256, 2: 128, 4: 64}
-"""Channels of the paper's feature maps by their size over that of the motion field."""
+"""Channels of the paper's feature maps, by the ratio of their size to the motion field's."""
 
 VOLUME_CHANNELS = 32
-"""Of LivePortrait's and face-vid2vid's appearance volume."""
+"""Channels of the appearance volume of LivePortrait and face-vid2vid."""
 COMPRESSED_CHANNELS, VOLUME_ANCHORS = 4, 21
-"""Of what LivePortrait's dense-motion network sees of that volume, and its anchors."""
+"""Channels of that volume as input of LivePortrait's dense-motion network, and its number of anchors."""
 
 ANCHOR_NAMES = ("kp_source", "kp_driving", "jac_source", "jac_driving")
 MOTION_NAMES = ("field", "confidence")
@@ -34,7 +34,7 @@ class Workload:
     shape: str
     make: Callable[[Maker], Inputs] = field(repr=False)
     trained: tuple[str, ...]
-    """The inputs whose gradients training asks for."""
+    """The inputs whose gradients training needs."""
     layout: str = "contiguous"
     dtype: torch.dtype = torch.float32
     motion: str = "smooth"
@@ -45,7 +45,7 @@ class Workload:
         return f"{self.operator}-{shape}-{self.layout}-{str(self.dtype).removeprefix('torch.')}"
 
     def case(self, device: torch.device, function: Function) -> "Case":
-        """The tensors, with outputs as `function` shapes them."""
+        """The tensors, with outputs in the shapes that `function` returns."""
         return Case(self.make(Maker(self.dtype, self.layout, device, self.motion)), self.trained, function)
 
 
@@ -60,7 +60,7 @@ def affine_mixture(batch: int, size: int, **options: Any) -> Workload:
 
 
 def affine_mixture_of_volume(batch: int, size: int, **options: Any) -> Workload:
-    """LivePortrait's mask and sparse motions, on a quarter as many slices as rows; no Jacobians."""
+    """LivePortrait's mask and sparse motions, with a quarter as many slices as rows; no Jacobians."""
     depth = max(size // 4, 1)
 
     def make(maker: Maker) -> Inputs:
@@ -127,7 +127,7 @@ def pyramid_warp(batch: int, size: int, **options: Any) -> Workload:
 
 
 def volume_warp(batch: int, size: int, **options: Any) -> Workload:
-    """LivePortrait's appearance volume, of a quarter as many slices as rows."""
+    """LivePortrait's appearance volume, with a quarter as many slices as rows."""
     depth = max(size // 4, 1)
 
     def make(maker: Maker) -> Inputs:
@@ -142,7 +142,7 @@ def volume_warp(batch: int, size: int, **options: Any) -> Workload:
 
 
 def masked_backwarp_loss(batch: int, size: int, **options: Any) -> Workload:
-    """Eq. 4 on frames of `size`, the mask at a quarter of it; the target and the flow are data."""
+    """Eq. 4 on frames of `size`, with the mask at a quarter of it; target and flow take no gradient."""
 
     def make(maker: Maker) -> Inputs:
         return {
@@ -167,7 +167,7 @@ def flow_confidence(batch: int, size: int, **options: Any) -> Workload:
 
 
 def soft_argmax(batch: int, size: int, **options: Any) -> Workload:
-    """Anchors and Jacobians out of heat maps at the base size."""
+    """Anchors and Jacobians from heat maps at the base size."""
 
     def make(maker: Maker) -> Inputs:
         maps = maker.data(batch, 4 * ANCHORS, size, size).unflatten(1, (ANCHORS, 4))
@@ -177,7 +177,7 @@ def soft_argmax(batch: int, size: int, **options: Any) -> Workload:
 
 
 def soft_argmax_of_volume(batch: int, size: int, **options: Any) -> Workload:
-    """LivePortrait's 21 key points out of heat maps over a volume, of a quarter as many slices as rows."""
+    """LivePortrait's 21 key points from heat maps over a volume, with a quarter as many slices as rows."""
     depth = max(size // 4, 1)
 
     def make(maker: Maker) -> Inputs:
@@ -187,7 +187,7 @@ def soft_argmax_of_volume(batch: int, size: int, **options: Any) -> Workload:
 
 
 def anchor_features(batch: int, size: int, **options: Any) -> Workload:
-    """The dense-motion network's input at the base size; the source frame is data."""
+    """The dense-motion network's input at the base size; the source frame takes no gradient."""
 
     def make(maker: Maker) -> Inputs:
         return {"source": maker.data(batch, 3, size, size), **maker.anchors(batch)}
@@ -196,7 +196,7 @@ def anchor_features(batch: int, size: int, **options: Any) -> Workload:
 
 
 def anchor_features_of_volume(batch: int, size: int, **options: Any) -> Workload:
-    """LivePortrait's: its compressed appearance volume, of a quarter as many slices as rows; no Jacobians."""
+    """LivePortrait's: its compressed appearance volume, with a quarter as many slices as rows; no Jacobians."""
     depth = max(size // 4, 1)
 
     def make(maker: Maker) -> Inputs:
@@ -210,7 +210,8 @@ def anchor_features_of_volume(batch: int, size: int, **options: Any) -> Workload
 def dense_motion(batch: int, size: int, *, noise: bool = False, **options: Any) -> Workload:
     """LivePortrait's whole part: `internet.comparison.dense_motion`, which is three operators.
 
-    Its mixture is smooth, and its key points move little from frame to frame; or all is `noise`, and so the field.
+    The mixture is smooth, and the key points move little from frame to frame; with `noise` both are random, and so is
+    the field.
     """
     depth = max(size // 4, 1)
     anchored = anchor_features_of_volume(batch, size)
@@ -239,4 +240,4 @@ EVERY: tuple[Callable[..., Workload], ...] = (
     soft_argmax,
     anchor_features,
 )
-"""One maker an operator: each takes a batch, a size and the options of a workload."""
+"""A function for each operator, which takes a batch, a size and the options of a workload."""

@@ -1,4 +1,4 @@
-"""How good a model is: generated frames against real ones, its motion field against the true motion."""
+"""Evaluation of models: generated frames against real ones, and motion fields against the true motion."""
 
 from internet.evaluation.clip_evaluation import evaluate_clip
 from internet.evaluation.confidence import ConfidenceMeans

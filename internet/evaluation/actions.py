@@ -1,4 +1,4 @@
-"""Act-Recog-L1 and FVD: short clips compared by what a network that knows actions makes of them."""
+"""Act-Recog-L1 and FVD: short clips compared by the features of an action recognition network."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,22 @@ from internet.evaluation.frechet import frechet_distance
 from internet.evaluation.measure import Column, Curve, Measure
 from internet.utils.weight_files import read_weight_file
 
-#: Frames of a window, and from the start of one to that of the next; side of I3D's frames.
+#: Frames in a window, and between the starts of two windows; side of I3D's frames.
 WINDOW, STRIDE, SIDE = 16, 8, 224
 
 GENERATED, REFERENCE = "windows_generated", "windows_reference"
 
-GET = "which needs I3D, Kinetics-400, as TorchScript: --i3d i3d_torchscript.pt, the file that the usual FVD codes take"
+GET = "which needs I3D, Kinetics-400, as TorchScript: --i3d i3d_torchscript.pt, the usual file of FVD implementations"
 
 
 class WindowNetwork(Protocol):
-    """What turns a window of frames into features."""
+    """A network that turns a window of frames into features."""
 
     def embed(self, frame: Tensor) -> Tensor:
-        """What it needs of a frame (1, 3, H, W) in [0, 1]."""
+        """What the network needs of a frame (1, 3, H, W) in [0, 1]."""
 
     def __call__(self, embedded: Sequence[Tensor]) -> Tensor:
-        """That of a window's frames -> features (1, D)."""
+        """That of the frames of a window -> features (1, D)."""
 
 
 class I3d:
@@ -41,7 +41,7 @@ class I3d:
         self._network = load_script(found, "--i3d", device)
 
     def embed(self, frame: Tensor) -> Tensor:
-        """The frame (1, 3, H, W) in [0, 1] as the network wants it: (1, 3, 224, 224) in [-1, 1]."""
+        """The frame (1, 3, H, W) in [0, 1] as input of the network: (1, 3, 224, 224) in [-1, 1]."""
         small = functional.interpolate(frame, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
         return small * 2 - 1
 
@@ -52,9 +52,9 @@ class I3d:
 
 
 class StillFeatures:
-    """What stands in for it: the means over a window of EfficientNet-Lite0's features, and of their changes.
+    """A stand-in for I3D: the means over a window of EfficientNet-Lite0's features, and of their changes.
 
-    It knows pictures and not actions: of motion it sees how much the features change from frame to frame.
+    It recognises objects, not actions: of motion it captures only how much the features change between frames.
     """
 
     identity = EFFICIENTNET
@@ -75,11 +75,11 @@ class StillFeatures:
 class ActionDistance(Measure):
     """The L1 distance of each window's features, and the Fréchet distance of all windows' features.
 
-    Windows are 16 frames long and begin every 8 frames, the last one where it ends with the clip; a clip that is
-    shorter is one window, its last frame repeated. A window's distance stands at its last frame on the curve.
+    Windows are 16 frames long and begin every 8 frames, with one more at the end of the clip; a shorter clip is one
+    window, with its last frame repeated. On the curve, a window's distance is at its last frame.
 
     Args:
-        network: looks at windows.
+        network: computes the features of windows.
         columns: for the distance, and for the Fréchet distance.
     """
 
@@ -145,7 +145,7 @@ def i3d_distance(network: I3d) -> ActionDistance:
 
 
 def efficientnet_clip_distance(features: SharedFeatures) -> ActionDistance:
-    """What stands in for both."""
+    """The stand-in for both."""
     network = StillFeatures(features)
     about = f"EfficientNet-Lite0's features, their means and mean changes over windows of {WINDOW} frames"
     columns = (

@@ -1,15 +1,15 @@
-"""Where motion anchors lie: on the person, or on the plain background, where the paper says that bad ones end."""
+"""Whether motion anchors lie on the person or on the plain background, which the paper calls a failure."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: An anchor this part of the frame's side from the person still counts as on it: the outline is where anchors belong.
+#: An anchor within this fraction of the frame's side of the person counts as on it: anchors may be on the outline.
 MARGIN = 1 / 32
 
 
 def share_on_background(points: Tensor, person: Tensor) -> Tensor:
-    """The share of anchors that lie on the background or out of the frame, of each sample: (B,) in [0, 1].
+    """The share of anchors on the background or out of the frame, for each sample: (B,) in [0, 1].
 
     Args:
         points: (B, K, 2), x first, in [-1, 1] with ``align_corners=False``.
@@ -22,7 +22,7 @@ def share_on_background(points: Tensor, person: Tensor) -> Tensor:
 
 
 def share_in_use(points: Tensor, person: Tensor, logits: Tensor) -> Tensor:
-    """The same of the mixture's weight: how much of what moves follows an anchor on the background, (B,) in [0, 1].
+    """The same, weighted by the mixture: how much of the motion follows anchors on the background, (B,) in [0, 1].
 
     Args:
         points, person: as above.

@@ -1,17 +1,17 @@
-"""How sure a mean over clips or seeds is."""
+"""Confidence intervals of means over clips or seeds."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-#: Resamplings, and the part of them that an interval holds.
+#: The number of resamples, and the share of them inside an interval.
 RESAMPLINGS, LEVEL = 4000, 0.95
 
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """The bootstrap's 95 % interval of the mean (Efron's percentile method); (NaN, NaN) for fewer than two values.
 
-    With few values it is too narrow: of three, no resampling can show what a fourth would be.
+    With few values it is too narrow: resampling three values cannot show what a fourth would be.
     """
     known = np.asarray([value for value in values if np.isfinite(value)])
     if len(known) < 2:

@@ -1,4 +1,4 @@
-"""Measure a clip, all measures side by side, its frames one after another."""
+"""Evaluates all measures on a clip, frame by frame."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from internet.evaluation.pairs import ClipPair
 from internet.evaluation.suite import Suite
 from internet.visualization import draw
 
-#: What the video of a clip shows, from left to right; the largest side of each picture in it.
+#: The pictures in the video of a clip, from left to right; the largest side of each.
 SHOWN, SIDE = ("source", "real", "generated", "error (x3)"), 256
 
 
@@ -23,12 +23,12 @@ SHOWN, SIDE = ("source", "real", "generated", "error (x3)"), 256
 def evaluate_clip(
     clip: ClipPair, suite: Suite, video: Path | None = None, progress: Callable[[], object] = lambda: None
 ) -> ClipResult:
-    """Measure a clip, in memory that does not grow with its length but for features and numbers.
+    """Measure a clip. Except for features and numbers, memory does not grow with its length.
 
     Args:
-        clip: what to go through.
+        clip: to be measured.
         suite: the measures.
-        video: a file to write, the pictures of :data:`SHOWN` beside each other.
+        video: a file to write, with the pictures of :data:`SHOWN` side by side.
         progress: called after each frame.
     """
     for measure in suite.measures:

@@ -1,4 +1,4 @@
-"""What was measured of a clip, in files: numbers as JSON, features as arrays."""
+"""The results for a clip, and their files: numbers as JSON, features as arrays."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from internet.utils.files import atomic_write
 
 @dataclass(frozen=True)
 class ClipResult:
-    """Values by the columns' keys, curves over the frames, and features for the distances over all clips."""
+    """Values and curves over the frames by the columns' keys, and features for distances over all clips."""
 
     name: str
     frames: int
@@ -24,12 +24,12 @@ class ClipResult:
     features: dict[str, np.ndarray] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Without the features, as JSON has it."""
+        """Everything except the features, as JSON values."""
         numbers = {"values": self.values, "curves": self.curves}
         return {"name": self.name, "frames": self.frames, **to_json(numbers)}
 
     def save(self, stem: Path) -> None:
-        """Write `stem`.npz, then `stem`.json, which says that both are whole."""
+        """Write `stem`.npz, then `stem`.json, whose existence shows that both are complete."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **self.features)  # type: ignore[arg-type]  # numpy's stubs
         atomic_write(stem.with_suffix(".npz"), buffer.getvalue())
@@ -37,7 +37,7 @@ class ClipResult:
 
     @classmethod
     def load(cls, stem: Path) -> "ClipResult | None":
-        """What :meth:`save` wrote; None if it has not, or not to the end."""
+        """What :meth:`save` wrote; None if it did not, or did not finish."""
         try:
             stored = from_json(json.loads(stem.with_suffix(".json").read_bytes()))
             with np.load(stem.with_suffix(".npz"), allow_pickle=False) as arrays:
@@ -47,7 +47,7 @@ class ClipResult:
 
 
 def to_json(value: Any) -> Any:
-    """The same with what JSON lacks: NaN as null, infinities as text."""
+    """A value with replacements for what JSON lacks: NaN as null, infinities as text."""
     if isinstance(value, dict):
         return {name: to_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

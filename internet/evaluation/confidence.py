@@ -1,4 +1,4 @@
-"""A model's confidence against what the source truly shows, where that is known."""
+"""A model's confidence against what is really visible in the source, where that is known."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from internet.evaluation.motion import MOVING, check_motion
 class ConfidenceMeans:
     """The mean of M where it should be high and where it should be low.
 
-    The result has "confidence_visible", over the pixels of the driving frame that the source shows too, and
-    "confidence_vacated", over those where the source's figure stood and is gone: ground that it hid. Ground is what is
-    still or, before a camera that moves, what moves as half of the frame does.
+    The result has "confidence_visible", over the pixels of the driving frame that are visible in the source, and
+    "confidence_vacated", over background that the figure covered in the source and no longer covers. Background is what
+    is still or, with a moving camera, what moves like half of the frame.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class ConfidenceMeans:
         """Add samples.
 
         Args:
-            field, motion, visible: of :class:`~internet.evaluation.MotionError`.
+            field, motion, visible: as for :class:`~internet.evaluation.MotionError`.
             confidence: M^0, (B, 1, h, w), upsampled progressively to (H, W).
         """
         check_motion(field, motion, visible)

@@ -1,4 +1,4 @@
-"""The Fréchet distance between generated and real frames: FID, or that of another network's features."""
+"""The Fréchet distance between generated and real frames: FID, or with the features of another network."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ GENERATED, REFERENCE = "frames_generated", "frames_reference"
 
 
 class FrameDistribution(Measure):
-    """The distance of each clip's frames, "clip-wise FID", and of those of all clips together.
+    """The distance for the frames of each clip, "clip-wise FID", and for those of all clips together.
 
     Args:
         pooled: a frame (1, 3, H, W) in [0, 1] -> (1, D).
@@ -51,7 +51,7 @@ def inception_distance(network: Inception) -> FrameDistribution:
 
 
 def efficientnet_distance(features: SharedFeatures) -> FrameDistribution:
-    """What stands in for FID."""
+    """The stand-in for FID."""
     about = "Fréchet distance of EfficientNet-Lite0's features of frames; its numbers are not FID's"
     column = Column("fd_efficientnet", "FD-EfficientNet", "lower", about, EFFICIENTNET, f"FID, {GET_INCEPTION}")
     return FrameDistribution(features.pooled, column)

@@ -1,4 +1,4 @@
-"""How good a model is on drawn figures that no training has seen."""
+"""Evaluation on drawn figures that are not used in training."""
 
 import torch
 from torch.utils.data import DataLoader, Subset
@@ -7,7 +7,7 @@ from internet.data.synthetic_dataset import SyntheticDataset
 from internet.evaluation.transfer import TransferMetrics
 from internet.model import MotionTransfer
 
-#: Training and validation draw their clips from smaller seeds.
+#: Training and validation use smaller seeds for their clips.
 UNSEEN_SEED = 1 << 24
 
 
@@ -20,14 +20,15 @@ def measure_on_figures(
     seed: int = UNSEEN_SEED,
     batch: int = 8,
 ) -> dict[str, float]:
-    """The metrics of :class:`~internet.evaluation.TransferMetrics` over drawn clips, any frame by the clip's first.
+    """The metrics of :class:`~internet.evaluation.TransferMetrics` over drawn clips, where each clip's first frame is
+    the source.
 
     Args:
         model: in evaluation mode, on its device.
         samples: how many.
         moving_background: the fraction of clips whose background moves.
         seed: of the clips.
-        batch: samples that go through the model together.
+        batch: samples per call of the model.
     """
     data = SyntheticDataset(
         model.config.size, seed=seed, min_seconds=0, moving_background=moving_background, previous=False

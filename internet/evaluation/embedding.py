@@ -1,4 +1,4 @@
-"""Networks that turn frames into features for measures of perception and of distributions."""
+"""Feature networks for perceptual and distribution measures."""
 
 import io
 import os
@@ -20,7 +20,7 @@ GET_INCEPTION = (
 
 
 class SharedFeatures:
-    """EfficientNet-Lite0's features of frames, computed once for all the measures that look at the same frame."""
+    """EfficientNet-Lite0's features of frames, computed once for all measures of the same frame."""
 
     def __init__(self, device: torch.device) -> None:
         network = EfficientNetLite0().to(device)
@@ -36,9 +36,9 @@ class SharedFeatures:
 
 
 class Inception:
-    """Inception-v3 as the FID's authors trained it, in the TorchScript form that StyleGAN2-ADA published.
+    """Inception-v3 with the weights of FID's authors, in the TorchScript form published with StyleGAN2-ADA.
 
-    It takes frames with levels 0 to 255 and resizes them itself, as TensorFlow does.
+    Its input is frames with levels 0 to 255, which it resizes itself, like TensorFlow.
     """
 
     def __init__(self, path: str | os.PathLike[str], device: torch.device) -> None:
@@ -54,7 +54,7 @@ class Inception:
 
 
 def load_script(file: WeightFile, argument: str, device: torch.device) -> Callable[..., Tensor]:
-    """A TorchScript network in evaluation mode; a ValueError that names the argument if the file is something else."""
+    """A TorchScript network in evaluation mode. Raises a ValueError that names the argument for any other file."""
     try:
         network: Callable[..., Tensor] = torch.jit.load(io.BytesIO(file.content), map_location=device).eval()
     except RuntimeError as error:

@@ -6,8 +6,8 @@ from internet.evaluation.means import Means
 from internet.evaluation.measure import Column, Curve, Measure
 from internet.utils.optional import require
 
-#: A PSNR in dB beyond which frames count as equal: less than 8 bits can show. One frame without error, whose own is
-#: infinite, must not hide all others in a clip's mean.
+#: An upper limit on PSNR, in dB: the difference is then less than 8 bits can represent. A single frame without error,
+#: whose PSNR is infinite, must not dominate a clip's mean.
 EQUAL = 60.0
 
 #: The side of SSIM's window, and the weights of MS-SSIM's scales (Wang et al., 2003), fine to coarse.
@@ -37,16 +37,16 @@ def frame_quality(output: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 def scales_of(side: int) -> int:
-    """How many of MS-SSIM's five scales frames of this side have: at the coarsest a window must still fit.
+    """How many of MS-SSIM's five scales can be used for this size: a window must still fit at the coarsest.
 
-    The square is torchmetrics' own condition, which asks a little more of four scales.
+    The square is torchmetrics' own condition, which is slightly stricter for four scales.
     """
     fit = [count for count in range(1, len(SCALES) + 1) if side // max(2 ** (count - 1), (count - 1) ** 2) >= WINDOW]
     return max(fit, default=1)
 
 
 def multi_scale_ssim(output: Tensor, target: Tensor) -> Tensor:
-    """MS-SSIM of each frame, (B,): of :func:`scales_of` scales, whose weights are brought to a sum of 1.
+    """MS-SSIM of each frame, (B,), with :func:`scales_of` scales, whose weights are normalised to a sum of 1.
 
     Args:
         output, target: (B, 3, H, W) in [0, 1].
@@ -69,10 +69,10 @@ def multi_scale_ssim(output: Tensor, target: Tensor) -> Tensor:
 class FrameMetrics:
     """Means over frames of :func:`frame_quality`.
 
-    Each frame's PSNR is taken by itself: the PSNR of the mean squared error would be that of the worst frames.
+    PSNR is computed for each frame: the PSNR of the mean squared error would be dominated by the worst frames.
 
     Args:
-        prefix: goes before the names "psnr", "ssim" and "l1" in the result.
+        prefix: of the names "psnr", "ssim" and "l1" in the result.
 
     Raises:
         MissingExtraError: torchmetrics is not installed.
@@ -88,7 +88,7 @@ class FrameMetrics:
         self.means.reset()
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Add frames: output and target are (B, 3, H, W) in [0, 1]; H and W are 11 at least, the window's size."""
+        """Add frames: output and target are (B, 3, H, W) in [0, 1]; H and W are at least 11, the window's size."""
         self.means.add(**frame_quality(output, target))
 
     def compute(self) -> dict[str, float]:
@@ -128,7 +128,7 @@ class FrameQuality(Measure):
 
 
 def check_frames(output: Tensor, target: Tensor) -> None:
-    """Raise a ValueError for frames that no measure can take."""
+    """Raise a ValueError for frames that cannot be measured."""
     if output.dim() != 4 or output.shape[1] != 3 or min(output.shape[2:]) < WINDOW:
         raise ValueError(f"output has shape {tuple(output.shape)}, expected (B, 3, H, W), H and W at least {WINDOW}")
     if target.shape != output.shape:

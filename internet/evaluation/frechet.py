@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of features, and what it is taken of: frames, or short clips."""
+"""The Fréchet distance between two sets of features."""
 
 import numpy as np
 
@@ -9,16 +9,16 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     .. math:: \|\mu_1 - \mu_2\|^2 + \mathrm{tr}\, C_1 + \mathrm{tr}\, C_2 - 2\, \mathrm{tr} (C_1 C_2)^{1/2}
 
     (Heusel et al., "GANs trained by a two time-scale update rule", 2017). With :math:`C = A^T A`, A the centred
-    features over :math:`\sqrt{N-1}`, the last trace is the sum of the singular values of :math:`A_1 A_2^T`: exact
-    where there are fewer features than dimensions, when the covariances have no inverse and their product's square
-    root is hard to take.
+    features over :math:`\sqrt{N-1}`, the last trace is the sum of the singular values of :math:`A_1 A_2^T`. This
+    is exact even with fewer features than dimensions, when the covariances are singular and the square root of their
+    product is hard to compute.
 
     Args:
         features, others: (N, D) and (M, D), N and M at least 2.
 
     Returns:
-        0 or more; it grows as N falls below D, so compare only distances of about as many features. NaN for fewer
-        than two.
+        At least 0; it grows as N falls below D, so only distances with similar N and M can be compared. NaN for fewer
+        than two features.
     """
     if min(len(features), len(others)) < 2:
         return float("nan")
@@ -36,7 +36,7 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _factor(scatter: np.ndarray) -> np.ndarray:
-    """The same A^T A with no more rows than columns: the singular values stay, and the product is small."""
+    """A with at most as many rows as columns and the same A^T A: the singular values are unchanged."""
     if len(scatter) <= scatter.shape[1]:
         return scatter
     triangle: np.ndarray = np.linalg.qr(scatter, mode="r")  # type: ignore[assignment]  # one result in this mode

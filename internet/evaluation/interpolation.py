@@ -1,4 +1,4 @@
-"""Interp-PSNR: whether each frame is what its neighbours let one expect."""
+"""Interp-PSNR: whether each frame is what its neighbours suggest."""
 
 from collections import deque
 from collections.abc import Callable
@@ -14,8 +14,8 @@ NOTHING = float("nan")
 class InterpolationQuality(Measure):
     """The PSNR of frames that a network interpolates between their generated neighbours, O_{t-1} and O_{t+1}.
 
-    The paper's is against the real frame I_t: a model must be right to do well. Against the generated O_t itself it
-    tells flicker alone, and a frozen video is perfect. The first and the last frame have no value.
+    The paper compares with the real frame I_t, so that a model must be right to score well. Compared with the generated
+    O_t, it measures only flicker, and a frozen video is perfect. The first and the last frame have no value.
 
     Args:
         interpolate: two frames (1, 3, H, W) in [0, 1] -> the one in the middle.
@@ -28,7 +28,7 @@ class InterpolationQuality(Measure):
         self, interpolate: Callable[[Tensor, Tensor], Tensor], network: str, weights: str, instead_of: str = ""
     ) -> None:
         self._interpolate = interpolate
-        about = f"PSNR of what {network} makes of the neighbours O(t-1) and O(t+1), against "
+        about = f"PSNR of the frame that {network} interpolates between O(t-1) and O(t+1), against "
         stands_for = f"Interp-PSNR {instead_of}" if instead_of else ""
         self.columns = (
             Column("interp_psnr", f"Interp-PSNR ({network}), dB", "higher", f"{about}I(t)", weights, stands_for),
@@ -58,6 +58,6 @@ class InterpolationQuality(Measure):
                 curve.append(NOTHING)
 
     def curves(self) -> dict[str, Curve]:
-        """NaN for the last frame, and for all of a clip of fewer than three."""
+        """NaN for the last frame, and for all frames of a clip with fewer than three."""
         ends = min(len(self._recent), 2) - 1
         return {key: curve + [NOTHING] * ends for key, curve in self._curves.items()}

@@ -1,4 +1,4 @@
-"""AKD and the missing key points (Siarohin et al., 2019): whether the person stands where they should."""
+"""AKD and missing key points (Siarohin et al., 2019): whether the person has the right pose."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,15 @@ from internet.data.blaze_pose import BlazePose, Pose
 from internet.data.image import to_array
 from internet.evaluation.measure import Column, Curve, Measure
 
-#: From this certainty on a key point counts as found.
+#: A key point counts as found from this certainty on.
 FOUND = 0.5
 
 NOTHING = float("nan")
 
 
 def key_point_errors(generated: Pose | None, reference: Pose | None) -> tuple[float, float]:
-    """The mean distance of the key points found in both frames, in pixels, and the share of the real frame's that the
-    generated one lacks. NaN where there is nothing to compare.
+    """The mean distance of the key points found in both frames, in pixels, and the share of the real frame's key points
+    that are missing in the generated one. NaN if there is nothing to compare.
     """
     if reference is None:
         return NOTHING, NOTHING
@@ -36,7 +36,7 @@ class KeyPointErrors(Measure):
     """:func:`key_point_errors` of each frame.
 
     Args:
-        pose: uint8 (H, W, 3) -> the pose in it; None where there is none.
+        pose: uint8 (H, W, 3) -> its pose, or None.
         identity: of its weights.
     """
 
@@ -65,7 +65,7 @@ class KeyPointErrors(Measure):
 
     @classmethod
     def by_blaze_pose(cls, pose: BlazePose) -> "KeyPointErrors":
-        """With BlazePose."""
+        """The measure with BlazePose."""
         return cls(pose, pose.identity)
 
     def reset(self) -> None:

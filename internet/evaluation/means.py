@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class Means:
-    """The mean of everything that was added under each name, in float64; NaN where nothing was.
+    """The mean of all values added under each name, in float64; NaN if there were none.
 
-    `totals`, (names, 2), holds sums and counts, on the device of what is added. It is of this process alone;
-    ``torch.distributed.all_reduce(means.totals)`` makes it that of all of them.
+    `totals`, (names, 2), holds sums and counts, on the device of the values, for this process only;
+    ``torch.distributed.all_reduce(means.totals)`` combines those of all processes.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -22,7 +22,7 @@ class Means:
         self.totals = torch.zeros(len(self.names), 2, dtype=torch.float64)
 
     def add(self, **values: Tensor) -> None:
-        """Add all elements of each tensor to the mean of its name. Nothing waits for the device."""
+        """Add all elements of each tensor to the mean of its name. Does not wait for the device."""
         for name, value in values.items():
             self.totals = self.totals.to(value.device)
             row = self.totals[self.names.index(name)]

@@ -1,4 +1,4 @@
-"""What every measure of a clip has: columns of a table, and what it makes of the frames, one after another."""
+"""The base of all measures of a clip: columns of a table, computed from frames one after another."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ Curve = list[float]
 class Column:
     """A number that is measured.
 
-    key: its name in files. title: its name in tables, the stand-in's where one is used. better: which is the better.
-    about: what it is, in a sentence. weights: the pretrained weights behind it; empty for a formula.
-    instead_of: what it stands in for, and how to get that.
+    key: its name in files. title: its name in tables. better: whether "lower" or "higher" is better.
+    about: what it is, in a sentence. weights: the pretrained weights it uses; empty for a formula.
+    instead_of: for a stand-in, what it replaces and how to get that.
     """
 
     key: str
@@ -29,16 +29,16 @@ class Column:
     instead_of: str = ""
 
     def badness(self, value: float) -> float:
-        """A number that is larger for a worse value; -inf for none."""
+        """A number that is larger for worse values; -inf for a missing one."""
         if not np.isfinite(value):
             return -np.inf if np.isnan(value) or (value > 0) == (self.better == "higher") else np.inf
         return value if self.better == "lower" else -value
 
 
 class Measure(ABC):
-    """Takes a clip's frames in their order, then tells what it found; `reset` before each clip.
+    """Receives a clip's frames in order, then returns its results; call `reset` before each clip.
 
-    Frames are (1, 3, H, W) in [0, 1], the generated one and the real one of the same moment.
+    Frames are (1, 3, H, W) in [0, 1], the generated one and the real one of the same time.
     """
 
     columns: Sequence[Column]
@@ -49,14 +49,14 @@ class Measure(ABC):
 
     @abstractmethod
     def update(self, generated: Tensor, reference: Tensor) -> None:
-        """Take in the next frame."""
+        """Process the next frame."""
 
     def curves(self) -> dict[str, Curve]:
-        """A value for each frame, by the columns' keys, of what is measured frame by frame."""
+        """By the columns' keys, a value for each frame, if the measure is computed per frame."""
         return {}
 
     def values(self) -> dict[str, float]:
-        """The clip's values by the columns' keys: the means of the curves, unless the measure is of a whole clip."""
+        """The clip's values by the columns' keys: the means of the curves, unless computed for the whole clip."""
         return {key: mean(curve) for key, curve in self.curves().items()}
 
     def features(self) -> dict[str, np.ndarray]:
@@ -64,7 +64,7 @@ class Measure(ABC):
         return {}
 
     def pooled(self, features: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
-        """Values over all clips together, by keys, of measures of distributions."""
+        """Values over all clips together, by keys, for measures of distributions."""
         return {}
 
 

@@ -5,16 +5,16 @@ from torch import Tensor
 from internet.evaluation.means import Means
 from internet.geometry import full_flow
 
-#: Pixels that move less are not counted: anything does well on a still background.
+#: Pixels that move less are not counted: on a still background every model does well.
 MOVING = 1.0
 
 
 class MotionError:
     """Mean end-point error in pixels, over the pixels that truly move and whose source is visible.
 
-    The result has "epe", of the model, and "epe_zero", of a model that moves nothing: the mean true length. And
-    "unexplained": the sum of the squared errors over these pixels as a part of the sum of the squared lengths, 0 for
-    the true motion and 1 for none. What moves far, a hand or a foot, counts in it for more than its few pixels.
+    The result has "epe", of the model, and "epe_zero", of a model that moves nothing, which is the mean true length;
+    and "unexplained", the sum of the squared errors over these pixels divided by the sum of the squared lengths: 0 for
+    the true motion and 1 for none. Large motions, of a hand or a foot, have more weight in it than their few pixels.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class MotionError:
             field: (B, h, w, 2), a motion field as in :class:`~internet.model.Motion`, normalised; upsampled
                 progressively to (H, W), which is (h, w) times a power of two.
             motion: (B, 2, H, W), the true flow in pixels from the driving frame to the source.
-            visible: (B, 1, H, W), 1 where what the driving frame shows is seen in the source too.
+            visible: (B, 1, H, W), 1 where the driving frame's content is visible in the source, too.
         """
         check_motion(field, motion, visible)
         height, width = motion.shape[-2:]

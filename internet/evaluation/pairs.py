@@ -1,4 +1,4 @@
-"""Clips to measure: generated frames beside real ones, made or read one after another."""
+"""Clips to measure: pairs of generated and real frames, generated or read one after another."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from internet.model import MotionTransfer
 
 @dataclass(frozen=True)
 class ClipPair:
-    """A clip whose frames can be gone through.
+    """A clip whose pairs of frames can be iterated over.
 
     name: of the real clip. length: its number of frames. fps: of the clip.
     source: the picture that was animated, (1, 3, S, S) in [0, 1]: the real clip's first frame.
@@ -37,7 +37,7 @@ def self_imitations(
 ) -> list[ClipPair]:
     """The first frame of each clip, animated by all of its frames, or by those from one number to before another.
 
-    Beside what a model of grey frames generates, the real ones are grey too.
+    For a model of grey frames, the real ones are converted to grey, too.
     """
     return [_self_imitation(model, clip, size, driving) for clip in clips]
 
@@ -46,7 +46,7 @@ def _self_imitation(model: MotionTransfer, clip: Clip, size: int, numbers: tuple
     device = next(model.parameters()).device
 
     def seen() -> Iterator[Tensor]:
-        """The clip's frames as the model takes them."""
+        """The clip's frames as input of the model."""
         return (to_channels(frame, model.frame_channels).to(device) for frame in clip_frames(clip, size))
 
     def source() -> Tensor:
@@ -67,7 +67,7 @@ def _self_imitation(model: MotionTransfer, clip: Clip, size: int, numbers: tuple
 
 
 def _rgb(frame: Tensor) -> Tensor:
-    """(1, 3, S, S), of three channels or of one."""
+    """(1, 3, S, S), from three channels or one."""
     return frame.expand(-1, 3, -1, -1)
 
 
@@ -77,10 +77,10 @@ def paired_clips(
     """The clips of two folders (or two videos) that have the same names, the videos' suffixes aside.
 
     Raises:
-        MediaError: a place has no clips; a clip is in one folder alone, or has more frames there.
+        MediaError: a folder has no clips; a clip is only in one folder, or has more frames in one.
     """
     ours, theirs = ({clip.name: clip for clip in all_clips(place)} for place in (generated, reference))
-    if len(ours) == len(theirs) == 1:  # two videos, whatever they are called
+    if len(ours) == len(theirs) == 1:  # two videos, whatever their names
         ours = dict(zip(theirs, ours.values(), strict=True))
     if alone := sorted(set(ours) ^ set(theirs)):
         named = ", ".join(f"'{name}'" for name in alone[:5]) + (f" and {len(alone) - 5} more" if alone[5:] else "")
@@ -107,7 +107,7 @@ def _pair(ours: Clip, theirs: Clip, size: int, device: torch.device) -> ClipPair
 
 
 def all_clips(root: str | os.PathLike[str], split: str | None = None) -> list[Clip]:
-    """The clips of one split, or of whatever splits there are.
+    """The clips of one split, or of all splits that exist.
 
     Raises:
         MediaError: there are none.
@@ -137,6 +137,6 @@ def _read_one_by_one(clip: Clip) -> Iterator[np.ndarray]:
 
 
 def frame_rate(clip: Clip) -> float:
-    """Frames per second, on the average."""
+    """The average number of frames per second."""
     times = clip.times
     return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 25.0

@@ -1,4 +1,4 @@
-"""Perceptual distances of frames: LPIPS, and what stands in for it."""
+"""Perceptual distances of frames: LPIPS, and its stand-in."""
 
 import os
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from internet.model.weights import as_expected, check_weights, read_weights
 from internet.utils.optional import require
 from internet.utils.weight_files import read_weight_file
 
-#: Of the channels, for frames in [-1, 1] (the reference implementation's "scaling layer").
+#: Mean and standard deviation of the channels, for frames in [-1, 1] (the "scaling layer" of the original code).
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 GET = (
-    "which needs torchvision's AlexNet or VGG-16, whose heads torchmetrics brings: --lpips "
+    "which needs torchvision's AlexNet or VGG-16, whose heads are in torchmetrics: --lpips "
     "alexnet-owt-7be5be79.pth, or vgg16-397923af.pth, from https://download.pytorch.org/models"
 )
 
@@ -42,11 +42,11 @@ _NETWORKS = {
 
 
 class Lpips(nn.Module):
-    r"""LPIPS, version 0.1 (Zhang et al., 2018): a perceptual distance that was fitted to what people say.
+    r"""LPIPS, version 0.1 (Zhang et al., 2018): a perceptual distance fitted to human judgements.
 
     .. math:: d = \sum_l \tfrac{1}{H_l W_l} \sum_{h,w} w_l \cdot (\hat{y}^l_{hw} - \hat{y}'^l_{hw})^2
 
-    of features normalised to unit length in the channels.
+    with features normalised to unit length over the channels.
 
     Args:
         network: "alex" or "vgg", the backbone.
@@ -77,11 +77,11 @@ class Lpips(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Lpips":
-        """With the backbone in this file, AlexNet or VGG-16 of torchvision, and the heads that torchmetrics brings.
+        """With the backbone in this file, AlexNet or VGG-16 of torchvision, and the heads from torchmetrics.
 
         Raises:
             MissingWeightsError: there is no such file; the message says how to get it.
-            ValueError: it is of another network.
+            ValueError: it belongs to another network.
         """
         read_weight_file(path, f"LPIPS, {GET}")
         weights = read_weights(path)
@@ -152,7 +152,7 @@ def lpips_distance(path: str | os.PathLike[str], device: torch.device) -> Percep
 
 
 def efficientnet_perceptual_distance(features: SharedFeatures) -> PerceptualDistance:
-    """What stands in for LPIPS."""
+    """The stand-in for LPIPS."""
     about = "LPIPS's formula on EfficientNet-Lite0, without its fitted weights; its numbers are not LPIPS's"
     column = Column("pd_efficientnet", "PD-EfficientNet", "lower", about, EFFICIENTNET, f"LPIPS, {GET}")
     return PerceptualDistance(lambda a, b: unweighted_distance(features.layers(a), features.layers(b)), column)

@@ -1,4 +1,4 @@
-"""Generated frames against real ones where something moves: a whole frame's figures are mostly its background's."""
+"""Generated frames against real ones where something moves; most of a whole frame is background."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from internet.evaluation.means import Means
 from internet.evaluation.motion import MOVING
 from internet.utils.optional import require
 
-#: Mean difference of the channels, of 1, from which a pixel counts as changed; compression and noise stay below it.
+#: Mean difference of the channels from which a pixel counts as changed; compression and noise stay below it.
 CHANGED = 0.06
 
-#: A pixel belongs to the person where so much of the window around it has changed or moves: no specks, no pinholes.
+#: A pixel belongs to the person if this much of the window around it changed or moves: no specks, no pinholes.
 _WINDOW, _SHARE = 5, 0.3
 
 
@@ -21,11 +21,11 @@ def moving_person(
 ) -> Tensor:
     """Where the source or the driving frame shows the person and not the still background: bool (B, 1, H, W).
 
-    That is where the two frames differ, or where, colours being alike, there is motion.
+    That is where the two frames differ, or where there is motion between equal colours.
 
     Args:
         source, target: (B, 3, H, W) in [0, 1].
-        motion: where it is known, the flow from the target to the source, (B, 2, H, W) in pixels.
+        motion: if known, the flow from the target to the source, (B, 2, H, W) in pixels.
         visible: (B, 1, H, W), 0 where that flow cannot be relied on.
     """
     moving = (source.float() - target.float()).abs().mean(1, keepdim=True) > CHANGED
@@ -39,11 +39,11 @@ def moving_person(
 class PersonMetrics:
     """Means over frames of PSNR in dB, SSIM and sharpness over the pixels of :func:`moving_person`.
 
-    Sharpness is the mean length of the output's gradient as a part of the real frame's: below 1 what is generated is
+    Sharpness is the mean length of the output's image gradient divided by the real frame's: below 1 the output is
     blurred. Frames in which nothing moves are not counted.
 
     Args:
-        prefix: goes before the names "person_psnr", "person_ssim" and "person_sharpness" in the result.
+        prefix: of the names "person_psnr", "person_ssim" and "person_sharpness" in the result.
 
     Raises:
         MissingExtraError: torchmetrics is not installed.

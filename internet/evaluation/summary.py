@@ -1,4 +1,4 @@
-"""All clips together: means with their intervals, and the distances of distributions."""
+"""Results over all clips: means with their intervals, and distances of distributions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,9 +12,9 @@ from internet.evaluation.suite import Suite
 
 
 class Mean(NamedTuple):
-    """Over clips, each of which counts as much: the mean, its 95 % interval, and the value over all clips together.
+    """Over clips with equal weights: the mean, its 95 % interval, and the value over all clips together.
 
-    `pooled` is NaN for what is measured frame by frame.
+    `pooled` is NaN for measures that are computed per frame.
     """
 
     mean: float
@@ -24,7 +24,7 @@ class Mean(NamedTuple):
 
 
 def summarise(suite: Suite, clips: Sequence[ClipResult]) -> dict[str, Mean]:
-    """By the columns' keys."""
+    """Summaries by the columns' keys."""
     pooled: dict[str, float] = {}
     for measure in suite.measures:
         pooled |= measure.pooled([clip.features for clip in clips])
@@ -39,5 +39,5 @@ def _mean(clips: Sequence[ClipResult], key: str, pooled: dict[str, float]) -> Me
 
 
 def ranked(clips: Sequence[ClipResult], column: Column) -> list[ClipResult]:
-    """The clips, the best by this column first; those without a value come last."""
+    """The clips, best first by this column; those without a value come last."""
     return sorted(clips, key=lambda clip: (np.isnan(clip.values[column.key]), column.badness(clip.values[column.key])))

@@ -16,7 +16,7 @@ GET = (
     "--super-slomo SuperSloMo.ckpt"
 )
 
-#: Of the channels of the frames that it was trained on.
+#: Means of the channels of the frames that it was trained on.
 MEAN = (0.429, 0.431, 0.397)
 _SLOPE = 0.1
 #: Sides must be multiples of this: five levels.
@@ -72,8 +72,8 @@ class _UNet(nn.Module):
 class SuperSloMo(nn.Module):
     """Two frames (B, 3, H, W) in [0, 1] -> the one halfway between them, clipped to [0, 1].
 
-    The first U-Net finds the flows between the two, the second refines those to the middle and says which of the two
-    shows each pixel.
+    The first U-Net estimates the flows between the two; the second refines the flows to the middle and estimates which
+    of the two frames shows each pixel.
     """
 
     mean: Tensor
@@ -86,7 +86,7 @@ class SuperSloMo(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SuperSloMo":
-        """From the checkpoint. Raises :class:`MissingWeightsError`, or ValueError for one of something else."""
+        """From the checkpoint. Raises :class:`MissingWeightsError`, or ValueError for any other file."""
         read_weight_file(path, f"Interp-PSNR {GET}")
         stored, network = read_weights(path), cls()
         for entry, part in (("state_dictFC", network.flow), ("state_dictAT", network.interpolation)):
@@ -114,7 +114,7 @@ class SuperSloMo(nn.Module):
 def _warp(frame: Tensor, flow: Tensor) -> Tensor:
     """The frame sampled at x + flow (B, 2, H, W), in pixels, on the grid that the checkpoint was trained with.
 
-    It puts pixel j of W at 2 j / W - 1, half a pixel off; what is out of the frame counts 0.
+    It puts pixel j of W at 2 j / W - 1, half a pixel off; pixels outside the frame count as 0.
     """
     half_a_pixel = 1 / frame.new_tensor([frame.shape[3], frame.shape[2]])
     return ops.confidence_warp(frame, flow_to_field(flow) - half_a_pixel)

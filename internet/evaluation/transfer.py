@@ -1,4 +1,4 @@
-"""Everything that is measured of a model's results, in one place for validation, demos and the cards of weights."""
+"""All metrics of a model's results, for validation, demos and the cards of weights."""
 
 from torch import Tensor
 
@@ -10,11 +10,11 @@ from internet.model import Result
 
 
 class TransferMetrics:
-    """Generated frames, whole and over the moving person, beside the same of repeating the source; motion; confidence.
+    """Metrics of whole frames and of the moving person, also for the repeated source; of motion; and of confidence.
 
     The names in the result are those of :class:`~internet.evaluation.FrameMetrics` and
-    :class:`~internet.evaluation.PersonMetrics`, after "repeated_" those of the source repeated, which any model must
-    surpass; and where motion is known, those of :class:`~internet.evaluation.MotionError` and
+    :class:`~internet.evaluation.PersonMetrics`; with the prefix "repeated_" those of repeating the source, which any
+    model must surpass; and where motion is known, those of :class:`~internet.evaluation.MotionError` and
     :class:`~internet.evaluation.ConfidenceMeans`.
 
     Raises:
@@ -52,8 +52,8 @@ class TransferMetrics:
         Args:
             result: of the model, for this source and this driving frame.
             source, target: (B, 3, H, W) in [0, 1]; the target drives as well.
-            motion, visible: where known or estimated, the flow from target to source, (B, 2, H, W) in pixels, and
-                (B, 1, H, W), 1 where it holds.
+            motion, visible: if known or estimated, the flow from target to source, (B, 2, H, W) in pixels, and
+                (B, 1, H, W), 1 where it is valid.
         """
         person = moving_person(source, target, motion, visible)
         self._frames.update(result.frame, target)
@@ -65,6 +65,6 @@ class TransferMetrics:
             self._confidence.update(result.motion.field, result.motion.confidence, motion, visible)
 
     def compute(self) -> dict[str, float]:
-        """All means since the last reset, of this process; those of nothing are left out."""
+        """All means since the last reset, of this process, except those without values."""
         values = {name: value for measure in self.measures for name, value in measure.compute().items()}
         return {name: value for name, value in values.items() if value == value}

@@ -14,7 +14,7 @@ from internet.flow import FlowEstimator
 def warping_error(
     frame: Tensor, following: Tensor, flow: Tensor, flow_backward: Tensor | None = None, mask: Tensor | None = None
 ) -> float:
-    r"""The mean squared difference of a frame and the next one, back-warped, where the flow can be trusted.
+    r"""The mean squared difference of a frame and the back-warped next one, where the flow is reliable.
 
     .. math:: \frac{1}{\sum_z M} \sum_z M \, \| O_t - f(O_{t+1}) \|_2^2
 
@@ -23,11 +23,11 @@ def warping_error(
     Args:
         frame, following: O_t and O_{t+1}, (1, 3, H, W) in [0, 1].
         flow: from t to t + 1 in the *real* video, (1, 2, H, W) in pixels.
-        flow_backward: from t + 1 to t; M is then where both agree.
+        flow_backward: from t + 1 to t; M is 1 where both agree.
         mask: M itself, (1, 1, H, W) of 0 and 1, instead.
 
     Returns:
-        NaN where nothing can be trusted.
+        The error; NaN if no pixel is reliable.
     """
     if mask is None:
         if flow_backward is None:
@@ -41,7 +41,7 @@ def warping_error(
 
 
 class WarpingError(Measure):
-    """E_warp of the generated video, and of the real one: what flow and noise alone amount to.
+    """E_warp of the generated video, and of the real one, which shows the effect of flow errors and noise.
 
     Args:
         flow: estimates the flow between two real frames.
@@ -49,9 +49,7 @@ class WarpingError(Measure):
 
     def __init__(self, flow: FlowEstimator) -> None:
         self._flow: Callable[[Tensor, Tensor], Tensor] = flow
-        about = (
-            "squared difference of a frame and the next, back-warped by the real video's flow where it can be trusted"
-        )
+        about = "squared difference of a frame and the next, back-warped by the real video's flow where it is reliable"
         self.columns = (
             Column("e_warp", "E_warp ×1000", "lower", about, flow.identity),
             Column("e_warp_reference", "E_warp of the real video ×1000", "lower", "the same of it", flow.identity),

@@ -1,4 +1,4 @@
-"""Optical flow estimators that teach and check motion fields."""
+"""Optical flow estimators, used to supervise and to check motion fields."""
 
 from internet.flow.cache import FlowCache
 from internet.flow.deepflow import deepflow

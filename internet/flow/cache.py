@@ -1,9 +1,9 @@
-"""Optical flow kept on disk: each pair of frames is estimated once, whoever asks and however often.
+"""Optical flow on disk: each pair of frames is estimated only once.
 
-A flow is found by what it was computed from: its name is a hash of both frames' pixels and of the estimator's
-identity. A clip that is moved or renamed keeps its flows, one that is edited or cropped otherwise gets new ones,
-and nothing ever needs to be invalidated. A file takes its name only when it is whole, so processes may share a
-folder and be killed at any moment: at worst two of them compute the same flow and one result replaces its equal.
+A flow is identified by its inputs: its name is a hash of both frames' pixels and of the estimator's identity. A clip
+that is moved or renamed keeps its flows, one that is edited or cropped differently gets new ones, and nothing ever
+needs to be invalidated. A file gets its name only when it is complete, so processes may share a folder and be killed
+at any moment: at worst two of them compute the same flow, and one result replaces an identical one.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from internet.utils.files import atomic_write, output_folder
 
 
 class FlowCache:
-    """An estimator that remembers, called like the estimator itself.
+    """An estimator with a cache on disk, called like the estimator itself.
 
-    Flows are kept in float16, whose rounding is at most 1/128 pixel for motions below 32 pixels: far below any
-    estimator's own error. A flow that comes from the cache and one that has just been computed are the same bits.
+    Flows are stored in float16, whose rounding is at most 1/128 pixel for motions below 32 pixels: far below any
+    estimator's own error. A flow from the cache and one that has just been computed are bitwise equal.
 
     Args:
-        folder: where the flows are; made if it does not exist. Any number of clips and estimators may share it.
-        estimator: what computes a flow that is not there.
+        folder: where the flows are; created if it does not exist. Any number of clips and estimators may share it.
+        estimator: computes flows that are not in the folder.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be created or written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], estimator: FlowEstimator) -> None:
@@ -50,7 +50,7 @@ class FlowCache:
         if flow is None:
             flow = self.estimator(first, second).cpu().to(torch.float16)
             path.parent.mkdir(exist_ok=True)
-            atomic_write(path, _packed(flow), durable=False)  # what a crash damages is computed again
+            atomic_write(path, _packed(flow), durable=False)  # a file damaged by a crash is computed again
         return flow.float()
 
     def path(self, first: Tensor, second: Tensor) -> Path:
@@ -64,7 +64,7 @@ class FlowCache:
 
 
 def _levels(image: Tensor) -> bytes:
-    """The picture as 8-bit levels, which is what it was when it was decoded and what estimators look at."""
+    """The picture as 8-bit levels, as it was decoded and as estimators use it."""
     return image.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).contiguous().numpy().tobytes()
 
 

@@ -1,4 +1,4 @@
-"""Optical flow between frames that are far apart, through all the frames between them."""
+"""Optical flow between distant frames, composed from the frames between them."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from internet import ops
 from internet.geometry import identity_field
 
-#: Where flows both ways through a chain agree, for :func:`internet.ops.flow_confidence`: errors add up on the way.
+#: Consistency of chained flows for :func:`internet.ops.flow_confidence`: errors add up along a chain.
 CONSISTENCY = (0.05, 2.0)
 
 
 def chained(first: Tensor, second: Tensor) -> Tensor:
-    """The flow that follows one flow and then another: first(z) + second(z + first(z)), all (B, 2, H, W) in pixels.
+    """The composition of two flows: first(z) + second(z + first(z)), all (B, 2, H, W) in pixels.
 
-    What leaves the frame goes on as its border does.
+    Outside the frame, the second flow continues with its border values.
     """
     height, width = first.shape[-2:]
     to_field = first.new_tensor([2 / width, 2 / height])
@@ -24,11 +24,11 @@ def chained(first: Tensor, second: Tensor) -> Tensor:
 
 
 def flow_chain(start: int, end: int, span: Callable[[int, int], Tensor]) -> Tensor:
-    """The flow from frame `start` to frame `end`, of spans whose lengths are powers of two.
+    """The flow from frame `start` to frame `end`, composed of spans whose lengths are powers of two.
 
-    An estimator follows an arm from one frame to the next, but not from one pose to another; the flows from frame to
-    frame, one after the other, do, though their errors add up and outlines blur. A chain of n of them has few links
-    when spans of 2, 4, 8 ... frames are at hand.
+    An estimator can follow an arm from one frame to the next, but not from one pose to another. The composed flows from
+    frame to frame can, though their errors add up and outlines blur. With spans of 2, 4, 8, ... frames, a chain over n
+    frames has only few links.
 
     Args:
         start, end: different numbers of frames, in either order.
@@ -47,7 +47,7 @@ def flow_chain(start: int, end: int, span: Callable[[int, int], Tensor]) -> Tens
 
 
 def chain_visible(flow: Tensor, back: Tensor) -> Tensor:
-    """Where chained flows both ways agree: (B, 1, H, W) of 0 and 1. Drift is allowed for, motion boundaries are not
-    looked for: an articulated figure has little else."""
+    """Where chained flows in both directions agree: (B, 1, H, W) of 0 and 1. Drift is tolerated, and motion boundaries
+    are not excluded: an articulated figure consists of little else."""
     with torch.no_grad():
         return ops.flow_confidence(flow, back, consistency=CONSISTENCY, boundary=None)

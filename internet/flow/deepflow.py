@@ -1,6 +1,6 @@
 """Dense optical flow by OpenCV's DeepFlow (Weinzaepfel et al., "DeepFlow: Large displacement optical flow", 2013).
 
-About ten times slower than DIS and a few times more exact: for targets that are computed once and cached.
+About ten times slower than DIS and several times more accurate: for targets that are computed once and cached.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Optical flow estimators by name, each with an identity that tells its results from any other's."""
+"""Optical flow estimators by name, each with an identity that distinguishes its results from others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from internet.utils.optional import require
 class FlowEstimator:
     """A function from two images (B, 3, H, W) in [0, 1] to the flow (B, 2, H, W) between them, in pixels.
 
-    ``identity`` names the method, its options and its version: two estimators of the same identity give the same
-    flows, so a cache may take one's for the other's.
+    ``identity`` names the method, its options and its version: two estimators with the same identity give the same
+    flows, so a cache may use either.
     """
 
     identity: str
@@ -53,7 +53,7 @@ def flow_estimator(name: str = "dis", **options: Any) -> FlowEstimator:
     """An estimator by name.
 
     Args:
-        name: "dis" (fast, the default), "deepflow" (slower, more exact) or "raft" (torchvision's network).
+        name: "dis" (fast, the default), "deepflow" (slower, more accurate) or "raft" (torchvision's network).
         options: `preset` of DIS; `weights`, `device` and `updates` of RAFT.
 
     Raises:

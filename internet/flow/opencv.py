@@ -1,4 +1,4 @@
-"""What OpenCV's optical flow estimators share: images in, flows out."""
+"""Shared by OpenCV's optical flow estimators: conversion of images and flows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def run_opencv(make: Callable[[], Any], first: Tensor, second: Tensor) -> Tensor:
-    """Run an estimator (a `cv2.DenseOpticalFlow`) on each pair of a batch, once the images are checked.
+    """Run an estimator (a `cv2.DenseOpticalFlow`) on each pair of a batch, after checking the images.
 
     Returns:
         float32 (B, 2, H, W) on the device of ``first``, in pixels, channel 0 is x.
@@ -23,7 +23,7 @@ def run_opencv(make: Callable[[], Any], first: Tensor, second: Tensor) -> Tensor
 
 
 def check_pair(first: Tensor, second: Tensor) -> None:
-    """Raise ValueError unless both are floating images (B, 3 or 1, H, W) of one shape, at least 16 pixels a side."""
+    """Raise ValueError unless both are floating images (B, 3 or 1, H, W) of one shape, at least 16 by 16 pixels."""
     check_image("first", first)
     check_image("second", second)
     if first.shape != second.shape:
@@ -42,7 +42,7 @@ def check_image(name: str, image: Tensor) -> None:
 
 
 def grey(image: Tensor) -> list[np.ndarray]:
-    """(B, C, H, W) in [0, 1] -> B contiguous uint8 (H, W) images (Rec. 601 luma), which is what OpenCV takes."""
+    """(B, C, H, W) in [0, 1] -> B contiguous uint8 (H, W) images (Rec. 601 luma), as OpenCV expects them."""
     image = image.detach().float().cpu()
     if image.shape[1] == 3:
         weights = image.new_tensor([0.299, 0.587, 0.114])

@@ -22,7 +22,7 @@ class Raft:
     """RAFT-large with its weights loaded, called with two images.
 
     Args:
-        weights: path of torchvision's state dict; None looks in torch.hub's cache, and downloads nothing.
+        weights: path of torchvision's state dict; None looks in torch.hub's cache, without downloading.
         device: where it runs.
         updates: iterations of the recurrent update.
 
@@ -59,7 +59,7 @@ class Raft:
         return flow[..., :height, :width].float().contiguous().to(first.device)
 
     def _prepare(self, image: Tensor) -> Tensor:
-        """To [-1, 1], and the last row and column repeated up to a size that RAFT takes."""
+        """Scale to [-1, 1], and repeat the last row and column up to a size that RAFT supports."""
         height, width = image.shape[-2:]
         down, right = (max(SMALLEST, -(-side // STRIDE) * STRIDE) - side for side in (height, width))
         scaled = image.to(self._device, torch.float32) * 2 - 1

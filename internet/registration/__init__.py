@@ -1,4 +1,4 @@
-"""Explain one frame by another: fit a mixture of local affine motions to two images, with `internet.ops`."""
+"""Registration of two frames: fit a mixture of local affine motions to two images, with `internet.ops`."""
 
 from internet.comparison import Comparison
 from internet.registration.fitting import Problem, fit, register

@@ -29,17 +29,17 @@ def register(
     weights: Weights | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Registration:
-    """Explain ``driving`` as ``source`` moved by ``anchors`` local affine motions over a still background.
+    """Fit ``driving`` as ``source`` warped by ``anchors`` local affine motions over a still background.
 
     Args:
         source, driving: images (1, 3, H, W), floating, in [0, 1]; the shorter side is ``base`` times a power
             of two, and the longer one a multiple of that power.
         anchors: K, how many local motions.
         base: the shorter side of the motion field, mixture and confidence map.
-        steps: of Adam. 0 returns the first guess.
-        threshold: Eq. 5's soft threshold: a motion with less than this share of a pixel does not touch it,
-            which is what makes the background exactly still. Used in the second half of the fit, so that
-            in the first half small shares may still grow. None is half of what is allowed, 0.5/(K+1).
+        steps: of Adam. 0 returns the initial estimate.
+        threshold: Eq. 5's soft threshold: a motion with a smaller weight at a pixel does not affect it, which
+            makes the background exactly still. Used in the second half of the fit, so that in the first half
+            small weights can still grow. None is half of the limit, 0.5/(K+1).
         weights: of the terms of the energy.
         progress: wraps the iterable of steps, for instance ``tqdm.tqdm``.
 
@@ -56,8 +56,8 @@ def register(
 class Problem:
     """A pair of frames with everything that is computed once.
 
-    ``reliable`` is the extrinsic mask of Eq. 3 (consistent both ways and off motion boundaries);
-    ``consistent`` leaves the boundaries in: a limb is nearly all boundary, and the first guess needs limbs.
+    ``reliable`` is the extrinsic mask of Eq. 3 (consistent in both directions and not at motion boundaries);
+    ``consistent`` includes the boundaries: a limb is nearly all boundary, and the initial estimate needs limbs.
     """
 
     source: Tensor
@@ -71,7 +71,7 @@ class Problem:
 
     @classmethod
     def prepare(cls, source: Tensor, driving: Tensor, base: int = 128, weights: Weights | None = None) -> "Problem":
-        """Estimate the optical flow both ways, find where it can be trusted, build the energy."""
+        """Estimate the optical flow in both directions, find where it is reliable, and build the energy."""
         base_size = _base_size(source, base)
         source, driving = source.detach().float(), driving.detach().float()
         teacher, returning = dis_flow_pair(driving, source, preset="fine")
@@ -87,7 +87,7 @@ class Problem:
         return self.source.shape[2], self.source.shape[3]
 
     def first_guess(self, anchors: int) -> MixtureMotion:
-        """The mixture of K motions read off the optical flow."""
+        """The mixture of K motions estimated from the optical flow."""
         evidence = (self.teacher.cpu(), self.consistent.cpu(), self.changed.cpu())
         return initial_motion(*evidence, anchors, self.base).to(self.source.device)
 
@@ -139,7 +139,7 @@ def descend(
     threshold: float,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[float]:
-    """Run Adam on the motion, in place, the step sizes falling along a cosine; returns the energy before each step."""
+    """Run Adam on the motion, in place, with a cosine schedule; returns the energy before each step."""
     optimizer = make_optimizer(motion)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1), eta_min=0.0)
     losses = []
@@ -152,8 +152,8 @@ def descend(
 def make_optimizer(motion: MixtureMotion) -> torch.optim.Adam:
     """Adam with a step size for each kind of unknown.
 
-    Its epsilon is far above the usual: a pixel of the still background has next to no gradient, and Adam
-    would turn that next-to-nothing into full steps.
+    Its epsilon is far larger than usual: a pixel of the still background has almost no gradient, which Adam would
+    otherwise normalise to full steps.
     """
     groups = {
         "anchors": [motion.kp_source, motion.kp_driving],
@@ -178,7 +178,7 @@ def descend_once(
 
 
 def _mean_over(values: Tensor, mask: Tensor) -> float:
-    """The mean of values (1, 1, H, W) where the mask is 1; 0 where it is nowhere."""
+    """The mean of values (1, 1, H, W) where the mask is 1; 0 if it is 1 nowhere."""
     return ((values * mask).sum() / mask.sum().clamp(min=1)).item()
 
 

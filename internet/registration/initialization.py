@@ -1,4 +1,4 @@
-"""A first guess of the mixture from optical flow: group the moving pixels into K affine motions."""
+"""An initial estimate of the mixture from optical flow: group the moving pixels into K affine motions."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from torch.nn import functional
 from internet.geometry import identity_field
 from internet.registration.motion import MixtureMotion
 
-#: A pixel moves if it travels further than this part of the frame's side (0.75 pixels at 512).
+#: A pixel moves if its displacement exceeds this fraction of the frame's side (0.75 pixels at 512).
 STILL = 0.0015
-#: How far a pixel may travel from where its group's motion takes it, in normalised units (1 pixel at 512).
+#: Scale of the deviation of a pixel's motion from its group's, in normalised units (1 pixel at 512).
 RESIDUAL = 2 * 1.0 / 512
 #: The typical radius of a group, in normalised units: groups compete for pixels by distance as well.
 EXTENT = 0.15
-#: Keeps the least squares of a tiny or straight group near "moves without turning" (units of EXTENT squared).
+#: Regularises the least squares of a tiny or straight group towards a pure translation (units of EXTENT squared).
 RIDGE = 0.02
 #: Logits start within this range of the best one, so that softmax still passes gradients to all of them.
 LOGIT_RANGE = 6.0
@@ -40,9 +40,9 @@ def initial_motion(
 ) -> MixtureMotion:
     """Group optical flow (1, 2, H, W), driving to source in pixels, into ``anchors`` affine motions.
 
-    ``reliable`` and ``changed``, (1, 1, H, W) in [0, 1], say which vectors to believe and where the two
-    frames differ at all: flow over an unchanged blank wall is noise. Works on the base grid (h, w) = ``base``.
-    Without any motion the anchors are spread over the frame and everything stays still.
+    ``reliable`` and ``changed``, (1, 1, H, W) in [0, 1], say which vectors are reliable and where the two frames
+    differ at all: flow over an unchanged blank wall is noise. Works on the base grid (h, w) = ``base``. If nothing
+    moves, the anchors are spread over the frame and the mixture is the background's.
     """
     change = functional.adaptive_avg_pool2d(changed, base).reshape(-1)
     flow, weight = pool_flow(flow, reliable, base)
@@ -78,8 +78,8 @@ def pool_flow(flow: Tensor, reliable: Tensor, base: tuple[int, int]) -> tuple[Te
 def group(points: Tensor, displacement: Tensor, count: int, rounds: int = 12) -> LocalMotions:
     """Split moving points (N, 2) and their displacements (N, 2) into ``count`` groups that move affinely.
 
-    Lloyd's alternation with affine maps in place of means: each point joins the map that predicts its
-    motion best and lies near, then each map is refitted to its points by weighted least squares.
+    Lloyd's algorithm with affine maps instead of means: each point joins the nearby map that predicts its motion best,
+    then each map is refitted to its points by weighted least squares.
     """
     centres = _far_apart(torch.cat([points / EXTENT, displacement / (8 * RESIDUAL)], dim=1), count)
     motions = LocalMotions(points[centres], displacement[centres], torch.zeros(count, 2, 2))
@@ -90,14 +90,14 @@ def group(points: Tensor, displacement: Tensor, count: int, rounds: int = 12) ->
 
 
 def _cost(motions: LocalMotions, points: Tensor, displacement: Tensor) -> Tensor:
-    """What it costs to explain each point by each motion, (N, K), in units of a log likelihood."""
+    """The cost of assigning each point to each motion, (N, K), as a negative log likelihood."""
     error = (motions.displacement(points) - displacement[:, None]).norm(dim=-1)
     distance = (points[:, None] - motions.centre).norm(dim=-1)
     return 0.5 * (error / RESIDUAL).square() + 0.5 * (distance / EXTENT).square()
 
 
 def _far_apart(features: Tensor, count: int) -> Tensor:
-    """Indices (count,) of rows of ``features`` (N, D) that lie far apart: each the furthest from those before."""
+    """Indices (count,) of rows of ``features`` (N, D) that are far apart: each is the farthest from those before."""
     nearest = (features - features.mean(0)).square().sum(1)
     chosen = [int(nearest.argmax())]
     nearest = torch.full_like(nearest, torch.inf)
@@ -134,10 +134,10 @@ def _as_maps(logits: Tensor, weight: Tensor, base: tuple[int, int]) -> Tensor:
 
 
 def large_pieces(mask: Tensor, share: float = 0.04, gap: int = 2) -> Tensor:
-    """Keep the pieces of a mask (h, w) that hold at least ``share`` of its pixels; specks are noise.
+    """Keep the components of a mask (h, w) that contain at least ``share`` of its pixels; small ones are noise.
 
-    Pixels up to 2 ``gap`` apart belong to one piece. Every pixel starts with its own number, and the
-    greatest number within a piece spreads until nothing changes.
+    Pixels up to 2 ``gap`` apart belong to the same component. Every pixel starts with its own number, and the
+    largest number in a component spreads until nothing changes.
     """
     near = functional.max_pool2d(mask[None].float(), 2 * gap + 1, 1, gap)
     number = near * torch.arange(1, mask.numel() + 1).reshape(1, *mask.shape)
@@ -152,9 +152,9 @@ def large_pieces(mask: Tensor, share: float = 0.04, gap: int = 2) -> Tensor:
 
 
 def changed_pixels(source: Tensor, driving: Tensor, radius: int = 6, noise: float = 2 / 255) -> Tensor:
-    """Where two images (1, 3, H, W) differ: (1, 1, H, W) from 0 to 1, 1 where the neighbourhood differs clearly.
+    """Where two images (1, 3, H, W) differ: (1, 1, H, W) from 0 to 1, which means a clear difference nearby.
 
-    Compared with the noise of the pair itself (the median difference), or ``noise`` if that is more.
+    Differences are compared with the noise of the pair (the median difference), or with ``noise`` if that is larger.
     """
     window = 2 * radius + 1
     difference = (source - driving).abs().mean(1, keepdim=True)

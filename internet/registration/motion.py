@@ -1,4 +1,4 @@
-"""What is fitted: a motion field as a mixture of local affine maps, and how far to trust it."""
+"""The unknowns of a fit: a motion field as a mixture of local affine maps, and its confidence."""
 
 import torch
 from torch import Tensor, nn

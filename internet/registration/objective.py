@@ -1,4 +1,4 @@
-"""What a good motion is: the energy that the fit descends, a sum of named terms."""
+"""The energy that a fit minimises: a sum of named terms."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from internet.geometry import field_to_flow, full_flow
 from internet.registration.initialization import pool_flow
 from internet.registration.motion import MixtureMotion
 
-#: Below this difference, of 1, the penalty of the features is quadratic: the noise of a camera.
+#: Below this difference, which is camera noise, the penalty on features is quadratic.
 NOISE = 2 / 255
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each term of the energy counts (see :meth:`Objective.terms`)."""
+    """The weight of each term of the energy (see :meth:`Objective.terms`)."""
 
     features: float = 2.0
     photometric: float = 1.0
@@ -33,7 +33,7 @@ class Objective:
     Args:
         source, driving: (1, 3, H, W) in [0, 1].
         flow: optical flow from driving to source, (1, 2, H, W) in pixels, the teacher.
-        reliable: (1, 1, H, W) of 0/1, where the teacher is believed.
+        reliable: (1, 1, H, W) of 0 and 1, where the teacher is used.
         base: (h, w), the size of the motion field; H/h = W/w is a power of two.
     """
 
@@ -59,13 +59,13 @@ class Objective:
         """Every term of the energy, unweighted, as scalars.
 
         features: Eq. 6 at every level, |M F(phi_source) - phi_driving| (Huber) with zero-mean features, so that
-            M = 0 says "nothing of this detail is explained" and costs exactly that detail. This is
-            what keeps M from shrinking.
-        photometric: Eq. 4 at full resolution, |(source moved by F - driving) M|.
-        teacher: distance to the optical flow where that is reliable, robust (Charbonnier).
-        smooth: neighbouring logits agree, except across edges of the driving frame.
-        area: what little could as well be still, is: the mean share of the mixture that moves.
-        confidence: -log M; a pixel that nothing speaks against is trusted.
+            M = 0 explains nothing of the detail at a pixel and costs exactly that detail. This keeps M from
+            shrinking.
+        photometric: Eq. 4 at full resolution, |(source warped by F - driving) M|.
+        teacher: robust (Charbonnier) distance to the optical flow where that is reliable.
+        smooth: differences of neighbouring logits, except across edges of the driving frame.
+        area: the mean share of the mixture that moves, so that everything that can be still is still.
+        confidence: -log M, so that pixels are confident unless another term disagrees.
         """
         field, confidence = motion.field(threshold), motion.confidence()
         warped = ops.pyramid_warp(self.source_features, field, confidence, padding_mode="border")
@@ -97,7 +97,7 @@ class Objective:
 
 
 def pyramid(image: Tensor, base: tuple[int, int]) -> list[Tensor]:
-    """(1, C, H, W) averaged down by 2 again and again to the base size; the base level comes first."""
+    """(1, C, H, W) repeatedly averaged down by 2 to the base size; the base level comes first."""
     levels = [image]
     while levels[0].shape[-2] > base[0]:
         levels.insert(0, functional.avg_pool2d(levels[0], 2))
@@ -105,13 +105,13 @@ def pyramid(image: Tensor, base: tuple[int, int]) -> list[Tensor]:
 
 
 def local_contrast(image: Tensor, radius: int = 8) -> Tensor:
-    """The image (1, C, H, W) less its mean over a window of 2 radius + 1 pixels: detail, brightness left out."""
+    """The image (1, C, H, W) minus its mean over a window of 2 radius + 1 pixels: detail without brightness."""
     window = 2 * radius + 1
     return image - functional.avg_pool2d(image, window, 1, radius, count_include_pad=False)
 
 
 def edge_weights(image: Tensor, scale: float = 0.05) -> tuple[Tensor, Tensor]:
-    """How strongly each pixel of (1, C, h, w) is tied to the one below and to the one on its right, in (0, 1]."""
+    """How strongly each pixel of (1, C, h, w) is coupled to the one below and to the one on its right, in (0, 1]."""
     down = (image[:, :, 1:] - image[:, :, :-1]).abs().mean(1, keepdim=True)
     right = (image[..., 1:] - image[..., :-1]).abs().mean(1, keepdim=True)
     return (-down / scale).exp(), (-right / scale).exp()

@@ -1,4 +1,4 @@
-"""What a fit has found, and how good it is."""
+"""The result of a fit, and how good it is."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from internet.registration.motion import MixtureMotion
 class Errors:
     """How well a motion explains the driving frame.
 
-    ``photometric`` is the mean absolute difference to the moved source, of 255; ``moving`` the same over the
+    ``photometric`` is the mean absolute difference to the warped source, of 255; ``moving`` the same over the
     pixels that move; ``endpoint`` the mean distance in pixels to the reliable optical flow of moving pixels.
     """
 
@@ -24,14 +24,14 @@ class Errors:
 
 @dataclass
 class Registration:
-    """What :func:`register` found. All tensors float32 and detached.
+    """The result of :func:`register`. All tensors are float32 and detached.
 
     motion: the fitted parameters. field: (1, h, w, 2). confidence: (1, 1, h, w).
-    warped: the source moved onto the driving frame, (1, 3, H, W).
+    warped: the source warped to the driving frame, (1, 3, H, W).
     flow: the fitted motion as optical flow driving -> source, (1, 2, H, W) in pixels.
-    teacher: the estimated optical flow that it began with, same shape. reliable: its extrinsic mask, (1, 1, H, W).
-    errors: by stage, "identity" (nothing moves), "initial" (the first guess), "fitted".
-    losses: the energy at every step. threshold: the soft threshold of Eq. 5 that the field was made with.
+    teacher: the estimated optical flow that it started from, same shape. reliable: its extrinsic mask, (1, 1, H, W).
+    errors: by stage, "identity" (nothing moves), "initial" (the initial estimate), "fitted".
+    losses: the energy at every step. threshold: the soft threshold of Eq. 5 with which the field was composed.
     """
 
     motion: MixtureMotion
@@ -46,7 +46,7 @@ class Registration:
     losses: list[float] = dataclasses.field(default_factory=list)
 
     def state(self) -> dict[str, Tensor]:
-        """The fitted state as plain tensors: everything `internet.ops` needs to make the field and move an image."""
+        """The fitted state as plain tensors: everything `internet.ops` needs to compose the field and warp an image."""
         parameters = {name: value.detach().clone() for name, value in self.motion.named_parameters()}
         return parameters | {
             "field": self.field,

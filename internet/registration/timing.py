@@ -1,4 +1,4 @@
-"""Time the identical fit with the fused operators and with plain eager torch."""
+"""Time the identical fit with the fused operators and in plain torch."""
 
 import copy
 
@@ -17,7 +17,7 @@ def why_not_fused(backend: str) -> str:
 
 
 def compare(problem: Problem, found: Registration, rounds: int = 10) -> Comparison:
-    """Take the same steps from the fitted state with both implementations, turn by turn, and time each.
+    """Take the same steps from the fitted state with both implementations, in alternation, and time each.
 
     "Fused" is the backend named after the frames' device; see :func:`why_not_fused` and
     :func:`internet.comparison.compare_steps`.

@@ -1,4 +1,4 @@
-"""What a model makes, to look at: drawing, figures, charts, and pages that hold them."""
+"""Visualisation of results: drawing, figures, charts, and the pages that contain them."""
 
 from internet.visualization import charts, draw, figures, report
 

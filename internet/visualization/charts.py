@@ -1,4 +1,4 @@
-"""Charts for a page of :mod:`internet.visualization.report`, in HTML and SVG: they take their colours from the page."""
+"""Charts for a page of :mod:`internet.visualization.report`, in HTML and SVG; their colours come from the page."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 34
 
 
 def line_chart(title: str, curves: Mapping[str, Curve], *, across: str = "step") -> str:
-    """A `<figure>` with at most two named curves, and a description that says where each begins and ends."""
+    """A `<figure>` with at most two named curves, and a description with the first and last value of each."""
     points = np.array([point for curve in curves.values() for point in curve], float)
     horizontal, vertical = ticks(*_range(points[:, 0])), ticks(*_range(points[:, 1]))
     (left, right), (low, high) = _limits(points[:, 0], ()), _limits(points[:, 1], vertical)
@@ -68,10 +68,10 @@ def bar_chart(
     """Groups of horizontal bars from 0 to the longest; each bar is labelled with its value.
 
     Args:
-        caption: what a bar's length is.
-        bars: by name and details of each group, a value for each of the series.
+        caption: what the length of a bar means.
+        bars: for each group, by its name and details, a value for each of the series.
         series: one or two names.
-        unit: goes behind each value.
+        unit: shown after each value.
     """
     longest = max(value for values in bars.values() for value in values)
     kinds = [("", "var(--fused)"), (" second", "var(--fused-soft)")]
@@ -95,7 +95,7 @@ def bar_chart(
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    """The least and the greatest value; a little apart where they are the same."""
+    """The smallest and the largest value, slightly apart if they are equal."""
     low, high = float(values.min()), float(values.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 

@@ -1,7 +1,7 @@
-"""Pictures of motion: all but the figures at the end take numpy arrays and return uint8 (H, W, 3) RGB.
+"""Pictures of motion. All functions except the figures at the end take numpy arrays and return uint8 (H, W, 3) RGB.
 
 Flow is (2, H, W) in pixels, channel 0 is x (to the right), channel 1 is y (down). Key points are (K, 2),
-x first, in normalised coordinates with ``align_corners=False``: pixel j of W sits at (2j + 1) / W - 1.
+x first, in normalised coordinates with ``align_corners=False``: pixel j of W lies at (2j + 1) / W - 1.
 """
 
 import io
@@ -17,7 +17,7 @@ from internet.utils.optional import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Successive hues lie a golden section of the circle apart: any number of them stays well spread.
+#: Successive hues are a golden section of the circle apart, so that any number of them is well spread.
 _GOLDEN = 0.5 * (5**0.5 - 1)
 
 
@@ -30,7 +30,7 @@ def hsv_to_rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np
 
 
 def flow_colours(flow: np.ndarray, maximum: float | None = None) -> np.ndarray:
-    """Optical flow (2, H, W) as a colour wheel: hue the direction, saturation the length, still is white.
+    """Optical flow (2, H, W) in the colours of a wheel: direction as hue, length as saturation, no motion as white.
 
     ``maximum`` is the length in pixels at full saturation (default: the flow's 99.5th percentile);
     longer vectors are darkened, vectors that are not finite are black.
@@ -56,11 +56,11 @@ def colour_wheel(size: int) -> np.ndarray:
 
 
 def with_wheel(image: np.ndarray) -> np.ndarray:
-    """A copy of flow colours with their key, a fifth of the shorter side, in the corner where it hides least motion."""
+    """A copy of flow colours with their key, a fifth of the shorter side, in the corner with the least motion."""
     size = max(min(image.shape[:2]) // 5, 1)
     first, last = slice(size), slice(-size, None)
     corners = [(last, last), (last, first), (first, last), (first, first)]
-    stillest = max(corners, key=lambda corner: float(image[corner].mean()))  # still is white
+    stillest = max(corners, key=lambda corner: float(image[corner].mean()))  # no motion is white
     image = image.copy()
     image[stillest] = colour_wheel(size)
     return image
@@ -73,7 +73,7 @@ def palette(count: int) -> np.ndarray:
 
 
 def motion_regions(logits: np.ndarray, colours: np.ndarray | None = None, share: float = 0.2) -> np.ndarray:
-    """Mixture logits (K+1, H, W) -> each pixel in the colour of the anchor that moves it most, as in Fig. 8.
+    """Mixture logits (K+1, H, W) -> each pixel in the colour of the anchor with the largest weight, as in Fig. 8.
 
     Black where all anchors together have less than ``share`` of the mixture: the still background.
     """
@@ -108,7 +108,7 @@ def draw_anchors(
 
 
 def grey_map(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """A map (H, W), such as a confidence, as grey: ``low`` black, ``high`` white, not finite red."""
+    """A map (H, W), such as a confidence, in grey: ``low`` is black, ``high`` white, values that are not finite red."""
     values = np.asarray(values, np.float64)
     grey = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
     image = _bytes(np.repeat(grey[..., None], 3, axis=-1))
@@ -119,7 +119,7 @@ def grey_map(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndar
 def mask_overlay(
     image: np.ndarray, mask: np.ndarray, colour: Sequence[int] = (255, 0, 64), opacity: float = 0.6
 ) -> np.ndarray:
-    """A copy of ``image`` with the pixels where ``mask`` (H, W), in [0, 1], is low tinted: what is *not* trusted."""
+    """A copy of ``image``, tinted where ``mask`` (H, W), in [0, 1], is low: what is *not* reliable."""
     hidden = opacity * (1 - np.clip(np.asarray(mask, np.float64), 0, 1))[..., None]
     return np.round(image * (1 - hidden) + hidden * np.asarray(colour)).astype(np.uint8)
 
@@ -131,7 +131,7 @@ def error_map(first: np.ndarray, second: np.ndarray, gain: float = 3.0) -> np.nd
 
 
 def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Repeat pixels to (height, width), for maps at the base size; the nearest pixel where it does not divide."""
+    """Repeat pixels to (height, width), for maps at the base size; nearest pixels if the ratio is not an integer."""
     rows = np.arange(size[0]) * image.shape[0] // size[0]
     columns = np.arange(size[1]) * image.shape[1] // size[1]
     return image[rows[:, None], columns]
@@ -163,7 +163,7 @@ def figure(
 ) -> "Figure":
     """Lay titled images out in a grid with matplotlib; save it with ``.savefig``.
 
-    Drawn without pyplot: no window system is touched and no figure is kept alive behind the caller's back.
+    Drawn without pyplot, which would need a window system and keep the figure alive.
     """
     figure_class: Any = require("matplotlib.figure", "drawing the figure").Figure
     rows = -(-len(panels) // columns)
@@ -183,7 +183,7 @@ def encode_png(image: np.ndarray) -> bytes:
     """A uint8 (H, W, 3) RGB image as a PNG file."""
     height, width, _ = image.shape
     rows = np.ascontiguousarray(image).reshape(height, width * 3)
-    rows = rows - np.vstack([np.zeros_like(rows[:1]), rows[:-1]])  # filter 2: each row less the one above, modulo 256
+    rows = rows - np.vstack([np.zeros_like(rows[:1]), rows[:-1]])  # filter 2: each row minus the one above, modulo 256
     filtered = np.hstack([np.full((height, 1), 2, np.uint8), rows])
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 9)), (b"IEND", b""))

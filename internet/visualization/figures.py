@@ -1,8 +1,8 @@
-"""What a model or a fit makes of its frames, in pictures: those of the paper's Figs. 7 and 8 among them.
+"""Pictures of the results of a model or a fit, among them those of the paper's Figs. 7 and 8.
 
-A *panel* is a title and an image, uint8 (H, W, 3). :func:`internet.visualization.draw.figure` lays panels out under
-their titles; a *sheet* is one image of panels without titles. Frames are tensors in [0, 1], fields and flows as
-everywhere in the library.
+A *panel* is a title and an image, uint8 (H, W, 3). :func:`internet.visualization.draw.figure` arranges panels with
+their titles; a *sheet* is one image of panels without titles. Frames are tensors in [0, 1]; fields and flows follow the
+conventions of the library.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Panel = tuple[str, np.ndarray]
 #: Of the panels of a transfer, from left to right.
 TITLES = ("source", "driving frame", "output", "error (x3)", "motion", "confidence", "motion regions")
 
-#: Motions shorter than this fraction of the frame's width do not reach full colours: noise should look faint.
+#: Motions shorter than this fraction of the frame's width do not get full colours: noise should look faint.
 FAINT = 1 / 64
 
 
@@ -39,7 +39,7 @@ class SampleArrays(NamedTuple):
 
     @classmethod
     def of(cls, result: Result, index: int) -> "SampleArrays":
-        """Those of sample `index` of the batch."""
+        """The arrays of sample `index` of the batch."""
         height, width = result.frame.shape[-2:]
         motion = result.motion
         with torch.no_grad():
@@ -55,11 +55,11 @@ class SampleArrays(NamedTuple):
 
     @property
     def longest(self) -> float:
-        """The length of motion, in pixels, that gets the wheel's full colours."""
+        """The length of motion, in pixels, that gets full colours."""
         return max(float(np.quantile(np.hypot(*self.flow), 0.995)), self.size[1] * FAINT)
 
     def region_image(self) -> np.ndarray:
-        """Each pixel in the colour of the anchor that moves it most; black where nothing moves."""
+        """Each pixel in the colour of the anchor with the largest weight; black where nothing moves."""
         return draw.enlarge(draw.motion_regions(self.logits), self.size)
 
     def confidence_image(self) -> np.ndarray:
@@ -68,11 +68,11 @@ class SampleArrays(NamedTuple):
 
 
 def transfer_panels(result: Result, source: Tensor, target: Tensor, count: int = 4) -> list[list[Panel]]:
-    """The first `count` samples of a batch, a row each.
+    """The first `count` samples of a batch, one row each.
 
     From left to right: the source with its anchors, the driving frame with its, the output, three times its error,
-    the motion from the driving frame to the source as a colour wheel of one scale for all rows, the confidence, and
-    the regions that each anchor moves.
+    the motion from the driving frame to the source in the colours of a wheel, on the same scale for all rows, the
+    confidence, and the regions that each anchor moves.
 
     Args:
         result: of the model.
@@ -88,13 +88,13 @@ def transfer_panels(result: Result, source: Tensor, target: Tensor, count: int =
 def compare_sheet(
     models: Mapping[str, MotionTransfer], source: Tensor, driving: Tensor
 ) -> tuple[list[list[Panel]], list[list[Panel]]]:
-    """The same frames by several models, a row for each: as the paper's Fig. 7, and as its Fig. 8.
+    """The same frames by several models, a row for each: like the paper's Fig. 7, and like its Fig. 8.
 
-    Of each driving frame the first has two pictures, itself with the model's anchors and the output; the second the
-    regions that each anchor moves, and the confidence.
+    For each driving frame the first figure has two pictures, the frame with the model's anchors and the output; the
+    second has the regions that each anchor moves, and the confidence.
 
     Args:
-        models: in evaluation mode, by what the titles call them.
+        models: in evaluation mode, by their names in the titles.
         source: (1, 3, H, W) in [0, 1].
         driving: (N, 3, H, W).
     """
@@ -144,7 +144,7 @@ def _row(sample: SampleArrays, source: Tensor, target: Tensor, longest: float) -
 
 
 def registration_panels(problem: Problem, found: Registration) -> list[Panel]:
-    """A fit of one frame to another: the frames, what is left of their difference, and the motion in every form."""
+    """A fit of one frame to another: the frames, their remaining difference, and the motion in every form."""
     source, driving, warped = (to_array(image) for image in (problem.source, problem.driving, found.warped))
     teacher, flow = (field[0].cpu().numpy() for field in (found.teacher, found.flow))
     longest = float(np.quantile(np.hypot(*flow), 0.995))
@@ -154,7 +154,7 @@ def registration_panels(problem: Problem, found: Registration) -> list[Panel]:
     return [
         ("source", source),
         ("driving", driving),
-        ("source, moved by the fit", warped),
+        ("source, warped by the fit", warped),
         ("difference before (x3)", draw.error_map(source, driving)),
         ("difference after (x3)", draw.error_map(warped, driving)),
         ("fitted motion", draw.with_wheel(draw.flow_colours(flow, longest))),

@@ -1,8 +1,8 @@
-"""Self-contained HTML pages: style, script, pictures and videos are all inside the one file.
+"""Self-contained HTML pages: style, script, pictures and videos are all in one file.
 
 A page is a title and sections; a section is a heading and blocks, each made by a function of this module that returns
-HTML. All text is escaped here. Pages follow the reader's light or dark theme, work from a keyboard, in a screen reader
-and on a telephone, and fetch nothing from anywhere.
+HTML. All text is escaped here. Pages follow the reader's light or dark theme, work with a keyboard, in a screen reader
+and on a phone, and load nothing from elsewhere.
 """
 
 import base64
@@ -72,7 +72,7 @@ def command(line: str) -> str:
 
 
 def headline_figures(figures: Mapping[str, str]) -> str:
-    """A few large numbers, each above what it is."""
+    """A few large numbers, each with its name below."""
     items = (f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in figures.items())
     return f'<dl class="figures">\n{_lines(items)}\n</dl>'
 
@@ -103,7 +103,7 @@ def video(content: bytes, caption: str, labels: Sequence[Sequence[str]] = ()) ->
     Args:
         content: an MP4 file.
         caption: what is seen.
-        labels: names of the pictures beside each other in the video, for each row of them.
+        labels: names of the pictures side by side in the video, for each row of them.
     """
     above, below = (_labels(row) for row in (labels[:1], labels[1:]))
     return (
@@ -134,12 +134,12 @@ def gallery(caption: str, rows: Sequence[Sequence[Panel]]) -> str:
 
 
 def slider(caption: str, pictures: Mapping[str, bytes], labels: Sequence[str] = ()) -> str:
-    """One of several PNG pictures, chosen by a slider, which begins at the last.
+    """One of several PNG pictures, selected by a slider that starts at the last one.
 
     Args:
         caption: what the pictures show.
-        pictures: PNG files, by what the slider calls them, in its order.
-        labels: names of what is beside each other in every picture.
+        pictures: PNG files by their labels on the slider, in order.
+        labels: names of what is side by side in every picture.
     """
     images = (
         f'<img src="{_data_uri("image/png", content)}" alt="{escape(caption)}: {escape(label)}" '
@@ -155,7 +155,7 @@ def slider(caption: str, pictures: Mapping[str, bytes], labels: Sequence[str] = 
 
 
 def plots(charts: Sequence[str]) -> str:
-    """Line charts (:func:`internet.visualization.charts.line_chart`) beside each other."""
+    """Line charts (:func:`internet.visualization.charts.line_chart`) side by side."""
     return f'<div class="plots">\n{_lines(charts)}\n</div>'
 
 
@@ -170,7 +170,7 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def _scrollable(label: str, content: str) -> str:
-    """What may be wider than the screen: it scrolls by itself, from a keyboard too."""
+    """Content that may be wider than the screen: it scrolls separately, also with a keyboard."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
 
 

@@ -6,15 +6,15 @@ _FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """What there is."""
+    """The names of all weights that ship."""
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
 def find(name: str) -> Path:
-    """The file of the weights of that name.
+    """The file of the weights with this name.
 
     Raises:
-        FileNotFoundError: there are none; the message lists those there are.
+        FileNotFoundError: there are none; the message lists the existing names.
     """
     if name not in names():
         raise FileNotFoundError(f"there are no weights '{name}' in the library; it has {', '.join(names()) or 'none'}")

@@ -1,9 +1,9 @@
-"""Make the weights that ship: ``python -m internet.weights.export runs/figures figures --background runs/background``.
+"""Export the weights that ship: ``python -m internet.weights.export runs/figures figures --background runs/background``.
 
 The model is that of the first training run, and the predictor of its background's motion that of the second.
 
-They are stored in float16, which the averaged weights of a run survive, beside a card in Markdown that says how they
-were made and how good they are.
+They are stored in float16, which is precise enough for the averaged weights of a run, with a card in Markdown that says
+how they were made and how good they are.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from internet.utils.files import atomic_write
 
 FOLDER = Path(__file__).parent
 
-#: What is known of a training.
+#: What a card says about a training run.
 MADE = ("seed", "steps", "batch", "background")
 
-#: Of the card: what is shown of the metrics, and the same of a model that does nothing.
+#: Rows of the card: title, metric, and the same metric for a model that does nothing.
 ROWS = (
     ("motion error, pixels", "epe", "epe_zero"),
     ("PSNR, dB", "psnr", "repeated_psnr"),
@@ -85,17 +85,17 @@ def export(
     commit: str = "unknown",
     note: str = "on an unnamed machine",
 ) -> None:
-    """Write `name`.safetensors and `name`.md into a folder.
+    """Write `name`.safetensors and `name`.md to a folder.
 
     Args:
         run: a training run or checkpoint, or weights that were exported before.
         name: of the weights.
-        background: the run or checkpoint that the predictor of the background's motion is taken from.
-        recipe: by which the run was made.
+        background: the run or checkpoint from which the predictor of the background's motion is taken.
+        recipe: that the run was made with.
         folder: where they go; the library's own by default.
-        samples: how many drawn samples the card's figures are means of, for each kind of background.
-        commit: of the code that trained.
-        note: for the card, on what and for how long.
+        samples: how many drawn samples to average over, for each kind of background.
+        commit: of the code used for training.
+        note: for the card: on which machine, and for how long.
     """
     checkpoint = read_checkpoint(find_checkpoint(run))
     model, made = build_model(checkpoint, run), {**_made(checkpoint), "commit": commit}
@@ -105,7 +105,7 @@ def export(
         model = _with_background(model, build_model(later, background), background)
     file = folder / f"{name}.safetensors"
     save_model(file, model.half(), metadata=made)
-    model = load_model(file)  # what is measured is what ships
+    model = load_model(file)  # measured as it ships
     still, moving = (measure_on_figures(model, samples=samples, moving_background=moves) for moves in (0.0, 1.0))
     save_model(file, model.half(), metadata={**made, "metrics": still, "metrics_moving_background": moving})
     card = CARD.format(
