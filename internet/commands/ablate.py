@@ -1,4 +1,4 @@
-"""`internet ablate`: the paper's Table 2, of schemes trained here on one's own clips or on drawn figures."""
+"""`internet ablate`: the paper's Table 2, for schemes trained on your own clips or on drawn figures."""
 
 import argparse
 import functools
@@ -36,7 +36,7 @@ from internet.visualization import draw
 from internet.visualization.figures import Panel, compare_sheet
 
 SETTINGS, REPORT, RESULTS, TABLES = "ablation.json", "report.html", "results.json", "tables.txt"
-#: What is measured unasked: key points of frames as small as these are not worth it.
+#: Measured by default: not key points, which are unreliable in frames as small as these.
 MEASURED = tuple(name for name in MEASURES if name != "pose")
 #: Driving frames of the figures.
 COLUMNS = 3
@@ -48,9 +48,9 @@ def add_parser(subparsers: Any) -> None:
         "ablate",
         help="train and compare the paper's schemes of temporal regularisation",
         description="Train every scheme of the paper's Table 2 with the same budget, seeds and data (the recipe "
-        "'ablation'), measure all, and write the table with means and spreads, which orders hold, Figs. 7 and 8, the "
-        "mean of M over training, and how many anchors lie on the background. The same command with the same --out "
-        "goes on where it was stopped; more seeds and schemes can be added.",
+        "'ablation'), measure all, and write the table with means and deviations, which orders hold, Figs. 7 and 8, "
+        "the mean of M over training, and how many anchors lie on the background. The same command with the same --out "
+        "continues where it was stopped; more seeds and schemes can be added.",
     )
     parser.add_argument(
         "data",
@@ -60,9 +60,9 @@ def add_parser(subparsers: Any) -> None:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=positive, metavar="M", help="the budget of each training, by the clock")
     budget.add_argument(
-        "--steps", type=at_least(1), metavar="N", help="or in steps: fair where others use the machine as well"
+        "--steps", type=at_least(1), metavar="N", help="or in steps: fair if the machine has other load"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where all of it goes")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where all results go")
     parser.add_argument("--seeds", type=at_least(1), default=3, metavar="N", help="how many (default: 3)")
     parser.add_argument(
         "--schemes",
@@ -78,7 +78,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--processes", type=at_least(1), default=1, metavar="N", help="side by side (default: 1)")
     parser.add_argument(
-        "--measures", nargs="+", choices=tuple(MEASURES), default=MEASURED, metavar="NAME", help="as of `evaluate`"
+        "--measures", nargs="+", choices=tuple(MEASURES), default=MEASURED, metavar="NAME", help="as for `evaluate`"
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the recipe, for all schemes"
@@ -119,7 +119,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
 
 
 def _open(args: argparse.Namespace) -> None:
-    """Make the folder, or go on in one of the same settings."""
+    """Create the folder, or continue in one with the same settings."""
     names = ("data", "minutes", "steps", "measures", "set")
     settings = {name: list(value) if isinstance(value := getattr(args, name), tuple) else value for name in names}
     with argument_errors("--out"):
@@ -158,7 +158,7 @@ def _write(args: argparse.Namespace, results: Results, jobs: list[Job], material
 
 
 def _sheets(results: Results, jobs: list[Job], material: Material, size: int) -> dict[str, list[list[Panel]]]:
-    """Figs. 7 and 8: the first measured clip, by the models of the first seed."""
+    """Figs. 7 and 8: the first measured clip, animated by the models of the first seed."""
     places = {job.scheme: job.place / TRAINING for job in jobs if (job.scheme, job.seed) in results.clips}
     first = {job.scheme: job.place / TRAINING for job in jobs if job.seed == 0 and job.scheme in places}
     models = {SCHEMES[scheme].title: load_model(first.get(scheme, places[scheme])) for scheme in results.schemes}
@@ -167,6 +167,6 @@ def _sheets(results: Results, jobs: list[Job], material: Material, size: int) ->
     chosen = [driven[len(driven) * (place + 1) // COLUMNS - 1] for place in range(COLUMNS)]
     anchors, motions = compare_sheet(models, frames[0], torch.cat(chosen))
     return {
-        "As Fig. 7: the same driving frames by every scheme, with its anchors, and what it makes of them.": anchors,
-        "As Fig. 8: the region that each anchor moves, and the confidence, which is white where it is 1.": motions,
+        "Like Fig. 7: the same driving frames for every scheme, with its anchors, and its output.": anchors,
+        "Like Fig. 8: the region that each anchor moves, and the confidence, white where it is 1.": motions,
     }

@@ -1,4 +1,4 @@
-"""`internet animate`: a picture, moving as the person in a video does."""
+"""`internet animate`: animate a picture with the motion of a person in a video."""
 
 import argparse
 import functools
@@ -24,7 +24,7 @@ from internet.utils.files import output_file
 from internet.utils.machine import processor
 from internet.utils.optional import require
 
-#: The longest name that file systems take.
+#: The longest file name that file systems support.
 NAME_BYTES = 255
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -34,13 +34,13 @@ def add_parser(subparsers: Any) -> None:
     """Add `animate` to the command line."""
     parser = subparsers.add_parser(
         "animate",
-        help="let a picture move as a video does",
-        description="Write a video of the person in the source picture who moves as the one in the driving video. Both "
-        "are cropped to their central squares and resized to the size that the model was trained for.",
+        help="animate a picture with the motion of a video",
+        description="Write a video of the person in the source picture with the motion of the person in the driving "
+        "video. Both are cropped to their central squares and resized to the size that the model was trained for.",
     )
     files = parser.add_argument_group("files")
     files.add_argument("--source", required=True, metavar="FILE", help="a picture, or a video for its first frame")
-    files.add_argument("--driving", required=True, metavar="VIDEO", help="the video whose motion is taken")
+    files.add_argument("--driving", required=True, metavar="VIDEO", help="the video whose motion is transferred")
     files.add_argument(
         "--checkpoint",
         required=True,
@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
     files.add_argument(
         "--report",
         action="store_true",
-        help="write a page beside --out that shows it and how it was made",
+        help="write a page next to --out that shows it and how it was made",
     )
     _add_picture_arguments(parser)
     _add_machine_arguments(parser)
@@ -66,8 +66,8 @@ def _add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--relative",
         action="store_true",
-        help="transfer how the person moved since the first driving frame, instead of the pose itself: for people of "
-        "other proportions, who start in about the pose of the source",
+        help="transfer the movement since the first driving frame, instead of the pose itself: for people with other "
+        "proportions who start in about the pose of the source",
     )
     parser.add_argument(
         "--no-adapt-scale", action="store_true", help="with --relative: do not scale the motion to the source's size"
@@ -92,7 +92,7 @@ def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=tuple(PRECISIONS),
         default="float32",
-        help="bfloat16: most layers in bfloat16, faster on GPUs that have it (default: float32)",
+        help="bfloat16: most layers in bfloat16, faster on GPUs that support it (default: float32)",
     )
     machine.add_argument(
         "--compile", action="store_true", help="compile the networks: the first frame takes minutes, for long videos"
@@ -131,10 +131,10 @@ def run(args: argparse.Namespace) -> int:
     with operator_backend(args.backend, next(model.parameters()).device):
         frames = animate_video(model, source, args.driving, args.out, **options)
     seconds = time.perf_counter() - begin
-    print(f"{args.out}: {frames} frames, {frames / seconds:.1f} a second")
+    print(f"{args.out}: {frames} frames, {frames / seconds:.1f} per second")
     if report is not None:
         report.write(args.line, _facts(args, model, frames / seconds))
-        print(f"{report.page}: the same to look at: open it in a browser")
+        print(f"{report.page}: the video and how it was made: open it in a browser")
     return 0
 
 
@@ -146,7 +146,7 @@ def _report(args: argparse.Namespace, frames: int) -> AnimationReport | None:
 
 
 def _facts(args: argparse.Namespace, model: MotionTransfer, rate: float) -> dict[str, str]:
-    """What the page says of how the video was made."""
+    """How the video was made, for the page."""
     size = model.config.size if args.size is None else args.size
     parameter = next(model.parameters())
     return {
@@ -154,13 +154,13 @@ def _facts(args: argparse.Namespace, model: MotionTransfer, rate: float) -> dict
         "driving video": args.driving,
         "checkpoint": args.checkpoint,
         "motion": "relative to the first driving frame" if args.relative else "absolute",
-        "frames": f"{size} × {size}, {rate:.1f} a second, {args.precision}",
+        "frames": f"{size} × {size}, {rate:.1f} per second, {args.precision}",
         "processor": processor(parameter.device),
     }
 
 
 def _check_not_an_input(args: argparse.Namespace) -> None:
-    """Refuse to replace a file that is read, under whatever name: a link, or other capitals where they do not count."""
+    """Refuse to replace an input file, also under another name: a link, or different case where that is ignored."""
     for name in ("source", "driving", "checkpoint"):
         given = getattr(args, name)
         if args.out.exists() and is_there(Path(given)) and args.out.samefile(given):
@@ -168,14 +168,14 @@ def _check_not_an_input(args: argparse.Namespace) -> None:
 
 
 def _incomplete_name(out: Path) -> Path:
-    """A free name beside `out` for what can be made of a damaged video."""
+    """A free name next to `out` for the result of a damaged video."""
     ends = (f".incomplete{number or ''}{out.suffix}" for number in count())
     names = (os.fsencode(out.stem)[: NAME_BYTES - len(os.fsencode(end))].decode(errors="ignore") + end for end in ends)
     return next(path for path in map(out.with_name, names) if not path.exists())
 
 
 def _model(args: argparse.Namespace) -> MotionTransfer:
-    """The model, where it is to run, having checked that it can take frames of the size asked for."""
+    """The model on its device, after checking that it supports frames of the requested size."""
     place = args.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with argument_errors("--checkpoint"):
         model = load_model(args.checkpoint, device=place, ema=not args.no_ema)
@@ -189,14 +189,14 @@ def _model(args: argparse.Namespace) -> MotionTransfer:
 
 
 def _frames(args: argparse.Namespace) -> int:
-    """How many driving frames there are to animate, and that there is audio if it is asked for."""
+    """The number of driving frames. Checks that there is audio if it is to be copied."""
     with argument_errors("--driving"):
         total = probe(args.driving).frames
     stop = total if args.stop is None else args.stop
     if stop > total:
-        raise ArgumentError(f"--stop: the video '{args.driving}' has {total} frames, {stop} were asked for")
+        raise ArgumentError(f"--stop: the video '{args.driving}' has {total} frames, {stop} were requested")
     if args.start >= stop:
-        raise ArgumentError(f"--start: is {args.start}, expected less than {stop}, where the frames stop")
+        raise ArgumentError(f"--start: is {args.start}, expected less than {stop}, where the frames end")
     if args.audio:
         with argument_errors("--audio"), open_audio(args.driving):
             pass

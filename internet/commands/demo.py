@@ -1,4 +1,4 @@
-"""`internet demo`: the fused operators on this machine, and a figure that moves; or a training of two minutes."""
+"""`internet demo`: the fused operators on this machine, and an animation; or a training run of two minutes."""
 
 import argparse
 import dataclasses
@@ -26,18 +26,18 @@ from internet.utils.files import numbered_folder
 from internet.utils.optional import require
 from internet.utils.settings import plain
 
-#: Where runs go when no --out is given: each makes its own folder in here.
+#: Where runs go without --out: each creates its own folder in here.
 RUNS = Path("demo")
 ACTS = ("operators", "animation", "frames")
 CHECKPOINT = "figures"
 
-#: The first frames of a video are trained on, by this fraction; so few frames are not worth dividing.
+#: The fraction of a video's frames to train on, and the least number of frames worth splitting.
 TRAINED, FEWEST = 0.7, 10
 
-#: For a run so short, over what the recipe of a video says.
+#: Changes to the recipe of a video for so short a run.
 SHORT = ("log.every=5", "log.pictures=50", "validation.every=50")
 
-#: What the demo imports on its way, and what it does when it trains, too.
+#: What the demo imports later, and what it imports for training.
 PACKAGES = {
     "av": "writing a video",
     "tqdm": "the progress bar",
@@ -57,11 +57,11 @@ def add_parser(subparsers: Any) -> None:
     """Add `demo` to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="see what the operators do on this machine, and a figure that moves",
+        help="see what the operators do on this machine, and an animated figure",
         description="Measure the fused operators against eager PyTorch on this machine, animate a drawn figure that "
-        "the model has not seen, measure the whole model, and put all of it on one page, report.html, in a new "
+        "the model was not trained on, measure the whole model, and show everything on one page, report.html, in a new "
         "folder: under 90 seconds on two cores. With --train or --video, train a small model for two minutes instead, "
-        "and show what it has learnt.",
+        "and show its results.",
     )
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the figure, or of the training")
     add_folder_arguments(parser, RUNS)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, training: bool) -> None:
-    """Refuse arguments of the one demo with the other."""
+    """Refuse arguments of one demo with the other."""
     for name in ("only", "checkpoint", "device") if training else ("minutes", "no_compare", "settings"):
         if getattr(args, name) not in (None, False, []):
             flag = "KEY=VALUE" if name == "settings" else f"--{name.replace('_', '-')}"
@@ -129,13 +129,13 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _require(packages: dict[str, str]) -> None:
-    """Find out before the work whether the packages for it, and for its end, are there."""
+    """Check in advance that all packages are installed, including those needed only at the end."""
     for module, purpose in packages.items():
         require(module, purpose)
 
 
 def _configured(args: argparse.Namespace) -> Config:
-    """The recipe with what the options and the words say; they must not say different things."""
+    """The recipe, changed by the options and the words, which must not contradict each other."""
     minutes = 2.0 if args.minutes is None else args.minutes
     own = {"out": "", "seed": args.seed, "run.minutes": minutes, **_samples(args.video)}
     recipe, short = ("one-video-flow", SHORT) if args.video else ("demo", ())
@@ -153,7 +153,9 @@ def _samples(video: str | None) -> dict[str, Any]:
     with argument_errors("--video"):
         frames = probe(video).frames
         if frames < FEWEST:
-            raise ValueError(f"the video has {frames} frames, expected at least {FEWEST}: some to train on, some not")
+            raise ValueError(
+                f"the video has {frames} frames, expected at least {FEWEST}: some to train on, some to hold out"
+            )
     cut = round(TRAINED * frames)
     return {
         "data.path": video,

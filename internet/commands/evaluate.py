@@ -1,4 +1,4 @@
-"""`internet evaluate`: how good generated videos are, beside the real ones."""
+"""`internet evaluate`: measure generated videos against real ones."""
 
 import argparse
 from dataclasses import fields
@@ -21,7 +21,7 @@ from internet.utils.files import atomic_write, numbered_folder, output_folder
 from internet.utils.machine import processor
 from internet.utils.optional import require
 
-#: Where evaluations go when no --out is given: each makes its own folder in here.
+#: Where evaluations go without --out: each creates its own folder in here.
 RUNS = Path("evaluation")
 
 #: The help of each file of weights.
@@ -40,16 +40,16 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="measure generated videos against real ones",
-        description="Measure how well a model imitates: the first frame of each clip, animated by the whole clip, "
-        "beside the clip itself; or videos of any other program, beside the real ones. Writes metrics.json (for each "
-        "clip and frame) and report.html into a folder; the same command with the same --out goes on where it was "
-        "stopped. What stands in for a network that is not there is named so in every table.",
+        description="Measure how well a model imitates: the first frame of each clip, animated by the whole clip, is "
+        "compared with the clip itself. Or compare videos of any other program with the real ones. Writes metrics.json "
+        "(for each clip and frame) and report.html to a folder; the same command with the same --out continues where "
+        "it was stopped. Stand-ins for missing networks are marked as such in every table.",
     )
     what = parser.add_argument_group("what is measured")
     what.add_argument("--checkpoint", metavar="PATH", help="a checkpoint, a training folder, or weights that ship")
     what.add_argument("--videos", metavar="PATH", help="real clips: a video, a folder of frames, or a folder of these")
-    what.add_argument("--split", choices=("train", "test"), help="of --videos (default: all there is)")
-    what.add_argument("--generated", metavar="PATH", help="generated clips, which have the names of the real ones")
+    what.add_argument("--split", choices=("train", "test"), help="of --videos (default: all)")
+    what.add_argument("--generated", metavar="PATH", help="generated clips, with the same names as the real ones")
     what.add_argument("--reference", metavar="PATH", help="the real clips for --generated")
     what.add_argument(
         "--cross",
@@ -65,8 +65,8 @@ def add_parser(subparsers: Any) -> None:
         "--size",
         type=at_least(16),
         metavar="S",
-        help="crop all frames to their central squares and resize them to this (default: the model's size; of "
-        "--generated, the shorter side of the first real clip, to which generated frames are brought)",
+        help="crop all frames to their central squares and resize them to this (default: the model's size; for "
+        "--generated, the shorter side of the first real clip)",
     )
     what.add_argument(
         "--measures",
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     with argument_errors("--out"):
         folder = args.out or numbered_folder(RUNS, "run")
         open_folder(folder, settings)
-    print(f"{folder}: {len(clips)} clips; the same command with --out {folder} goes on where it was stopped")
+    print(f"{folder}: {len(clips)} clips; the same command with --out {folder} continues where it was stopped")
     results = measure_clips(folder, clips, suite)
     facts = _facts(args, size, place)
     means = write_metrics(folder, settings, facts, suite, results)
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse all but one of the three ways to name what is looked at."""
+    """Require exactly one of the three ways to name what is measured."""
     given = {name for name in ("checkpoint", "videos", "generated", "reference", "cross") if getattr(args, name)}
     if given not in ({"checkpoint", "videos"}, {"generated", "reference"}, {"checkpoint", "cross"}):
         raise ArgumentError(
@@ -120,9 +120,9 @@ def _check(args: argparse.Namespace) -> None:
             "and not more"
         )
     if args.relative and not args.cross:
-        raise ArgumentError("--relative is of --cross: of one person, the pose itself is transferred")
+        raise ArgumentError("--relative needs --cross: for one person, the pose itself is transferred")
     if args.split and args.videos is None:
-        raise ArgumentError("--split is of --videos")
+        raise ArgumentError("--split needs --videos")
 
 
 def _weights(args: argparse.Namespace) -> WeightPaths:
@@ -166,7 +166,7 @@ def _cross(args: argparse.Namespace, place: torch.device) -> int:
     facts = {
         "model": args.checkpoint,
         "motion": "relative to the first driving frame" if args.relative else "absolute",
-        "frames": f"{frames}, of {size} × {size} each",
+        "frames": f"{frames}, each {size} × {size}",
         "processor": processor(place),
     }
     names = [clip.name for clip in clips]
@@ -175,20 +175,20 @@ def _cross(args: argparse.Namespace, place: torch.device) -> int:
     )
     atomic_write(folder / REPORT, page)
     print(f"{folder / VIDEO}: {len(sources)} sources by {len(clips)} driving videos")
-    print(f"{folder / REPORT}: the same to look at")
+    print(f"{folder / REPORT}: the video on a page")
     return 0
 
 
 def _settings(args: argparse.Namespace, size: int, suite: Suite) -> dict[str, Any]:
-    """What results depend on: an evaluation goes on only with the same."""
+    """What results depend on: an evaluation only continues with the same."""
     names = ("checkpoint", "videos", "split", "generated", "reference", "no_ema")
     columns = {column.title: column.weights for column in suite.columns}
     return {name: getattr(args, name) for name in names} | {"size": size, "measures": columns}
 
 
 def _facts(args: argparse.Namespace, size: int, place: torch.device) -> dict[str, str]:
-    """What the page says of how the numbers came about."""
-    generated = f"{args.checkpoint}, {'the last weights' if args.no_ema else 'averaged weights where it has them'}"
+    """How the numbers were computed, for the page."""
+    generated = f"{args.checkpoint}, {'the last weights' if args.no_ema else 'averaged weights if it has them'}"
     return {
         "generated": args.generated or f"by {generated}, from the first frame of each clip",
         "real": args.reference or args.videos,

@@ -1,4 +1,4 @@
-"""`internet import-fomm`: a first-order-motion checkpoint as one of this library."""
+"""`internet import-fomm`: convert a first-order-motion checkpoint to one of this library."""
 
 import argparse
 from pathlib import Path
@@ -13,8 +13,8 @@ from internet.model.weights import is_before_torch_1_6, read_weights
 from internet.utils.files import output_file
 
 EPILOG = """\
-The weights tell how many anchors, layers and channels there are. They do not tell the temperature and padding of the
-heat maps, the variance of the Gaussians, or the size of the frames: the YAML file does (docs/import.md).
+The weights show how many anchors, layers and channels there are. The temperature and padding of the heat maps, the
+variance of the Gaussians, and the size of the frames are only in the YAML file (docs/import.md).
 """
 
 
@@ -22,9 +22,9 @@ def add_parser(subparsers: Any) -> None:
     """Add `import-fomm` to the command line."""
     parser = subparsers.add_parser(
         "import-fomm",
-        help="make a first-order-motion checkpoint one of this library",
-        description="Read a checkpoint that first-order-motion's code has written, key-point detector and generator, "
-        "and write the model for `internet animate --checkpoint`, `internet.load_model` and, its stage I, "
+        help="convert a first-order-motion checkpoint to one of this library",
+        description="Read a checkpoint written by first-order-motion's code, key-point detector and generator, and "
+        "write the model for `internet animate --checkpoint`, `internet.load_model` and, for its stage I, "
         "`internet train warm_start=FILE model.stage_one=first-order`. Reading it runs no code from the file.",
         epilog=EPILOG,
     )
@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
     settings.add_argument(
         "--published-settings",
         action="store_true",
-        help="without the YAML file: what the weights do not tell is as in every configuration that was published, "
+        help="without the YAML file: what the weights do not show is as in every published configuration, "
         + _listed(PUBLISHED),
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write, such as vox.safetensors")
@@ -44,8 +44,8 @@ def add_parser(subparsers: Any) -> None:
         "--trained-with-torch-1.0",
         action="store_true",
         dest="align_corners",
-        help="sample as torch did before 1.3 (align_corners=True), with which the weights of 2019 were trained "
-        "(default: as first-order-motion's code does in any later torch)",
+        help="sample as torch before 1.3 did (align_corners=True), with which the weights of 2019 were trained "
+        "(default: as first-order-motion's code does with any later torch)",
     )
 
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; bad input raises an error that names the argument."""
     if args.config is None and not args.published_settings:
         raise ArgumentError(
-            f"--config: the weights do not tell {', '.join(PUBLISHED)}; name the YAML file that they were trained "
+            f"--config: the weights do not show {', '.join(PUBLISHED)}; name the YAML file that they were trained "
             f"with, or pass --published-settings to assume {_listed(PUBLISHED)}"
         )
     with argument_errors("--out"):
@@ -73,17 +73,17 @@ def run(args: argparse.Namespace) -> int:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{args.out}: first-order-motion, {parameters / 1e6:.1f} M parameters, {_summary(model.config)}")
     if settings is None:
-        print(f"assumed, for the weights do not tell it: {_listed({**PUBLISHED, 'size': model.config.size})}")
+        print(f"assumed, because the weights do not show it: {_listed({**PUBLISHED, 'size': model.config.size})}")
     if not args.align_corners and is_before_torch_1_6(args.checkpoint):
         print(
-            "the checkpoint was saved by a torch before 1.6: if that was 1.0 to 1.2, as first-order-motion asked for "
-            "until 2022, --trained-with-torch-1.0 samples as it was trained"
+            "the checkpoint was saved by a torch before 1.6. If that was 1.0 to 1.2, as first-order-motion required "
+            "until 2022, --trained-with-torch-1.0 samples as in training"
         )
     return 0
 
 
 def _summary(config: FirstOrderConfig) -> str:
-    """What is worth knowing of a model, in a line."""
+    """A summary of a model, in one line."""
     jacobians = {0: "no Jacobians", 1: "one Jacobian map"}.get(config.jacobian_maps, "a Jacobian map each")
     parts = [f"{config.anchors} anchors", jacobians, f"frames {config.size} × {config.size} × {config.frame_channels}"]
     return ", ".join([*parts, "an occlusion map" if config.confidence else "no occlusion map"])

@@ -47,7 +47,7 @@ def _versions() -> dict[str, str | None]:
 def _instruction_set() -> str | None:
     try:
         return library.cpu_isa()
-    except RuntimeError as error:  # INTERNET_CPU_ISA asks for what is not there: say so, and go on
+    except RuntimeError as error:  # INTERNET_CPU_ISA is not supported: report that, and continue
         return str(error)
 
 
@@ -77,18 +77,18 @@ def _word(value: Any) -> str:
 
 
 def render_preset(cost: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """`model_cost()` in words."""
+    """`model_cost()` as text."""
     return {
         "parameters": {part: f"{count / 1e6:.2f} M" for part, count in cost["parameters"].items()},
         "multiply-adds": {part: f"{count / 1e9:.2f} G" for part, count in cost["multiply-adds"].items()},
-        "activations kept for the backward pass of one sample, float32": {
+        "activations saved for the backward pass of one sample, float32": {
             part: f"{count / 2**20:.0f} MiB" for part, count in cost["activation bytes"].items()
         },
     }
 
 
 def describe_checkpoint(path: str) -> dict[str, dict[str, Any]]:
-    """What a checkpoint says of itself: its plain entries, its model, and tables of plain values such as metrics."""
+    """The content of a checkpoint: its plain entries, its model, and tables of plain values such as metrics."""
     checkpoint = read_checkpoint(find_checkpoint(path))
     count = sum(value.numel() for value in checkpoint["model"].values())
     plain = {name: value for name, value in checkpoint.items() if isinstance(value, _PLAIN)}
@@ -124,7 +124,7 @@ def add_parser(subparsers: Any) -> None:
     """Add this command to the command line."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "info",
-        help="tell what is installed and what works here",
+        help="show what is installed and what works here",
         description="Show versions, which backends of the operators are ready and why the others are not, the "
         "instruction set, GPUs and how the library was built; or what a preset costs; or what a checkpoint holds.",
     )

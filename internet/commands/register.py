@@ -26,16 +26,16 @@ from internet.utils.optional import require
 from internet.visualization import draw
 from internet.visualization.figures import registration_panels
 
-#: Where runs go when no --out is given: each makes its own folder in here.
+#: Where runs go without --out: each creates its own folder in here.
 RUNS = Path("register")
 FIGURE, STATE = "figure.png", "state.pt"
 
-#: Sizes that frames are brought to: the motion field is fitted at 128 and upsampled by powers of two.
+#: Sizes of frames: the motion field is fitted at 128 and upsampled by powers of two.
 SIZES = (128, 256, 512, 1024)
-#: The largest size that is chosen unasked.
+#: The largest size that is chosen by default.
 DEFAULT_SIZE = 512
 
-#: Rows and columns of the table: what is measured, and after which stage of the fit.
+#: Rows and columns of the table: the errors, and the stages of the fit.
 ERRORS = {
     "photometric error (of 255)": "photometric",
     "  where something moves": "moving",
@@ -45,7 +45,7 @@ STAGES = {"identity": "no motion", "initial": "first guess", "fitted": "fitted"}
 
 
 class Pair(NamedTuple):
-    """Two pictures of one size, uint8 (H, W, 3), and what they are."""
+    """Two pictures of one size, uint8 (H, W, 3), and their description."""
 
     source: np.ndarray
     driving: np.ndarray
@@ -57,12 +57,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "register",
         help="fit the motion between two pictures, or two frames of a video",
-        description="Fit local affine motions that explain the driving picture by the source picture, compare the time "
+        description="Fit local affine motions from the source picture to the driving picture, compare the time "
         "with eager torch, and write figure.png and state.pt. The pictures are two files, two frames of a video, or, "
         "with neither, of a drawn clip.",
     )
-    parser.add_argument("--source", metavar="PICTURE", help="the picture that is moved")
-    parser.add_argument("--driving", metavar="PICTURE", help="the picture that is explained")
+    parser.add_argument("--source", metavar="PICTURE", help="the picture that is warped")
+    parser.add_argument("--driving", metavar="PICTURE", help="the picture that it is fitted to")
     parser.add_argument("--video", metavar="FILE", help="take both from this video")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -80,7 +80,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the motion is fitted, and what is printed."""
+    """Add the options of the fit and of the output."""
     parser.add_argument(
         "--size",
         type=int,
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_packages() -> None:
-    """Find out before the work whether the packages for its end are there."""
+    """Check in advance that the packages needed at the end are installed."""
     require("cv2", "optical flow (DIS)")
     require("matplotlib", "drawing the figure")
     require("tqdm", "the progress bar")
@@ -128,7 +128,7 @@ def _register(pair: Pair, folder: Path, args: argparse.Namespace) -> None:
 
 
 def _working_size(asked: int | None, height: int, width: int) -> int:
-    """The size to work at: the one asked for, else the largest of SIZES up to DEFAULT_SIZE that the frame holds."""
+    """The size of the frames: as requested, or the largest of SIZES up to DEFAULT_SIZE that fits into the frame."""
     if asked is not None:
         return asked
     return max(size for size in SIZES if size == SIZES[0] or size <= min(height, width, DEFAULT_SIZE))
@@ -140,7 +140,7 @@ def _errors_table(found: Registration) -> str:
 
 
 def _speed(problem: Problem, found: Registration) -> str:
-    """How much faster the fused operators take the same steps than plain torch, or why that is not known."""
+    """How much faster the same steps are with the fused operators than in plain torch, or why that is unknown."""
     missing = why_not_fused(problem.source.device.type)
     return not_compared(missing) if missing else compare(problem, found).describe("fit", "energy")
 
@@ -190,7 +190,7 @@ def _drawn_pair(args: argparse.Namespace) -> Pair:
 
 
 def _choose(info: VideoInfo, args: argparse.Namespace) -> tuple[int, int]:
-    """The two frames asked for; an error names the argument that asks for what the video does not have."""
+    """The two requested frames. An error names the argument if the video does not have them."""
     asked = "--frames" if args.frames else "--gap" if args.gap else "--video"
     with argument_errors(asked):
         return choose_pair(info, tuple(args.frames) if args.frames else None, args.gap)

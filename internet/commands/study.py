@@ -25,10 +25,10 @@ def add_parser(subparsers: Any) -> None:
     """Add `study` to the command line."""
     parser = subparsers.add_parser(
         "study",
-        help="make a user study as a page, and score it",
-        description="Make the paper's user study (Table 1) of folders of videos with the same names: which of two is "
+        help="create a user study as a page, and score it",
+        description="Create the paper's user study (Table 1) from folders of videos with equal names: which of two is "
         "real (JND), and which of two generated ones is better (S2S). The folder page/ can be opened or put on any web "
-        "server; it sends nothing, participants save their answers as a file. key.json tells which video is which: "
+        "server; it sends nothing, and participants save their answers as a file. key.json says which video is which: "
         "keep it. "
         "`internet study score key.json answers...` gives the percentages.",
     )
@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         help="for S2S, videos whose first frames are the source pictures (default: the real ones)",
     )
     parser.add_argument("--driving", metavar="FOLDER", help="for S2S, the driving videos (default: the real ones)")
-    parser.add_argument("--title", default="A study of videos", help="what participants read above it")
+    parser.add_argument("--title", default="A study of videos", help="the title that participants see")
     parser.add_argument(
         "--seconds",
         nargs=2,
@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
         help="of a video (default: 3 5)",
     )
     parser.add_argument("--size", type=at_least(16), default=512, metavar="S", help="side of the videos (default: 512)")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of what is drawn (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of the random choices (default: 0)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="a new or empty folder")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
     actions = parser.add_subparsers(dest="action", metavar="[score]")
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     if missing := [f"--{name}" for name in ("real", "ours", "out") if getattr(args, name) is None]:
-        raise ArgumentError(f"{missing[0]}: is needed to make a study")
+        raise ArgumentError(f"{missing[0]}: is needed to create a study")
     least, most = args.seconds
     if least > most:
         raise ArgumentError(f"--seconds: expected the least first, got {least:g} and {most:g}")
@@ -116,7 +116,7 @@ def _named(argument: str, word: str) -> tuple[str, str]:
 def _references(
     args: argparse.Namespace, plan: Plan, clips: dict[str, dict[str, Clip]], page: Path
 ) -> dict[str, tuple[str, str]]:
-    """By clip of an S2S trial, the source picture and the driving video, as files of the page."""
+    """For each clip of an S2S trial, the source picture and the driving video, as files of the page."""
     wanted = {trial.clip for trial in plan.trials if trial.kind == S2S}
     places = {name: getattr(args, name) or args.real for name in ("sources", "driving")}
     with argument_errors("--sources, --driving"):

@@ -27,23 +27,27 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--frames", type=count, default=100, metavar="N", help="of each video (default: 100)")
     parser.add_argument("--fps", type=positive, default=25.0, metavar="F", help="frames per second (default: 25)")
     parser.add_argument(
-        "--test", type=fraction, default=0.2, metavar="FRACTION", help="how many are listed for testing (default: 0.2)"
+        "--test",
+        type=fraction,
+        default=0.2,
+        metavar="FRACTION",
+        help="fraction that is listed for testing (default: 0.2)",
     )
     parser.add_argument(
         "--moving-background",
         type=fraction,
         default=0.5,
         metavar="FRACTION",
-        help="in how many the background moves (default: 0.5)",
+        help="fraction whose background moves (default: 0.5)",
     )
     parser.add_argument(
         "--plain-background",
         type=fraction,
         default=0.0,
         metavar="FRACTION",
-        help="in how many it has no texture (default: 0)",
+        help="fraction whose background has no texture (default: 0)",
     )
-    parser.add_argument("--seed", type=number, default=0, metavar="N", help="of what is drawn (default: 0)")
+    parser.add_argument("--seed", type=number, default=0, metavar="N", help="of the random choices (default: 0)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
 

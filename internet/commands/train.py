@@ -1,4 +1,4 @@
-"""`internet train`: train a model, or go on with it."""
+"""`internet train`: train a model, or continue its training."""
 
 import argparse
 import json
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from internet.training.distributed import World
 
 ABOUT = """\
-Train an INTERnet on videos, or on drawn figures. A run lives in a folder, out=...; the same command goes on with it
-where it was left. Settings come from a YAML file or a recipe, and from words like run.batch=8, which change it.
+Train an INTERnet on videos, or on drawn figures. A run has its own folder, out=...; the same command continues it
+where it was stopped. Settings come from a YAML file or a recipe, and from words like run.batch=8, which change them.
 
   internet train one-video data.path=me.mp4 out=runs/me
   internet train config.yaml data.path=videos out=runs/first
@@ -44,25 +44,25 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--report",
         action="store_true",
-        help="at the end, write report.html into the run's folder: a held-out clip before and after, learning curves, "
+        help="at the end, write report.html to the run's folder: a held-out clip before and after, learning curves, "
         "pictures along the way",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command: 0 at the end or when the time was up, 128 and the signal's number if one stopped it."""
+    """Run the command. Returns 0 at the end or when the time is up, 128 plus the signal's number if one stopped it."""
     words = list(args.settings)
     path = words.pop(0) if words and _names_a_file(words[0]) else None
     if not args.settings:
         raise SettingError("no settings; `internet train --help` lists them. The shortest run: out=runs/first")
     config = Config.load(path, words)
     if args.report and not config.validation.path:
-        raise SettingError("--report: needs frames that are not trained on; give validation.path")
+        raise SettingError("--report: needs frames that are not trained on; set validation.path")
     return guarded("train", config, lambda world: _train(config, world, report=args.report))
 
 
 def _train(config: Config, world: "World", *, report: bool) -> int | None:
-    """Train to the end, and say where it is; the signal that stopped it, or None."""
+    """Train to the end, and print where the results are. Returns the signal that stopped it, or None."""
     from internet.training.trainer import resume_or_create
 
     trainer = resume_or_create(config, world)
@@ -76,17 +76,17 @@ def _train(config: Config, world: "World", *, report: bool) -> int | None:
         print(f"{config.out}: {done}; to see it: internet info --checkpoint {config.out}")
         if report and signal is None:
             page.write()
-            print(f"{page.path}: the run to look at: open it in a browser")
+            print(f"{page.path}: a report on the run: open it in a browser")
     return signal
 
 
 def _names_a_file(word: str) -> bool:
-    """Whether the first word is a file or a recipe, and not a setting; a file's name may have "=" in it, too."""
+    """Whether the first word is a file or a recipe, not a setting; a file's name may contain "=", too."""
     return "=" not in word or (word.endswith((".yaml", ".yml")) and Path(word).is_file())
 
 
 def guarded(command: str, config: Config, work: "Callable[[World], int | None]") -> int:
-    """Train on the machine that the configuration describes; the command's exit status.
+    """Train on the machine that the configuration describes. Returns the command's exit status.
 
     `work` returns the signal that stopped it, or None.
     """
@@ -113,10 +113,10 @@ def guarded(command: str, config: Config, work: "Callable[[World], int | None]")
 
 
 def _listing() -> Iterator[str]:
-    """Every setting with its default, what it means and what it can be."""
+    """Every setting with its default, its meaning and its range."""
     yield "settings, with their defaults:"
     yield "  model.preset = internet-512"
-    yield f"      the sizes that the other settings of the model change: {', '.join(PRESETS)}"
+    yield f"      the sizes that the other model settings change: {', '.join(PRESETS)}"
     default = Config()
     for name, field in settings(Config):
         allowed = str(field.metadata["allowed"])

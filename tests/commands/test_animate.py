@@ -258,7 +258,7 @@ def test_bad_input_is_named_before_any_work(animate, tmp_path, monkeypatch, caps
         ({"out": "folder"}, (), "--out: 'folder' is a folder, not a file"),
         ({"out": "no/such/out.mp4"}, (), "--out: the folder 'no/such' does not exist"),
         ({}, ("--size", "40"), "--size: a frame has shape (1, 3, 40, 40), expected"),
-        ({}, ("--stop", "13"), "--stop: the video 'driving.mp4' has 12 frames, 13 were asked for"),
+        ({}, ("--stop", "13"), "--stop: the video 'driving.mp4' has 12 frames, 13 were requested"),
         ({}, ("--start", "12"), "--start: is 12, expected less than 12"),
         ({}, ("--start", "5", "--stop", "5"), "--start: is 5, expected less than 5"),
         ({}, ("--start", "-1"), "--start: expected at least 0, got -1"),
@@ -295,7 +295,7 @@ def test_a_page_shows_the_video_and_how_it_was_made(animate, capsys, monkeypatch
     assert base64.b64encode(Path("out.mp4").read_bytes()).decode() in page
     assert re.findall('data-label="(.*?)"', page) == ["frame 0", "frame 4", "frame 7", "frame 11"]
     assert "internet animate --device cpu --source source.png" in page
-    assert "out.html: the same to look at" in capsys.readouterr().out
+    assert "out.html: the video and how it was made" in capsys.readouterr().out
 
 
 def test_a_page_replaces_nothing_unasked(animate, capsys):

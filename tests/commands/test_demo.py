@@ -241,6 +241,6 @@ def test_a_signal_stops_it_with_a_checkpoint(capsys: pytest.CaptureFixture[str],
 
     monkeypatch.setattr(Trainer, "train_step", interrupted)
     assert main(["demo", "--train", *WORDS]) == 128 + 15
-    assert capsys.readouterr().out == "stopped; go on with: internet train demo/run-001/training/config.yaml\n"
+    assert capsys.readouterr().out == "stopped; continue with: internet train demo/run-001/training/config.yaml\n"
     assert os.listdir("demo/run-001") == ["training"]
     assert find_checkpoint(Path("demo/run-001/training")).exists()

@@ -177,7 +177,7 @@ def test_results_keep_what_json_lacks(tmp_path):
     ("words", "message"),
     [
         ((), "expected --checkpoint and --videos, or --generated and --reference"),
-        (("--checkpoint", "figures", "--videos", "x", "--relative"), "--relative is of --cross"),
+        (("--checkpoint", "figures", "--videos", "x", "--relative"), "--relative needs --cross"),
         (("--checkpoint", "figures", "--cross", "missing", "x"), "--cross: the picture 'missing' does not exist"),
         (("--generated", "x", "--reference", "y", "--cross", "x", "y"), "and not more"),
         (("--checkpoint", "figures"), "expected --checkpoint and --videos"),

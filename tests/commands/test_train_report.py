@@ -39,7 +39,7 @@ def test_the_page_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "loss" in page
     said = capsys.readouterr().out
     assert f"{run}: 4 steps of 4" in said
-    assert f"{run / 'report.html'}: the run to look at" in said
+    assert f"{run / 'report.html'}: a report on the run" in said
 
 
 def test_a_report_does_not_change_the_run(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_first_of_the_clips_that_are_held_out(tmp_path: Path) -> None:
     ]
     assert main(["train", "--report", *WORDS, *held_out, f"out={tmp_path / 'run'}", "run.steps=1"]) == 0
     assert probe(tmp_path / "run/held-out.mp4").frames == 6
-    assert "walk, frames 14 to 19 by frame 0" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    assert "walk, frames 14 to 19, source frame 0" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
 
 
 def test_it_needs_frames_that_are_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,5 +85,5 @@ def test_of_several_processes_one_writes(tmp_path: Path) -> None:
     process = start_training(*words, program=launcher)
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 0, said
-    assert said.count("the run to look at") == 1
+    assert said.count("a report on the run") == 1
     assert (tmp_path / "run/report.html").is_file()

@@ -38,7 +38,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], int]] = {
     "scale left out": ({f"{DETECTOR}.scale_factor": None, f"{MOTION}.scale_factor": None}, 32),
     "scale 0.3": ({f"{DETECTOR}.scale_factor": 0.3, f"{MOTION}.scale_factor": 0.3}, 48),
     "two scales": ({f"{DETECTOR}.scale_factor": 0.5}, 48),
-    "settings that weights do not tell": (
+    "settings that weights do not show": (
         {f"{DETECTOR}.pad": 3, f"{DETECTOR}.temperature": 0.4, f"{MOTION}.kp_variance": 0.05},
         64,
     ),

@@ -58,10 +58,10 @@ def test_the_command_writes_what_loads(files, small, capsys):
 def test_without_settings_nothing_is_guessed(files, capsys):
     assert imported(files) == 2
     said = capsys.readouterr().err
-    assert "--config: the weights do not tell size, temperature, padding, variance" in said
+    assert "--config: the weights do not show size, temperature, padding, variance" in said
     assert not (files / "out.safetensors").exists()
     assert imported(files, "--published-settings", "--size", "64") == 0
-    assert "assumed, for the weights do not tell it: size 64, temperature 0.1" in capsys.readouterr().out
+    assert "assumed, because the weights do not show it: size 64, temperature 0.1" in capsys.readouterr().out
     assert load_model(files / "out.safetensors").config.size == 64
 
 

@@ -1,1 +1,1 @@
-"""What the commands share."""
+"""Implementation of the commands, and what several of them share."""

@@ -1,4 +1,4 @@
-"""The page of an animation: the video, and frame by frame how it was made."""
+"""The page of an animation: the video, and how it was made, frame by frame."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from internet.visualization.figures import TITLES, transfer_panels
 
 #: Pictures on the slider, and the most pixels of a frame's side in them.
 PICTURES, SIDE = 16, 192
-#: A larger video, or one of another format, stays beside the page.
+#: A larger video, or one in another format, is not embedded in the page.
 VIDEO_BYTES, SUFFIXES = 32_000_000, (".mp4", ".m4v", ".mov")
 #: What a picture shows, from left to right.
-CAPTION = "Dots are motion anchors. Confidence is white where the moved source is trusted."
+CAPTION = "Dots are motion anchors. Confidence is white where the warped source is reliable."
 SHOWN = tuple(title for title in TITLES if not title.startswith("error"))
 
 
@@ -27,7 +27,7 @@ class AnimationReport:
         video: the video that is made.
         page: the HTML file to write.
         frames: how many the video will have.
-        side_by_side: the video shows source and driving frame beside the output.
+        side_by_side: the video shows source and driving frame next to the output.
     """
 
     def __init__(self, video: Path, page: Path, frames: int, *, side_by_side: bool) -> None:
@@ -38,13 +38,13 @@ class AnimationReport:
 
     @classmethod
     def beside(cls, video: Path, frames: int, *, side_by_side: bool, overwrite: bool) -> "AnimationReport":
-        """With a page of the video's name; an error that names --report if that may not be written."""
+        """A report with the video's name. Raises an error that names --report if it cannot be written."""
         with argument_errors("--report"):
             page = output_file(video.with_suffix(".html"), overwrite=overwrite)
         return cls(video, page, frames, side_by_side=side_by_side)
 
     def add(self, number: int, source: Tensor, driving: Tensor, result: Result) -> None:
-        """Take in the frame with this number: frames (1, 3, H, W), and what the model made of them."""
+        """Receive the frame with this number: source and driving frame (1, 3, H, W), and the model's result."""
         if number in self._chosen:
             panels = dict(transfer_panels(result, source, driving, 1)[0])
             row = draw.tile([[draw.shrink(panels[name], SIDE) for name in SHOWN]])
@@ -55,7 +55,7 @@ class AnimationReport:
 
         Args:
             line: the command that made the video.
-            facts: what else is said of it.
+            facts: further information.
         """
         sections = [
             report.section("The video", self._video()),
@@ -67,5 +67,5 @@ class AnimationReport:
 
     def _video(self) -> str:
         if self.video.stat().st_size > VIDEO_BYTES or self.video.suffix.lower() not in SUFFIXES:
-            return report.paragraph(f"It is too large, or of a format that browsers do not play: {self.video}")
+            return report.paragraph(f"It is too large, or in a format that browsers do not play: {self.video}")
         return report.video(self.video.read_bytes(), str(self.video), self._labels)

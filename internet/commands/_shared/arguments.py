@@ -1,4 +1,4 @@
-"""What the commands' parsers share: numbers with limits, and errors that name the argument at fault."""
+"""Shared by the commands' parsers: numbers with limits, and errors that name the argument."""
 
 import argparse
 import math
@@ -27,7 +27,7 @@ def argument_errors(argument: str) -> Iterator[None]:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """An argparse type: a whole number not below ``least``."""
+    """An argparse type: a whole number, at least ``least``."""
 
     def number(text: str) -> int:
         try:
@@ -73,9 +73,9 @@ def device(text: str) -> torch.device:
 
 
 def operator_backend(name: str | None, place: torch.device) -> AbstractContextManager[None]:
-    """The context in which the backend that --backend names serves the operators; None: the fastest does.
+    """The context that selects the backend named by --backend; None for the fastest.
 
-    Raises :class:`ArgumentError` for one that is not ready, or does not serve this device.
+    Raises :class:`ArgumentError` if it is not ready, or does not serve this device.
     """
     if name is None:
         return nullcontext()
@@ -94,10 +94,10 @@ def add_folder_arguments(parser: argparse.ArgumentParser, runs: Path) -> None:
         metavar="FOLDER",
         help=f"where the results go: a new or empty folder (default: the next free {runs}/run-001, run-002, ...)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+    parser.add_argument("--overwrite", action="store_true", help="write to a folder that is not empty")
 
 
 def result_folder(args: argparse.Namespace, runs: Path) -> Path:
-    """The folder that --out names, or else a new numbered one in `runs`: every run keeps its own."""
+    """The folder named by --out, or a new numbered one in `runs`, so that every run has its own."""
     with argument_errors("--out"):
         return output_folder(args.out, overwrite=args.overwrite) if args.out else numbered_folder(runs, "run")

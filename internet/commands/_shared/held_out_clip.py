@@ -1,4 +1,4 @@
-"""A clip that a run does not train on, to be animated before and after."""
+"""A clip that a run does not train on, animated before and after training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from internet.training.config import Config
 from internet.training.config.sections import SYNTHETIC
 from internet.training.data import HELD_OUT_SEED
 
-#: The most driving frames that are taken: three seconds at the usual rate.
+#: The largest number of driving frames: three seconds at a typical rate.
 LONGEST = 75
 
 
 @dataclass(frozen=True)
 class HeldOutClip:
-    """Driving frames and, as the source, the first frame of their clip: each driving frame is also the truth.
+    """Driving frames and, as the source, the first frame of their clip. Each driving frame is also the target.
 
     title: which clip, and which of its frames. source: (1, 3, S, S) in [0, 1]. driving: (N, 3, S, S), at `fps`.
     numbers: of the driving frames in their clip.
@@ -36,7 +36,7 @@ class HeldOutClip:
 
     @classmethod
     def of(cls, config: Config) -> "HeldOutClip":
-        """The first clip that validation takes, or the first of its frames that training leaves out."""
+        """The first validation clip, or those of its first frames that training leaves out."""
         return cls._drawn(config) if config.validation.path == SYNTHETIC else cls._filmed(config)
 
     @classmethod
@@ -63,16 +63,16 @@ class HeldOutClip:
         cls, name: str, source: np.ndarray, driving: list[np.ndarray], numbers: range, fps: float, size: int
     ) -> "HeldOutClip":
         frames = torch.cat([square(to_tensor(frame), size) for frame in driving])
-        title = f"{name}, frames {numbers[0]} to {numbers[-1]} by frame 0"
+        title = f"{name}, frames {numbers[0]} to {numbers[-1]}, source frame 0"
         return cls(title, square(to_tensor(source), size), frames, numbers, fps)
 
     def animated_by(self, model: MotionTransfer) -> list[Tensor]:
-        """What a model, which goes to evaluation mode, makes of each driving frame: (1, 3, S, S), on the CPU."""
+        """The output for each driving frame, (1, 3, S, S), on the CPU, of a model, which is set to evaluation mode."""
         device = next(model.parameters()).device
         driving = (frame[None].to(device) for frame in self.driving)
         return [frame.cpu() for frame in model.eval().animate(self.source.to(device), driving)]
 
     def spread(self, count: int) -> list[int]:
-        """Indices of at most `count` driving frames at equal distances, the last among them."""
+        """Indices of at most `count` equally spaced driving frames, including the last."""
         places = np.linspace(0, len(self.driving), count + 1).round().astype(int)[1:] - 1
         return sorted({int(place) for place in places if place >= 0})

@@ -1,6 +1,6 @@
-"""What is shown of a model's metrics."""
+"""Which of a model's metrics are shown."""
 
-#: A label, the metric, and the same of a model that does nothing.
+#: A label, the metric, and the same metric for a model that does nothing.
 METRICS = (
     ("PSNR, dB", "psnr", "repeated_psnr"),
     ("SSIM", "ssim", "repeated_ssim"),

@@ -1,1 +1,1 @@
-"""What `internet ablate` does: train and measure every scheme, and put them into one table."""
+"""`internet ablate`: train and measure every scheme, and compare them in one table."""

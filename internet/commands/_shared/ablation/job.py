@@ -1,4 +1,4 @@
-"""One scheme with one seed: trained for its budget, measured, its anchors looked at."""
+"""One scheme with one seed: trained for its budget, measured, and its anchors examined."""
 
 import json
 import time
@@ -27,9 +27,10 @@ TRAINING, MEASURED, SPENT, ANCHORS = "training", "evaluation", "spent.json", "an
 
 @dataclass(frozen=True)
 class Job:
-    """scheme: of :data:`SCHEMES`. seed: of weights and samples. folder: of the whole ablation. data: what it is of.
+    """scheme: of :data:`SCHEMES`. seed: of weights and samples. folder: of the whole ablation. data: to train and
+    measure on.
 
-    words: settings that the user changes for all schemes. minutes, steps: the budget; one of them is None.
+    words: settings that the user changed for all schemes. minutes, steps: the budget; one of them is None.
     measures: names of :data:`internet.evaluation.suite.MEASURES`.
     """
 
@@ -54,11 +55,11 @@ class Job:
         return self._config({}).model.size
 
     def material(self) -> Material:
-        """What it is trained and measured on."""
+        """The material to train and measure on."""
         return prepare(self.data, self.folder / "clips", self.size)
 
     def config(self, material: Material) -> Config:
-        """The training's."""
+        """The configuration of the training."""
         settings = material.settings | {"data.flow.cache": str(self.folder / "flow"), "run.steps": self.steps}
         config = self._config(settings)
         return replace(config, out=str(self.place / TRAINING))
@@ -69,7 +70,7 @@ class Job:
 
 
 def run_job(job: Job) -> bool:
-    """Do what is left of a job; False if it was asked to stop. A job that is done takes no time."""
+    """Do the remaining part of a job. False if it was asked to stop. A finished job takes no time."""
     if (job.place / ANCHORS).exists():
         return True
     torch.set_num_threads(job.threads)
@@ -82,7 +83,7 @@ def run_job(job: Job) -> bool:
 
 
 def _train(job: Job, material: Material) -> bool:
-    """Train until the budget is spent, whatever was spent before; False if stopped by a signal."""
+    """Train until the budget is spent, including what was spent before. False if stopped by a signal."""
     spent = job.place / SPENT
     before = json.loads(spent.read_text()) if spent.exists() else {"seconds": 0.0, "done": False}
     if before["done"]:
@@ -114,9 +115,9 @@ def _measure(job: Job, material: Material) -> None:
 
 @torch.no_grad()
 def anchor_statistics(model: MotionTransfer, material: Material, size: int) -> dict[str, float]:
-    """Of the driving frames' anchors, the share on the background, and how much of the mixture's weight these have.
+    """The share of the driving frames' anchors on the background, and of the mixture's weight that these have.
 
-    And the mean of M, over the person and over the background.
+    Also the mean of M, over the person and over the background.
     """
     rows: list[tuple[float, ...]] = []
     for clip in material.clips:

@@ -1,4 +1,4 @@
-"""What an ablation trains on and is measured on, and where in it the person is."""
+"""The clips that an ablation trains and is measured on, and where the person is in them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from internet.utils.files import atomic_write
 
 #: Drawn clips: how many to train on and to test on, their frames, and of what their numbers are counted.
 TRAINED, TESTED, FRAMES, SEED = 24, 3, 30, 1 << 22
-#: Half of the backgrounds move and half have no texture, as those on which flow fails.
+#: Half of the backgrounds move and half have no texture, because flow fails on those.
 BACKGROUNDS: dict[str, float] = {"moving_background": 0.5, "plain_background": 0.5}
-#: Of clips that nothing divides, so much of each is trained on.
+#: If clips are not split into train and test, this share of each is trained on.
 SHARE = 0.7
 
 PersonMask = Callable[[str, int, Tensor, Tensor], Tensor]
@@ -32,7 +32,7 @@ PersonMask = Callable[[str, int, Tensor, Tensor], Tensor]
 class Material:
     """settings: of the training, by dotted names. clips: to measure on. driving: which of their frames.
 
-    person: where the person is. about: all of it in words.
+    person: where the person is. about: a description of all this.
     """
 
     settings: dict[str, Any]
@@ -43,10 +43,10 @@ class Material:
 
 
 def prepare(data: str, folder: Path, size: int) -> Material:
-    """What `data` names: "synthetic", or clips on disk.
+    """The material that `data` names: "synthetic", or clips on disk.
 
     Args:
-        data: clips that are divided into train and test, or whose frames are: the first 70 % for training.
+        data: clips that are split into train and test, or whose frames are: the first 70 % for training.
         folder: where drawn clips are written.
         size: of the model's frames.
 
@@ -69,13 +69,13 @@ def _divided(data: str) -> Material:
     least = min(len(clip.times) for clip in clips)
     cut = round(SHARE * least)
     if cut < 3 or least - cut < 3:
-        raise MediaError(f"'{data}' has a clip of {least} frames: too few to train on some and hold some out")
-    about = f"{len(clips)} clips of '{data}', trained on frames 0 to {cut - 1}, measured on the others, by frame 0"
+        raise MediaError(f"'{data}' has a clip of {least} frames: too few to train on some and hold out others")
+    about = f"{len(clips)} clips of '{data}', trained on frames 0 to {cut - 1}, measured on the others; source: frame 0"
     return Material({"data.path": data, "data.frames": [0, cut]}, clips, (cut, None), _moving, about)
 
 
 def _drawn(folder: Path, size: int) -> Material:
-    """Drawn figures as videos: training sees them as any others, and estimates their flow."""
+    """Drawn figures as videos: training treats them like any others, and estimates their flow."""
     names = [f"{number:03d}.mp4" for number in range(TRAINED + TESTED)]
     folder.mkdir(exist_ok=True)
     for number, name in enumerate(names):
@@ -97,5 +97,5 @@ def _drawn(folder: Path, size: int) -> Material:
 
 
 def _moving(name: str, number: int, source: Tensor, frame: Tensor) -> Tensor:
-    """Where frame and source differ: of filmed clips nothing better is known."""
+    """Where frame and source differ: for filmed clips nothing better is known."""
     return moving_person(source, frame)

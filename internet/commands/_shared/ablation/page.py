@@ -26,18 +26,18 @@ def render(
     """report.html.
 
     Args:
-        results: of the jobs that are done.
-        about: the data, in words.
+        results: of the finished jobs.
+        about: a description of the data.
         sheets: rows of pictures, by caption.
-        facts: what else is said of it.
-        command: what goes on with it.
+        facts: further information.
+        command: that continues it.
     """
     found = orders(results)
     paper = [[SCHEMES[name].title, *(f"{value:g}" for value in row)] for name, row in PAPER.items()]
     sections = [
         report.section(
             "Table 2",
-            report.table("Mean ± standard deviation over seeds; each clip counts as much.", *table_rows(results)),
+            report.table("Mean ± standard deviation over seeds; all clips have equal weight.", *table_rows(results)),
             report.table("The paper's, on DanceFashion at 512 × 512", ("", *PAPER_COLUMNS), paper),
         ),
         report.section(
@@ -48,7 +48,7 @@ def render(
         report.section(
             "Anchors and confidence",
             report.table(
-                "Of the driving frames of the measured clips; mean ± deviation over seeds.", *anchor_rows(results)
+                "In the driving frames of the measured clips; mean ± deviation over seeds.", *anchor_rows(results)
             ),
             report.plots(_curves(results)),
         ),
@@ -59,18 +59,18 @@ def render(
 
 
 VERDICT_NOTE = (
-    "An order holds, or is reversed, where the interval below leaves 0 out and every seed, of two at least, agrees; "
-    "otherwise nothing is decided."
+    "An order holds, or is reversed, if the interval below excludes 0 and all seeds, at least two, agree; otherwise "
+    "nothing is decided."
 )
 
 ORDER_NOTE = (
-    "Differences of the same seed and clip, positive where the first is better. The interval is the bootstrap's over "
-    "these pairs; pairs of one seed share a model, so it is narrower than many seeds would make it."
+    "Differences for the same seed and clip, positive if the first is better. The interval is the bootstrap's over "
+    "these pairs; pairs of one seed share a model, so it is narrower than with many seeds."
 )
 
 
 def _curves(results: Results) -> list[str]:
-    """The mean of M over training, each scheme beside MS c."""
+    """The mean of M over training, each scheme compared with MS c."""
     curves = {
         scheme: mean_curve([results.confidence[scheme, seed] for seed in results.seeds(scheme)])
         for scheme in results.schemes

@@ -1,4 +1,4 @@
-"""Table 2 from the jobs' files: means and spreads over seeds, and which of the paper's orders hold."""
+"""Table 2 from the jobs' files: means and deviations over seeds, and which of the paper's orders hold."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from internet.evaluation.measure import Column
 from internet.training.curves import read_curves
 from internet.visualization.charts import Curve
 
-#: Columns of the table, where they were measured.
+#: Columns of the table, if they were measured.
 SHOWN = (
     *("ms_ssim", "psnr", "fid", "fd_efficientnet", "lpips", "pd_efficientnet", "interp_psnr", "interp_psnr_own"),
     *("act_recog_l1", "clip_l1_efficientnet", "akd", "e_warp"),
@@ -31,10 +31,10 @@ ANCHOR_COLUMNS = {
 
 @dataclass(frozen=True)
 class Results:
-    """What the finished jobs have found.
+    """The results of the finished jobs.
 
-    columns: by key. clips: by scheme and seed, for each column the values of the clips. pooled: of all clips together.
-    anchors, confidence: by scheme and seed, of the anchors, and the mean of M over training. steps: that were trained.
+    columns: by key. clips: by scheme and seed, for each column the values of the clips. pooled: for all clips together.
+    anchors, confidence: by scheme and seed, for the anchors, and the mean of M over training. steps: of training.
     """
 
     columns: dict[str, Column]
@@ -45,11 +45,11 @@ class Results:
 
     @property
     def schemes(self) -> list[str]:
-        """Those that have results, in the table's order."""
+        """The schemes that have results, in the table's order."""
         return [name for name in SCHEMES if any(scheme == name for scheme, _ in self.clips)]
 
     def seeds(self, scheme: str) -> list[int]:
-        """Of a scheme."""
+        """The seeds of a scheme that have results."""
         return sorted(seed for name, seed in self.clips if name == scheme)
 
     def means(self, scheme: str, key: str) -> np.ndarray:
@@ -63,7 +63,7 @@ class Results:
 
 
 def gather(jobs: Sequence[Job]) -> Results:
-    """The results of the jobs that are done."""
+    """The results of the finished jobs."""
     done = [job for job in jobs if (job.place / ANCHORS).exists()]
     stored: dict[tuple[str, int], dict[str, Any]] = {
         (job.scheme, job.seed): read_metrics(job.place / MEASURED) for job in done
@@ -107,7 +107,7 @@ def anchor_rows(results: Results) -> tuple[list[str], list[list[str]]]:
 
 
 def spread(values: np.ndarray) -> str:
-    """Such as "0.912 ± 0.004": the mean and the standard deviation of one more value, if there are two at least."""
+    """Such as "0.912 ± 0.004": the mean and, for at least two values, the sample standard deviation."""
     known = values[np.isfinite(values)]
     if not len(known):
         return "–"
@@ -118,8 +118,8 @@ def spread(values: np.ndarray) -> str:
 class Order:
     """Whether one scheme is better than another by a column.
 
-    gain: the mean difference, positive where the first is better; low, high: its 95 % interval over seeds and clips.
-    wins: seeds for which it is; seeds: that both have.
+    gain: the mean difference, positive if the first is better; low, high: its 95 % interval over seeds and clips.
+    wins: seeds for which it is better; seeds: that both have.
     """
 
     better: str
@@ -133,7 +133,7 @@ class Order:
 
     @property
     def verdict(self) -> str:
-        """In a word: decided only where the interval leaves 0 out and every seed, of two at least, agrees."""
+        """The verdict: decided only if the interval excludes 0 and all seeds, at least two, agree."""
         if self.seeds < 2:
             return "not decided"
         if self.low > 0 and self.wins == self.seeds:
@@ -142,7 +142,7 @@ class Order:
 
 
 def orders(results: Results) -> list[Order]:
-    """Each order of :data:`ORDERS` by each column: pairs of the same seed and clip, differences of their values."""
+    """Each order of :data:`ORDERS` by each column, from the differences of pairs with the same seed and clip."""
     found = []
     for better, worse in ORDERS:
         seeds = [seed for seed in results.seeds(better) if seed in results.seeds(worse)]
@@ -159,7 +159,7 @@ def orders(results: Results) -> list[Order]:
 
 
 def verdict_rows(found: Sequence[Order]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of all orders at a glance: a row for each, a column for each measure."""
+    """Headings and rows of the overview of all orders: a row for each, a column for each measure."""
     columns = list(dict.fromkeys(order.column.title for order in found))
     verdicts: dict[str, dict[str, str]] = {}
     for order in found:

@@ -17,7 +17,7 @@ def _scheme(title: str, scales: str, regularization: str, **more: Any) -> Scheme
     return Scheme(title, {"model.scales": scales, "loss.regularization": regularization, **more})
 
 
-#: By the name that `--schemes` takes.
+#: Schemes by their names for `--schemes`.
 SCHEMES = {
     "fom": Scheme(
         "FoM",  # features warped at one scale, no temporal loss, least squares and feature matching, no style loss
@@ -39,7 +39,7 @@ SCHEMES = {
     "ms-c-cross": _scheme("MS c, cross-identity flow", "multi", "intrinsic", **{"loss.weights.cross_identity": 10}),
 }
 
-#: Those of Table 2, and those of the paper's last paragraph.
+#: The schemes of Table 2, and those of the paper's last paragraph.
 TABLE_2 = tuple(name for name in SCHEMES if not name.startswith("ms-c-"))
 
 #: Table 2 as printed: MS-SSIM, FID, LPIPS, Interp-PSNR, Act-Recog-L1. It has no row MS a.
@@ -53,7 +53,7 @@ PAPER: dict[str, tuple[float, ...]] = {
 }
 PAPER_COLUMNS = ("MS-SSIM", "FID", "LPIPS", "Interp-PSNR", "Act-Recog-L1")
 
-#: (better, worse): the orders that the paper claims, c > b > a and MS > SS4x, and what is asked of its future work.
+#: (better, worse): the orders that the paper claims, c > b > a and MS > SS4x, and the questions of its future work.
 ORDERS = (
     ("ss4x-b", "ss4x-a"),
     ("ss4x-c", "ss4x-b"),

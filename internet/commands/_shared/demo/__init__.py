@@ -1,1 +1,1 @@
-"""What `internet demo` does: the three acts and their page, or a training of two minutes."""
+"""`internet demo`: three acts and their page, or a training run of two minutes."""

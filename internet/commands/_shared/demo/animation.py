@@ -1,4 +1,4 @@
-"""Act two: a model animates a drawn figure that it has not seen, whose true motion is known."""
+"""Act two: a model animates a drawn figure that it was not trained on, and whose true motion is known."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +15,21 @@ from internet.model import MotionTransfer, Result
 from internet.visualization import draw
 from internet.visualization.figures import Panel, SampleArrays, transfer_panels
 
-#: Clips from this seed on are never trained on: training and validation draw theirs from smaller ones.
+#: Clips from this seed on are never trained on: training and validation use smaller seeds.
 UNSEEN = 1 << 24
-#: Driving frames, and how many go through the model at once; rows of the figure; the video is so much larger.
+#: Number of driving frames, frames per call of the model, rows of the figure, and magnification of the video.
 FRAMES, BATCH, ROWS, ZOOM = 50, 5, 4, 2
-#: What the video shows, in its two rows.
+#: Labels of the pictures in the two rows of the video.
 LABELS = (("source", "driving frame", "output"), ("motion", "confidence", "motion regions"))
 
 
 @dataclass(frozen=True)
 class Animation:
-    """A figure that was animated.
+    """The animation of a drawn figure.
 
     title: which figure. size: side of its frames in pixels.
     metrics: those of :class:`~internet.evaluation.TransferMetrics`.
-    rows: a few frames in pictures, a row each.
+    rows: pictures of a few frames, one row each.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Animation:
 
 @torch.no_grad()
 def animate_unseen(model: MotionTransfer, seed: int, video: Path) -> Animation:
-    """Animate the first frame of an unseen clip by the others; `video` shows six pictures of each, in two rows."""
+    """Animate the first frame of an unseen clip with the others; `video` shows six pictures of each, in two rows."""
     size, device = model.config.size, next(model.parameters()).device
     clip = numbered_clip(UNSEEN + seed, 0, size, frames=FRAMES + 1, moving_background=0)
     source, *driving = (to_tensor(image).to(device) for image in clip)
@@ -58,14 +58,14 @@ def animate_unseen(model: MotionTransfer, seed: int, video: Path) -> Animation:
 
 
 class _Metrics:
-    """Those of :class:`Animation`, batch by batch, over all driving frames."""
+    """Accumulates an :class:`Animation`'s metrics and pictures, batch by batch, over all driving frames."""
 
     def __init__(self, clip: WalkingClip) -> None:
         self.clip, self.number = clip, 0
         self.metrics = TransferMetrics()
 
     def update(self, result: Result, source: Tensor, target: Tensor) -> None:
-        """Add the clip's next frames: `target`, which the source was to imitate."""
+        """Add the clip's next frames: `target`, which the source should imitate."""
         times = [self.clip.time(self.number + ahead + 1) for ahead in range(len(target))]
         self.number += len(target)
         flows = [self.clip.flow(time, self.clip.time(0)) for time in times]

@@ -13,8 +13,8 @@ def render(results: Results, video: bytes | None, command: str) -> bytes:
 
     Args:
         results: of the acts.
-        video: the animation, an MP4 file, if there is one.
-        command: what runs the demo again; `--only ACT` after it runs one act.
+        video: the animation, an MP4 file, or None.
+        command: that runs the demo again; with `--only ACT` it runs one act.
     """
     sections = []
     if results.notes:
@@ -32,7 +32,7 @@ def render(results: Results, video: bytes | None, command: str) -> bytes:
 
 
 def _lead(results: Results) -> str:
-    said = "internet puts what motion-transfer networks do between their convolutions into fused operators."
+    said = "internet has fused operators for what motion-transfer networks do between their convolutions."
     if results.operators is not None and results.fused:
         ratios = [speed.both_ratio for speed in results.operators]
         said += (
@@ -49,18 +49,18 @@ def _operators(speeds: list[OperatorSpeed], command: str) -> str:
     return report.section(
         "1. The operators",
         report.paragraph(
-            "Five operators at the sizes of the paper's model, float32. Eager is what the field writes: grids, local "
+            "Five operators at the sizes of the paper's model, float32. Eager is the usual PyTorch code: grids, local "
             "motions and warped features, one tensor after the other. A fused operator reads each input once and "
             "writes each output once, and its backward pass recomputes what eager code stores."
         ),
         charts.bar_chart(
-            "How many times faster than eager PyTorch. Medians of runs that take turns in one process.",
+            "How many times faster than eager PyTorch. Medians of interleaved runs in one process.",
             bars,
             ("forward", "forward + backward"),
         ),
         report.table(
-            "The times behind the bars; both: forward and backward. The difference of the two results is relative to "
-            "the largest value.",
+            "The times behind the bars; both: forward and backward. The difference between the two results is relative "
+            "to the largest value.",
             headings,
             rows,
         ),
@@ -74,18 +74,18 @@ def _animation(animation: Animation, video: bytes, command: str) -> str:
     return report.section(
         "2. A figure that moves",
         report.paragraph(
-            "A model animates the first frame of a drawn clip by the poses of the others. It has never seen this "
+            "A model animates the first frame of a drawn clip with the poses of the others. It was not trained on this "
             "figure, and nothing is trained here."
         ),
         report.video(video, f"The {animation.title}: what goes in, what comes out, and how it was made.", LABELS),
         report.table(
-            "How close the output is to the true frames, beside a model that repeats the source",
+            "How close the output is to the true frames, compared with repeating the source",
             ("", "animated", "source, repeated"),
             rows,
         ),
         report.gallery(
             "Four of the frames. The dots are the motion anchors; confidence is white where the warped source is "
-            "trusted; each region has the colour of the anchor that moves it.",
+            "reliable; each region has the colour of the anchor that moves it.",
             animation.rows,
         ),
         report.command(command),
@@ -96,16 +96,16 @@ def _frames(speed: FrameSpeed, command: str) -> str:
     return report.section(
         "3. The whole model",
         report.paragraph(
-            "The same model, streaming: the source's features are computed once, then frame after frame. What is not "
-            f"operators is nearly all convolutions, the same on both sides, so the whole is {times(speed.ratio)} as "
-            "fast and could not be much faster."
+            "The same model, streaming: the source's features are computed once, then frame after frame. The rest is "
+            f"nearly all convolutions, the same on both sides, so the whole model is {times(speed.ratio)} as fast and "
+            "could not be much faster."
         ),
         report.headline_figures(
             {
-                "frames a second, fused": f"{1 / speed.seconds:.1f}",
-                "frames a second, eager": f"{1 / speed.eager_seconds:.1f}",
-                "of a fused frame is operators": f"{speed.share:.1%}",
-                "of an eager frame is operators": f"{speed.eager_share:.1%}",
+                "frames per second, fused": f"{1 / speed.seconds:.1f}",
+                "frames per second, eager": f"{1 / speed.eager_seconds:.1f}",
+                "operators' share of a fused frame": f"{speed.share:.1%}",
+                "operators' share of an eager frame": f"{speed.eager_share:.1%}",
             }
         ),
         report.command(command),

@@ -1,4 +1,4 @@
-"""What the acts of the demo have found, and the same as a screenful of text."""
+"""The results of the demo's acts, and their summary as text."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,10 +13,10 @@ LABEL = 36
 
 @dataclass
 class Results:
-    """What the report shows; acts that were left out are None.
+    """The content of the report; acts that were left out are None.
 
-    machine: what it was measured on, in words. fused: whether fused operators serve this device.
-    notes: what a reader must know beside the numbers.
+    machine: a description of the machine. fused: whether there are fused operators for this device.
+    notes: what a reader must know about the numbers.
     """
 
     machine: dict[str, str]
@@ -85,7 +85,7 @@ def _frames(speed: FrameSpeed) -> str:
     return "\n".join(
         [
             f"{'the whole model, streaming':{LABEL}}{'fused':>20}{'eager':>24}",
-            f"  {'frames a second':{LABEL - 2}}{1 / speed.seconds:>20.1f}{1 / speed.eager_seconds:>24.1f}",
-            f"  {'of a frame is operators':{LABEL - 2}}{speed.share:>20.1%}{speed.eager_share:>24.1%}",
+            f"  {'frames per second':{LABEL - 2}}{1 / speed.seconds:>20.1f}{1 / speed.eager_seconds:>24.1f}",
+            f"  {'operators, of a frame':{LABEL - 2}}{speed.share:>20.1%}{speed.eager_share:>24.1%}",
         ]
     )

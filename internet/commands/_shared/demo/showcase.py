@@ -22,17 +22,17 @@ from internet.visualization import draw
 ACTS = ("operators", "animation", "frames")
 REPORT, VIDEO, FIGURE, METRICS = "report.html", "animation.mp4", "figure.png", "metrics.json"
 
-#: How long each operator and the whole model are measured.
+#: How long each operator, and the whole model, is measured.
 OPERATOR_SECONDS, MODEL_SECONDS = 4.0, 8.0
 
 
 def show(model: MotionTransfer, folder: Path, command: str, *, seed: int, acts: Collection[str] = ACTS) -> None:
-    """Measure the operators, animate a figure, measure the model; print a screenful, write files and the page.
+    """Measure the operators, animate a figure, measure the model; print a summary, write files and the page.
 
     Args:
         model: in evaluation mode, on the device that is measured.
         folder: where the results go.
-        command: what runs this again.
+        command: that runs this again.
         seed: of the figure.
         acts: which of the three.
     """
@@ -60,20 +60,20 @@ def _operators(device: torch.device) -> list[operators.OperatorSpeed]:
 
 
 def _why_not_fused(device: torch.device) -> str:
-    """Why no fused operators serve this device; empty if some do."""
+    """Why there are no fused operators for this device; empty if there are."""
     backends = ("cuda", "triton") if device.type == "cuda" else (device.type,)
     reasons = {name: why_not_fused(name, ops.OPERATORS) for name in backends}
     return "" if "" in reasons.values() else "; ".join(f"{name}: {why}" for name, why in reasons.items())
 
 
 def _notes(missing: str) -> Iterator[str]:
-    """What a reader must know beside the numbers: `missing` is why nothing is fused, if nothing is."""
+    """What a reader must know about the numbers; `missing` is the reason if there are no fused operators."""
     if missing:
         yield f"Fused operators are missing here, and the reference in plain PyTorch stands in for them: {missing}."
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows has none
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows does not have it
     cores = os.cpu_count() or 1
     if load > cores:
-        yield f"{load:.0f} processes ran on {cores} cores when this began: times are long and ratios rough."
+        yield f"{load:.0f} processes ran on {cores} cores at the start: times are long and ratios inaccurate."
 
 
 def _machine(device: torch.device) -> dict[str, str]:
@@ -90,7 +90,7 @@ def _machine(device: torch.device) -> dict[str, str]:
 
 
 def _figure(animation: Animation) -> bytes:
-    """Two of the frames, a row each; small, and made without matplotlib."""
+    """Two of the frames, one row each; small, and drawn without matplotlib."""
     names = [name for row in LABELS for name in row]
     rows = [[panel for name, panel in row if name in names] for row in animation.rows[1::2]]
     return draw.encode_png(draw.tile(rows))

@@ -1,4 +1,4 @@
-"""`internet demo --train`: train a small model, and show what it has learnt on what it has not seen."""
+"""`internet demo --train`: train a small model, and show its results on data that it was not trained on."""
 
 import dataclasses
 import json
@@ -19,10 +19,10 @@ METRICS = "metrics.json"
 
 
 def train_and_report(config: Config, folder: Path, world: World, *, compare: bool) -> int | None:
-    """Train as configured, and write and print what came of it.
+    """Train as configured, and write and print the results.
 
     Args:
-        config: `data` and `validation` are of drawn figures, or of one video.
+        config: `data` and `validation` are drawn figures, or one video.
         folder: where the results go.
         compare: time the training step with fused operators and with eager torch.
 
@@ -33,7 +33,7 @@ def train_and_report(config: Config, folder: Path, world: World, *, compare: boo
     report = TrainingReport(trainer, folder)
     signal = trainer.run()
     if signal is not None:
-        print(f"stopped; go on with: internet train {config.out}/config.yaml")
+        print(f"stopped; continue with: internet train {config.out}/config.yaml")
         return signal
     report.write()
     print(f"\n{_title(config)}: {trainer.step} steps in {report.seconds:.0f} s\n\n{report.metrics_table()}\n")
@@ -44,7 +44,7 @@ def train_and_report(config: Config, folder: Path, world: World, *, compare: boo
 
 
 def _compared(trainer: Trainer) -> Comparison | None:
-    """Time the training step, and say how it went."""
+    """Time the training step, and describe the result."""
     if missing := why_not_fused(trainer.world.device.type, ops.OPERATORS):
         print(not_compared(missing) + "\n")
         return None
@@ -70,7 +70,7 @@ def _title(config: Config) -> str:
 
 
 def _account(config: Config, folder: Path) -> str:
-    """What was written, and what can be done with it."""
+    """The files that were written, and what to do with them."""
     written = {
         folder / REPORT: "all of it on one page: open it in a browser",
         folder / VIDEO: "held-out frames: source, driving frame, before, after",
@@ -80,4 +80,4 @@ def _account(config: Config, folder: Path) -> str:
     }
     width = max(len(str(path)) for path in written)
     lines = [f"{path!s:{width}}  {what}" for path, what in written.items()]
-    return "\n".join([*lines, f"\nanimate a picture of yours with: {animate_command(config.out)}"])
+    return "\n".join([*lines, f"\nanimate a picture of your own with: {animate_command(config.out)}"])

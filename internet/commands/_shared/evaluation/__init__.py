@@ -1,1 +1,1 @@
-"""What `internet evaluate` does: measure clip after clip, and show what came of it."""
+"""`internet evaluate`: measure clip after clip, and show the results."""

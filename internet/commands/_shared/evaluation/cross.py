@@ -18,7 +18,7 @@ from internet.utils.optional import require
 from internet.visualization import draw, report
 
 VIDEO = "cross.mp4"
-#: The most pixels of the grid's longer side, which players still show.
+#: The largest number of pixels on the grid's longer side that video players support.
 LARGEST = 2048
 
 
@@ -45,13 +45,13 @@ def write_grid(
 ) -> int:
     """Write the video: driving videos in the first row, sources in the first column; its number of frames.
 
-    It is as long as the longest driving video; where one has ended, its column stands still. Driving videos of other
-    rates are shown at their own times.
+    It is as long as the longest driving video; the columns of shorter ones stand still at their ends. Driving videos
+    with different frame rates are shown at their own times.
 
     Args:
         model: in evaluation mode.
         sources: from :func:`read_sources`.
-        clips: what drives.
+        clips: the driving videos.
         size: side of the frames.
         video: the file.
         relative: see :meth:`MotionTransfer.animate`.
@@ -74,7 +74,7 @@ def write_grid(
 
 
 class _Column:
-    """What a driving clip shows at a time: itself, then every source moving as it does."""
+    """The column of a driving clip: its own frame at a given time, then every source with its motion."""
 
     def __init__(
         self, model: MotionTransfer, pictures: Tensor, clip: Clip, size: int, side: int, relative: bool
@@ -84,7 +84,7 @@ class _Column:
         self._frames = self._animated(model, pictures, clip, size, relative)
 
     def at(self, seconds: float) -> list[np.ndarray]:
-        """The column's pictures at this time, which ascends from call to call."""
+        """The column's pictures at this time, which must increase from call to call."""
         wanted = min(int(seconds * self.fps + 1e-6), self.length - 1)
         while self._number < wanted:
             self._cells = next(self._frames)
@@ -122,8 +122,8 @@ def render(
             "All pairs",
             report.video(content, said, (("", *driving),)),
             report.paragraph(
-                "The first row drives, the first column are the sources. There is no true video of these pairs, so "
-                "nothing is measured: `internet study` asks people."
+                "The first row has the driving videos, the first column the sources. There are no real videos of these "
+                "pairs, so nothing is measured: `internet study` asks people instead."
             ),
         ),
         report.section("How it was made", report.facts(facts), report.command(command)),

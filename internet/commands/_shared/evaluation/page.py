@@ -1,4 +1,4 @@
-"""The page of an evaluation: the table, the best and worst clips playing, curves, and what is behind each number."""
+"""The page of an evaluation: the table, the best and worst clips playing, curves, and the definition of each number."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +13,16 @@ from internet.evaluation.suite import Suite
 from internet.evaluation.summary import Mean, ranked
 from internet.visualization import charts, report
 
-#: So many of the best and of the worst clips play.
+#: How many of the best and of the worst clips are shown.
 PLAYED = 2
-#: By what clips are ranked: the first of these that was measured.
+#: Clips are ranked by the first of these that was measured.
 RANKING = ("lpips", "pd_efficientnet", "ssim", "psnr")
-#: Bytes of video that a page holds; a clip that does not fit is named.
+#: Bytes of video in a page; clips that do not fit are only named.
 VIDEO_BYTES = 48_000_000
 
 
 def number(value: float) -> str:
-    """Four digits; a dash for none."""
+    """Four digits; a dash for a missing value."""
     return "–" if np.isnan(value) else f"{value:.4g}"
 
 
@@ -59,20 +59,20 @@ def render(
         report.section("The best and the worst", *_played(folder, suite, clips)),
         report.section("Over time", report.plots(_curves(suite, clips))),
         report.section("Clip by clip", _clip_table(suite, clips)),
-        report.section("What is behind each number", *_weights(suite)),
+        report.section("What each number is", *_weights(suite)),
         report.section("How it was made", report.facts(facts), report.command(command)),
     ]
     return report.page(title, lead, sections)
 
 
 NOTE = (
-    "Means over clips, each of which counts as much, with the bootstrap's interval over clips; distances of "
-    "distributions also over all clips together. ↑ higher is better, ↓ lower is better."
+    "Means over clips with equal weights, with the bootstrap's interval over clips; distances of distributions also "
+    "over all clips together. ↑ higher is better, ↓ lower is better."
 )
 
 
 def _chosen(suite: Suite, clips: Sequence[ClipResult]) -> dict[str, ClipResult]:
-    """The clips that play, by what they are."""
+    """The clips that are shown, by their labels."""
     order = ranked(clips, ranking_column(suite))
     if len(order) == 1:
         return {"the clip": order[0]}
@@ -96,7 +96,7 @@ def _played(folder: Path, suite: Suite, clips: Sequence[ClipResult]) -> list[str
 
 
 def _curves(suite: Suite, clips: Sequence[ClipResult]) -> list[str]:
-    """A chart for each measure that has one: the best clip, and the worst."""
+    """A chart for each measure with a curve: the best clip and the worst."""
     order = ranked(clips, ranking_column(suite))
     shown = {f"best: {order[0].name}": order[0]}
     if len(order) > 1:
@@ -120,7 +120,7 @@ def _clip_table(suite: Suite, clips: Sequence[ClipResult]) -> str:
     ]
     headings = ["clip", "frames", *(column.title for column in suite.columns)]
     return report.table(
-        "Means over each clip's frames; of distributions, the distance within the clip.", headings, rows
+        "Means over each clip's frames; for distributions, the distance within the clip.", headings, rows
     )
 
 
@@ -132,7 +132,7 @@ def _weights(suite: Suite) -> list[str]:
 
 
 def _behind(column: Column) -> str:
-    """What a number is, by which weights, and what it stands in for."""
+    """What a number is, with which weights, and what it stands in for."""
     said = f"{column.about[0].upper()}{column.about[1:]}. "
     said += f"Weights: {column.weights}. " if column.weights else "A formula, without weights. "
     return said + (f"Stands in for {column.instead_of}." if column.instead_of else "")

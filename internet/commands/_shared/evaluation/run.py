@@ -1,4 +1,4 @@
-"""An evaluation in its folder: clip after clip, and on again where it was stopped."""
+"""An evaluation in its folder, clip after clip; continues where it was stopped."""
 
 import json
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ from internet.evaluation.summary import Mean, summarise
 from internet.utils.files import atomic_write
 from internet.utils.optional import require
 
-#: What a folder has: the settings, by which it is recognised; the results; for each clip numbers and a video.
+#: Files of a folder: the settings, which identify it; the results; for each clip numbers and a video.
 SETTINGS, METRICS, REPORT, CLIPS, VIDEOS = "evaluation.json", "metrics.json", "report.html", "clips", "videos"
 
 
 def open_folder(folder: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or go on in one of the same settings; see :func:`open_resumable`."""
+    """Create the folder, or continue in one with the same settings; see :func:`open_resumable`."""
     open_resumable(folder, SETTINGS, settings)
     for name in (CLIPS, VIDEOS):
         (folder / name).mkdir(exist_ok=True)
 
 
 def clip_stem(number: int) -> str:
-    """The name of a clip's files without their suffix: a clip's own name may hold anything."""
+    """The name of a clip's files without their suffix: a clip's own name may contain anything."""
     return f"{number:05d}"
 
 
 def measure_clips(folder: Path, clips: Sequence[ClipPair], suite: Suite) -> list[ClipResult]:
-    """Measure the clips that have not been, each written as soon as it is done; all results."""
+    """Measure the remaining clips, writing each as soon as it is done. Returns all results."""
     tqdm = require("tqdm", "the progress bar").tqdm
     results = []
     with tqdm(desc="measuring", unit="frame", total=sum(clip.length for clip in clips), disable=None) as bar:
@@ -51,7 +51,7 @@ def measure_clips(folder: Path, clips: Sequence[ClipPair], suite: Suite) -> list
 def write_metrics(
     folder: Path, settings: dict[str, Any], machine: dict[str, str], suite: Suite, clips: Sequence[ClipResult]
 ) -> dict[str, Mean]:
-    """Write metrics.json; the means."""
+    """Write metrics.json. Returns the means."""
     means = summarise(suite, clips)
     content = {
         "settings": settings,

@@ -1,1 +1,1 @@
-"""What `internet study` does: a user study as a static page, and what came of it."""
+"""`internet study`: a user study as a static page, and its results."""

@@ -1,4 +1,4 @@
-"""The page of a study: trials and the program that goes through them. It needs no server and sends nothing."""
+"""The page of a study: trials and the script that presents them. It needs no server and sends nothing."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ def render(plan: Plan, references: Mapping[str, tuple[str, str]]) -> bytes:
     """index.html, UTF-8.
 
     Args:
-        plan: the trials; which video is which does not go into the page.
+        plan: the trials; the page does not contain which video is which.
         references: by clip, the files of the source picture and of the driving video, for S2S.
     """
     files = resources.files("internet.visualization") / "page"
@@ -35,10 +35,10 @@ def render(plan: Plan, references: Mapping[str, tuple[str, str]]) -> bytes:
 <header><h1>{escape(plan.study)}</h1></header>
 <main id="main">
 <section id="welcome">
-<p>You will see {len(trials)} pairs of short videos and answer a question about each. There is no right speed; you may
-play them as often as you like. Nothing is sent anywhere: at the end you save your answers as a file.</p>
-<p>Keys: <kbd>←</kbd> or <kbd>1</kbd> the left one, <kbd>→</kbd> or <kbd>2</kbd> the right one, <kbd>R</kbd> plays
-both again, <kbd>Enter</kbd> goes on.</p>
+<p>You will see {len(trials)} pairs of short videos and answer a question about each. Take your time; you may play
+them as often as you like. Nothing is sent anywhere: at the end you save your answers as a file.</p>
+<p>Keys: <kbd>←</kbd> or <kbd>1</kbd> the left one, <kbd>→</kbd> or <kbd>2</kbd> the right one, <kbd>R</kbd> to
+play both again, <kbd>Enter</kbd> to continue.</p>
 <button id="begin">Begin</button>
 </section>
 <section id="trial" hidden aria-live="polite">
@@ -56,7 +56,7 @@ both again, <kbd>Enter</kbd> goes on.</p>
 </section>
 <section id="done" hidden>
 <h2>Thank you</h2>
-<p>Save your answers and hand the file to whoever asked you.</p>
+<p>Save your answers and send the file to the person who asked you.</p>
 <p><a id="download" class="button" download="answers.json">Save the answers</a></p>
 </section>
 </main>
@@ -69,7 +69,7 @@ both again, <kbd>Enter</kbd> goes on.</p>
 
 
 def _shown(trial: Trial, references: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """What the page knows of a trial."""
+    """The part of a trial that the page contains."""
     known: dict[str, Any] = {
         "id": trial.identity,
         "question": QUESTIONS[trial.kind],

@@ -1,4 +1,4 @@
-"""The trials of a study: what is shown beside what, and the key that tells which is which."""
+"""The trials of a study: which videos are shown side by side, and the key to which is which."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ QUESTIONS = {
     CHECK: "Which of the two is the real video?",
 }
 
-#: One attention check for so many other trials, and so many at least.
+#: How many other trials there are for each attention check, and the least number of checks.
 CHECK_EVERY, FEWEST_CHECKS = 10, 2
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Two videos of one clip. videos: names of files by what made them; the page has the names alone."""
+    """Two videos of one clip. videos: names of files by method; the page contains only the names."""
 
     kind: str
     clip: str
@@ -31,13 +31,13 @@ class Trial:
 
     @property
     def identity(self) -> str:
-        """Its name in answers: says nothing of what is in it."""
+        """Its name in answers, which reveals nothing about its content."""
         return hashlib.sha256("/".join([self.kind, *sorted(self.videos.values())]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All trials. study: its name. ours: the method that S2S compares with the others. seed: of what was drawn."""
+    """All trials. study: its name. ours: the method that S2S compares with the others. seed: of the random choices."""
 
     study: str
     ours: str
@@ -45,7 +45,7 @@ class Plan:
     trials: Sequence[Trial] = field(default_factory=list)
 
     def key(self) -> dict[str, Any]:
-        """What scoring needs and participants must not see."""
+        """The information for scoring, which participants must not see."""
         trials = {
             trial.identity: {"kind": trial.kind, "clip": trial.clip, "videos": dict(trial.videos)}
             for trial in self.trials
@@ -54,20 +54,20 @@ class Plan:
 
 
 def file_name(seed: int, clip: str, method: str) -> str:
-    """The name of a video's file: the same for the same seed, and telling nothing."""
+    """The name of a video's file: the same for the same seed, and revealing nothing."""
     return hashlib.sha256(f"{seed}/{clip}/{method}".encode()).hexdigest()[:16] + ".mp4"
 
 
 def make_plan(study: str, ours: str, others: Sequence[str], clips: Sequence[str], seed: int) -> Plan:
-    """One JND and one S2S trial of each clip, and attention checks.
+    """One JND and one S2S trial for each clip, and attention checks.
 
-    The method of a JND trial and the other method of an S2S trial are drawn so that all come about as often.
+    The method of a JND trial and the other method of an S2S trial are chosen at random, each about equally often.
 
     Args:
         study: its name.
         ours, others: the methods; others may be empty: then there is no S2S.
         clips: their names.
-        seed: of what is drawn, and of the files' names.
+        seed: of the random choices, and of the files' names.
     """
     random = np.random.default_rng(seed)
     trials = []
@@ -86,6 +86,6 @@ def _trial(kind: str, clip: str, methods: Sequence[str], seed: int) -> Trial:
 
 
 def _balanced(random: np.random.Generator, methods: Sequence[str], count: int) -> list[str]:
-    """`count` methods in random order, each about as often."""
+    """`count` methods in random order, each about equally often."""
     rounds = [random.permutation(len(methods)) for _ in range(-(-count // len(methods)))] if methods else []
     return [methods[number] for order in rounds for number in order][:count]

@@ -1,4 +1,4 @@
-"""What came of a study: percentages with intervals, of those who paid attention."""
+"""The results of a study: percentages with intervals, for participants who paid attention."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from internet.commands._shared.study.plan import CHECK, JND, REAL, S2S
 from internet.evaluation.bootstrap import LEVEL, RESAMPLINGS
 from internet.utils.errors import format_error
 
-#: Of the normal distribution: 95 % lie within so many deviations.
+#: 95 % of a normal distribution lie within this many standard deviations.
 DEVIATIONS = 1.959964
 
 
@@ -27,7 +27,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Share:
-    """How often something was chosen: of `count` answers, with its 95 % interval. Fractions, 0 to 1."""
+    """How often something was chosen in `count` answers, with its 95 % interval. Fractions, 0 to 1."""
 
     share: float
     low: float
@@ -37,9 +37,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Scores:
-    """jnd: by method, how often its video was taken for the real one; half is all there is to reach.
+    """jnd: by method, how often its video was taken for the real one; one half is the best possible.
 
-    s2s: by other method, how often ours was preferred to it. counted, left_out: participants, and why.
+    s2s: by other method, how often ours was preferred to it. counted, left_out: participants, the latter with reasons.
     """
 
     jnd: dict[str, Share]
@@ -49,7 +49,7 @@ class Scores:
 
 
 def read_key(path: Path) -> dict[str, Any]:
-    """The key. Raises ValueError if the file is something else."""
+    """Read the key. Raises ValueError for any other file."""
     try:
         key = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(key["trials"], dict) or "ours" not in key:
@@ -60,7 +60,7 @@ def read_key(path: Path) -> dict[str, Any]:
 
 
 def read_answers(path: Path, key: Mapping[str, Any]) -> Participant:
-    """A file of answers to this study. Raises ValueError if it is something else."""
+    """Read a file of answers to this study. Raises ValueError for any other file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         answers = {trial: answer["video"] for trial, answer in content["answers"].items()}
@@ -76,7 +76,7 @@ def read_answers(path: Path, key: Mapping[str, Any]) -> Participant:
 
 
 def score(key: Mapping[str, Any], participants: Sequence[Participant], allowed: int = 0) -> Scores:
-    """Percentages of all whose failed attention checks are at most `allowed`; a check without an answer is failed."""
+    """Percentages over participants with at most `allowed` failed attention checks; one without an answer is failed."""
     counted, left_out = [], {}
     checks = [name for name, trial in key["trials"].items() if trial["kind"] == CHECK]
     for participant in participants:
@@ -109,7 +109,7 @@ def _answers(key: Mapping[str, Any], participants: Sequence[Participant], kind: 
 
 
 def _share(votes: Sequence[Sequence[bool]]) -> Share:
-    """Of all answers; the interval is the bootstrap's over participants, or Wilson's where there is only one."""
+    """The share over all answers; the interval is the bootstrap's over participants, or Wilson's for only one."""
     groups = [(sum(one), len(one)) for one in votes if one]
     hits, count = (sum(column) for column in zip(*groups, strict=True)) if groups else (0, 0)
     if not count:
@@ -119,7 +119,7 @@ def _share(votes: Sequence[Sequence[bool]]) -> Share:
 
 
 def _interval_over(groups: Sequence[tuple[int, int]], seed: int = 0) -> tuple[float, float]:
-    """A participant's answers are alike: they are drawn together."""
+    """Resample participants, because a participant's answers are correlated."""
     table = np.array(groups, float)
     drawn = table[np.random.default_rng(seed).integers(len(table), size=(RESAMPLINGS, len(table)))].sum(1)
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

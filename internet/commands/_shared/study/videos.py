@@ -1,4 +1,4 @@
-"""The videos of a study: pieces of three to five seconds, the same piece of every method."""
+"""The videos of a study: pieces of three to five seconds, the same piece for every method."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from internet.data.video_writer import write_video
 from internet.evaluation.pairs import all_clips, clip_frames, frame_rate
 from internet.visualization import draw
 
-#: Blocks of a broken video's picture: nobody who looks takes it for real.
+#: Blocks in the picture of a broken video, which no attentive participant takes for real.
 BLOCKS = 6
 
 
 def matching_clips(folders: Mapping[str, str]) -> dict[str, dict[str, Clip]]:
-    """By name, the clip of each method. Raises :class:`MediaError` unless all folders have clips of the same names."""
+    """By name, the clip of each method. Raises :class:`MediaError` unless all folders have the same clip names."""
     found = {method: {clip.name: clip for clip in all_clips(folder)} for method, folder in folders.items()}
     first = next(iter(found))
     for method, clips in found.items():
@@ -31,18 +31,18 @@ def matching_clips(folders: Mapping[str, str]) -> dict[str, dict[str, Clip]]:
 
 
 def check_lengths(clips: Mapping[str, Mapping[str, Clip]]) -> None:
-    """Raise :class:`MediaError` for a clip that one method has shorter than another: it could be told by that."""
+    """Raise :class:`MediaError` if a clip's length differs between methods, which would give them away."""
     for name, methods in clips.items():
         lengths = {method: len(clip.times) for method, clip in methods.items()}
         if len(set(lengths.values())) > 1:
             said = ", ".join(f"{method} {length}" for method, length in lengths.items())
             raise MediaError(
-                f"the clip '{name}' has different numbers of frames ({said}): it could be told by its length"
+                f"the clip '{name}' has different numbers of frames ({said}), which would reveal the method"
             )
 
 
 def piece_of(clip: Clip, seconds: tuple[float, float], seed: int) -> slice:
-    """A piece whose length and beginning are drawn; the whole clip if it is shorter than the least."""
+    """A piece with random length and start; the whole clip if it is shorter than the least length."""
     entropy = int.from_bytes(hashlib.sha256(f"{seed}/{clip.name}".encode()).digest()[:8], "big")
     random, rate, total = np.random.default_rng(entropy), frame_rate(clip), len(clip.times)
     frames = min(round(random.uniform(*seconds) * rate), total)
