@@ -1,4 +1,4 @@
-"""Export the weights that ship: ``python -m internet.weights.export runs/figures figures --background runs/background``.
+"""Export weights: ``python -m internet.weights.export runs/figures figures --background runs/background``.
 
 The model is that of the first training run, and the predictor of its background's motion that of the second.
 
