@@ -1,7 +1,8 @@
 """Frames a second of `internet animate`, in every layout and precision: `python -m benchmarks animation`.
 
-The same random weights and frames in each, in turn, in one process. The source is encoded beforehand, as once for a
-clip; decoding and encoding of the video are not counted. With them comes how far the frames are from those of float32.
+The same random weights and frames in each, in turn, in one process; processor time, medians. The source is encoded
+beforehand, as once for a clip; decoding and encoding of the video are not counted. With them comes how far the frames
+are from those of float32.
 """
 
 import argparse
@@ -11,8 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.lib import markdown
-from internet.comparison import timing
+from benchmarks.lib import markdown, processor_time
 from internet.model import PRESETS, FirstOrderConfig, FirstOrderMotion, INTERnet, INTERnetConfig, MotionTransfer
 from internet.utils.machine import processor
 
@@ -62,10 +62,10 @@ def _frame(model: MotionTransfer, source: Tensor, driving: Tensor, *, bfloat16: 
     return frame
 
 
-def rows(name: str, seconds: float, compiled: bool) -> list[list[str]]:
+def rows(name: str, rounds: int, compiled: bool) -> list[list[str]]:
     """A line for each way of running a model."""
     runs = ways(name, compiled)
-    timings = timing.interleaved(runs, torch.device("cpu"), seconds=seconds, rounds=15)
+    timings = processor_time.interleaved(runs, rounds)
     first = next(iter(runs))
     expected = runs[first]()
     lines = []
@@ -83,13 +83,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks animation", description=__doc__)
     parser.add_argument("--model", nargs="+", choices=names, default=names, help="presets, first-order-motion (all)")
     parser.add_argument("--compile", action="store_true", help="also as `internet animate --compile` does")
-    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads (1)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each model (20)")
+    parser.add_argument("--rounds", type=int, default=7, help="frames of each, after one that is not counted (7)")
     args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    print(f"{processor(torch.device('cpu'))}, torch {torch.__version__}, CPU threads: {args.threads}\n")
+    torch.set_num_threads(1)
+    print(f"{processor(torch.device('cpu'))}, torch {torch.__version__}, one thread\n")
     for name in args.model:  # a table each: the large ones take their time
-        print(markdown.table(HEADER, rows(name, args.seconds, args.compile), words=2), end="\n\n", flush=True)
+        print(markdown.table(HEADER, rows(name, args.rounds, args.compile), words=2), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

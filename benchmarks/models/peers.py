@@ -4,11 +4,11 @@ PATH is a checkout of first-order-model, DaGAN, articulated-animation, Thin-Plat
 One-Shot_Free-View_Neural_Talking_Head_Synthesis, SadTalker or LivePortrait. Its own code runs with its own
 configuration and random weights. For each it prints, as rows of a Markdown table:
 
-- how far values and gradients are apart in float64; and how far the picture of each in float32 is from its authors' in
-  float64;
+- how far values and gradients are apart in float64, and, beside it, how far the authors' own code is from itself when
+  images and weights move by one rounding; and how far the picture of each in float32 is from its authors' in float64;
 - how many times as fast a frame, a training step (forward and backward) and the part that operators compute are,
-  interleaved in one process, medians, on one thread; with `--compile` how many times as fast `compile=True` makes a
-  frame that is accelerated already;
+  processor time of one thread, interleaved in one process, medians; with `--compile` how many times as fast
+  `compile=True` makes a frame that is accelerated already;
 - the part's peak memory in inference, beyond what it makes for others, and what a backward pass keeps of it.
 
 A frame is what a demo does for each frame of a video: source and its key points are there already. The part is what
@@ -17,10 +17,8 @@ is left when every network of convolutions returns what it returned before.
 
 import argparse
 import copy
-import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import internet
-from benchmarks.lib import markdown, memory
+from benchmarks.lib import markdown, memory, processor_time
 from benchmarks.models.checkouts import Checkout, checkout_of
 from benchmarks.models.parts import Part, tensors
 
@@ -41,7 +39,7 @@ HEADER = (
     "model",
     "values, float64",
     "picture, float32, from float64",
-    "gradients, float64",
+    "gradients, float64: apart; their own code by one rounding",
     "frame",
     "frame, compiled",
     "step",
@@ -155,17 +153,49 @@ def _picture(result: Any) -> dict[str, Tensor]:
 
 
 def _parity_of_gradients(checkout: Checkout) -> str:
-    gradients = []
-    for accelerated in (False, True):
-        torch.manual_seed(0)
-        model = _after_training(checkout.model(small=checkout.parity_side is not None)).double().train()
-        if accelerated:
-            internet.accelerate(model)
-        images = [image.double() for image in checkout.images(checkout.parity_side)]
-        torch.manual_seed(1)
-        checkout.step(model, *images)()
-        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
-    return f"{_largest_difference(*gradients):.0e}"
+    """Of all gradients as one vector, relative to its norm; and of the tensor that differs most.
+
+    What rounding does to a gradient goes with the terms that it is the sum of. Those of a bias in front of a norm sum
+    to zero, and nothing of them is left but rounding: relative to itself it differs between any two programs. So each
+    figure has beside it that of the authors' code against itself.
+    """
+    theirs, ours, moved = (
+        _gradients(checkout, accelerated=accelerated, moved=moved)
+        for accelerated, moved in ((False, False), (True, False), (False, True))
+    )
+    return "ours {:.0e}, theirs {:.0e}; worst tensor: ours {:.0e}, theirs {:.0e}".format(
+        *(_difference_of_all(theirs, other) for other in (ours, moved)),
+        *(_largest_difference(theirs, other) for other in (ours, moved)),
+    )
+
+
+def _gradients(checkout: Checkout, *, accelerated: bool, moved: bool) -> dict[str, Tensor]:
+    """Of the weights, after a step in float64; of images and weights that are moved by one rounding, on request."""
+    torch.manual_seed(0)
+    model = _after_training(checkout.model(small=checkout.parity_side is not None)).double().train()
+    images = [image.double() for image in checkout.images(checkout.parity_side)]
+    if moved:
+        generator = torch.Generator().manual_seed(0)
+        images = [_neighbour(image, generator) for image in images]
+        for weight in model.parameters():
+            weight.data = _neighbour(weight.data, generator)
+    if accelerated:
+        internet.accelerate(model)
+    torch.manual_seed(1)
+    checkout.step(model, *images)()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _neighbour(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Each value's next, above or below at random."""
+    up = torch.rand(tensor.shape, generator=generator) < 0.5
+    return torch.nextafter(tensor, torch.where(up, torch.inf, -torch.inf).to(tensor))
+
+
+def _difference_of_all(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """Of all tensors as one vector, relative to its norm."""
+    norms = [torch.stack([tensor.norm() for tensor in of]).norm() for of in ([a[n] - b[n] for n in a], [*a.values()])]
+    return (norms[0] / norms[1]).item()
 
 
 def _largest_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
@@ -205,18 +235,9 @@ def _step(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
 
 
 def _compared(calls: Sequence[Callable[[], Any]], rounds: int) -> str:
-    """How many times as fast the second is, and milliseconds of this process, whatever else the machine does."""
-    samples: list[list[float]] = [[], []]
-    for call in calls:
-        call()
-    for _ in range(rounds):
-        for call, taken in zip(calls, samples, strict=True):
-            start = time.process_time()
-            call()
-            taken.append(time.process_time() - start)
-    ratio = statistics.median(a / b for a, b in zip(*samples, strict=True))
-    before, after = (1e3 * statistics.median(taken) for taken in samples)
-    return f"{ratio:.2f}× ({before:.4g} → {after:.4g} ms)"
+    """How many times as fast the second is, and what each takes."""
+    before, after = processor_time.interleaved(dict(zip(("before", "after"), calls, strict=True)), rounds).values()
+    return f"{before.over(after):.2f}× ({1e3 * before.median:.4g} → {1e3 * after.median:.4g} ms)"
 
 
 if __name__ == "__main__":
