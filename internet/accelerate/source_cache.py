@@ -24,8 +24,9 @@ class SourceCache(Generic[Value]):
 
     It holds one source. A picture is never stale: on the CPU, where numpy may share a tensor's memory, the source is
     compared by its contents; elsewhere, where that would make the host wait, by its memory and torch's counter of
-    writes into it. Weights are compared by that counter; what is written to them past it (`weight.data.mul_`) is
-    seen after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
+    writes into it. Weights are compared by that counter, and on the CPU by a few of their values, which tell what was
+    written past it (`weight.data.mul_`) to all of a weight; what was written so to a part of one, or on a GPU, is seen
+    after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
 
     Nothing is kept, or served, where gradients may be asked for, in training, under `torch.compile`, while a CUDA
     graph is captured, under transforms, where modules have hooks that count on being called, and in the threads of
@@ -82,18 +83,23 @@ def settings(device: torch.device) -> tuple[Any, ...]:
     )
 
 
+SAMPLES = 16
+"""Values of a weight that are compared."""
+
+
 class Weights:
     """The parameters and buffers of modules, as they were."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self._tensors = list(_tensors(modules))
         self._memory = [_Memory(tensor) for tensor in self._tensors]
+        self._samples = [_sample(tensor).clone() for tensor in self._tensors]
 
     def are_those_of(self, modules: Sequence[nn.Module]) -> bool:
         now = list(_tensors(modules))
         return len(now) == len(self._tensors) and all(
-            tensor is before and memory.is_unchanged_in(tensor)
-            for tensor, before, memory in zip(now, self._tensors, self._memory, strict=True)
+            tensor is before and memory.is_unchanged_in(tensor) and torch.equal(_sample(tensor), sample)
+            for tensor, before, memory, sample in zip(now, self._tensors, self._memory, self._samples, strict=True)
         )
 
 
@@ -101,6 +107,15 @@ def _tensors(modules: Iterable[nn.Module]) -> Iterable[Tensor]:
     for module in modules:
         yield from module.parameters()
         yield from module.buffers()
+
+
+def _sample(tensor: Tensor) -> Tensor:
+    """Values at even distances in the memory of a tensor; none where reading them would make the host wait."""
+    if tensor.device.type != "cpu" or not tensor.numel():
+        return torch.empty(0)
+    span = 1 + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    step = -(-span // SAMPLES)
+    return tensor.detach().as_strided((-(-span // step),), (step,))
 
 
 class _Memory:

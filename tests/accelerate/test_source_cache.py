@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import internet
-from internet.accelerate.source_cache import SourceCache, Weights, _Memory
+from internet.accelerate.source_cache import SAMPLES, SourceCache, Weights, _Memory, _sample
 from tests.support.peers.models import MODELS, tensors
 
 
@@ -131,6 +131,15 @@ def test_not_a_number_is_never_the_same(ask, source):
     assert len(calls) == 2
 
 
+def write_past_the_counter(encoder: Encoder) -> None:
+    encoder.conv.weight.data.mul_(0.9)
+
+
+def put_averaged_weights_in(encoder: Encoder) -> None:
+    for weight in encoder.parameters():
+        weight.data.copy_(weight.data.lerp(torch.ones_like(weight), 0.1))
+
+
 def step_of_an_optimizer(encoder: Encoder) -> None:
     encoder.conv.weight.grad = torch.ones_like(encoder.conv.weight)
     torch.optim.SGD(encoder.parameters(), lr=1).step()
@@ -156,6 +165,8 @@ def give_it_another_layer(encoder: Encoder) -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        write_past_the_counter,
+        put_averaged_weights_in,
         step_of_an_optimizer,
         load_other_weights,
         give_it_another_parameter,
@@ -270,6 +281,22 @@ def test_weights_are_compared_in_order(encoder):
 MOTION = MODELS["first-order-motion"]
 
 
+@pytest.mark.parametrize(
+    "weight", [torch.rand(4, 3, 3, 3).to(memory_format=torch.channels_last), torch.rand(5, 7)[1:, 2:]]
+)
+def test_a_few_values_tell_that_all_were_written_to(weight):
+    before = _sample(weight).clone()
+    assert 4 <= len(before) <= SAMPLES
+    assert not torch.equal(_sample(weight * 2), before)
+    weight.add_(1)
+    assert (_sample(weight) != before).sum() > 2
+
+
+def test_an_empty_weight_has_no_values():
+    assert not len(_sample(torch.empty(0, 3)))
+    assert len(_sample(torch.tensor(1))) == 1
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_weights_that_are_written_past_the_counter(name: str):
     """As averaged weights are put into a model for its validation, and taken out again."""
@@ -278,8 +305,6 @@ def test_a_models_weights_that_are_written_past_the_counter(name: str):
     internet.accelerate(model)
     source, frame = sample.images()
     model(source, frame)
-    model.train()
-    model.eval()
     for weight in model.parameters():
         weight.data.mul_(0.9)
     theirs = sample.model().eval()
