@@ -46,20 +46,27 @@ def accelerate(
     Raises:
         TypeError: `module` is neither a module nor a LivePortraitWrapper.
         ValueError: nothing was recognised and `strict` is True, or `memory_format` is unknown.
+
+    Whatever ends it early leaves the model as it was.
     """
     if memory_format not in MEMORY_FORMATS:
         raise ValueError(f'accelerate: memory_format is {memory_format!r}, expected "channels_last" or None')
-    rows = [row for path, root in _roots(module) for row in _Walk(path, cache_source).rows_of(root)]
-    report = Report(tuple(rows))
-    if strict and not any(row.model for row in rows):
-        raise ValueError(_nothing_recognised(module))
-    for _, root in _roots(module):
-        for part in _outermost(root):
+    roots = _roots(module)
+    before = {part for _, root in roots for part in _replaced(root)}
+    try:
+        rows = [row for path, root in roots for row in _Walk(path, cache_source).rows_of(root)]
+        if strict and not any(row.model for row in rows):
+            raise ValueError(_nothing_recognised(module))
+        for part in [part for _, root in roots for part in _outermost(root)]:
             if memory_format is not None and part.channels_last:
                 layout.to_channels_last(part)
             if compile:
                 compiling.compile_convolutions(part)
-    return report
+    except BaseException:
+        for part in {part for _, root in roots for part in _replaced(root)} - before:
+            _restore(part)
+        raise
+    return Report(tuple(rows))
 
 
 def restore(module: Any) -> None:
@@ -72,11 +79,18 @@ def restore(module: Any) -> None:
         TypeError: `module` is neither a module nor a LivePortraitWrapper.
     """
     for _, root in _roots(module):
-        layout.restore(root)
-        compiling.restore(root)
-        for part in list(root.modules()):
-            if isinstance(part, Replacement):
-                put_back(part)
+        _restore(root)
+
+
+def _restore(module: nn.Module) -> None:
+    layout.restore(module)
+    compiling.restore(module)
+    for part in _replaced(module):
+        put_back(part)
+
+
+def _replaced(root: nn.Module) -> list[Replacement]:
+    return [module for module in root.modules() if isinstance(module, Replacement)]
 
 
 class _Walk:
@@ -117,14 +131,11 @@ class _Walk:
 
 
 def _recognised(module: nn.Module, inside: Peer | None) -> tuple[Peer, Part] | tuple[None, None]:
-    for peer in PEERS:
-        for part in peer.parts:
-            if part.describes(module):
-                return peer, part
-    for part in inside.blocks if inside is not None else ():
-        if part.describes(module):
-            return inside, part  # type: ignore[return-value]  # not None, or there were no parts
-    return None, None
+    """The nearest: a class derived from one that is known may be known itself."""
+    parts = [(peer, part) for peer in PEERS for part in peer.parts]
+    parts += [(inside, part) for part in inside.blocks] if inside is not None else []
+    found = [(peer, part) for peer, part in parts if part.describes(module)]
+    return min(found, key=lambda pair: pair[1].generations(module)) if found else (None, None)
 
 
 def _why_not(module: nn.Module) -> str | None:

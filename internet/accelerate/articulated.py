@@ -134,7 +134,7 @@ class Generator(Replacement):
                 source_region_params=source_region_params,
                 bg_params=bg_params,
             )
-            outputs.later("deformed", lambda: warp(source_image, motion["optical_flow"]))
+            outputs.later("deformed", lambda: warp(source_image, motion["optical_flow"]), of=source_image)
             outputs.share(motion, "occlusion_map")
 
         out = self.bottleneck(self.apply_optical(None, out, motion))

@@ -41,7 +41,8 @@ class _Block(Replacement):
 
     def _computes_in_inference(self, x: Tensor, conv: nn.Conv2d) -> bool:
         return (
-            type(conv) in CONVOLUTIONS
+            isinstance(x, Tensor)  # torch.fx traces with what is none
+            and type(conv) in CONVOLUTIONS
             and conv.padding_mode == "zeros"
             and LARGEST_RATIO * x.numel() >= conv.weight.numel()
             and (self._is_compiled_for_inference() if torch.compiler.is_compiling() else is_repeatable(x, (self,)))

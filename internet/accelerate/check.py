@@ -3,6 +3,7 @@
 Derived repositories keep the names and change the code. So both are called with the same small random arguments.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from internet.accelerate.examples import Arguments, Random
-from internet.accelerate.replacement import Part, Replacement, put_back, replace
+from internet.accelerate.replacement import Part, Replacement, original_class, put_back, replace
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 """Of the largest value of an output; what is computed otherwise differs by far more."""
@@ -23,36 +24,53 @@ def replace_if_equal(module: nn.Module, part: Part) -> tuple[bool, str]:
     """
     if "forward" in vars(module):
         return False, "all: its forward was set on the instance, and goes before that of any class"
-    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
+    if overridden := part.overridden_in(module):
+        own = f"{original_class(module).__name__} has its own {', '.join(sorted(overridden))}"
+        return False, f"all: {own}, and what replaces {part.class_name}'s would go before it"
+    training = {submodule: submodule.training for submodule in module.modules()}
+    for submodule in training:  # by hand: a `train` of their own may do more
+        submodule.training = False
+    try:
+        return _replace_unless_other(module, part)
+    finally:
+        for submodule, mode in training.items():
+            submodule.training = mode
+            if isinstance(submodule, Replacement):
+                submodule.forget()
+
+
+def _replace_unless_other(module: nn.Module, part: Part) -> tuple[bool, str]:
+    weights = itertools.chain(module.parameters(), module.buffers())
+    like = next((tensor for tensor in weights if tensor.is_floating_point()), None)
     try:
         arguments = None if like is None or like.is_meta else part.example(module, Random(like.detach()))
-    except (AttributeError, StopIteration) as error:
+    except Exception as error:  # how other people build theirs is not known
         return False, f"all: it is not built as the one known here ({_first_line(error)})"
     if like is None or arguments is None:
         replace(module, part.replacement)
         return True, part.left
-    training = {submodule: submodule.training for submodule in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad(), torch.autocast(like.device.type, enabled=False):
-            return _replace_if_equal(module, part, arguments)
-    finally:
-        for submodule, mode in training.items():
-            submodule.training = mode
-        if isinstance(module, Replacement):
-            module.forget()
+    return _replace_if_same_result(module, part, arguments, like.device)
 
 
-def _replace_if_equal(module: nn.Module, part: Part, arguments: Arguments) -> tuple[bool, str]:
+def _called(module: nn.Module, arguments: Arguments, device: torch.device) -> Any:
+    """What it returns, in full precision; the random numbers that it draws are the same at every call, and not gone."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices):
+        return module.forward(**arguments)
+
+
+def _replace_if_same_result(
+    module: nn.Module, part: Part, arguments: Arguments, device: torch.device
+) -> tuple[bool, str]:
     try:
-        theirs = module.forward(**arguments)
+        theirs = _called(module, arguments, device)
     except Exception as error:  # what code of other people raises is not known; this is the answer to it
         replace(module, part.replacement)
         uncompared = f"not compared, its own code does not run here ({_first_line(error)})"
         return True, "; ".join(filter(None, (part.left, uncompared)))
     replace(module, part.replacement)
     try:
-        difference = _difference(theirs, module.forward(**arguments), "its result")
+        difference = _difference(theirs, _called(module, arguments, device), "its result")
     except Exception as error:
         difference = f"the replacement failed on it ({_first_line(error)})"
     if difference is None:

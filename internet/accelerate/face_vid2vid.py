@@ -3,6 +3,7 @@
 They move volumes of features. Their grid of coordinates is made with align_corners=True and sampled with False.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -104,7 +105,8 @@ class OcclusionAwareSPADEGenerator(_Generator):
 
 def _leaves_out_weights(module: nn.Module) -> bool:
     """What no attribute tells: whether its code calls `torch.where`."""
-    return "where" in original_class(module).forward.__code__.co_names
+    code = getattr(inspect.unwrap(original_class(module).forward), "__code__", None)
+    return code is not None and "where" in code.co_names
 
 
 def _key_points(random: Random, count: int) -> KeyPoints:

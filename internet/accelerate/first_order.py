@@ -89,7 +89,7 @@ class _Generator(Replacement):
         motion = self.dense_motion_network(source_image=source_image, kp_driving=kp_driving, kp_source=kp_source)
         field = motion["deformation"]
         outputs.share(motion, "mask", "sparse_deformed", "occlusion_map")
-        outputs.later("deformed", lambda: warp(source_image, field))
+        outputs.later("deformed", lambda: warp(source_image, field), of=source_image)
         return warp(out, field, outputs.get("occlusion_map")), field, outputs
 
     def _decoded(self, out: Tensor) -> Tensor:

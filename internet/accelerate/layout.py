@@ -10,9 +10,12 @@ CONVERTED = "_channels_last"
 
 
 def to_channels_last(module: nn.Module) -> None:
-    """Lay out the weights of all 2-D convolutions in channels_last, in place; remember which."""
+    """Lay out the weights of all 2-D convolutions in channels_last, in place; remember which.
+
+    Those that other processes share stay where they are: laid out anew, they would not be shared any more.
+    """
     for part in _convolutions(module):
-        if part.weight.is_contiguous():
+        if part.weight.is_contiguous() and not (part.weight.device.type == "cpu" and part.weight.is_shared()):
             setattr(part, CONVERTED, True)
             _lay_out(part.weight, torch.channels_last)
 
@@ -25,9 +28,12 @@ def restore(module: nn.Module) -> None:
 
 
 def _convolutions(module: nn.Module) -> list[Any]:
-    """Whatever their classes are called: LIA has its own."""
-    parts = [(part, getattr(part, "weight", None)) for part in module.modules()]
-    return [part for part, weight in parts if isinstance(weight, nn.Parameter) and weight.dim() == 4]
+    """Whatever their classes are called: LIA has its own.
+
+    A weight that is computed whenever it is read (`torch.nn.utils.parametrize`) is not a parameter, and is not read.
+    """
+    parts = [(part, part._parameters.get("weight")) for part in module.modules()]
+    return [part for part, weight in parts if weight is not None and weight.dim() == 4]
 
 
 def _lay_out(weight: nn.Parameter, memory_format: torch.memory_format) -> None:

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from internet.utils.torch_internals import inside_jit_trace
+from internet.utils.torch_internals import inside_jit_trace, register_container, versions
 
 
 class Outputs(dict[str, Any]):
@@ -17,9 +18,16 @@ class Outputs(dict[str, Any]):
     all at once.
     """
 
-    def later(self, name: str, make: Callable[[], Any]) -> None:
-        """Hold a value that `make` returns when it is asked for."""
-        super().__setitem__(name, make() if _is_recorded() else _Later(make))
+    def later(self, name: str, make: Callable[[], Any], *, of: Tensor | None = None) -> None:
+        """Hold a value that `make` returns when it is asked for.
+
+        Args:
+            name: of the value.
+            make: what makes it.
+            of: a tensor of the caller's that it is made of. If that is written to first, the value cannot be made any
+                more, and asking for it is a RuntimeError.
+        """
+        super().__setitem__(name, make() if _is_recorded() else _Later(name, make, of))
 
     def share(self, other: dict[str, Any], *names: str) -> None:
         """Hold the values of another dictionary under some of its names; what it has not made is not made."""
@@ -81,6 +89,11 @@ class Outputs(dict[str, Any]):
         return {name: self[name] for name in self}
 
 
+register_container(
+    Outputs, lambda outputs: (list(outputs.values()), list(outputs)), lambda v, k: dict(zip(k, v, strict=True))
+)
+
+
 def _is_recorded() -> bool:
     return torch.compiler.is_compiling() or inside_jit_trace()
 
@@ -88,14 +101,20 @@ def _is_recorded() -> bool:
 class _Later:
     """A value that has not been made, and the state of torch that it would have been made in."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    def __init__(self, name: str, make: Callable[[], Any], of: Tensor | None) -> None:
+        self._name, self._make, self._of = name, make, of
+        self._versions = () if of is None else versions(of)
         self._gradients = torch.is_grad_enabled()
         self._autocast = [
             (device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")
         ]
 
     def made(self) -> Any:
+        if self._of is not None and versions(self._of) != self._versions:
+            raise RuntimeError(
+                f"'{self._name}' is made when it is read, and the image that it is made of has been written to since "
+                "the model was called: read it before"
+            )
         contexts: list[AbstractContextManager[Any]] = [torch.set_grad_enabled(self._gradients)]
         contexts += [torch.autocast(device, dtype, enabled) for device, enabled, dtype in self._autocast]
         with ExitStack() as stack:

@@ -4,6 +4,7 @@ Parameters, state-dict keys, hooks, `isinstance` and the methods that are not re
 instance would not: replicas of DataParallel would all run the first one's.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -56,7 +57,8 @@ class Part:
     """A class of somebody's model, and what replaces its code.
 
     Args:
-        class_name: of the class, in any package: all of these repositories call theirs `modules`.
+        class_name: of the class, in any package (all of these repositories call theirs `modules`), or of one that it
+            is derived from.
         attributes: an instance has all of these.
         replacement: the code.
         replaced: for the report, what computes it now.
@@ -78,11 +80,25 @@ class Part:
 
     def describes(self, module: nn.Module) -> bool:
         return (
-            original_class(module).__name__ == self.class_name
+            any(base.__name__ == self.class_name for base in original_class(module).__mro__)
             and all(hasattr(module, name) for name in self.attributes)
             and not any(hasattr(module, name) for name in self.absent)
             and self.where(module)
         )
+
+    def generations(self, module: nn.Module) -> int:
+        """How many classes are between the class and that of an instance."""
+        return len(self._derived(module))
+
+    def overridden_in(self, module: nn.Module) -> set[str]:
+        """What is replaced of the class, and a class derived from it does in its own way."""
+        ours = itertools.takewhile(lambda base: base is not Replacement, self.replacement.__mro__)
+        replaced = {name for base in ours for name, value in vars(base).items() if callable(value)}
+        return {name for base in self._derived(module) for name in vars(base)} & replaced
+
+    def _derived(self, module: nn.Module) -> list[type]:
+        bases = original_class(module).__mro__
+        return list(itertools.takewhile(lambda base: base.__name__ != self.class_name, bases))
 
 
 @dataclass(frozen=True)

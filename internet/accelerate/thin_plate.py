@@ -56,7 +56,7 @@ class InpaintingNetwork(Replacement):
 
         outputs = Outputs()
         outputs.share(dense_motion, "contribution_maps", "deformed_source", "occlusion_map")
-        outputs.later("deformed", lambda: warp(source_image, field, align_corners=True))
+        outputs.later("deformed", lambda: warp(source_image, field, align_corners=True), of=source_image)
         outputs.later("warped_encoder_maps", lambda: _warped_apart(features, field, masks))
         outputs["prediction"] = warp(source_image, field, masks[-1], blend=out, align_corners=True)
         return outputs.returned()

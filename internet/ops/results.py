@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from internet.utils.torch_internals import inside_functorch
+
 
 def motion_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of coordinates and sums for data of this dtype."""
@@ -13,7 +15,7 @@ def memory_format_of(data: Tensor) -> torch.memory_format:
     """The layout of a result that follows `data`: channels last if `data` is unambiguously so, otherwise contiguous."""
     # like is_contiguous(memory_format=channels_last), which vmap does not support
     channels_last = data.movedim(1, -1).is_contiguous() and not data.is_contiguous()
-    if not channels_last:
+    if not channels_last or (not torch.compiler.is_compiling() and inside_functorch()):  # vmap has no such layout
         return torch.contiguous_format
     return torch.channels_last if data.dim() == 4 else torch.channels_last_3d
 

@@ -1,6 +1,7 @@
 """All uses of torch's private names: what the library needs of torch and torch has no public name for."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,6 +42,19 @@ def versions(*tensors: Tensor) -> tuple[int, ...]:
 def leaves(*arguments: Any) -> list[Any]:
     """The arguments, and what lists, tuples and dictionaries among them hold."""
     return pytree.arg_tree_leaves(*arguments)
+
+
+def register_container(
+    kind: type[Any], taken_apart: Callable[[Any], tuple[list[Any], Any]], put_together: Callable[[Any, Any], Any]
+) -> None:
+    """Let transforms of `torch.func`, DistributedDataParallel and others see what a container holds.
+
+    Args:
+        kind: its class.
+        taken_apart: gives the values in a container, and what else is needed to make it of such values.
+        put_together: makes one of values and that.
+    """
+    pytree.register_pytree_node(kind, taken_apart, lambda values, rest: put_together(list(values), rest))
 
 
 def inside_functorch() -> bool:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import internet
-from internet.accelerate import Report
+from internet.accelerate import Report, api
 from internet.accelerate.known import PEERS
 from internet.accelerate.replacement import Replacement
-from tests.support.peers import first_order, live_portrait
+from tests.support.peers import blocks, first_order, live_portrait
 from tests.support.peers.models import MODELS, tensors
 
 SAMPLE = MODELS["first-order-motion"]
@@ -187,6 +187,142 @@ def test_the_comparison_leaves_no_trace():
     assert [module.training for module in model.modules()] == modes
     for name, buffer in model.named_buffers():
         assert torch.equal(buffer, buffers[name])
+
+
+def test_the_comparison_draws_no_random_numbers_of_theirs():
+    """And gives both codes the same."""
+
+    class Noisy(first_order.DenseMotionNetwork):
+        def forward(self, *arguments, **options):
+            torch.rand(1)
+            return super().forward(*arguments, **options)
+
+    Noisy.__name__ = "DenseMotionNetwork"
+    model = SAMPLE.model()
+    model.generator.dense_motion_network.__class__ = Noisy
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    internet.accelerate(model)
+    assert torch.rand(1) == expected
+
+
+def test_filters_that_were_changed_are_left_alone():
+    """They have buffers and no parameters, and are compared all the same."""
+
+    class Blurrier(blocks.AntiAliasInterpolation2d):
+        def forward(self, input):
+            return super().forward(input) / 2
+
+    Blurrier.__name__ = "AntiAliasInterpolation2d"
+    model = SAMPLE.model()
+    model.generator.dense_motion_network.down.__class__ = Blurrier
+    (row,) = [row for row in internet.accelerate(model).rows if row.path == "generator.dense_motion_network.down"]
+    assert "its code is not the one known here" in row.left
+
+
+def test_a_weight_that_is_computed_when_it_is_read_is_not_read():
+    """A spectral norm in training changes its estimate at every reading."""
+    model = SAMPLE.model().train()
+    torch.nn.utils.parametrizations.spectral_norm(model.generator.bottleneck[0].conv1)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    internet.accelerate(model)
+    internet.accelerate.restore(model)
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+def test_weights_that_processes_share_stay_shared():
+    model = SAMPLE.model().share_memory()
+    internet.accelerate(model)
+    assert all(weight.is_shared() for weight in model.parameters())
+
+
+class WithExtras(first_order.OcclusionAwareGenerator):
+    extra = True
+
+    def describe(self) -> str:
+        return "a generator"
+
+
+class WithItsOwnForward(first_order.OcclusionAwareGenerator):
+    def forward(self, *arguments, **options):
+        return {**super().forward(*arguments, **options), "extra": True}
+
+
+def test_a_class_that_is_derived_from_one_that_is_known():
+    model = SAMPLE.model().eval()
+    model.generator.__class__ = WithExtras
+    (row,) = [row for row in internet.accelerate(model).rows if row.path == "generator"]
+    assert row.replaced
+    assert model.generator.describe() == "a generator"
+    internet.accelerate.restore(model)
+    assert type(model.generator) is WithExtras
+
+
+def test_a_derived_class_keeps_what_it_does_in_its_own_way():
+    model = SAMPLE.model().eval()
+    model.generator.__class__ = WithItsOwnForward
+    (row,) = [row for row in internet.accelerate(model).rows if row.path == "generator"]
+    assert "WithItsOwnForward has its own forward" in row.left
+    assert not row.replaced
+    with torch.no_grad():
+        assert model(*SAMPLE.images())["extra"]
+
+
+@pytest.mark.parametrize(
+    "where", ["check.replace_if_equal", "layout.to_channels_last", "compiling.compile_convolutions"]
+)
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_ends_it_early_leaves_the_model_as_it_was(where: str, error, monkeypatch):
+    model = SAMPLE.model()
+    classes, strides = [type(module) for module in model.modules()], [p.stride() for p in model.parameters()]
+    kept = [vars(module).keys() for module in model.modules()]
+    holder, name = where.split(".")
+    ours, calls = getattr(getattr(api, holder), name), []
+
+    def fails_at_the_second(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error("no memory")
+        return ours(*arguments)
+
+    monkeypatch.setattr(getattr(api, holder), name, fails_at_the_second)
+    with pytest.raises(error, match="no memory"):
+        internet.accelerate(model, compile=True)
+    assert [type(module) for module in model.modules()] == classes
+    assert [p.stride() for p in model.parameters()] == strides
+    assert [vars(module).keys() for module in model.modules()] == kept
+
+
+def test_what_ends_it_early_leaves_what_had_been_accelerated(monkeypatch):
+    model = SAMPLE.model()
+    internet.accelerate(model.kp_detector)
+
+    def fails(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(api.layout, "to_channels_last", fails)
+    with pytest.raises(RuntimeError):
+        internet.accelerate(model)
+    assert isinstance(model.kp_detector, Replacement)
+    assert not isinstance(model.generator, Replacement)
+
+
+def test_a_part_whose_attributes_are_of_other_types_is_left_alone():
+    model = SAMPLE.model()
+    model.generator.dense_motion_network.num_kp = "ten"
+    report = internet.accelerate(model)
+    (row,) = [row for row in report.rows if row.path == "generator.dense_motion_network"]
+    assert "not built as the one known here (TypeError" in row.left
+
+
+def test_restoring_twice_is_once():
+    model = SAMPLE.model()
+    internet.accelerate(model)
+    for _ in range(2):
+        internet.accelerate.restore(model)
+        assert not any(isinstance(module, Replacement) for module in model.modules())
 
 
 def test_a_model_on_no_device_is_replaced_without_being_called():

@@ -5,6 +5,7 @@ import io
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,43 @@ def test_exported_and_traced(name: str):
         expected = tensors(theirs(*images))
         assert_same(expected, tensors(torch.export.export(ours, images).module()(*images)))
         assert_same(expected, tensors(torch.jit.trace(ours, images, strict=False, check_trace=False)(*images)))
+
+
+@pytest.mark.parametrize("name", ["first-order-motion", "articulated-animation"])
+def test_a_batch_of_frames_by_vmap(name: str):
+    theirs, ours = pair(MODELS[name])
+    source, *frames = MODELS[name].images(count=3)
+    with torch.no_grad():
+        expected, given = (
+            torch.func.vmap(lambda frame, m=model: m(source, frame))(torch.stack(frames)) for model in (theirs, ours)
+        )
+        assert_same(tensors(expected), tensors(given))
+
+
+def test_blocks_are_traced_by_fx():
+    theirs, ours = pair(MODELS["first-order-motion"])
+    x = torch.rand(1, theirs.generator.bottleneck[0].conv1.in_channels, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        traced = torch.fx.symbolic_trace(ours.generator.bottleneck)
+        torch.testing.assert_close(traced(x), theirs.generator.bottleneck(x))
+
+
+@every_model
+def test_threads_that_animate_different_sources(sample: Sample):
+    theirs, ours = pair(sample)
+    *sources, first, second = sample.images(count=4)
+    pairs = [(source, frame) for source in sources for frame in (first, second)]
+    with torch.no_grad():
+        expected = {pair: tensors(theirs(*pair)) for pair in pairs}
+
+    @torch.no_grad()
+    def animate(source: Tensor) -> None:
+        for _ in range(3):
+            for frame in (first, second):
+                assert_same(expected[source, frame], tensors(ours(source, frame)))
+
+    with ThreadPoolExecutor(len(sources)) as threads:
+        list(threads.map(animate, sources))
 
 
 def test_accelerated_after_it_was_compiled():

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from internet.accelerate.outputs import Outputs
 
@@ -84,6 +85,24 @@ def test_another_dictionary_has_it_without_making_it(outputs, made):
     assert made == []
     assert list(other) == ["later", "plain"]
     assert other["later"] == 1
+
+
+def test_transforms_see_what_it_holds(outputs):
+    held, form = tree_flatten(outputs)
+    assert held == [torch.zeros(1), torch.ones(1)]
+    assert tree_unflatten(held, form) == outputs
+
+
+def test_what_it_would_be_made_of_has_been_written_to():
+    image = torch.ones(1)
+    outputs = Outputs()
+    for name in ("before", "after"):
+        outputs.later(name, lambda: image * 2, of=image)
+    assert outputs["before"] == 2
+    image.zero_()
+    assert outputs["before"] == 2
+    with pytest.raises(RuntimeError, match=r"'after' is made when it is read, and the image .* written to since"):
+        outputs["after"]
 
 
 @pytest.mark.parametrize("gradients", [True, False])

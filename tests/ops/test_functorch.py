@@ -85,6 +85,16 @@ def test_derivatives(operator: str, backend: str | None) -> None:
 
 
 @pytest.mark.parametrize("backend", [None, "reference"])
+def test_vmap_over_fields_that_move_one_channels_last_image(backend: str | None) -> None:
+    image = torch.rand(1, 8, 6, 6).to(memory_format=torch.channels_last)
+    fields = torch.rand(2, 1, 6, 6, 2)
+    with chosen(backend):
+        got = torch.func.vmap(lambda field: internet.ops.confidence_warp(image, field))(fields)
+        for entry, field in enumerate(fields):
+            assert_close(got[entry], internet.ops.confidence_warp(image, field), torch.float32)
+
+
+@pytest.mark.parametrize("backend", [None, "reference"])
 @pytest.mark.parametrize("operator", samples.OPERATORS)
 def test_vmap(operator: str, backend: str | None) -> None:
     pair = [samples.build(operator, torch.float64, seed=seed) for seed in (1, 2)]
