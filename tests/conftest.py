@@ -1,5 +1,6 @@
 """What every test run shares."""
 
+import os
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,9 @@ from internet.utils.weight_files import MissingWeightsError
 from tests import emulated
 from tests.support.scalar_math import compiled
 
+# Processes that the tests start have one thread too: pytest's own are as many as there are cores, and OpenMP's threads
+# spin while they wait for one that has none.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if emulated.ASKED:
     emulated.stand_in()
 
@@ -67,17 +71,17 @@ def blaze_pose() -> BlazePose:
 
 
 @pytest.fixture(scope="session")
-def m(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def m() -> ModuleType:
     """The scalar arithmetic of the kernels: see scalar_math.py."""
-    return compiled(tmp_path_factory.mktemp("math"))
+    return compiled()
 
 
 @pytest.fixture(scope="session", params=["plain", "fused multiply-add"])
-def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def either(request: pytest.FixtureRequest) -> ModuleType:
     """The same, for functions that are written in two ways: without and with fused multiply-add."""
     if request.param == "plain":
         module: ModuleType = request.getfixturevalue("m")
         return module
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         pytest.skip("no flag that compiles the other way, on this machine")
-    return compiled(tmp_path_factory.mktemp("math"), "-march=x86-64-v3", "-ffp-contract=fast")
+    return compiled("-march=x86-64-v3", "-ffp-contract=fast")

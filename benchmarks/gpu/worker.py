@@ -29,6 +29,7 @@ from benchmarks.lib.backends import backends
 from benchmarks.lib.bandwidth import peak_copy_bandwidth
 from benchmarks.lib.comparison import Row
 from benchmarks.models import throughput
+from internet.comparison import timing
 from internet.utils.machine import processor
 
 LEAST = 2.0
@@ -173,10 +174,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser().parse_args(argv)
     budget = Budget(options.until - time.time())
     device = torch.device(options.device)
-    options.shrink, options.each = (1, 0.6) if device.type == "cuda" else (32, 0.02)
+    options.shrink, options.each = (1, 0.6) if device.type == "cuda" else (32, 0.0)
     options.cost = 3.0 if device.type == "cuda" else 1.0
     options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
+        timing.FEWEST_ROUNDS = 1  # nothing is measured
         options.tests = options.tests or ["tests/support/test_samples.py"]
     options.out.mkdir(parents=True, exist_ok=True)
     compilations = Compilations(selected(options), device, options.shrink, options.out / "compile.log")

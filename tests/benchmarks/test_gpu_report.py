@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command leaves behind here, without the compiler."""
     out = tmp_path_factory.mktemp("gpu") / "report"
     gpu_report.main(
-        ["--out", str(out), "--device", "cpu", "--no-compile", "--tests", "tests/support/test_samples.py -x"]
+        ["--out", str(out), "--device", "cpu", "--no-compile", "--tests", "tests/support/test_samples.py -x -n 0"]
     )
     return out
 

@@ -10,7 +10,7 @@ import sys
 import torch
 
 VARIABLE = "INTERNET_EMULATED_CUDA"
-"""An architecture that the sources tell apart, 900 or 800."""
+"""The architecture, as the sources would find it in __CUDA_ARCH__."""
 LIBRARY_VARIABLE = "INTERNET_EMULATED_LIBRARY"
 """A library built elsewhere, instead of the one that `build` makes of this tree."""
 NAMESPACE = "internet_emulated"

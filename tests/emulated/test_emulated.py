@@ -15,7 +15,7 @@ import pytest
 
 from internet.ops import OPERATORS
 from tests import emulated
-from tests.emulated.build import ARCHITECTURES, build, compiler
+from tests.emulated.build import build, compiler
 from tests.support.evaluate import ROOT, environment_of
 from tests.support.guarded_memory import guard
 
@@ -27,14 +27,10 @@ pytestmark = [
 
 PORTABLE = "not_finite or in_chunks or same_bits or soft_argmax_of_many"
 """What test_cuda.py has that needs no GPU, beside values and gradients of many tiles."""
-SCATTERS = "gradients_are and float32 and (confidence_warp or volume_warp or masked_backwarp_loss or anchor_features)"
 
 
-FENCES = ("after", "before")
-
-
-def run(folder: Path, fence: str, *selection: str, architecture: int = 900) -> None:
-    changes = {emulated.VARIABLE: str(architecture), "INTERNET_BACKEND": "", **guard(folder, fence, alignment=32)}
+def run(folder: Path, fence: str, *selection: str) -> None:
+    changes = {emulated.VARIABLE: "900", "INTERNET_BACKEND": "", **guard(folder, fence, alignment=32)}
     environment = environment_of(changes)
     command = [sys.executable, "-X", "faulthandler", "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
@@ -44,17 +40,20 @@ def run(folder: Path, fence: str, *selection: str, architecture: int = 900) -> N
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    for architecture in ARCHITECTURES:
-        build(architecture)
+    build()
 
 
-@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("file", ["tests/ops/test_values.py", "tests/ops/test_gradients.py"])
-def test_values_and_gradients(file: str, fence: str, tmp_path: Path) -> None:
-    run(tmp_path, fence, file, "-k", "cuda")
+def test_values_and_gradients(file: str, tmp_path: Path) -> None:
+    run(tmp_path, "after", file, "-k", "cuda")
 
 
-@pytest.mark.parametrize("fence", FENCES)
+def test_nothing_before_a_tensor_is_touched(tmp_path: Path) -> None:
+    """In one dtype: where a tensor begins, all types' kernels compute alike."""
+    run(tmp_path, "before", "tests/ops/test_values.py", "tests/ops/test_gradients.py", "-k", "cuda and float32")
+
+
+@pytest.mark.parametrize("fence", ["after", "before"])
 def test_random_inputs(fence: str, tmp_path: Path) -> None:
     run(tmp_path, fence, "tests/emulated/test_fuzz.py")
 
@@ -64,18 +63,21 @@ def test_results_lie_as_their_fakes_do(tmp_path: Path) -> None:
 
 
 def test_many_tiles(tmp_path: Path) -> None:
-    tests = f"({PORTABLE} or gradients_are) and not (float64 or float16)"
+    types = "not (float64 or torch.float16) and not (same_bits and bfloat16)"
+    tests = f"({PORTABLE} or gradients_are) and {types}"
     run(tmp_path, "before", "tests/ops/test_cuda.py", "-k", tests)  # so that tensors are aligned for vectors
 
 
-def test_what_is_written_otherwise_before_sm_90(tmp_path: Path) -> None:
-    run(tmp_path, "before", "tests/ops/test_cuda.py", "-k", SCATTERS, architecture=800)
+def test_no_source_tells_architectures_apart() -> None:
+    """Those that do need an emulation of each: `ARCHITECTURES`, and another run of the tests above."""
+    sources = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cu", ".cuh", ".h", ".cpp")]
+    assert not [path for path in sources if "__CUDA_ARCH__" in path.read_text(encoding="utf-8")]
 
 
 def test_the_gpu_report_runs_to_its_end(tmp_path: Path) -> None:
     """All of its steps, with the emulation as the GPU, each call once."""
     until = str(time.time() + 900)
-    tests = "tests/ops/test_values.py -k upsample_motion"
+    tests = "tests/ops/test_values.py -k upsample_motion -n 0"
     options = ["--out", str(tmp_path), "--device", "cpu", "--no-compile", "--until", until, "--tests", tests]
     environment = environment_of({emulated.VARIABLE: "900", "INTERNET_BACKEND": ""})
     command = [sys.executable, "-m", "tests.emulated.dry_run", *options]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import internet
 from internet.ops import reference
+from tests import emulated
 from tests.ops.test_values import check
 from tests.support import samples
 from tests.support.compare import assert_all_close, assert_identical, cotangents, differentiate, evaluate, tensors_of
@@ -42,6 +43,9 @@ SIZES: dict[str, dict[str, Any]] = {
 # Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
 SCATTERED = {"volume_warp": 1, "masked_backwarp_loss": 1, "anchor_features": 1}
 MOVED = ("confidence_warp", "pyramid_warp", "volume_warp", "masked_backwarp_loss")
+
+RUNS = 3 if emulated.ASKED else 6
+"""Of one step, whose bits are compared: the emulation's order is another one every time, a GPU's need not be."""
 
 pytestmark = [
     pytest.mark.gpu,
@@ -124,9 +128,11 @@ def test_every_sample_is_the_reference(operator: str, dtype: torch.dtype, wild: 
 def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout: str, deterministic: bool) -> None:
     if operator not in DIFFERENTIABLE:
         pytest.skip(f"{operator} has no gradient")
-    tested = [*samples.samples(operator, dtype), large(operator, dtype, layout)]
+    tested = [large(operator, dtype, layout)]
     if operator in SCATTERED and operator != "anchor_features":
         tested.append(shrinking(tested[-1]))
+    if deterministic and layout == LAYOUTS[0]:  # in any order they are test_gradients.py's
+        tested += samples.samples(operator, dtype)
     for sample in tested:
         incoming = cotangents(evaluate(sample, "reference"))
         with summation(deterministic):
@@ -145,7 +151,7 @@ def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str
     scattered = range(results, results + SCATTERED.get(operator, 0))
     for deterministic in (True, False):
         with summation(deterministic):
-            first, *others = (results_and_gradients(sample) for _ in range(6))
+            first, *others = (results_and_gradients(sample) for _ in range(RUNS))
         kept = [place for place in range(len(first)) if deterministic or place not in scattered]
         for other in others:
             what = f"{sample}, {layout}: result or gradient"
@@ -298,7 +304,7 @@ def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("anchors", [33, 300])
+@pytest.mark.parametrize("anchors", [33, 97])
 def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
     """More than a block has columns for; their maps their own, or one for all."""
     for maps in (0, 1, anchors):

@@ -190,15 +190,6 @@ inline unsigned atomicAdd(unsigned* p, unsigned v) {
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
   return emulated_atomic(p, [=](unsigned long long old) { return old + v; });
 }
-#if __CUDA_ARCH__ >= 900
-inline float2 atomicAdd(float2* p, float2 v) {
-  return emulated_atomic(p, [=](float2 old) { return float2{old.x + v.x, old.y + v.y}; });
-}
-inline float4 atomicAdd(float4* p, float4 v) {
-  return emulated_atomic(
-      p, [=](float4 old) { return float4{old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w}; });
-}
-#endif
 template <class T>
 T atomicMax(T* p, std::type_identity_t<T> v) {
   static_assert(std::is_integral_v<T>, "CUDA has it for integers only");
