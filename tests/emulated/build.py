@@ -96,10 +96,10 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
         jobs = os.environ.get("MAX_JOBS") or str(len(os.sched_getaffinity(0)))
-        command = [str(Path(ninja.BIN_DIR) / "ninja"), "-j", jobs, "-f", str(path), str(library)]
+        command = [str(Path(ninja.BIN_DIR) / "ninja"), "-k", "0", "-j", jobs, "-f", str(path), str(library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{(done.stdout + done.stderr)[:5000]}")
+        raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{(done.stdout + done.stderr)[:20000]}")
     return library
 
 

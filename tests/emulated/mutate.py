@@ -1,18 +1,22 @@
 """Breaks the CUDA kernels in one place at a time, and tells which breaks no test notices.
 
-`python -m tests.emulated.mutate`. Not part of CI: each break is compiled (only what includes its file) and tested.
+`python -m tests.emulated.mutate`. Not part of CI: half a day for all. Every break is compiled into one library, as an
+alternative to what it breaks, and the environment variable INTERNET_EMULATED_BREAK has the number of the one that is
+taken. A process that has imported torch forks for each break and runs the tests that reach its file until one fails.
+
 `--only confidence_warp` takes the files whose path has these words, `--most N` no more than N breaks of a file, drawn
 at random with `--seed`. What is not noticed is either without effect or a hole in the tests; both are worth a look.
 """
 
 import argparse
+import json
 import os
 import random
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,32 +26,50 @@ from tests import emulated
 from tests.emulated.build import ROOT, build
 from tests.support.guarded_memory import guard
 
-BREAKS = (
-    ("drops a barrier", r"__syncthreads\(\);", ";"),
-    ("drops a warp's barrier", r"__syncwarp\(\);", ";"),
-    ("a bound off by one", r"(?<=[\w\])]) < (?=[\w.(]+[;)\s&|])", " <= "),
-    ("a bound off by one, below", r"(?<=[\w\])]) >= (?=\w)", " > "),
-    ("a loop that starts late", r"\bint (\w) = 0;", r"int \1 = 1;"),
-    ("the neighbour's lane", r"(__shfl_(?:up|down)_sync\([^;]*), 1\)", r"\1, 2)"),
-    ("half of the lanes' sum", r"warp_size / 2; offset > 0", "warp_size / 2; offset > 1"),
-    ("no lane is the first", r"lane == 0", "lane == 1"),
-    ("ignores the fixed-point scale", r"\* p?\.?scale_?(?:\[1\])?\b", "* 1"),
-    ("stores in place of adding", r"\+= ", "= "),
-    ("east for west", r"weights\.ne\b", "weights.nw"),
-    ("south for north", r"weights\.sw\b", "weights.nw"),
-    ("the other corner", r"at\.se\b", "at.sw"),
-    ("rows for columns", r"stride\[3\]", "stride[2]"),
-    ("channels for images", r"stride\[1\]", "stride[0]"),
-    ("forgets the first image of the pass", r"p\.first_image \+ ", ""),
-    ("reads what is outside", r"\bs\.reads && ", ""),
-    ("forgets to return", r"\breturn;", ";"),
-    ("the sum of the east only", r"\? part\.nw \+ north", "? north"),
-)
-"""What is broken, where, and how."""
+VARIABLE = "INTERNET_EMULATED_BREAK"
+SECONDS = 900
+"""For the tests of one break: some never end."""
 
+BREAKS = (
+    ("drops a barrier", r"__syncthreads\(\);", "(BROKEN ? void() : __syncthreads());"),
+    ("drops a warp's barrier", r"__syncwarp\(\);", "(BROKEN ? void() : __syncwarp());"),
+    ("a bound off by one", r"(?<=[\w\])]) < (?=[\w.(]+[;)\s&|])", " < BROKEN + "),
+    ("a bound off by one, below", r"(?<=[\w\])]) >= (?=\w)", " >= BROKEN + "),
+    ("a loop that starts late", r"\bint (\w+) = 0;", r"int \1 = BROKEN;"),
+    ("the neighbour's lane", r"(__shfl_(?:up|down)_sync\([^;]*), 1\)", r"\1, 1 + BROKEN)"),
+    ("half of the lanes' sum", r"warp_size / 2; offset > 0", "warp_size / 2; offset > 0 + BROKEN"),
+    ("another lane is the first", r"lane == 0", "lane == 0 + BROKEN"),
+    ("ignores the fixed-point scale", r"\* (p?\.?scale_?(?:\[1\])?)(?![\w(])", r"* (BROKEN ? 1 : \1)"),
+    ("stores in place of adding", r"(?<=[ ;(])([\w.\[\]]+) \+= ", r"(BROKEN ? void(\1 = {}) : void()), \1 += "),
+    ("east for west", r"weights\.ne\b", "(BROKEN ? weights.nw : weights.ne)"),
+    ("south for north", r"weights\.sw\b", "(BROKEN ? weights.nw : weights.sw)"),
+    ("the other corner", r"at\.se\b", "(BROKEN ? at.sw : at.se)"),
+    ("rows for columns", r"stride\[3\]", "stride[3 - BROKEN]"),
+    ("channels for images", r"stride\[1\]", "stride[1 - BROKEN]"),
+    ("forgets the first image of the pass", r"p\.first_image \+ ", "p.first_image * !BROKEN + "),
+    ("reads what is outside", r"\bs\.reads && ", "(BROKEN || s.reads) && "),
+    ("forgets to return", r"\breturn;", "{ if (!BROKEN) return; }"),
+    ("the sum of the east only", r"\? part\.nw \+ north", "? part.nw * !BROKEN + north"),
+    ("the neighbour above", r" \+ 1(?=[;)\],])", " + 1 - BROKEN"),
+    ("one condition of two", r" && (?=[!\w(])", " && BROKEN | "),
+    ("the other sign", r"(?<=[\w\])]) - (?=[a-z]\w*\b(?!\())", " - (1 - 2 * BROKEN) * "),
+)
+"""What is broken, where, and how: BROKEN is 1 where this break is taken, and 0 elsewhere."""
+
+HEADER = f"""#pragma once
+#include <cstdlib>
+namespace emulated {{
+inline const int taken = std::getenv("{VARIABLE}") ? std::atoi(std::getenv("{VARIABLE}")) : -1;
+inline int broken(int number) {{ return number == taken; }}
+}}
+"""
+
+VALUES = ("tests/ops/test_values.py", "tests/ops/test_gradients.py")
 TESTS = (
-    (("tests/ops/test_values.py", "tests/ops/test_gradients.py", "tests/emulated/test_fuzz.py"), "cuda or random"),
-    (("tests/ops/test_cuda.py",), "(gradients_are or same_bits or in_chunks) and (float32 or bfloat16)"),
+    (VALUES, "cuda and float32"),
+    (("tests/emulated/test_fuzz.py",), "random"),
+    (("tests/ops/test_cuda.py",), "(gradients_are or same_bits or in_chunks) and (torch.float32 or bfloat16)"),
+    (VALUES, "cuda and not float32"),
 )
 """Files, and which of their tests. The quick ones first: the others run where these notice nothing."""
 
@@ -57,11 +79,13 @@ SERVES = {"confidence_warp": "(confidence_warp or pyramid_warp)"}
 
 @dataclass(frozen=True)
 class Break:
-    """One line of a source, changed."""
+    """A piece of a source, and what it becomes."""
 
     path: Path
     what: str
     line: int
+    start: int
+    end: int
     text: str
 
     def __str__(self) -> str:
@@ -78,18 +102,47 @@ def breaks(root: Path, words: Sequence[str]) -> Iterator[Break]:
         for what, pattern, replacement in BREAKS:
             for match in re.finditer(pattern, text):
                 line_start = text.rfind("\n", 0, match.start()) + 1
-                if "//" not in text[line_start : match.start()]:
-                    broken = text[: match.start()] + match.expand(replacement) + text[match.end() :]
-                    yield Break(name, what, text.count("\n", 0, match.start()) + 1, broken)
+                if not re.search(r"//|#|static_assert|constexpr", text[line_start : match.start()]):
+                    line = text.count("\n", 0, match.start()) + 1
+                    yield Break(name, what, line, *match.span(), match.expand(replacement))
 
 
 def chosen(found: Sequence[Break], most: int, seed: int) -> list[Break]:
-    """No more than `most` of a file."""
+    """No more than `most` of a file, no two of them in the same place."""
     by_file: dict[Path, list[Break]] = {}
-    for one in found:
-        by_file.setdefault(one.path, []).append(one)
-    chance = random.Random(seed)
-    return [one for of_file in by_file.values() for one in chance.sample(of_file, min(most, len(of_file)))]
+    for one in random.Random(seed).sample(found, len(found)):
+        others = by_file.setdefault(one.path, [])
+        if len(others) < most and all(one.end <= other.start or other.end <= one.start for other in others):
+            others.append(one)
+    return sorted((one for of_file in by_file.values() for one in of_file), key=lambda one: (one.path, one.start))
+
+
+def write(todo: Sequence[Break], work: Path) -> None:
+    """The sources with every break as an alternative, which its place in the list numbers."""
+    shutil.rmtree(work / "csrc", ignore_errors=True)
+    shutil.copytree(ROOT / "csrc", work / "csrc")
+    (work / "csrc/cuda/broken.h").write_text(HEADER, encoding="utf-8")
+    for path in {one.path for one in todo}:
+        text = (work / path).read_text(encoding="utf-8")
+        numbered = [(number, one) for number, one in enumerate(todo) if one.path == path]
+        for number, one in sorted(numbered, key=lambda entry: -entry[1].start):
+            text = text[: one.start] + one.text.replace("BROKEN", f"emulated::broken({number})") + text[one.end :]
+        (work / path).write_text(f'#include "cuda/broken.h"\n#line 1\n{text}', encoding="utf-8")
+
+
+def compiled(todo: Sequence[Break], work: Path) -> tuple[list[Break], Path]:
+    """The library, and the breaks that are in it: not those that do not compile."""
+    left = list(todo)
+    while True:
+        write(left, work)
+        try:
+            return left, build(root=work, out=work / "build")
+        except RuntimeError as error:
+            places = set(re.findall(r"(csrc/cuda/\S+?):(\d+):\d+: error", str(error)))
+            sound = [one for one in left if (str(one.path), str(one.line)) not in places]
+            if len(sound) == len(left):
+                raise
+            left = sound
 
 
 def tests_of(path: Path) -> Iterator[list[str]]:
@@ -100,38 +153,54 @@ def tests_of(path: Path) -> Iterator[list[str]]:
         yield [*files, "-k", wanted]
 
 
-def notices(path: Path, library: Path, work: Path) -> str:
-    """The first test that fails with a library in which a source is broken; nothing if all pass.
+def _run(selection: Sequence[str], number: int, log: Path) -> int | None:
+    """The exit status of pytest in a fork of this process that takes a break; None if it does not end."""
+    child = os.fork()
+    if child == 0:
+        os.environ[VARIABLE] = str(number)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        import pytest
 
-    The tests' memory is guarded, as in test_emulated.py.
-    """
-    changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library), **guard(work, "after", alignment=32)}
-    environment = {**os.environ, **changes}
-    for selection in tests_of(path):
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=no", *selection]
-        try:
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-        except subprocess.TimeoutExpired:
+        os._exit(int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "--tb=no", *selection])))
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return None
+
+
+def notices(one: Break, number: int, log: Path) -> str:
+    """The first test that fails with a break; nothing if all pass."""
+    for selection in tests_of(one.path):
+        status = _run(selection, number, log)
+        if status is None:
             return "they do not end"
-        if done.returncode:
-            failed = re.search(r"^FAILED (\S+)", done.stdout, re.M)
-            return failed[1] if failed else f"exit status {done.returncode}"
+        if status not in (0, 5):  # 5: pytest has no such test
+            failed = re.search(r"^FAILED (\S+)", log.read_text(encoding="utf-8", errors="replace"), re.M)
+            return failed[1] if failed else f"exit status {status}"
     return ""
 
 
-def try_all(todo: Sequence[Break], work: Path) -> Iterator[tuple[Break, str]]:
-    """Each break and what noticed it: the compiler, a test, or nothing."""
-    shutil.copytree(ROOT / "csrc", work / "csrc")
-    for one in todo:
-        path = work / one.path
-        whole = path.read_text(encoding="utf-8")
-        path.write_text(one.text, encoding="utf-8")
-        try:
-            yield one, notices(one.path, build(900, root=work, out=work / "build"), work)
-        except RuntimeError:
-            yield one, "does not compile"
-        finally:
-            path.write_text(whole, encoding="utf-8")
+def serve(work: Path) -> None:
+    """Try all breaks, in a process whose memory is guarded, and print a row for each."""
+    import hypothesis  # noqa: F401  what the tests import, once
+    import torch  # noqa: F401
+
+    found = json.loads((work / "breaks.json").read_text(encoding="utf-8"))
+    todo = [Break(**one | {"path": Path(one["path"])}) for one in found]
+    unnoticed = 0
+    for number in random.Random(0).sample(range(len(todo)), len(todo)):  # so that half of the time tells of every file
+        noticed = notices(todo[number], number, work / "log")
+        unnoticed += not noticed
+        print(f"| {todo[number]} | {noticed or '**nothing**'} |", flush=True)
+    print(f"\n{len(todo)} breaks, {unnoticed} not noticed")
+    sys.exit(unnoticed > 0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -140,15 +209,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="files whose path has one of these")
     parser.add_argument("--most", type=int, default=20, help="breaks of a file (20)")
     parser.add_argument("--seed", type=int, default=0, help="which they are (0)")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    todo = chosen(list(breaks(ROOT, args.only)), args.most, args.seed)
-    unnoticed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for one, noticed in try_all(todo, Path(folder)):
-            unnoticed += not noticed
-            print(f"| {one} | {noticed or '**nothing**'} |", flush=True)
-    print(f"\n{len(todo)} breaks, {unnoticed} not noticed")
-    sys.exit(unnoticed > 0)
+    if args.serve:
+        serve(args.serve)
+    work = ROOT / "build/mutated"  # what is not broken is compiled once
+    todo, library = compiled(chosen(list(breaks(ROOT, args.only)), args.most, args.seed), work)
+    (work / "breaks.json").write_text(json.dumps([one.__dict__ for one in todo], default=str), encoding="utf-8")
+    changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library)}
+    environment = {**os.environ, "INTERNET_BACKEND": "", **changes, **guard(work, "after", alignment=32)}
+    command = [sys.executable, "-m", "tests.emulated.mutate", "--serve", str(work)]
+    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
 
 
 if __name__ == "__main__":

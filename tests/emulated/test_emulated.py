@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(emulated.ASKED), reason="this process has the emulation"),
 ]
 
-PORTABLE = "not_finite or in_chunks or same_bits or soft_argmax_of_many"
+PORTABLE = "not_finite or in_chunks or same_bits or many_anchors"
 """What test_cuda.py has that needs no GPU, beside values and gradients of many tiles."""
 
 

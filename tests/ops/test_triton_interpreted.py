@@ -206,3 +206,53 @@ def test_the_gradient_of_a_map_of_no_anchors() -> None:
     assert jacobians is not None
     (gradient,) = torch.autograd.grad(jacobians.sum(), maps)
     assert (gradient == 0).all()
+
+
+class Recorder:
+    """In place of a kernel, what it is launched with."""
+
+    def __init__(self) -> None:
+        self.launched: list[dict[str, Any]] = []
+
+    def __getitem__(self, _: Any) -> Callable[..., None]:
+        return lambda *_, **constants: self.launched.append(constants)
+
+
+def test_offsets_of_large_logits_have_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plane of (1, 4, 27000, 27000) begins past 2^31 elements, in the backward pass too."""
+    import triton.language as tl
+
+    from internet.kernels import soft_argmax
+
+    recorder = Recorder()
+    for name in ("_sum_block", "_combine", "_backward"):
+        monkeypatch.setattr(soft_argmax, name, recorder)
+    for size, expected in ((27_000, tl.int64), (20_000, tl.int32)):
+        recorder.launched.clear()
+        logits = torch.empty(1, 4, size, size, dtype=torch.bfloat16, device="meta")
+        kp, jac, covariance, statistics = soft_argmax.soft_argmax(logits, None, 0.1, False, False)
+        incoming = (torch.empty_like(kp), None, None)
+        known = (logits, None, kp, jac, covariance, statistics)
+        soft_argmax.soft_argmax_backward(*incoming, *known, 0.1, False, True, False)
+        assert [launch["INDEX"] for launch in recorder.launched if "INDEX" in launch] == [expected] * 2
+        (combined,) = (launch for launch in recorder.launched if "CHUNK" in launch)
+        assert combined["CHUNK"] <= soft_argmax.COMBINED  # what is unrolled does not grow with the image
+
+
+def test_offsets_in_the_gradient_of_a_resized_field_have_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the features' size it has two components a pixel: more than 2^31 where features of one channel have fewer."""
+    import triton.language as tl
+
+    from internet.kernels import confidence_warp
+
+    recorder = Recorder()
+    monkeypatch.setattr(confidence_warp, "_backward", recorder)
+    monkeypatch.setattr(confidence_warp, "gather_field", lambda *_: None)
+    for size, expected in ((33_000, tl.int64), (32_000, tl.int32)):
+        features = torch.empty(1, 1, size, size, device="meta")
+        field = torch.empty(1, size // 2, size // 2, 2, device="meta")
+        options = confidence_warp.Options("progressive", False, "zeros", False)
+        confidence_warp.warp_backward(
+            "confidence_warp", features, features, field, None, None, options, False, True, False, False
+        )
+        assert recorder.launched[-1]["INDEX"] == expected
