@@ -1,4 +1,4 @@
-"""What every test run shares."""
+"""Configuration and fixtures of all tests."""
 
 import os
 from types import ModuleType
@@ -26,13 +26,13 @@ APART = (
     "tests/ops/test_triton.py::test_in_the_interpreter",
     "tests/ops/test_triton.py::test_no_kernel_spills",
 )
-"""Long tests that work in processes of their own, and share nothing with the rest of their files."""
+"""Long tests that run in separate processes, and share no fixtures with the rest of their files."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile` one worker runs a file's tests, which share fixtures. Those that stand apart are dealt out
-    one by one, and first: what comes last is short, so that all workers are busy to the end."""
+    """With `--dist loadfile` one worker runs all tests of a file, which share fixtures. Those in APART are distributed
+    one by one, and first: the last tests are then short, so that all workers are busy to the end."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):  # type: ignore[misc]
@@ -50,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_report_header() -> list[str]:
-    """Which backends the tests will reach."""
+    """Which backends are tested."""
     return [f"internet.ops backend {name}: {status}" for name, status in internet.ops.backends().items()]
 
 
@@ -63,7 +63,7 @@ def _reproducible() -> None:
 
 @pytest.fixture(scope="session")
 def blaze_pose() -> BlazePose:
-    """The pose network, where its two packages are installed."""
+    """The pose network, if its two packages are installed."""
     try:
         return BlazePose()
     except (MissingExtraError, MissingWeightsError) as error:

@@ -13,7 +13,7 @@ OUT = Path("build/aarch64")
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATOR = "qemu-aarch64"
 
-# As setup.py has them, but for what hides symbols.
+# As in setup.py, except for the options that hide symbols.
 HOST = "-std=c++20 -DNDEBUG -Icsrc -Wall -Wextra -Werror"
 KERNEL = "-O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi"
 

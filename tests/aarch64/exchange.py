@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 DTYPES = {5: torch.float16, 6: torch.float32, 7: torch.float64, 15: torch.bfloat16}
-"""By the number that torch gives them."""
+"""Dtypes by torch's numbers for them."""
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 Call = tuple[str, Sequence[Any]]
@@ -53,7 +53,7 @@ def _value(value: Any) -> bytes:
 
 
 def written(calls: Sequence[Call]) -> bytes:
-    """The file of these calls."""
+    """The content of a file with these calls."""
     parts = [_numbers(len(calls))]
     for name, arguments in calls:
         parts += [_numbers(len(name)), name.encode(), _numbers(len(arguments)), *map(_value, arguments)]

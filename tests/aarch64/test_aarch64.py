@@ -1,4 +1,4 @@
-"""The CPU operators on aarch64: the results of the library that is installed here, and the same for any threads.
+"""The CPU operators on aarch64: the same results as the library that is installed here, for any number of threads.
 
 The calls are those that the operators' samples lead to, of all dtypes and layouts, forward and backward.
 """
@@ -47,7 +47,7 @@ def calls(several: list[Sample]) -> list[Made]:
 
 
 def named(made: list[Made]) -> list[exchange.Call]:
-    """With the operators' names in place of what calls them here."""
+    """Calls with the operators' names instead of the functions that call them here."""
     return [(function.__name__.removesuffix(".default"), arguments) for function, arguments in made]
 
 
@@ -72,7 +72,7 @@ def test_results_are_those_of_this_machine_in_float64(operator: str, tmp_path: P
 def test_results_of_wild_samples_are_those_of_this_machine(operator: str, tmp_path: Path) -> None:
     require("cpu", operator)
     several = calls(samples.samples(operator, torch.float32, wild=True))
-    made = [call for call in several if call[0].__name__ == f"{operator}.default"]  # of those, no gradients
+    made = [call for call in several if call[0].__name__ == f"{operator}.default"]  # the forward calls
     check(operator, made, [tensors_of(function(*arguments)) for function, arguments in made], tmp_path)
 
 

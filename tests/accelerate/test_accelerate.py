@@ -1,4 +1,4 @@
-"""What is recognised, what is left alone and why, and how that is said."""
+"""Which models are recognised, which are not and why, and the report about it."""
 
 import copy
 import importlib
@@ -94,7 +94,7 @@ def test_a_part_is_restored_by_itself():
 
 
 def test_a_forward_that_was_set_on_an_instance():
-    """It would be called in the place of the replacement's."""
+    """It would be called instead of the replacement's."""
     model = SAMPLE.model()
     model.kp_detector.forward = model.kp_detector.forward
     (row,) = [row for row in internet.accelerate(model).rows if row.path == "kp_detector"]
@@ -107,7 +107,7 @@ def test_a_forward_that_was_set_on_an_instance():
 def test_what_torch_makes_tensors_of_by_default_does_not_matter(setting: str, value):
     model = SAMPLE.model(torch.float32)
     switch = getattr(torch, f"set_default_{setting}")
-    before = None if setting == "device" else torch.get_default_dtype()  # None: a device that is set is a mode of torch
+    before = None if setting == "device" else torch.get_default_dtype()  # None: setting a device activates a mode
     switch(value)
     try:
         assert internet.accelerate(model).left == ()
@@ -116,7 +116,7 @@ def test_what_torch_makes_tensors_of_by_default_does_not_matter(setting: str, va
 
 
 class Sharper(first_order.DenseMotionNetwork):
-    """A repository that has kept the name and changed the code."""
+    """A repository that kept the name but changed the code."""
 
     def forward(self, *arguments, **options):
         out = super().forward(*arguments, **options)
@@ -174,7 +174,7 @@ def test_a_part_that_is_built_otherwise_is_left_alone():
 
 
 def test_the_comparison_leaves_no_trace():
-    """No random numbers are drawn, no statistics counted, no mode switched."""
+    """It uses no random numbers, updates no statistics and changes no mode."""
     model = SAMPLE.model().train()
     model.generator.bottleneck.eval()
     modes = [module.training for module in model.modules()]
@@ -341,7 +341,7 @@ def test_live_portraits_wrapper_is_no_module():
 
 
 def test_every_part_that_is_known_is_tested():
-    """A part that no model of these tests has would be tested by nothing."""
+    """Otherwise a part that no model in these tests has would not be tested."""
     known = {(peer.name, part.class_name) for peer in PEERS for part in (*peer.parts, *peer.blocks)}
     met = {(row.model, row.class_name) for s in MODELS.values() for row in internet.accelerate(s.model()).rows}
     blocks = {part.class_name for peer in PEERS for part in peer.blocks}

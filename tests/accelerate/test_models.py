@@ -1,4 +1,4 @@
-"""Each model that `internet.accelerate` knows computes the same accelerated, in all that people do with it."""
+"""Each supported model computes the same when accelerated, in everything that people do with it."""
 
 import copy
 import io
@@ -82,7 +82,7 @@ def test_single_precision(sample: Sample):
 
 @every_model
 def test_autocast(sample: Sample):
-    """On the whole: their coordinates are products of matrices, which autocast rounds to bfloat16; ours are not."""
+    """On average: their coordinates are matrix products, which autocast rounds to bfloat16; ours are not."""
     theirs, ours = pair(sample, torch.float32)
     source, frame = sample.images(torch.float32)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -95,7 +95,7 @@ def test_autocast(sample: Sample):
 
 @every_model
 def test_autocast_leaves_nothing_behind(sample: Sample):
-    """Weights that are made of others have been rounded under autocast."""
+    """Weights that are computed from others under autocast were rounded."""
     theirs, ours = pair(sample, torch.float32)
     source, frame = sample.images(torch.float32)
     with torch.no_grad():
@@ -211,7 +211,7 @@ def test_compiled_as_one_graph(sample: Sample):
 
 @pytest.mark.parametrize("gradients", [False, True])
 def test_blocks_do_the_work_of_their_neighbours_when_they_are_compiled_too(gradients: bool, monkeypatch):
-    """In inference; not where a gradient of the weights may be asked for."""
+    """In inference, but not if gradients of the weights may be requested."""
     theirs, ours = pair(MODELS["first-order-motion"])
     block, x = ours.generator.up_blocks[0], torch.rand(1, 16, 8, 8, dtype=torch.float64)
     made: list[int] = []
@@ -226,7 +226,7 @@ def test_blocks_do_the_work_of_their_neighbours_when_they_are_compiled_too(gradi
 
 @pytest.mark.parametrize("name", ["first-order-motion", "articulated-animation"])
 def test_exported_and_traced(name: str):
-    """Both know plain dictionaries alone."""
+    """Both support only plain dictionaries."""
     theirs, ours = pair(MODELS[name])
     images = tuple(MODELS[name].images())
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_a_replica_of_data_parallel(sample: Sample):
 
 
 def replicated(module: nn.Module) -> nn.Module:
-    """As `torch.nn.parallel.replicate` does it on each GPU."""
+    """As `torch.nn.parallel.replicate` does on each GPU."""
     replica = module._replicate_for_data_parallel()
     for name, parameter in module._parameters.items():
         setattr(replica, name, None if parameter is None else parameter.detach())

@@ -1,4 +1,4 @@
-"""The dictionary that makes some of its values when they are asked for."""
+"""The dictionary that computes some of its values on access."""
 
 import copy
 import pickle

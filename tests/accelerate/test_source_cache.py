@@ -1,4 +1,4 @@
-"""The features of a source are kept for the next frame, and never those of another."""
+"""The features of a source are reused for the next frame, and never those of another source."""
 
 import copy
 import gc
@@ -15,7 +15,7 @@ from tests.support.peers.models import MODELS, tensors
 
 
 class Encoder(nn.Module):
-    """Counts how often it is called."""
+    """An encoder that counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def ask(encoder) -> Callable[[Tensor], int]:
-    """Take a source's features from one cache, check them, and tell how often the encoder has been called for that."""
+    """Get a source's features from the cache and check them; returns how often the encoder was called."""
     cache: SourceCache[Tensor] = SourceCache()
 
     def ask(source: Tensor) -> int:
@@ -96,7 +96,7 @@ def test_a_source_that_is_written_to_is_another(ask, source, write):
 
 
 def test_a_new_source_at_the_same_address(ask):
-    """Frames that are decoded into memory which the one before them had."""
+    """Frames that are decoded into the memory of the previous frame."""
     addresses = set()
     for i in range(20):
         source = torch.full((1, 3, 64, 64), float(i))
@@ -181,7 +181,7 @@ def test_changed_weights(ask, source, encoder, change):
 
 
 def test_weights_at_the_address_of_earlier_ones(ask, source, encoder):
-    """Memory that is compared stays allocated: an address alone would not tell these apart."""
+    """Memory stays allocated while it is compared: an address alone would not distinguish these."""
     for i in range(10):
         encoder.conv.bias.data = torch.full((2,), float(i))
         assert ask(source) == 1
@@ -299,7 +299,7 @@ def test_an_empty_weight_has_no_values():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_weights_that_are_written_past_the_counter(name: str):
-    """As averaged weights are put into a model for its validation, and taken out again."""
+    """As when averaged weights are swapped in for validation, and out again."""
     sample = MODELS[name]
     model = sample.model().eval()
     internet.accelerate(model)
@@ -315,7 +315,7 @@ def test_a_models_weights_that_are_written_past_the_counter(name: str):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_of_a_model_that_are_loaded(name: str):
-    """What is folded into weights is made again, too."""
+    """Folded weights are computed again, too."""
     sample = MODELS[name]
     model = sample.model().eval()
     internet.accelerate(model)

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: eager baselines compute the operators, bytes are counted right.
+"""The benchmarks measure what they claim: eager baselines compute the operators, bytes are counted correctly.
 
 Nothing here asserts a time.
 """
@@ -148,7 +148,7 @@ def test_the_fewest_bytes_of_a_half_precision_loss_counted_by_hand() -> None:
     frame, flow, mask, loss = 2 * 3 * 16 * 16, 4 * 2 * 16 * 16, 4 * 4 * 4, 4
     forward = 2 * frame + flow + mask + loss
     assert case.fewest_bytes("forward") == forward
-    # the target and the flow are data: no gradient is written for them
+    # target and flow take no gradient, so none is written
     assert case.fewest_bytes("forward+backward") == forward + loss + (2 * frame + flow + mask) + (frame + mask)
 
 
@@ -178,7 +178,7 @@ def test_timing_runs_in_turn_and_gives_medians() -> None:
     timings = timing.interleaved({name: function(name) for name in "ab"}, CPU, seconds=0, rounds=7)
     assert set(timings) == {"a", "b"}
     assert "".join(calls).endswith("ab" * 5)
-    assert all(len(measured.samples) == 5 for measured in timings.values())  # past its seconds, no sixth round
+    assert all(len(measured.samples) == 5 for measured in timings.values())  # the time is up: no sixth round
     assert all(min(measured.samples) <= measured.median <= max(measured.samples) for measured in timings.values())
 
 
@@ -200,7 +200,7 @@ def test_a_timing_is_its_median_and_its_ratio_is_taken_round_by_round() -> None:
 def test_a_copy_moves_the_bytes_it_is_asked_for() -> None:
     copied = copy_of(4096, CPU)()
     assert isinstance(copied, torch.Tensor)
-    assert size_in_bytes(copied) == 2048  # read as many, written as many
+    assert size_in_bytes(copied) == 2048  # read once, written once
 
 
 def test_extra_memory_counts_scratch_and_not_results() -> None:

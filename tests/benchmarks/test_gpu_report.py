@@ -1,4 +1,4 @@
-"""The GPU report: its steps run here on the CPU, and its arithmetic is right on figures made up for the purpose."""
+"""The GPU report: its steps run here on the CPU, and its arithmetic is correct for made-up figures."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from internet.ops import OPERATORS
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command leaves behind here, without the compiler."""
+    """The files that the command writes here, without the compiler."""
     out = tmp_path_factory.mktemp("gpu") / "report"
     gpu_report.main(
         ["--out", str(out), "--device", "cpu", "--no-compile", "--tests", "tests/support/test_samples.py -x -n 0"]
@@ -79,7 +79,7 @@ def test_a_store_is_whole_at_any_time(tmp_path: Path) -> None:
 
 
 def made_up(**seconds: float) -> dict[str, Any]:
-    """A report of one row whose fewest bytes a copy moves in a second."""
+    """A report of one row whose minimal number of bytes takes a copy one second."""
     samples = {name: [value, value] for name, value in {"copy": 1.0, **seconds}.items()}
     passes = {"forward": {"bytes": 1e9, "samples": samples}}
     row = {
@@ -108,11 +108,11 @@ def made_up(**seconds: float) -> dict[str, Any]:
     ("seconds", "met"),
     [
         ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 3.0}, True),
-        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0}, True),  # what was not measured is not held against it
-        ({"cuda": 1.3, "triton": 2.0, "eager": 20.0, "compile": 4.0}, False),  # 0.77 of a copy's speed, of 0.85
-        ({"cuda": 1.1, "triton": 2.0, "eager": 10.0, "compile": 3.0}, False),  # 9.1 times eager, of 10
-        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 2.0}, False),  # 1.8 times compiled, of 2
-        ({"cuda": 9.0, "triton": 1.0, "eager": 12.0, "compile": 3.0}, True),  # the faster of the two counts
+        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0}, True),  # what was not measured does not count
+        ({"cuda": 1.3, "triton": 2.0, "eager": 20.0, "compile": 4.0}, False),  # 0.77 of a copy's speed; target: 0.85
+        ({"cuda": 1.1, "triton": 2.0, "eager": 10.0, "compile": 3.0}, False),  # 9.1 times eager; the target is 10
+        ({"cuda": 1.1, "triton": 2.0, "eager": 12.0, "compile": 2.0}, False),  # 1.8 times compiled; the target is 2
+        ({"cuda": 9.0, "triton": 1.0, "eager": 12.0, "compile": 3.0}, True),  # the faster backend counts
     ],
 )
 def test_verdicts(seconds: dict[str, float], met: bool) -> None:
@@ -137,7 +137,7 @@ PAGE = "".join(
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A checkout with a page that has a place for the tables, and one that has none."""
+    """A checkout with a page that has a place for the tables, and one without."""
     for name, text in {"README.md": PAGE, "docs/kernels.md": PAGE, "docs/data.md": "none here"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -177,7 +177,7 @@ def test_folders_are_named_after_gpus() -> None:
 
 
 def test_the_preference_is_what_the_reports_say() -> None:
-    """The one in the package is the one that `publish` writes now."""
+    """The file in the package is what `publish` writes now."""
     report = publish.newest(publish.ROOT / publish.RESULTS)
     expected = [] if report is None else publish.prefers_triton(report)
     assert preference(publish.ROOT)["triton_before_cuda"] == expected

@@ -1,4 +1,4 @@
-"""The GPU report keeps its time: clocks are asked, calls are cut short, processes are ended, and nothing is silent."""
+"""The GPU report keeps its time limit: calls are interrupted, processes are ended, and everything is reported."""
 
 import json
 import os
@@ -25,7 +25,7 @@ HEADER: dict[str, Any] = {
 
 
 class Clock:
-    """Stands still until it is told."""
+    """A clock that stands still until it is set."""
 
     now = 0.0
 
@@ -34,7 +34,7 @@ class Clock:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process still is there after a killed one must be gone."""
+    """Whether a process still exists after the time in which a killed one ends."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         try:
@@ -56,7 +56,7 @@ def test_a_budget_never_runs_below_zero() -> None:
 
 
 def hang() -> None:
-    """As a call does that takes every exception for an error, and goes on."""
+    """Like a call that treats every exception as an error, and continues."""
     for _ in range(3):
         with suppress(Exception):
             time.sleep(30)
@@ -76,14 +76,14 @@ def test_an_alarm_cuts_a_call_short() -> None:
 def test_alarms_nest() -> None:
     def nested() -> None:
         cut_short(0.05)  # the inner alarm's own time
-        cut_short(100)  # no more than what is left of the outer's
+        cut_short(100)  # no more than the outer alarm's remaining time
         hang()
 
     with pytest.raises(OutOfTime, match="longer than 0 s"), limits.alarm(0.2):
         nested()
     with limits.alarm(100):
         cut_short(0.05)
-    time.sleep(0.01)  # and nothing rings afterwards
+    time.sleep(0.01)  # no alarm goes off afterwards
 
 
 def test_a_command_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_measuring_process_that_dies_at_once_leaves_a_page_too(tmp_path: Path)
 
 
 def test_compilations_that_hang_are_ended_and_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiling process here is a script that finishes one row, takes another, and hangs."""
+    """The compiling process here is a script that finishes one row, starts another, and hangs."""
     script = tmp_path / "python"
     script.write_text('#!/bin/sh\nprintf compiled > "$3/0"\n: > "$3/1"\necho $$ > "$0.pid"\nexec sleep 60\n')
     script.chmod(0o755)

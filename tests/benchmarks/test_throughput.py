@@ -1,4 +1,4 @@
-"""Whole models are compared on equal terms: the same frame, the same step, whosever the operators are."""
+"""Whole models are compared on equal terms: the same frame and the same step, with either operators."""
 
 from typing import Any
 
@@ -73,9 +73,9 @@ def test_streaming_is_judged_by_its_rate(seconds: float, verdict: str) -> None:
     ("cuda", "triton", "memory", "met"),
     [
         (0.6, 9.0, 60, True),
-        (9.0, 0.6, 60, True),  # the faster of ours counts
-        (0.7, 9.0, 60, False),  # 1.43 times eager, of 1.5
-        (0.6, 9.0, 80, False),  # 0.8 of its memory, of 0.7
+        (9.0, 0.6, 60, True),  # our faster backend counts
+        (0.7, 9.0, 60, False),  # 1.43 times eager; the target is 1.5
+        (0.6, 9.0, 80, False),  # 0.8 of its memory; the target is 0.7
     ],
 )
 def test_training_is_judged_by_speed_and_memory(cuda: float, triton: float, memory: int, met: bool) -> None:

@@ -1,4 +1,4 @@
-"""The operators against themselves, and the motion fields they are given."""
+"""Variants of the operators against each other, and their motion fields."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""`internet ablate`: every scheme trained and measured, and what is made of it."""
+"""`internet ablate`: every scheme is trained and measured, and the results are presented."""
 
 import json
 import math
@@ -22,7 +22,7 @@ SMALL = ["--measures", "quality", "--set", "model.size=32", "run.batch=2", "loss
 
 @pytest.fixture
 def clips(tmp_path) -> Path:
-    """Two clips of 12 frames, which nothing divides into train and test."""
+    """Two clips of 12 frames, without a split into train and test."""
     folder = tmp_path / "clips"
     folder.mkdir()
     for number in range(2):
@@ -37,7 +37,7 @@ def ablate(data: object, out: Path, *words: object) -> int:
 
 @pytest.mark.slow
 def test_a_whole_one(clips, tmp_path, capsys):
-    """Every scheme, those of the future work too: files, tables, figures and the page."""
+    """Every scheme, including those of the future work: files, tables, figures and the page."""
     out = tmp_path / "out"
     assert ablate(clips, out, "--steps", 2, "--seeds", 1, "--future-work", *SMALL) == 0
     said = capsys.readouterr().out
@@ -112,7 +112,7 @@ def test_orders_by_hand():
         ("ss4x-b", 0): [2.0, 3.0, 4.5],
         ("ss4x-a", 1): [1.0, 2.0, 3.0],
         ("ss4x-b", 1): [1.5, 2.5, 4.0],
-        ("ss4x-c", 1): [1.4, 2.6, 4.0],  # of one seed alone
+        ("ss4x-c", 1): [1.4, 2.6, 4.0],  # only one seed
     }
     found = {(order.better, order.worse): order for order in orders(made_up(values))}
     assert set(found) == {("ss4x-b", "ss4x-a"), ("ss4x-c", "ss4x-b")}
@@ -122,7 +122,7 @@ def test_orders_by_hand():
     assert found["ss4x-c", "ss4x-b"].verdict == "not decided"
     split = {("ms-b", 0): [1.0] * 5, ("ms-c", 0): [2.0] * 5, ("ms-b", 1): [1.0], ("ms-c", 1): [0.9]}
     (one,) = orders(made_up(split))
-    assert one.low > 0  # and yet one of the two seeds says the opposite
+    assert one.low > 0  # but one of the two seeds disagrees
     assert (one.wins, one.verdict) == (1, "not decided")
     turned = {(order.better, order.worse): order for order in orders(made_up(values, "lower"))}
     assert turned["ss4x-b", "ss4x-a"].verdict == "reversed"

@@ -1,4 +1,4 @@
-"""`internet animate`: what the model gives is what is written, when it is shown, and nothing is lost or half done."""
+"""`internet animate`: the model's frames are written at the right times, and nothing is lost or left incomplete."""
 
 import base64
 import functools
@@ -38,7 +38,7 @@ IRREGULAR = [0, 33, 40, 100, 180, 181, 250, 300, 420, 430, 470, 500]
 
 @pytest.fixture(scope="module")
 def model() -> INTERnet:
-    """Its frames differ clearly from each other."""
+    """A video whose frames differ clearly from each other."""
     torch.manual_seed(0)
     model = INTERnet(CONFIG).eval()
     with torch.no_grad():
@@ -62,7 +62,7 @@ def files(model: INTERnet, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def animate(files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command in a folder with its files, some of them exchanged: animate("--relative", source="other.png")."""
+    """The command in a folder with its files, some of which can be replaced: animate("--relative", source="b.png")."""
     monkeypatch.chdir(tmp_path)
 
     def run(*more: str, **changes: str) -> int:
@@ -91,7 +91,7 @@ def written(path: str = "out.mp4") -> list[np.ndarray]:
 def assert_same(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(one.astype(int), other, atol=1)  # a value in the middle may round either way
+        np.testing.assert_allclose(one.astype(int), other, atol=1)  # a value halfway may be rounded either way
 
 
 @pytest.mark.usefixtures("lossless")
@@ -155,7 +155,7 @@ def test_compiled_networks_write_the_same(animate, monkeypatch):
 
 
 def _compiled(module, compile_, **options):
-    """As --compile does, without a C++ compiler's minutes."""
+    """Like --compile, without the minutes of a C++ compiler."""
     compile_(module, backend="aot_eager", **options)
 
 
@@ -183,7 +183,7 @@ def test_sound_is_copied_if_asked_for(animate, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_clip(model, tmp_path, monkeypatch):
-    """Of all frames that are read, resized and made, only a few are alive at any time."""
+    """Of all frames that are read, resized and generated, only a few exist at any time."""
     made: list[weakref.ref[object]] = []
     alive: list[int] = []
 
@@ -244,7 +244,7 @@ def test_bad_input_is_named_before_any_work(animate, tmp_path, monkeypatch, caps
     (tmp_path / "noise.png").write_bytes(b"no picture")
     (tmp_path / "noise.pt").write_bytes(b"no weights")
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr(INTERnet, "animate", None)  # nothing gets that far
+    monkeypatch.setattr(INTERnet, "animate", None)  # must not be reached
     cases: list[tuple[dict[str, str], tuple[str, ...], str]] = [
         ({"source": "none.png"}, (), "--source: the picture 'none.png' does not exist"),
         ({"source": "noise.png"}, (), "--source: 'noise.png' is not a picture"),
@@ -334,7 +334,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_that_the_file_system_takes(name, files, animate, tmp_path, capsys):
-    """For every file that is read, and for the one that is written."""
+    """For every input file, and for the output."""
     changes = {}
     for argument, file in files.items():
         suffix = Path(file).suffix
@@ -392,7 +392,7 @@ def test_a_transparent_source_shows_the_background(animate, tmp_path, monkeypatc
     image = np.dstack([SOURCE, np.zeros(SOURCE.shape[:2], np.uint8)])
     cv2.imwrite(str(tmp_path / "source.png"), image)
     for options, background in (((), (255, 255, 255)), (("--background", "#0a14FA"), (10, 20, 250))):
-        with pytest.raises(TypeError):  # no number of frames
+        with pytest.raises(TypeError):  # not a number of frames
             animate(*options)
         assert (seen.pop() == background).all()
 

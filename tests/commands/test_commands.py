@@ -1,4 +1,4 @@
-"""`register` from the command line: what it writes, and that bad input is named and loses nothing."""
+"""`register` from the command line: its output, and that bad input is named and nothing is lost."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def video(tmp_path: Path) -> str:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run a command that must be refused with exit status 2; returns what it said."""
+    """Run a command that must fail with exit status 2; returns its message."""
     try:
         status = cli.main(arguments)
     except SystemExit as stop:  # argparse refuses by itself
@@ -239,7 +239,7 @@ def test_numbered_folders_go_on_from_the_last(tmp_path):
 
 def test_output_folders(tmp_path):
     assert output_folder(tmp_path / "a" / "b").is_dir()
-    assert output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"  # empty is as good as new
+    assert output_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"  # an empty folder counts as new
     with pytest.raises(OutputError, match="is not empty"):
         output_folder(tmp_path / "a")
     assert output_folder(tmp_path / "a", overwrite=True) == tmp_path / "a"

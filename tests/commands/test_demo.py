@@ -1,4 +1,4 @@
-"""`internet demo`: all of it in a few seconds, with the smallest networks there can be."""
+"""`internet demo`: all of it in a few seconds, with the smallest possible networks."""
 
 import base64
 import json
@@ -62,7 +62,7 @@ def checkpoint(tmp_path: Path) -> str:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The least rounds of every measurement, and a short clip."""
+    """As few rounds as possible of every measurement, and a short clip."""
     monkeypatch.setattr(showcase, "OPERATOR_SECONDS", 0.0)
     monkeypatch.setattr(showcase, "MODEL_SECONDS", 0.0)
     monkeypatch.setattr(animation, "FRAMES", 10)
@@ -129,7 +129,7 @@ def test_training_on_drawn_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert (shown.width, shown.height, shown.frames) == (4 * 32, 32, 7)
     clip = numbered_clip(HELD_OUT_SEED, 0, 32, frames=8, moving_background=0)
     beside = read_frames(folder / "held-out.mp4", [6])[0]
-    for place, image in ((0, clip[0]), (32, clip[7])):  # lossy, with half the colours
+    for place, image in ((0, clip[0]), (32, clip[7])):  # lossy, with half the colour resolution
         assert abs(beside[:, place : place + 32].astype(int) - image).mean() < 8
     assert read_image(folder / "figure.png").std() > 10
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -172,7 +172,7 @@ def test_a_video_whose_end_is_held_out(video: str, capsys: pytest.CaptureFixture
     assert (config.data.frames, config.validation.frames, config.seed) == ((0, 14), (14, None), 3)
     numbers = json.loads((folder / "metrics.json").read_text())
     assert numbers["fused_against_eager"] is None
-    assert numbers["after"]["epe_zero"] > 0  # of estimated flow
+    assert numbers["after"]["epe_zero"] > 0  # with estimated flow
     said = capsys.readouterr().out
     assert "times faster" not in said
 
@@ -187,7 +187,7 @@ def test_every_run_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         *WORDS,
         "log.every=5",
         "data.synthetic.frames=4",
-    ]  # no loss is told
+    ]  # no loss is reported
     for _ in range(2):
         assert main(["demo", *words]) == 0
     assert sorted(os.listdir("demo")) == ["run-001", "run-002"]

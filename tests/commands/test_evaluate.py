@@ -65,7 +65,7 @@ def test_a_model_on_clips(clips, checkpoint, tmp_path, capsys):
 
 
 def test_it_is_the_model_by_the_first_frame(clips, checkpoint, tmp_path):
-    """The same as the model applied directly."""
+    """The same as applying the model directly."""
     out = tmp_path / "out"
     evaluate("--checkpoint", checkpoint, "--videos", clips / "a.mp4", "--out", out, *CHEAP)
     found = json.loads((out / "metrics.json").read_text())["clips"][0]["curves"]["l1"]
@@ -87,7 +87,7 @@ def grey_checkpoint(tmp_path) -> Path:
 
 
 def test_a_model_of_grey_frames(clips, grey_checkpoint, tmp_path):
-    """It is compared with what it was shown."""
+    """The output is compared with the input as the model saw it."""
     out = tmp_path / "out"
     assert evaluate("--checkpoint", grey_checkpoint, "--videos", clips / "a.mp4", "--out", out) == 0
     (clip,) = json.loads((out / "metrics.json").read_text())["clips"]
@@ -227,7 +227,7 @@ def test_a_file_of_weights_that_is_not_there_is_an_error(clips, checkpoint, tmp_
 
 
 def test_the_page_in_a_browser(clips, checkpoint, tmp_path):
-    """Videos play, charts are drawn, nothing is fetched, nothing is wider than the window but what scrolls."""
+    """Videos play, charts are drawn, nothing is loaded, and only what scrolls is wider than the window."""
     out = tmp_path / "out"
     evaluate("--checkpoint", checkpoint, "--videos", clips, "--out", out, *CHEAP)
     page = out / "report.html"
@@ -245,7 +245,7 @@ def test_the_page_in_a_browser(clips, checkpoint, tmp_path):
 
 
 def test_cross_imitation_is_every_pair(clips, checkpoint, tmp_path):
-    """The cells of the grid are what the model makes of each pair; a shorter driving video stands still at its end."""
+    """The cells of the grid are the model's output for each pair; a shorter driving video stands still at its end."""
     driving, sources, out = tmp_path / "driving", tmp_path / "sources", tmp_path / "out"
     driving.mkdir()
     sources.mkdir()

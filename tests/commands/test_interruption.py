@@ -1,4 +1,4 @@
-"""A command that is stopped by a signal says so in a line, with the usual status, and leaves no half-written file."""
+"""A command stopped by a signal prints one line, exits with the usual status, and leaves no incomplete file."""
 
 import signal
 import subprocess
@@ -21,13 +21,13 @@ STATUS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated
 
 
 def stopped(folder: Path, sent: signal.Signals, *command: str) -> tuple[int, str]:
-    """Run a command and send it a signal while it writes a video in `folder`: its status, and what it said."""
+    """Run a command and send it a signal while it writes a video in `folder`; returns its status and messages."""
     process = subprocess.Popen(
         [sys.executable, "-m", "internet", *command],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # whoever runs the tests may ignore it
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # the process that runs the tests may ignore it
     )
     with process:
         deadline = time.monotonic() + 120
@@ -68,7 +68,7 @@ def test_animate_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def default_handler() -> Iterator[None]:
-    """SIGTERM as a fresh process has it, whatever was run in this one before."""
+    """SIGTERM as in a fresh process, whatever ran in this one before."""
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -81,10 +81,10 @@ def test_the_signals_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> N
     assert cli.main(["info"]) == 0
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert callable(seen[0])
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as somebody else wants it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as set by other code
     assert cli.main(["info"]) == 0
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    thread = threading.Thread(target=cli.main, args=(["info"],))  # where Python sets no handlers
+    thread = threading.Thread(target=cli.main, args=(["info"],))  # where Python cannot set handlers
     thread.start()
     thread.join()
     monkeypatch.setenv("RANK", "0")  # one of torchrun's processes
@@ -92,7 +92,7 @@ def test_the_signals_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> N
     assert seen[1:] == [signal.SIG_IGN, signal.SIG_DFL, signal.SIG_DFL]
 
 
-#: Stops where torch would be imported, and says so.
+#: Stops where torch would be imported, and prints a line.
 SLOW_IMPORT = """
 import sys, time
 
@@ -100,7 +100,7 @@ class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
             print("importing", flush=True)
-            for _ in range(1200):  # a signal that comes just before a sleep is seen after it
+            for _ in range(1200):  # a signal just before a sleep is handled after it
                 time.sleep(0.05)
 
 sys.meta_path.insert(0, Slow())
@@ -135,7 +135,7 @@ def test_the_entry_point_is_there_before_torch() -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    """As `internet train --help | head -1`."""
+    """Like `internet train --help | head -1`."""
     command = f"{sys.executable} -m internet train --help | head -1"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("usage: internet train")

@@ -1,4 +1,4 @@
-"""`internet study`: from folders of videos to a page, through it in a browser, and to the percentages."""
+"""`internet study`: from folders of videos to a page, answered in a browser, to the percentages."""
 
 import json
 import math
@@ -23,7 +23,7 @@ METHODS = ("real", "mine", "theirs", "others")
 
 @pytest.fixture
 def folders(tmp_path) -> dict[str, Path]:
-    """Three clips of 20 frames at 10 a second of each method, which is told by its level of red."""
+    """Three clips for each method, of 20 frames at 10 per second; the level of red identifies the method."""
     places = {}
     for level, method in enumerate(METHODS):
         places[method] = tmp_path / method
@@ -50,7 +50,7 @@ def made(folders, tmp_path) -> Path:
 
 
 def test_what_is_made(made):
-    """Each clip once in either experiment; pieces of the same frames; videos that are what the key says."""
+    """Each clip once in each experiment; pieces with the same frames; videos as listed in the key."""
     key = json.loads((made / "key.json").read_text())
     kinds = [trial["kind"] for trial in key["trials"].values()]
     assert (kinds.count(JND), kinds.count(S2S), kinds.count(CHECK)) == (3, 3, 2)
@@ -68,7 +68,7 @@ def test_what_is_made(made):
 
 
 def test_the_page_tells_nothing(made):
-    """Neither names nor sizes of what is shown say which video is which."""
+    """Neither names nor sizes reveal which video is which."""
     page = (made / "page" / "index.html").read_text()
     assert all(method not in page for method in METHODS[1:])
     assert "http" not in page
@@ -119,7 +119,7 @@ CLICKING = """(() => {
 
 
 def test_a_whole_session_in_a_browser(made, tmp_path, capsys):
-    """Clicked and typed through, reloaded in the middle, saved, and scored."""
+    """Answered by mouse and keyboard, reloaded in the middle, saved, and scored."""
     key = json.loads((made / "key.json").read_text())
     wanted = {
         name: trial["videos"][REAL if trial["kind"] == CHECK else "mine" if "mine" in trial["videos"] else "real"]
@@ -129,14 +129,14 @@ def test_a_whole_session_in_a_browser(made, tmp_path, capsys):
         place = tmp_path / f"open{attempt}"
         shutil.copytree(made / "page", place)
         end = json.loads(in_browser(place / "index.html", CLICKING % json.dumps(wanted), width=600, folder=place))
-        if end.get("kept"):  # else the browser has lost its own storage, as it may on a busy machine
+        if end.get("kept"):  # otherwise the browser lost its storage, as can happen on a busy machine
             break
     session = end["session"]
     assert {name: answer["video"] for name, answer in session["answers"].items()} == wanted
     assert end["blob"]
     assert end["file"] == f"answers-{session['participant']}.json"
     assert end["reloaded"] == "yes"
-    assert end["progress"] == "".join(f"{number} of 8;" for number in range(1, 9))  # nothing was asked twice
+    assert end["progress"] == "".join(f"{number} of 8;" for number in range(1, 9))  # no trial was shown twice
     assert sum(answer["replays"] for answer in session["answers"].values()) >= 3
     assert session["finished"] >= session["begun"]
     saved = tmp_path / "answers.json"
@@ -151,7 +151,7 @@ def test_a_whole_session_in_a_browser(made, tmp_path, capsys):
 
 
 def test_order_and_sides_depend_on_the_participant(made, tmp_path):
-    """And on nothing else: the same one gets the same."""
+    """And on nothing else: the same seed gives the same plan."""
     shown = []
     for number, participant in enumerate((7, 7, 8)):
         place = tmp_path / f"open{number}"
@@ -199,7 +199,7 @@ def test_scores_by_hand():
     assert (total, sum(share.count for share in found.jnd.values())) == (10, 20)
     s2s = found.s2s["b"]
     assert (s2s.share, s2s.count) == (0.75, 20)
-    assert (s2s.low, s2s.high) == (0.5, 1.0)  # drawing either of the two, or both
+    assert (s2s.low, s2s.high) == (0.5, 1.0)  # resampling either of the two, or both
     everybody = score(plan.key(), people, allowed=2)
     assert everybody.s2s["b"].share == pytest.approx(15 / 30)
     nobody = score(plan.key(), [])

@@ -1,4 +1,4 @@
-"""`internet train --report`: a page of the run, which is the same run as without."""
+"""`internet train --report`: a page about the run, which is otherwise unchanged."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Fused against eager: both do the same work, and what is replaced comes back."""
+"""Fused against eager: both do the same work, and replaced operators are restored."""
 
 import time
 

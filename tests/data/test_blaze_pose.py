@@ -16,7 +16,7 @@ def test_blaze_pose_finds_a_drawn_figure(blaze_pose, size):
         if found is None:
             continue
         middles = (clip.middles(clip.time(20)) + 1) / 2 * np.array(size[::-1])
-        body = found.points[[11, 12, 23, 24]].mean(0)  # the middle of shoulders and hips
+        body = found.points[[11, 12, 23, 24]].mean(0)  # the centre of shoulders and hips
         trunk = np.linalg.norm(middles - body, axis=1).min()
         off.append(trunk / min(size))
         seen, person = found.mask > 0.5, clip.labels(clip.time(20)) > 0

@@ -1,4 +1,4 @@
-"""The parts of a filmed person: exact maps between poses, who is in front, and what the source shows."""
+"""The parts of a filmed person: exact maps between poses, occlusion, and what is visible in the source."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ LIMBS = {"far upper arm": (12, 14), "near thigh": (23, 25), "far shin": (26, 28)
 
 
 def turned(pose: MadeUpPose, degrees: float, scale: float = 1.0) -> MadeUpPose:
-    """The whole person turned about the middle of the frame."""
+    """The whole person rotated about the centre of the frame."""
     angle, middle = np.radians(degrees), len(pose.mask) / 2
     rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return replace(pose, points=(pose.points - middle) @ rotation.T + middle)
@@ -41,7 +41,7 @@ def mapped(driving: BodyParts, source: BodyParts, part: int, point: np.ndarray) 
 
 @pytest.mark.parametrize("name", LIMBS)
 def test_a_limb_goes_from_joints_to_joints(name: str) -> None:
-    """Its map leads both joints of the driving frame to those of the source, whatever the two poses."""
+    """Its map takes both joints of the driving frame to those of the source, for any two poses."""
     rng = np.random.default_rng(3)
     poses = [replace(standing(SIDE), points=standing(SIDE).points + rng.uniform(-4, 4, (33, 2))) for _ in range(2)]
     driving, source = (BodyParts.of(pose, 32) for pose in poses)
@@ -77,7 +77,7 @@ def test_a_limb_that_points_at_the_camera_keeps_a_finite_map() -> None:
 
 def test_the_nearer_part_covers_the_farther_one_and_the_mask_ends_both() -> None:
     pose = standing(SIDE)
-    pose.points[[14, 16, 18, 20]] = [(32, 24), (36, 28), (37, 29), (37, 29)]  # the right arm before the trunk
+    pose.points[[14, 16, 18, 20]] = [(32, 24), (36, 28), (37, 29), (37, 29)]  # the right arm in front of the trunk
     pose.mask[:, 40:] = 0
     seen = []
     for depth in (-1.0, 1.0):
@@ -88,11 +88,11 @@ def test_the_nearer_part_covers_the_farther_one_and_the_mask_ends_both() -> None
     forearm, torso = NAMES.index("far forearm") + 1, NAMES.index("torso") + 1
     assert seen == [forearm, torso]
     assert set(BodyParts.of(standing(SIDE), SIDE).labels.unique().tolist()) == set(range(13))
-    assert BodyParts.of(standing(SIDE), SIDE).labels[2, 2] == 0  # further from everything than a part reaches
+    assert BodyParts.of(standing(SIDE), SIDE).labels[2, 2] == 0  # farther from every part than parts extend
 
 
 def test_what_the_source_shows() -> None:
-    """A shift by a quarter of the frame: the person is seen in both, and the place that it has left is not."""
+    """A shift by a quarter of the frame: the person is visible in both, and the place that it left is not."""
     before = standing(SIDE)
     after = replace(before, points=before.points + np.array([SIDE / 4, 0]))
     source, driving = BodyParts.of(before, SIDE), BodyParts.of(after, SIDE)
@@ -106,11 +106,11 @@ def test_what_the_source_shows() -> None:
     far = (torch.nn.functional.max_pool2d(((source.labels > 0) | body).float()[None], 3, 1, 1)[0]) == 0
     assert visible[0, far].min() == 1
     shown = ops.confidence_warp((source.labels > 0).float()[None, None], _field(motion), padding_mode="border")[0, 0]
-    assert shown[inside].min() > 0.4  # where it leads, there is the person
+    assert shown[inside].min() > 0.4  # it leads to the person
 
 
 def test_a_leg_behind_the_other_counts_as_visible() -> None:
-    """Its place in the source shows the leg before it, which looks like it."""
+    """At its position, the source shows the leg in front, which looks the same."""
     apart = standing(SIDE)
     together = replace(apart, points=apart.points.copy(), depth=apart.depth.copy())
     right, left = [26, 28, 30, 32], [25, 27, 29, 31]
@@ -137,7 +137,7 @@ def _field(motion: torch.Tensor) -> torch.Tensor:
 
 
 def test_parts_are_the_anchors_of_a_drawn_figure() -> None:
-    """Where key points are a drawn figure's own joints, its limbs have its middles and its directions."""
+    """If the key points are a drawn figure's own joints, its limbs have the same centres and directions."""
     clip = WalkingClip(3, (SIDE, SIDE))
     poses, pose = clip.poses(0.4), standing(SIDE)
     ends = {12: ("far upper arm", 0), 14: ("far forearm", 0), 24: ("far thigh", 0), 26: ("far shin", 0)}

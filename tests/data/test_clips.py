@@ -1,4 +1,4 @@
-"""Clips on disk: what is found, and that the right frames are read."""
+"""Clips on disk: which are found, and that the right frames are read."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_times_of_a_video(walk: Path) -> None:
 
 
 def test_a_late_pair_is_read_without_decoding_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the key frame before it: FFmpeg's encoder makes one at least every 250 frames; here every 8."""
+    """From the preceding key frame: FFmpeg's encoder makes one at least every 250 frames; here every 8."""
     from tests.support.clips import write_video as with_key_frames
 
     path = with_key_frames(tmp_path / "long.mp4", list(WalkingClip(0, (16, 16), frames=200)), fps=25)

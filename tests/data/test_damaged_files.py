@@ -1,4 +1,4 @@
-"""Three hundred damaged files, the same ones every time: readers end well, or with one of their own errors."""
+"""Three hundred damaged files, the same ones every time: readers succeed, or raise one of their own errors."""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.support.media import encode, pictures
 
 SEED, FILES = 20, 300
 EXTREMES = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff")
-"""What lengths and counts in a file can become."""
+"""Values for lengths and counts in a damaged file."""
 
 VIDEOS = {
     "a.mp4": ("libx264", {}), "b.mp4": ("libx265", {"x265-params": "log-level=none"}), "c.mkv": ("libx264", {}),
@@ -37,7 +37,7 @@ LIST = "# clips\na.mp4\n\nfolder/b.mp4  # late\nsome/frames\n" * 3
 
 
 def originals(folder: Path) -> dict[str, bytes]:
-    """A small whole file of each kind; x265 corrupts the heap on sides below 64."""
+    """A small intact file of each kind; x265 corrupts the heap for sides below 64."""
     files = {}
     for name, (codec, options) in VIDEOS.items():
         path = encode(folder / name, pictures(10), codec, options=options, pixels=PIXELS.get(codec, "yuv420p"))
@@ -51,7 +51,7 @@ def originals(folder: Path) -> dict[str, bytes]:
 
 
 def damaged(data: bytes, random: np.random.Generator) -> bytes:
-    """Some bytes changed, cut out, repeated or put in, or the end missing."""
+    """Some bytes changed, removed, repeated or inserted, or the end missing."""
     content = bytearray(data)
     for _ in range(int(random.integers(1, 6))):
         start = int(random.integers(len(content) // (1 if random.random() < 0.5 else 8) + 1))
@@ -93,7 +93,7 @@ def read_list(path: Path) -> None:
 
 
 def quietly(read: Callable[[Path], object], path: Path) -> None:
-    """Allow the error that commands turn into one line, and that names the file; any other ends the test."""
+    """Allow an error that commands turn into one line, and that names the file; any other fails the test."""
     try:
         read(path)
     except MediaError as error:
@@ -136,7 +136,7 @@ class Unreadable:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_leaves_the_process_that_reads(workers: int) -> None:
-    """As the error that it is: DataLoader makes it again from its message alone."""
+    """With its own type: DataLoader reconstructs it only from its message."""
     samples = DataLoader(ClipDataset([Unreadable()], 32), num_workers=workers, timeout=300 if workers else 0)
     with pytest.raises(MediaError, match="none of 8 draws of frames for sample 0 can be used"):
         next(iter(samples))

@@ -1,4 +1,4 @@
-"""Training samples: the right frames, reproducible, augmented as one, and robust to what does not decode."""
+"""Training samples: the right frames, reproducible, augmented alike, and robust to undecodable frames."""
 
 import pickle
 import sys
@@ -23,7 +23,7 @@ from internet.flow import dis_flow
 
 
 class Drawn:
-    """A clip in memory, 10 frames a second."""
+    """A clip in memory, 10 frames per second."""
 
     def __init__(self, seed: int = 0, frames: int = 40, broken: bool = False) -> None:
         self.name, self.broken = f"clip {seed}", broken
@@ -78,7 +78,7 @@ def test_a_range_without_a_sample_is_an_error() -> None:
 
 def test_motion_leads_from_current_to_source_where_both_flows_agree() -> None:
     def flow(first: Tensor, second: Tensor) -> Tensor:
-        """One pixel to the right and back, but in the upper half there is no way back."""
+        """One pixel to the right and back, except in the upper half, where the backward flow is wrong."""
         sign = 1.0 if torch.equal(second[0], still["source"]) else -1.0
         shift = torch.zeros(1, 2, 32, 32)
         shift[:, 0] = sign
@@ -152,7 +152,7 @@ def test_nonsense_augmentation_is_refused(bad: dict[str, float]) -> None:
 
 
 def test_colours_change_alike_in_all_frames() -> None:
-    """A still clip stays still: its frames were equal and are equal."""
+    """A still clip stays still: equal frames remain equal."""
     frame = to_tensor(WalkingClip(0, (16, 16))[0])[0]
     sample = {"source": frame, "previous": frame, "current": frame}
     changed = Augmentation(0, 0.3, 0.3, 0.3)(sample, torch.Generator().manual_seed(1))
@@ -200,7 +200,7 @@ def test_anchors_lie_on_the_figure() -> None:
 
 
 def test_dis_and_the_mask_of_the_extrinsic_scheme_against_the_truth() -> None:
-    """DIS is nearer to the true flow than no motion is, and where it is trusted it is nearer still."""
+    """DIS is closer to the true flow than no motion is, and even closer where the mask is 1."""
     errors, trusted, unmoved, hits, kept, visible = [], [], [], 0.0, 0.0, 0.0
     for index in (3, 12, 20, 28):
         sample = default_collate([SyntheticDataset(192, seed=0)[index]])

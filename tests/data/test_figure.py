@@ -1,4 +1,4 @@
-"""Drawn figures: builds, gestures and dress differ, and bodies hold together."""
+"""Drawn figures: builds, gestures and dress differ, and bodies are connected."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_parts_stay_joined_and_feet_on_the_ground(seed):
             np.testing.assert_allclose(poses[part.name].rotation @ poses[part.name].rotation.T, np.eye(2), atol=1e-12)
         lowest.append(max(poses[f"{side} foot"].to_scene(parts[f"{side} foot"].middle)[1] for side in ("near", "far")))
     assert 0.6 < min(lowest) <= max(lowest) < 0.9
-    assert walk.poses(1.0, 1.0)["torso"].joint[0] == 0  # half-way through, it is in the middle
+    assert walk.poses(1.0, 1.0)["torso"].joint[0] == 0  # halfway, it is in the middle
 
 
 def test_middles_and_rotations_are_those_of_the_poses():
@@ -81,7 +81,7 @@ def test_clothes_have_colours_and_lengths_of_their_own():
         assert textures.keys() == {part.name for part in BODY}
         near, far = textures["near thigh"], textures["far thigh"]
         np.testing.assert_array_equal(near.colour, far.colour)
-        assert not np.array_equal(near.phase, far.phase)  # or no network could tell one leg from the other
+        assert not np.array_equal(near.phase, far.phase)  # otherwise no network could distinguish the legs
         assert len(textures["head"].patches) == 1  # hair
         for name in bare:
             bare[name] += bool(textures[name].patches)

@@ -1,4 +1,4 @@
-"""What is found in a folder as people have them: stray pictures, nested folders, odd names, lists from anywhere."""
+"""Which clips are found in realistic folders: stray pictures, nested folders, odd names, lists from anywhere."""
 
 import os
 import warnings
@@ -15,7 +15,7 @@ from tests.support.media import encode, pictures
 
 
 def place(root: Path, *names: str) -> Path:
-    """Empty files: a usual suffix is believed until a file is opened."""
+    """Empty files: a common suffix is trusted until the file is opened."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -155,7 +155,7 @@ def test_a_list_that_is_not_unicode_says_where(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["take #1.mp4", "#2.mp4", " spaces .mp4", "a\\b.mp4", "100%.mp4"])
 def test_names_that_lists_can_hold(name: str, tmp_path: Path) -> None:
-    """What begins with # is a comment, unless a folder comes before it."""
+    """A line that begins with # is a comment, but not # after a folder."""
     place(tmp_path, f"x/{name}", "b.mp4")
     (tmp_path / "train.txt").write_text(f"# chosen\nx/{name}\nb.mp4 # and this\n")
     assert found(tmp_path)[0] == [name[:-4], "b"]

@@ -1,4 +1,4 @@
-"""The frames that a reader of clips keeps."""
+"""The cache of decoded frames in a reader of clips."""
 
 import pickle
 

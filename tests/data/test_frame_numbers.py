@@ -1,4 +1,4 @@
-"""A frame read by its number is the one that decoding from the start gives, in whatever file and however it was cut."""
+"""A frame read by its number is the one that decoding from the start gives, in any file and however it was cut."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
 
 def in_order(path: Path) -> list[np.ndarray]:
-    """What a viewer sees, up to where the video breaks off."""
+    """The frames that a player shows, up to where the video breaks off."""
     frames = []
     try:
         for frame in iter_frames(path):
@@ -31,7 +31,7 @@ def in_order(path: Path) -> list[np.ndarray]:
 def assert_numbered_as_decoded(path: Path, count: int | None = None, sample: int = 1, *, broken: bool = False) -> None:
     """Each frame alone, and several at once out of order; `count` is how many there must be.
 
-    The last frame of a broken file may be half a frame, which decoders fill in from what they have seen.
+    The last frame of a broken file may be incomplete, which decoders conceal with earlier content.
     """
     frames, index = in_order(path), index_video(path)
     assert len(index.seconds) == len(frames) == (len(frames) if count is None else count)
@@ -76,7 +76,7 @@ def test_every_codec_and_container(codec: str, suffix: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_x265_as_it_comes(suffix: str, tmp_path: Path) -> None:
-    """Its default is open groups of pictures of up to 250 frames."""
+    """The encoder's default is open groups of up to 250 pictures."""
     path = encode(tmp_path / f"a{suffix}", pictures(300), "libx265", options={"x265-params": "log-level=none"})
     frames, index = in_order(path), index_video(path)
     numbers = [*range(240, 262), 0, 299]
@@ -92,7 +92,7 @@ def test_fragments(options: dict[str, str], container: dict[str, str], tmp_path:
 
 
 def test_gradual_refresh(tmp_path: Path) -> None:
-    """No picture is a key frame by itself: a decoder needs some frames before what it shows is whole."""
+    """There are no key frames: a decoder needs several frames until its output is complete."""
     options = {"g": "20", "x264-params": "intra-refresh=1"}
     assert_numbered_as_decoded(encode(tmp_path / "a.mp4", pictures(60), options=options), 60, sample=2)
 
@@ -101,7 +101,7 @@ def test_gradual_refresh(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"g": "15"}, OPEN_GROUPS], ids=["closed", "open"])
 @pytest.mark.parametrize("skip", [1, 4, 15, 16, 18, 33])
 def test_cut_between_packets(skip: int, options: dict[str, str], suffix: str, tmp_path: Path) -> None:
-    """The first frames miss what they refer to: they are not shown, and not counted."""
+    """The references of the first frames are missing: these are neither shown nor counted."""
     whole = encode(tmp_path / f"whole{'.ts' if suffix == '.ts' else '.mp4'}", pictures(50), options=options)
     path = remux(whole, tmp_path / f"cut{suffix}", skip=skip)
     assert 0 < probe(path).frames <= 50 - skip

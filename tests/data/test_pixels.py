@@ -1,4 +1,4 @@
-"""Frames look as a player shows them: colours, transparency, square pixels, the right way up."""
+"""Frames look like in a player: colours, transparency, square pixels, orientation."""
 
 import struct
 from fractions import Fraction
@@ -16,7 +16,7 @@ from internet.data.video_writer import write_video
 from tests.support.media import encode, pictures
 
 MPEG, BT709, BT601, BT2020, PQ, HLG = 1, 1, 5, 9, 16, 18
-#: Eight ways to show a picture: a display matrix (a, b, c, d), what it does to an array, and the EXIF orientation.
+#: The eight orientations: display matrix (a, b, c, d), its effect on an array, and the EXIF number.
 ORIENTATIONS = {
     1: ((1, 0, 0, 1), lambda image: image),
     2: ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
@@ -61,7 +61,7 @@ def exif(orientation: int) -> bytes:
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
 def test_the_orientation_of_pictures(orientation: int, suffix: str, tmp_path: Path) -> None:
-    """Opacity is turned with the colours."""
+    """Opacity is rotated with the colours."""
     image = cv2.resize(next(pictures(1))[8:16, :12], (96, 64))
     alpha = np.linspace(0, 255, 96).astype(np.uint8)[None].repeat(64, 0)
     alpha[:20] = 255
@@ -80,7 +80,7 @@ def test_the_orientation_of_pictures(orientation: int, suffix: str, tmp_path: Pa
 @pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2), Fraction(16, 11), Fraction(8, 9)])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_pixels_become_square(aspect: Fraction, suffix: str, tmp_path: Path) -> None:
-    """A disc stored as an ellipse is seen as a disc, and no side loses pixels."""
+    """A disc stored as an ellipse is shown as a disc, and no side loses pixels."""
     width, height = (64, round(64 * aspect)) if aspect > 1 else (round(64 / aspect), 64)
     width, height = width // 2 * 2, height // 2 * 2
     y, x = np.mgrid[:height, :width]
@@ -150,7 +150,7 @@ def test_written_videos_say_what_their_colours_are(side: int, tmp_path: Path) ->
 )
 def test_what_is_transparent_shows_the_background(name: str, codec: str, pixels: str, tmp_path: Path) -> None:
     frame = np.zeros((32, 32, 4), np.uint8)
-    frame[..., 1] = 255  # a green that must not be seen
+    frame[..., 1] = 255  # a green that must not be visible
     frame[8:24, 8:24] = 200, 30, 40, 255
     path = tmp_path / name
     if codec == "gif":

@@ -1,4 +1,4 @@
-"""Other poses than a clip's: whole bodies that hang together, in their own colours, before the clip's background."""
+"""Poses that a clip does not have: connected bodies with the same colours in front of the clip's background."""
 
 from itertools import pairwise
 
@@ -69,7 +69,7 @@ def test_a_body_hangs_together_and_keeps_its_limbs_lengths(seed: int) -> None:
         upper, lower = NUMBERS[f"{side} upper arm"], NUMBERS[f"{side} forearm"]
         assert new.end[upper] == pytest.approx(new.start[lower], abs=1e-6)
     turned = np.abs(new.turns - old.turns).max((1, 2))
-    assert turned.min() > 1e-3  # every part has another direction
+    assert turned.min() > 1e-3  # every part has a new direction
     spread = np.ptp(np.linalg.det(new.turns) / np.linalg.det(old.turns))
     assert spread < 1e-6
 
@@ -88,7 +88,7 @@ def test_the_whole_person_is_turned_moved_and_resized_as_one() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_part_is_where_its_label_says_in_its_own_colour(seed: int) -> None:
-    """Away from edges, where colours mix."""
+    """Except at edges, where colours mix."""
     frame, parts = reposed(seed)
     labels = parts.labels.float()[None]
     inner = torch.nn.functional.max_pool2d(labels, 5, 1, 2) == -torch.nn.functional.max_pool2d(-labels, 5, 1, 2)
@@ -97,7 +97,7 @@ def test_every_part_is_where_its_label_says_in_its_own_colour(seed: int) -> None
     assert not wrong[background].any()
     body = (parts.labels > 0) & inner[0]
     assert body.sum() > 200
-    assert wrong[body].float().mean() < 0.1  # a joint that opens shows what lay over it before
+    assert wrong[body].float().mean() < 0.1  # an opening joint shows what covered it before
     for part in ("head", "torso", "near thigh", "far thigh"):
         middle = parts.middles[NUMBERS[part]]
         x, y = ((middle + 1) * (SIDE / 2)).long().clamp(0, SIDE - 1).tolist()
@@ -105,7 +105,7 @@ def test_every_part_is_where_its_label_says_in_its_own_colour(seed: int) -> None
 
 
 def test_the_motion_back_leads_to_the_same_colours() -> None:
-    """What the parts of a new pose say of the old one holds of the pictures."""
+    """The motion between the parts of the new and the old pose holds in the pictures."""
     frame, before = person()
     picture, after = reposed(3)
     motion, visible = after.motion(before)
@@ -131,7 +131,7 @@ def test_the_background_of_a_clip_is_what_is_seen_beside_the_person() -> None:
     assert hidden.isfinite().all()
     far = torch.nn.functional.max_pool2d(parts[0].mask[None], 5, 1, 2)[0] == 0
     assert torch.equal(hidden[0, :, far], true[0, :, far])
-    assert (hidden[0, :, ~far] != 1).any(0).all()  # nothing of the person is left
+    assert (hidden[0, :, ~far] != 1).any(0).all()  # nothing of the person remains
 
 
 # In samples
@@ -170,7 +170,7 @@ def test_source_and_driving_frame_are_each_in_their_own_pose(clip: VideoClip) ->
             torch.equal(value, again[number][name]) for name, value in new.items() if isinstance(value, torch.Tensor)
         )
     changed = [not torch.equal(a["motion"], b["motion"]) for a, b in zip(samples(clip, 0.5), plain, strict=True)]
-    assert 5 < sum(changed) < 20  # each of two frames by a chance of a half
+    assert 5 < sum(changed) < 20  # each of two frames with probability 1/2
 
 
 def test_frames_without_a_person_do_not_make_the_background(tmp_path) -> None:

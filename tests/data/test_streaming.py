@@ -1,4 +1,4 @@
-"""Frames stream with their times, and sound is copied in step with them."""
+"""Frames are streamed with their times, and sound is copied in sync."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -49,7 +49,7 @@ def test_frames_are_decoded_as_they_are_asked_for(tmp_path, monkeypatch):
     made: list[int] = []
     monkeypatch.setattr("internet.data.streaming.displayed", lambda frame, *_: made.append(frame.pts))
     with stream_frames(path, 2) as frames:
-        assert made == []  # nor are those before the first turned into arrays
+        assert made == []  # nor are earlier frames converted to arrays
         iterator = iter(frames)
         for number in range(3):
             next(iterator)
@@ -75,7 +75,7 @@ def test_the_frame_rate_is_kept_exactly(tmp_path):
 
 
 def test_avi_has_a_rate_and_no_times(tmp_path):
-    """Its demuxer numbers the packets in the order of the file, which is not that of the frames."""
+    """Its demuxer numbers the packets in file order, which is not the order of the frames."""
     path = write_talkie(tmp_path / "a.avi", FRAMES, codec="pcm_s16le")
     with stream_frames(path, 2) as frames:
         assert [stamp for stamp, _ in frames] == list(range(18))
@@ -87,7 +87,7 @@ def test_avi_has_a_rate_and_no_times(tmp_path):
 
 
 class Packet:
-    """What a damaged file's decoder gives."""
+    """A packet as from the decoder of a damaged file."""
 
     def __init__(self, pts: int | None) -> None:
         self.pts = pts
@@ -113,20 +113,20 @@ def test_frames_that_are_not_there(tmp_path):
 
 @pytest.mark.parametrize(("start", "stop"), [(0, None), (7, 15)])
 def test_sound_is_copied_in_step(tmp_path, start, stop):
-    """Each sample is heard when its frame is seen: `offset` later in the original."""
+    """Each audio sample is played with its frame: `offset` later in the original."""
     path = write_talkie(tmp_path / "a.mp4", FRAMES)
     copy(path, tmp_path / "b.mp4", start, stop, audio=True)
     (_, original), (begin, copied) = heard(path), heard(tmp_path / "b.mp4")
     assert begin == 0
     length = 1920 * len(FRAMES[start:stop])
     assert length <= len(copied) < length + 1024
-    inside = slice(2048, length - 1024)  # where the decoder is warm
+    inside = slice(2048, length - 1024)  # without the decoder's start and end
     offset = 1920 * start
     np.testing.assert_allclose(copied[inside], original[offset:][inside], atol=1e-4)
 
 
 def test_sound_lies_beside_the_picture(tmp_path):
-    """A player that reads the file from a network must not read all pictures before the first sound."""
+    """A player on a network must not have to read all pictures before the first sound."""
     path = write_talkie(tmp_path / "a.mp4", FRAMES * 5)
     copy(path, tmp_path / "b.mp4", audio=True)
     with open_video(tmp_path / "b.mp4") as (container, _):

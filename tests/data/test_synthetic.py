@@ -1,4 +1,4 @@
-"""The synthetic clip: reproducible, at any size, and moving exactly as it says."""
+"""The synthetic clip: reproducible, at any size, and with exact motion."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from internet.data.synthetic import WalkingClip
 
 
 def sample_at(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """`image` (H, W, 3) read bilinearly at x + flow: what the earlier frame should look like."""
+    """`image` (H, W, 3) sampled bilinearly at x + flow, which should look like the earlier frame."""
     height, width = image.shape[:2]
     x = np.arange(width) + flow[0]
     y = np.arange(height)[:, None] + flow[1]
@@ -79,7 +79,7 @@ def test_the_flow_leads_each_visible_point_to_itself(seed):
     label, label_there = clip.labels(time), clip.labels(other)
     moved = sample_at(clip.render(other), flow)
     there = sample_at(np.repeat(label_there[..., None], 3, 2).astype(float), flow)[..., 0]
-    same_part = np.abs(there - label) < 1e-6  # all four pixels read belong to the part: neither edge nor hidden
+    same_part = np.abs(there - label) < 1e-6  # all four pixels belong to the part: neither an edge nor hidden
     inside = -F.max_pool2d(-torch.from_numpy(same_part)[None].float(), 5, 1, 2)[0].numpy() > 0
     moving = inside & (np.hypot(*flow) > 1)
     assert moving.sum() > 1000

@@ -1,4 +1,4 @@
-"""Frames in, pictures in and out: exact pixels, and a clear word about every bad file."""
+"""Reading frames, reading and writing pictures: exact pixels, and a clear message for every bad file."""
 
 import os
 import sys
@@ -51,7 +51,7 @@ def test_a_frame_that_is_not_there(video):
 
 
 def bad_files(folder: Path) -> dict[str, Path]:
-    """Files that are not videos, by the words that their error must have."""
+    """Files that are not videos, with the words that their error must contain."""
     noise, cut = folder / "noise.mp4", folder / "cut.mp4"
     noise.write_bytes(np.random.default_rng(0).bytes(5000))
     whole = write_video(folder / "whole.mp4", FRAMES)

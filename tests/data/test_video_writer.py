@@ -1,4 +1,4 @@
-"""Videos are written whole or not at all."""
+"""Videos are written completely or not at all."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_lossless_frames_come_back_exactly(tmp_path: Path) -> None:
 def test_the_usual_video_is_close(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", FRAMES, fps=25)
     errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(iter_frames(tmp_path / "a.mp4"), FRAMES, strict=True)]
-    assert max(errors) < 8  # of 255: half of the colour's resolution is gone
+    assert max(errors) < 8  # of 255: half of the colour resolution is lost
     assert (tmp_path / "a.mp4").stat().st_mode & 0o444 == 0o444
 
 

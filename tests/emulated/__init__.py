@@ -1,4 +1,4 @@
-"""The CUDA kernels on the processor, as the backend "cuda" for CPU tensors.
+"""The CUDA kernels compiled for the CPU, as the backend "cuda" for CPU tensors.
 
 `INTERNET_EMULATED_CUDA=900 pytest tests/ops/...` runs any of the operators' tests on them: tests/conftest.py calls
 `stand_in` then. docs/kernels.md says what that finds and what it cannot.
@@ -10,16 +10,16 @@ import sys
 import torch
 
 VARIABLE = "INTERNET_EMULATED_CUDA"
-"""The architecture, as the sources would find it in __CUDA_ARCH__."""
+"""The architecture: the value of __CUDA_ARCH__."""
 LIBRARY_VARIABLE = "INTERNET_EMULATED_LIBRARY"
-"""A library built elsewhere, instead of the one that `build` makes of this tree."""
+"""A library built elsewhere, instead of the one that `build` compiles from this tree."""
 NAMESPACE = "internet_emulated"
 
 ASKED = os.environ.get(VARIABLE)
 
 
 def stand_in() -> None:
-    """Let the backend "cuda" be the emulation for the rest of this process: ready, and on CPU tensors."""
+    """Make the emulation the backend "cuda" for the rest of this process: ready, and for CPU tensors."""
     from internet.ops import _choice, _dispatch, _status, fakes
     from tests.emulated.build import build
 

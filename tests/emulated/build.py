@@ -26,14 +26,14 @@ SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 
 def compiler() -> str | None:
-    """g++, or CXX where that is one: of others it is not known how they access `extern __shared__`."""
+    """g++, or CXX if that is g++: how other compilers access `extern __shared__` is unknown."""
     wish = os.environ.get("CXX", "")
     return wish if re.search(r"\bg\+\+", wish) else shutil.which("g++")
 
 
 def _rules(root: Path, sanitize: bool) -> dict[str, str]:
     everywhere = SANITIZERS if sanitize else ""
-    alignment = "" if sanitize else "-fsanitize=alignment"  # what reports it is in emulator.cpp
+    alignment = "" if sanitize else "-fsanitize=alignment"  # emulator.cpp reports violations
     common = f"-std=c++20 -fPIC -fvisibility=hidden -DNDEBUG -g1 -w {everywhere} -MD -MF $out.d -c $in -o $out"
     headers = f"-I{HERE}/include -I{root}/csrc"
     device = (
@@ -50,7 +50,7 @@ def _rules(root: Path, sanitize: bool) -> dict[str, str]:
 
 
 def _ninja_file(root: Path, out: Path, sanitize: bool) -> str:
-    """One library an architecture; only the kernels differ."""
+    """One library for each architecture; only the kernels differ."""
     text = f"builddir = {out}\n"
     for name, command in _rules(root, sanitize).items():
         depfile = "" if name == "link" else "\n  depfile = $out.d\n  deps = gcc"
@@ -79,10 +79,10 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
     """Compile what changed; returns the library.
 
     Args:
-        architecture: what the sources find as __CUDA_ARCH__.
+        architecture: the value of __CUDA_ARCH__.
         root: of the tree whose csrc is compiled.
-        out: where to; build/emulated of this tree if None.
-        sanitize: with the address and undefined-behaviour sanitizers, whose libraries are then to be preloaded.
+        out: the output folder; build/emulated of this tree if None.
+        sanitize: with the address and undefined-behaviour sanitizers, whose libraries must then be preloaded.
 
     Raises:
         RuntimeError: it does not compile; the message is the compiler's.

@@ -1,6 +1,6 @@
 """The measuring process of the GPU report, with the emulated CUDA kernels as its GPU.
 
-`python -m tests.emulated.dry_run` takes what `benchmarks.gpu.worker` takes. Every step of the report then has the
+`python -m tests.emulated.dry_run` takes the arguments of `benchmarks.gpu.worker`. Every step of the report then has the
 backend "cuda", on tiny shapes, and makes each call once: nothing is measured.
 """
 
@@ -25,7 +25,7 @@ def main() -> None:
     emulated.stand_in()
     timing.interleaved = once
     backends.backends = lambda _: ["cuda"]
-    from benchmarks.gpu import worker  # which takes `backends` by its name
+    from benchmarks.gpu import worker  # imported late: it imports `backends` by name
 
     worker.main(sys.argv[1:])
 

@@ -1,11 +1,11 @@
-"""Breaks the CUDA kernels in one place at a time, and tells which breaks no test notices.
+"""Mutation testing of the CUDA kernels: breaks one place at a time, and reports which breaks no test notices.
 
 `python -m tests.emulated.mutate`. Not part of CI: half a day for all. Every break is compiled into one library, as an
-alternative to what it breaks, and the environment variable INTERNET_EMULATED_BREAK has the number of the one that is
-taken. A process that has imported torch forks for each break and runs the tests that reach its file until one fails.
+alternative to what it breaks, and the environment variable INTERNET_EMULATED_BREAK has the number of the active
+one. A process that has imported torch forks for each break and runs the tests that reach its file until one fails.
 
-`--only confidence_warp` takes the files whose path has these words, `--most N` no more than N breaks of a file, drawn
-at random with `--seed`. What is not noticed is either without effect or a hole in the tests; both are worth a look.
+`--only confidence_warp` selects files whose path contains the word, `--most N` at most N breaks in a file, chosen at
+random with `--seed`. A break that is not noticed has no effect or reveals a gap in the tests; both are worth a look.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tests.support.guarded_memory import guard
 
 VARIABLE = "INTERNET_EMULATED_BREAK"
 SECONDS = 900
-"""For the tests of one break: some never end."""
+"""The time limit for the tests of one break: some never end."""
 
 BREAKS = (
     ("drops a barrier", r"__syncthreads\(\);", "(BROKEN ? void() : __syncthreads());"),
@@ -54,7 +54,7 @@ BREAKS = (
     ("one condition of two", r" && (?=[!\w(])", " && BROKEN | "),
     ("the other sign", r"(?<=[\w\])]) - (?=[a-z]\w*\b(?!\())", " - (1 - 2 * BROKEN) * "),
 )
-"""What is broken, where, and how: BROKEN is 1 where this break is taken, and 0 elsewhere."""
+"""Breaks: a name, what is replaced, and by what. BROKEN is 1 if this break is active, otherwise 0."""
 
 HEADER = f"""#pragma once
 #include <cstdlib>
@@ -71,10 +71,10 @@ TESTS = (
     (("tests/ops/test_cuda.py",), "(gradients_are or same_bits or in_chunks) and (torch.float32 or bfloat16)"),
     (VALUES, "cuda and not float32"),
 )
-"""Files, and which of their tests. The quick ones first: the others run where these notice nothing."""
+"""Files, and which of their tests. The quick ones first: the others only run if these notice nothing."""
 
 SERVES = {"confidence_warp": "(confidence_warp or pyramid_warp)"}
-"""By folder, whose tests reach it where that is not the operator of its name alone."""
+"""For folders that are not named like an operator, or serve several: the operators whose tests reach them."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Break:
 
 
 def breaks(root: Path, words: Sequence[str]) -> Iterator[Break]:
-    """Every break of every file whose path has one of the words; all files without words."""
+    """Every break in every file whose path contains one of the words, or in all files without words."""
     for path in sorted(root.glob("csrc/cuda/**/*")):
         name = path.relative_to(root)
         if path.suffix not in (".cu", ".h", ".cuh") or (words and not any(word in str(name) for word in words)):
@@ -146,7 +146,7 @@ def compiled(todo: Sequence[Break], work: Path) -> tuple[list[Break], Path]:
 
 
 def tests_of(path: Path) -> Iterator[list[str]]:
-    """What reaches a source, for pytest: the tests of its operator, or all for what several operators share."""
+    """The tests that reach a source, for pytest: those of its operator, or all if several operators share it."""
     folder = path.parts[2]
     for files, words in TESTS:
         wanted = f"({words}) and {SERVES.get(folder, folder)}" if folder in OPERATORS else words

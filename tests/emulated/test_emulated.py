@@ -1,4 +1,5 @@
-"""The operators' tests on the emulated CUDA kernels: values, gradients, repeatability, chunks, wild and random inputs.
+"""The operators' tests on the emulated CUDA kernels: values, gradients, repeatability, chunks, extreme and random
+inputs.
 
 In processes of their own, which tests/conftest.py gives the emulation; nothing may be skipped for lack of a backend.
 Their memory is guarded (tests/support/guarded_memory.py): an access outside of a tensor ends the process, and what is
@@ -75,7 +76,7 @@ def test_no_source_tells_architectures_apart() -> None:
 
 
 def test_the_gpu_report_runs_to_its_end(tmp_path: Path) -> None:
-    """All of its steps, with the emulation as the GPU, each call once."""
+    """All of its steps, with the emulation as GPU, and each call once."""
     until = str(time.time() + 900)
     tests = "tests/ops/test_values.py -k upsample_motion -n 0"
     options = ["--out", str(tmp_path), "--device", "cpu", "--no-compile", "--until", until, "--tests", tests]

@@ -1,4 +1,4 @@
-"""The emulator notices what a GPU leaves undefined: kernels with one fault each (faults.cu)."""
+"""The emulator notices what is undefined on a GPU: kernels with one fault each (faults.cu)."""
 
 import ctypes
 import re
@@ -13,7 +13,7 @@ from tests.emulated.build import EMULATOR, HERE, compiler
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no g++")
 
 LARGE = 11
-"""Not a fault of `kernel`, but another kernel: one with too much static shared memory."""
+"""Stands for another kernel instead of a fault of `kernel`: one with too much static shared memory."""
 
 GOOD = [float((63 - i) + (63 - (i ^ 1))) for i in range(64)]
 
@@ -41,19 +41,19 @@ def launch(
     allowed: int = 0,
     on_stream: bool = True,
 ) -> tuple[str, list[float]]:
-    """What the launch said, and what the threads wrote."""
+    """The result of the launch, and what the threads wrote."""
     out = (ctypes.c_float * 68)()
     said = library.launch(fault, blocks, threads, shared, allowed, on_stream, out)
     return said.decode(), list(out)[:64]
 
 
 def test_a_kernel_without_fault_computes(library: ctypes.CDLL) -> None:
-    for _ in range(20):  # every time in another order
+    for _ in range(20):  # in a different order every time
         assert launch(library, blocks=3) == ("", GOOD)
 
 
 def test_a_missing_barrier_shows(library: ctypes.CDLL) -> None:
-    """Some thread reads what another has not written yet, which is NaN."""
+    """Some thread reads a value, NaN, that another thread has not written yet."""
     said, found = launch(library, 1)
     assert said == ""
     assert any(value != value for value in found)
@@ -108,7 +108,7 @@ def test_more_shared_memory_is_there_for_who_asks(library: ctypes.CDLL) -> None:
 
 
 def test_the_order_follows_from_the_seed(library: ctypes.CDLL) -> None:
-    """What a kernel without its barrier computes is the same under the same seed, and another under another."""
+    """A kernel without its barrier gives the same result for the same seed, and another one for another seed."""
     code = (
         "import ctypes; out = (ctypes.c_float * 68)(); library = ctypes.CDLL({path!r}); "
         "library.launch(1, 1, 64, ctypes.c_size_t(16), 0, 1, out); print(list(out))"

@@ -1,6 +1,6 @@
 """Random shapes, strides and offsets on the emulated CUDA kernels; test_emulated.py runs it.
 
-INTERNET_FUZZ_SEED, 0 if it is not set, draws others.
+INTERNET_FUZZ_SEED, by default 0, selects others.
 """
 
 import os
@@ -20,16 +20,16 @@ pytestmark = pytest.mark.skipif(not emulated.ASKED, reason=f"only where {emulate
 
 SEED = int(os.environ.get("INTERNET_FUZZ_SEED", "0"))
 ROUNDS = 12
-"""Of each operator."""
+"""Samples of each operator."""
 SLACK = 4.0
-"""Large frames round their sample positions more than the usual samples do."""
+"""Sample positions in large frames have larger rounding errors than in the usual samples."""
 
 
 def draw(operator: str, dtype: torch.dtype, chance: random.Random) -> dict[str, Any]:
     """Parameters of a sample: odd sizes, a few of them 1.
 
-    Norms with a steep or broken slope only where rounding is too small to matter; no mean in float16, whose gradients
-    would be subnormal.
+    Norms with steep or discontinuous slopes only where rounding is too small to matter; no mean in float16, whose
+    gradients would be subnormal.
     """
     norms = ["l1", "l2", "charbonnier"] if dtype == torch.float64 else ["l2"]
     size = (chance.randint(1, 19), chance.choice([1, 2, 3, 7, 31, 33, chance.randint(4, 40)]))
@@ -113,7 +113,7 @@ def test_random_inputs(operator: str, number: int) -> None:
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(chance.random() < 0.5)
     try:
-        incoming = cotangents(evaluate(sample, "cuda"))  # in the results' own layout
+        incoming = cotangents(evaluate(sample, "cuda"))  # in the layout of the results
         got = differentiate(sample, "cuda", incoming=incoming)
     finally:
         torch.use_deterministic_algorithms(before)

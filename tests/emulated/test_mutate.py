@@ -1,4 +1,4 @@
-"""The breaks of `python -m tests.emulated.mutate` are those of the sources as they are now."""
+"""Every kind of break of `python -m tests.emulated.mutate` applies to the current sources."""
 
 import itertools
 

@@ -1,7 +1,7 @@
 """The emulated CUDA kernels under the address and undefined-behaviour sanitizers: `make test-sanitized`.
 
-It takes half an hour and is no part of `make test`, which fences tensors and sees less: nothing of the stack and of
-what C++ allocates, and nothing of what is undefined in arithmetic.
+It takes half an hour and is not part of `make test`, which only guards tensors: it checks neither the stack nor what
+C++ allocates, nor undefined arithmetic.
 """
 
 import subprocess

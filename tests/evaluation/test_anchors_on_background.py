@@ -1,4 +1,4 @@
-"""Where anchors lie."""
+"""Whether anchors lie on the person or on the background."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from internet.evaluation.anchors_on_background import share_in_use, share_on_bac
 
 
 def test_a_square_person():
-    """In the middle of 64 pixels, from 16 to 47; two pixels around it count as on it."""
+    """In the centre of 64 pixels, from 16 to 47; two pixels around it count as the person."""
     person = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
     person[..., 16:48, 16:48] = True
     pixels = torch.tensor([[32.0, 32.0], [14, 32], [13, 32], [32, 49], [32, 50], [-5, 32], [60, 60]])

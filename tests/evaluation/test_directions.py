@@ -1,4 +1,4 @@
-"""A worse video scores worse: known faults, mild and strong, and the measures that should see them, or should not."""
+"""A worse video scores worse: known faults, mild and strong, and which measures should notice them."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def clip() -> list[Tensor]:
 
 
 def swapped(frames: list[Tensor], strength: int) -> list[Tensor]:
-    """Neighbours change places: two pairs of them, or all."""
+    """Neighbouring frames are swapped: two pairs, or all."""
     order = list(range(len(frames)))
     for first in range(2, len(order) - 1, 8 if strength == 1 else 2):
         order[first], order[first + 1] = order[first + 1], order[first]
@@ -26,14 +26,14 @@ def swapped(frames: list[Tensor], strength: int) -> list[Tensor]:
 
 
 def blurred(frames: list[Tensor], strength: int) -> list[Tensor]:
-    """A box of three pixels, once or four times."""
+    """A box blur of three pixels, once or four times."""
     for _ in range((1, 4)[strength - 1]):
         frames = [F.avg_pool2d(F.pad(frame, (1, 1, 1, 1), "replicate"), 3, 1) for frame in frames]
     return frames
 
 
 def delayed(frames: list[Tensor], strength: int) -> list[Tensor]:
-    """By one frame, or by four."""
+    """A delay of one frame, or of four."""
     late = (1, 4)[strength - 1]
     return frames[:1] * late + frames[:-late]
 
@@ -54,7 +54,7 @@ SEEN = {
         *("interp_psnr", "interp_psnr_own", "e_warp"),
     ),
 }
-"""By fault, the measures that must find the mild one worse than none, and the strong one worse than that."""
+"""For each fault, the measures that must rate the mild one worse than none, and the strong one even worse."""
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_faults_are_ranked(suite, scores, fault, key):
     ],
 )
 def test_what_a_measure_cannot_see(suite, scores, fault, key, reason):
-    """What the documentation says of it."""
+    """As documented."""
     column = column_of(suite, key)
     assert column.badness(scores[fault, 2][key]) <= column.badness(scores["none", 0][key]) + 1e-4, reason
 
@@ -115,7 +115,7 @@ def test_nothing_is_wrong_with_the_clip_itself(suite, scores):
 
 
 def test_every_measure_is_told_by_its_column(suite, scores):
-    """Each has a value, sees a fault, and says what it stands in for where its name is not the field's."""
+    """Each has a value, notices a fault, and, if it is a stand-in, says for what."""
     keys = {key for keys in SEEN.values() for key in keys} | {"missing_key_points", "e_warp_reference"}
     assert {column.key for column in suite.columns} <= keys
     for column in suite.columns:

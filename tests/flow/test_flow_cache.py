@@ -1,4 +1,4 @@
-"""The cache of optical flow: found by content, whole at any time, equal to what it was computed from."""
+"""The cache of optical flow: found by content, complete at any time, equal to the estimator's results."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from internet.utils.files import OutputError
 
 
 class Counted:
-    """A flow that is a function of both images, and how often it was computed."""
+    """A flow that is a function of both images, and counts how often it is computed."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -104,4 +104,4 @@ def test_several_processes_share_a_folder(tmp_path: Path) -> None:
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)]) for _ in range(3)]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
     assert len(list(tmp_path.glob("*/*.npz"))) == 11
-    assert not list(tmp_path.glob("*/.*"))  # nothing half-written is left
+    assert not list(tmp_path.glob("*/.*"))  # no incomplete file is left

@@ -1,4 +1,4 @@
-"""Flow through all frames between two: what it adds up to, which spans it asks for, and that it follows far motion."""
+"""Flow composed over the frames between two: its value, the spans it uses, and that it follows large motion."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def shift(x: float, y: float) -> Tensor:
 def test_one_flow_after_another() -> None:
     torch.testing.assert_close(chained(shift(2, -1), shift(0.5, 3)), shift(2.5, 2))
     second = torch.zeros(1, 2, 16, 16)
-    second[..., 8:] = 3  # what is right of the middle goes on
+    second[..., 8:] = 3  # the right half continues beyond the frame
     both = chained(shift(4, 0), second)
     assert (both[:, 0, :, :4] == 4).all()
     assert (both[:, 0, :, 4:] == 7).all()

@@ -13,7 +13,7 @@ from internet.utils.optional import MissingExtraError
 
 
 def shifted_pair(dx: int, dy: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two views (1, 3, 96, 128) of one texture; what is at (x, y) in the first is at (x+dx, y+dy) in the second."""
+    """Two views (1, 3, 96, 128) of a texture; the point (x, y) of the first is (x+dx, y+dy) in the second."""
     image = to_tensor(WalkingClip(2, (160, 160))[0])
     height, width, top, left = 96, 128, 8, 16
     first = image[..., top : top + height, left : left + width]

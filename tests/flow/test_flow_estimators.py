@@ -1,4 +1,4 @@
-"""Estimators by name: DIS and DeepFlow against a truth, RAFT against a stand-in for torchvision."""
+"""Estimators by name: DIS and DeepFlow against the true flow, RAFT against a stand-in for torchvision."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def walking_pair(size: int = 256) -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize(("name", "within"), [("dis", 0.2), ("deepflow", 0.12)])
 def test_the_true_motion_of_a_walker_is_found(name: str, within: float) -> None:
-    """Mean end-point error in pixels, and on the walker less than half of what no motion would be off by."""
+    """Mean end-point error in pixels; on the walker, less than half the error of no motion."""
     first, second, truth = walking_pair()
     moving = truth.norm(dim=1) > 0.5
     error = (flow_estimator(name)(first, second) - truth).norm(dim=1)
@@ -54,7 +54,7 @@ def test_deepflow_without_contributed_modules_says_so(monkeypatch: pytest.Monkey
 
 
 class Recorder(nn.Module):
-    """In RAFT's place: keeps what it is given, and flows everything one pixel to the right."""
+    """A stand-in for RAFT: records its input, and returns a flow of one pixel to the right."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A tiny model's result beside all that a batch can hold."""
+"""A tiny model's result with a batch that has every entry."""
 
 import pytest
 import torch

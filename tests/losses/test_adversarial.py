@@ -18,7 +18,7 @@ def judgement() -> list[list[Tensor]]:
 
 
 def test_equation_8():
-    """Both sides play the one game: what the generator minimises is the part of the objective with O_t in it."""
+    """Both sides play the same game: the generator minimises the part of the objective that contains O_t."""
     fake, real = judgement(), judgement()
     probability = [[scale[-1].double().sigmoid() for scale in side] for side in (fake, real)]
     of_fake = sum((1 - d).log().mean() for d in probability[0])

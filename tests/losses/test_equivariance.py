@@ -13,7 +13,7 @@ from internet.model import Anchors
 
 
 def blob_anchors(frame: Tensor) -> Anchors:
-    """A detector that is equivariant: the centre and the spread of a bright blob, as a point and a matrix."""
+    """An equivariant detector: the centre and the spread of a bright blob, as a point and a matrix."""
     weight = frame[:, :1].clamp(min=0)
     weight = weight / weight.sum((2, 3), keepdim=True)
     height, width = frame.shape[2:]
@@ -33,7 +33,7 @@ def test_an_equivariant_detector_has_next_to_no_loss():
     torch.manual_seed(3)
     frame, spline = blob(), ThinPlateSpline.random(1)
     points, _ = equivariance_losses(blob_anchors, frame, blob_anchors(frame), spline)
-    assert points < 0.005  # not 0: a blob has a size, over which the spline is not quite affine
+    assert points < 0.005  # not 0, because the spline is not exactly affine over the size of a blob
 
     def fixed(frame: Tensor) -> Anchors:
         return blob_anchors(blob())
@@ -49,7 +49,7 @@ ARM, SPOT = 0.04, 0.015
 def marked_joints(joints: Tensor, size: int) -> Tensor:
     """A frame with three spots for each of the joints (B, K, 2), a channel each: (B, 3K, size, size).
 
-    One at the joint, one to its right and one below: what deforms the frame turns and stretches their triangle.
+    One at the joint, one to its right and one below: deforming the frame also deforms their triangle.
     """
     arms = torch.tensor([[0.0, 0.0], [ARM, 0.0], [0.0, ARM]])
     spots = (joints[:, :, None] + arms).flatten(1, 2)[:, :, None, None]
@@ -58,7 +58,7 @@ def marked_joints(joints: Tensor, size: int) -> Tensor:
 
 
 def read_joints(frame: Tensor) -> Anchors:
-    """What :func:`marked_joints` drew, by the spots' centres of gravity: the joint, and the arms as a matrix."""
+    """The joints that :func:`marked_joints` drew, by the spots' centroids: the joint, and the arms as a matrix."""
     weight = frame / frame.sum((2, 3), keepdim=True)
     centres = torch.einsum("bkhw,hwc->bkc", weight, identity_field(*frame.shape[2:])[0]).unflatten(1, (-1, 3))
     arms = (centres[:, :, 1:] - centres[:, :, :1]) / ARM
@@ -66,7 +66,7 @@ def read_joints(frame: Tensor) -> Anchors:
 
 
 def test_the_identities_hold_for_the_true_joints_of_drawn_figures():
-    """p = T(p') and J = T'(p') J', read off deformed frames; what is not 0 is that a triangle has a size."""
+    """p = T(p') and J = T'(p') J', measured in deformed frames, up to the effect of the triangle's size."""
     joints = torch.stack([SyntheticDataset(16, seed=3)[index]["current_anchors"] for index in (0, 9, 18, 27)])
     frame, spline = marked_joints(joints.clamp(-0.7, 0.7), 256), ThinPlateSpline.random(4)
     anchors = read_joints(frame)

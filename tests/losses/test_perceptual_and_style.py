@@ -10,7 +10,7 @@ from internet.losses import (
 
 
 def test_equations_9_to_11():
-    # the last layer has more channels than pixels, and so another way to the same
+    # the last layer has more channels than pixels, and therefore uses another algorithm
     ours, theirs = ([torch.randn(2, 3, 4, 5), torch.randn(2, 6, 2, 2), torch.randn(2, 9, 2, 2)] for _ in range(2))
     perceptual, style = 0.0, 0.0
     for a, b in zip(ours, theirs, strict=True):

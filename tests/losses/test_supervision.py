@@ -1,4 +1,4 @@
-"""What drawn figures teach: anchors, regions and confidence."""
+"""Supervision by drawn figures: anchors, regions and confidence."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Eqs. 2-4, and what each scheme needs."""
+"""Eqs. 2-4, and the inputs that each scheme needs."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_equation_2(clip):
 
 
 def test_equation_3(clip):
-    """The mask of [27]: here the flows disagree in the right half, and elsewhere only what leaves the frame is lost."""
+    """The mask of [27]: here the flows disagree in the right half; elsewhere only pixels that leave the frame are 0."""
     backward = -clip["flow"].clone()
     backward[..., 8:] += 4
     x, y = torch.arange(16), torch.arange(16)[:, None]
@@ -68,7 +68,7 @@ def test_a_scheme_without_what_it_needs(clip, regularization, words):
 
 
 def test_several_scales_are_a_mean_over_halved_frames(clip):
-    """Each by its own equation: frames, flow and mask are averaged over blocks, and flow is of half the pixels."""
+    """Each with the same equation: frames, flow and mask are averaged over blocks, and flow is halved."""
     confidence = torch.rand(2, 1, 8, 8)
     losses = []
     for scale in range(3):

@@ -60,7 +60,7 @@ def test_random_splines_are_near_the_identity_and_repeat_with_their_seed():
     moved = (one(z) - z).flatten(1).abs().amax(1)
     assert moved.min() > 0.02
     assert moved.max() < 0.8
-    assert torch.linalg.det(one.jacobian(z)).min() > 0  # nothing folds over
+    assert torch.linalg.det(one.jacobian(z)).min() > 0  # no folding
     still = ThinPlateSpline.random(1, affine=0, bend=0)
     torch.testing.assert_close(still(z[:1]), z[:1], atol=1e-5, rtol=0)
 
@@ -68,7 +68,7 @@ def test_random_splines_are_near_the_identity_and_repeat_with_their_seed():
 def test_a_warped_frame_shows_at_z_what_was_at_t_of_z():
     spline = ThinPlateSpline.random(2, affine=0.02, bend=0.02)
     x, y = ((2 * torch.arange(64) + 1) / 64 - 1 for _ in range(2))
-    ramp = torch.stack([x.expand(64, 64), y[:, None].expand(64, 64)]).expand(2, 2, 64, 64)  # shows its own position
+    ramp = torch.stack([x.expand(64, 64), y[:, None].expand(64, 64)]).expand(2, 2, 64, 64)  # its own coordinates
     warped = spline.warp(ramp)
     z = ramp.flatten(2).mT
     inside = (spline(z).abs() < 0.97).all(-1)

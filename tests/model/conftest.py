@@ -1,4 +1,4 @@
-"""What the tests of first-order-motion share."""
+"""Fixtures for the tests of first-order-motion."""
 
 from typing import Any
 

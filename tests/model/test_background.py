@@ -58,7 +58,7 @@ def test_a_person_before_the_background_is_not_fitted() -> None:
     for _ in range(5):
         fitted = affine_fit(points(), inliers(points(), matches, fitted, torch.tensor(0.1).double()))
     torch.testing.assert_close(fitted, AFFINE.double(), atol=5e-3, rtol=0)
-    assert (first - AFFINE).abs().max() > 0.03  # where it was from the start, the test would tell nothing
+    assert (first - AFFINE).abs().max() > 0.03  # otherwise the test would prove nothing
 
 
 # The predictor
@@ -79,7 +79,7 @@ def test_the_matrix_is_affine_and_learns_from_both_frames() -> None:
 
 def test_what_matches_is_where_the_source_has_it() -> None:
     predictor = BackgroundPredictor(torch.nn.Identity(), width=8)
-    predictor.features = torch.nn.Identity()  # of frames that are features: random ones, which are like no others
+    predictor.features = torch.nn.Identity()  # frames are their own features: random and so distinctive
     predictor.sharpness.data.fill_(4.0)
     driving = torch.randn(1, 8, 20, 24)
     source = driving.roll((2, -3), (2, 3))  # rows down, columns to the left
@@ -138,7 +138,7 @@ def test_a_stream_follows_the_camera_since_the_first_driving_frame() -> None:
     source, *driving = torch.rand(4, 1, 3, 64, 64)
     for result, frame in zip(model.transfer(source, driving), driving, strict=True):
         assert torch.equal(result.motion.background, model.background_motion(driving[0], frame))
-    same = list(model.transfer(driving[0], driving))  # the source is where the stream begins: what forward computes
+    same = list(model.transfer(driving[0], driving))  # the source is the first frame, so this is what forward computes
     assert torch.equal(same[-1].frame, model(driving[0], driving[-1]).frame)
 
 
@@ -161,7 +161,7 @@ def test_the_loss_is_the_distance_on_the_background() -> None:
     truth[:, 0, 2] = 0.5
     assert background_loss(truth, motion, parts).item() == pytest.approx(0, abs=2e-4)
     assert background_loss(torch.eye(3)[None], motion, parts).item() == pytest.approx(0.5, abs=1e-4)
-    assert background_loss(truth, motion, torch.ones_like(parts)).item() == 0  # nothing of it is seen
+    assert background_loss(truth, motion, torch.ones_like(parts)).item() == 0  # none of it is visible
 
 
 def test_what_the_loss_needs_is_named() -> None:

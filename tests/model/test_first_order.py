@@ -1,4 +1,4 @@
-"""First-order-motion's checkpoints: all that its settings allow loads, and computes what its formulas do."""
+"""First-order-motion's checkpoints: everything that its settings allow loads, and matches its formulas."""
 
 import copy
 import math
@@ -59,7 +59,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 def as_double(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint in float64, its weights leaves that ask for gradients."""
+    """The checkpoint in float64, with weights that require gradients."""
     return {
         entry: {
             name: value.double().requires_grad_("running" not in name and "down.weight" not in name)

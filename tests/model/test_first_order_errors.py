@@ -1,4 +1,4 @@
-"""What is not one of first-order-motion's checkpoints, or does not fit its settings, is named."""
+"""Errors for files that are not first-order-motion's checkpoints, or do not fit their settings."""
 
 from typing import Any
 
@@ -96,7 +96,7 @@ def test_settings_that_cannot_be(changes, words):
 
 
 def settings_with(changes: dict[str, Any]) -> dict[str, Any]:
-    """The small settings with whole sections taken out as well."""
+    """The small settings, also with whole sections removed."""
     written = settings({name: value for name, value in changes.items() if value is not None or "dense" not in name})
     if f"{GENERATOR}.dense_motion_params" in changes:
         del written["model_params"][GENERATOR]["dense_motion_params"]

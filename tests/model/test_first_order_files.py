@@ -129,7 +129,7 @@ def test_pictures_for_a_model_of_other_channels(channels, tmp_path):
 
 
 class Anything:
-    """An object that only unpickling makes."""
+    """An object that only unpickling can create."""
 
 
 class Runs:
@@ -165,7 +165,7 @@ def test_numbers_of_numpy_are_read(small, tmp_path, zipped):
 
 
 class Forged:
-    """numpy's function for numbers, with arguments of somebody's choice."""
+    """numpy's function for numbers, with arguments chosen by an attacker."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

@@ -1,4 +1,4 @@
-"""The model: shapes, dtypes, layouts, compilation, streaming, and one function on every backend."""
+"""The model: shapes, dtypes, layouts, compilation, streaming, and the same function on every backend."""
 
 import contextlib
 import gc
@@ -26,7 +26,7 @@ TINY = INTERnetConfig.preset("tiny")
 
 
 def make(config: INTERnetConfig = TINY) -> INTERnet:
-    """A model whose Jacobians differ from the identity and whose anchors are apart, as in one that has learned."""
+    """A model with Jacobians that differ from the identity and separate anchors, as in a trained one."""
     model = INTERnet(config).eval()
     with torch.no_grad():
         model.kp_detector.kp.weight.normal_(std=0.1)
@@ -40,7 +40,7 @@ def frames(count: int, size: tuple[int, int] = (64, 96)) -> list[Tensor]:
 
 
 def tensors(result: Result) -> list[Tensor]:
-    """The frame and what of its motion there is."""
+    """The frame, and those parts of its motion that exist."""
     return [value for value in (result.frame, *result.motion) if value is not None]
 
 
@@ -49,7 +49,7 @@ def largest_difference(one: Result, other: Result) -> float:
     return max((a.double().cpu() - b.double().cpu()).abs().max().item() for a, b in pairs)
 
 
-# What goes in and what comes out
+# Inputs and outputs
 
 
 @pytest.mark.parametrize("scales", ["multi", "single"])
@@ -89,7 +89,7 @@ def test_the_frame_does_not_depend_on_the_rest_of_the_batch():
 
 
 def test_confidence_gates_every_level():
-    """Eq. 6: without confidence nothing of the source is left; the frame is the same for any source."""
+    """Eq. 6: with zero confidence nothing of the source remains; the frame is the same for any source."""
     model = make()
     motion = model(*frames(2)).motion
     blind = motion._replace(confidence=torch.zeros_like(motion.confidence))
@@ -103,7 +103,7 @@ def test_a_size_that_does_not_fit_is_named(size):
         INTERnet(TINY)(*frames(2, size))
 
 
-# One function, however it is computed
+# The same function, however it is computed
 
 
 @pytest.mark.parametrize("stage_one", ["internet", "first-order"])
@@ -195,7 +195,7 @@ def test_animate_looks_at_the_source_once_and_keeps_no_frame():
         alive.append(weakref.ref(frame))
         del frame
         gc.collect()
-        assert len(alive) == 2 * produced  # one frame in, one out: nothing is read ahead
+        assert len(alive) == 2 * produced  # one frame in, one frame out: nothing is read ahead
         assert sum(reference() is not None for reference in alive) <= 2
     assert calls == {"encode": 1, "anchors": 6}
 
@@ -348,7 +348,7 @@ def test_a_blending_generator_shows_the_moved_source_where_m_is_high_and_paints_
 
 
 def test_the_field_that_moves_the_source_has_an_edge_of_a_pixel():
-    """Left half with the first anchor, 0.5 away, and right half still: enlarged positions would lie between."""
+    """The left half moves by 0.5 with the first anchor, the right half is still: upsampled positions would lie between."""
     config = INTERnetConfig.preset("figures", size=64)
     estimator = INTERnet(config).dense_motion_network
     width = config.size // config.factor

@@ -1,4 +1,4 @@
-"""Models on disk: they come back as they went, and what does not fit is named."""
+"""Models on disk: they are restored exactly, and mismatches are named."""
 
 import copy
 import json
@@ -52,7 +52,7 @@ def test_a_model_comes_back_as_it_went(model, tmp_path):
 
 def test_first_order_motion_s_stage_one_comes_back_with_its_statistics(tmp_path):
     model = INTERnet(INTERnetConfig.preset("tiny", stage_one="first-order"))
-    model(*torch.rand(2, 2, 3, 128, 128))  # in training mode: it moves the batch statistics
+    model(*torch.rand(2, 2, 3, 128, 128))  # in training mode, which updates the batch statistics
     save_model(tmp_path / "model.pt", model)
     assert same_weights(load_model(tmp_path / "model.pt"), model)
 
@@ -74,7 +74,7 @@ def test_a_training_folder_means_its_newest_checkpoint(model, tmp_path):
         Checkpoints(folder).save(step, checkpoint_of(model))
     assert find_checkpoint(tmp_path) == find_checkpoint(folder) == folder / "step-00000003.pt"
     assert same_weights(load_model(tmp_path), model)
-    for pointer in ("step-00000002.pt", " step-00000002.pt\r\n"):  # as an editor leaves it
+    for pointer in ("step-00000002.pt", " step-00000002.pt\r\n"):  # as edited by hand
         (folder / "latest.txt").write_text(pointer)
         assert find_checkpoint(tmp_path) == folder / "step-00000002.pt"
 
@@ -95,13 +95,13 @@ def test_a_run_of_the_first_version_whose_newest_is_a_link(model, tmp_path):
     (folder / "last.pt").symlink_to("step-00000001.pt")
     assert find_checkpoint(tmp_path) == folder / "last.pt"
     assert same_weights(load_model(tmp_path), model)
-    Checkpoints(folder).save(3, checkpoint_of(model))  # it goes on with this version
+    Checkpoints(folder).save(3, checkpoint_of(model))  # the run continues with this version
     assert find_checkpoint(tmp_path) == folder / "step-00000003.pt"
     assert not (folder / "last.pt").is_symlink()
 
 
 def version_1(model: INTERnet) -> dict[str, Any]:
-    """A checkpoint as the first version wrote it."""
+    """A checkpoint in the format of the first version."""
     entries = checkpoint_of(model)
     config = entries["model_config"]
     config["stage1"] = config.pop("stage_one")
@@ -259,7 +259,7 @@ def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
 
 
 def changed(entries: dict[str, Any], **others: Any) -> dict[str, Any]:
-    """The checkpoint with these weights exchanged, or without those that are None."""
+    """The checkpoint with these weights replaced, or removed if None."""
     state = {name: value for name, value in (entries["model"] | others).items() if value is not None}
     return entries | {"model": state}
 
@@ -318,7 +318,7 @@ def test_damaged_files(model, tmp_path):
 
 
 def test_a_file_that_is_cut_short_is_named_wherever_it_ends(model, tmp_path):
-    """As a broken download leaves it. torch looks for the end of the archive and may ask for a place before 0."""
+    """Like a broken download. torch searches for the end of the archive and may seek to a position before 0."""
     path = tmp_path / "broken.pt"
     save_model(path, model)
     whole = path.read_bytes()
@@ -336,7 +336,7 @@ def test_what_is_not_a_file_is_not_read(tmp_path):
 
 
 def test_a_changed_byte_is_found(model, tmp_path):
-    """In the weights, which torch reads unchecked, and in the archive's directory, where it asks for a password."""
+    """In the weights, which torch does not verify, and in the archive's directory, where it may imply a password."""
     save_model(tmp_path / "model.pt", model)
     whole = (tmp_path / "model.pt").read_bytes()
     weight = whole.index(model.state_dict()["generator.last.weight"].numpy().tobytes())

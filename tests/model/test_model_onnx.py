@@ -1,4 +1,4 @@
-"""A whole model as ONNX, with nothing chosen: the frames of ONNX Runtime are torch's."""
+"""A whole model exported to ONNX with default settings: ONNX Runtime computes the same frames as torch."""
 
 import io
 

@@ -11,7 +11,7 @@ from internet.losses import REGULARIZATIONS, Batch, Objective, Weights, make_fea
 from internet.losses.features import FrozenFeatures
 from internet.model import PRESETS, INTERnet, INTERnetConfig, make_discriminator
 
-#: Weights that leave no term out.
+#: Weights that include every term.
 EVERYTHING = Weights(feature_matching=10.0)
 
 
@@ -22,7 +22,7 @@ def features() -> FrozenFeatures:
 
 
 def random_batch(size: int) -> tuple[Tensor, Batch]:
-    """A source frame and what goes with it; flows of a few pixels that agree with each other here and there."""
+    """A source frame and the rest of its sample, with flows of a few pixels that are consistent in some places."""
     source, target, previous = torch.rand(3, 1, 3, size, size)
     flow = torch.randn(1, 2, 1, 1).expand(1, 2, size, size)
     backward = -flow + 2 * (torch.rand(1, 1, size, size) < 0.3)
@@ -62,7 +62,7 @@ def step(config: INTERnetConfig, regularization: str, size: int, network: Frozen
 @pytest.mark.parametrize("regularization", REGULARIZATIONS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_one_step_of_every_preset(preset, regularization):
-    """The presets' own networks on frames of 128²: they are convolutional, and the largest is slow at its own size."""
+    """The presets' networks on frames of 128²: they are convolutional, and the largest is slow at its own size."""
     seen = step(INTERnetConfig.preset(preset), regularization, 128, features())
     assert ("temporal" in seen) == (regularization != "none")
     assert {"adversarial", "perceptual", "style", "equivariance", "equivariance_jacobian"} < set(seen)
@@ -93,7 +93,7 @@ def test_one_step_at_full_size(preset, regularization):
 
 @pytest.mark.parametrize("regularization", ["flow", "extrinsic", "intrinsic"])
 def test_the_temporal_loss_alone_reaches_the_motion_estimator_only_through_its_confidence(regularization):
-    """With the generated frame cut off, the intrinsic scheme still teaches stage I, and no other scheme does."""
+    """With the generated frame detached, the intrinsic scheme still gives stage I a gradient, and no other does."""
     torch.manual_seed(0)
     model = INTERnet(INTERnetConfig.preset("tiny"))
     source, batch = random_batch(64)
@@ -108,7 +108,7 @@ def test_the_temporal_loss_alone_reaches_the_motion_estimator_only_through_its_c
         flow_backward=batch.flow_backward,
     ).backward()
     assert frame.grad is not None
-    assert frame.grad.any()  # the loss sees the frame under every scheme
+    assert frame.grad.any()  # the loss depends on the frame under every scheme
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     reached = {name for name, gradient in gradients.items() if gradient is not None and gradient.any()}
     assert not any(name.startswith("generator.") for name in reached)

@@ -1,4 +1,4 @@
-"""Autocast changes nothing inside of an operator: coordinates stay in float32, data in the dtype it comes in."""
+"""Autocast changes nothing inside an operator: coordinates stay in float32, data in its own dtype."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from tests.support.samples import DIFFERENTIABLE, OPERATORS
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_the_same_under_autocast(operator: str, backend: str, dtype: torch.dtype) -> None:
-    """bfloat16 features stand beside float32 coordinates there, as in a network under autocast."""
+    """bfloat16 features are combined with float32 coordinates, as in a network under autocast."""
     device = require(backend, operator)
     sample = samples.build(operator, dtype).map(lambda tensor: tensor.to(device))
     found = []
@@ -23,7 +23,7 @@ def test_the_same_under_autocast(operator: str, backend: str, dtype: torch.dtype
         with internet.ops.backend(backend), torch.autocast(device, torch.bfloat16, enabled=enabled):
             results = tensors_of(sample.with_tensors(leaves)())
         gradients: tuple[Tensor, ...] = ()
-        if operator in DIFFERENTIABLE:  # outside of autocast, as torch asks for
+        if operator in DIFFERENTIABLE:  # outside autocast, as torch recommends
             gradients = torch.autograd.grad(results, leaves, cotangents(results))
         found.append([*(result.detach() for result in results), *gradients])
     assert_repeated(found[1], found[0], operator, backend, f"{sample}: result or gradient")

@@ -1,4 +1,4 @@
-"""Choosing a backend: the context manager, the environment variable, and what is refused."""
+"""Selecting a backend: the context manager, the environment variable, and errors."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ Pretend = Callable[..., None]
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    """Makes backends ready, or not, for as long as a test lasts: pretend(cuda=Status(True))."""
+    """Makes backends ready, or not, for the duration of a test: pretend(cuda=Status(True))."""
 
     def pretend(**statuses: internet.ops.Status) -> None:
         for name, status in statuses.items():
@@ -110,7 +110,7 @@ def test_a_function_can_be_decorated() -> None:
 
 
 def test_threads_choose_for_themselves() -> None:
-    """Contexts of two threads that overlap, one object among them, leave nothing behind in either."""
+    """Overlapping contexts in two threads, even of the same object, leave nothing behind in either."""
     outside, shared = chosen(), internet.ops.backend("reference")
     entered, left = threading.Event(), threading.Event()
 
@@ -182,7 +182,7 @@ def test_the_backward_uses_the_backend_of_the_forward() -> None:
     with internet.ops.backend("reference"):
         field = internet.ops.affine_mixture(logits, *points)
     (gradient,) = torch.autograd.grad(field.square().sum(), logits, create_graph=True)
-    torch.autograd.grad(gradient.square().sum(), logits)  # a compiled backward would refuse
+    torch.autograd.grad(gradient.square().sum(), logits)  # a compiled backward would raise
 
 
 def test_status_reads_well() -> None:
@@ -231,7 +231,7 @@ def test_each_call_takes_what_serves_its_device(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_cuda_or_triton(monkeypatch: pytest.MonkeyPatch, compiled: bool, deterministic: bool, preferred: bool) -> None:
-    """Triton takes what has no CUDA kernel, and what it was measured to do faster, but not where bits must repeat."""
+    """Triton serves operators without a CUDA kernel, and those where it is faster, unless bits must repeat."""
     name, gpu = "confidence_warp", torch.device("cuda")
     monkeypatch.setitem(_dispatch.compiled, "cuda", frozenset({name} if compiled else ()))
     monkeypatch.setattr(_dispatch, "_triton_on_gpus", frozenset({name} if preferred or not compiled else ()))
@@ -243,7 +243,7 @@ def test_cuda_or_triton(monkeypatch: pytest.MonkeyPatch, compiled: bool, determi
 
 @pytest.mark.parametrize("triton", [False, True])
 def test_a_gpu_that_the_kernels_do_not_run_on(monkeypatch: pytest.MonkeyPatch, triton: bool) -> None:
-    """An old GPU beside a new one: Triton serves it, or else the reference; the new one keeps its kernels."""
+    """An old GPU next to a new one: Triton or the reference serves the old one; the new one keeps its kernels."""
     monkeypatch.setitem(_dispatch.compiled, "cuda", frozenset({"soft_argmax"}))
     monkeypatch.setattr(_dispatch, "why_not_on", lambda gpu: "no kernels" if gpu == 1 else "")
     monkeypatch.setattr(_dispatch, "triton_kernels", lambda: object() if triton else "not installed")

@@ -1,4 +1,4 @@
-"""Activation checkpoints: what is computed again in a backward pass is what was computed first, by the same backend."""
+"""Activation checkpointing: a backward pass recomputes the same results with the same backend."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -59,7 +59,7 @@ def test_every_operator(operator: str, backend: str, use_reentrant: bool) -> Non
 @pytest.mark.parametrize("forward", [None, "reference", "cpu"])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_recomputation_uses_the_backend_of_the_forward(depth: int, forward: str | None, after: str | None) -> None:
-    """Whatever is chosen by then, and though contexts and regions nest in the function that is checkpointed."""
+    """Whichever backend is selected by then, and with nested contexts and regions in the checkpointed function."""
     sample = samples.build("confidence_warp", torch.float64)
     warp = loss_of(sample)
     used: list[list[str | None]] = [[]]
@@ -85,7 +85,7 @@ def test_a_recomputation_uses_the_backend_of_the_forward(depth: int, forward: st
         result = function(*leaves)
     with on(after):
         found = list(torch.autograd.grad(result, leaves))
-    assert len(used[0]) > 1  # it was computed again
+    assert len(used[0]) > 1  # it was recomputed
     assert set(used[0]) == {wanted}
     assert_all_close(found, expected, [torch.float64] * len(found))
 

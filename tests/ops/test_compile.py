@@ -16,10 +16,10 @@ from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from within torch
 
-# As a user has it: whichever backend serves each operator by itself.
+# As for users: each operator by its default backend.
 
-# Two sizes of each. Sizes that are equal by chance would be taken for the same size in all shapes, and one that
-# equals a constant of the operator, such as the 2 of (x, y), for that constant: so here none are equal.
+# Two sizes of each. Sizes that happen to be equal would be treated as the same symbol in all shapes, and a size that
+# equals a constant of the operator, such as the 2 of (x, y), as that constant: so here none are equal.
 PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "affine_mixture": ({"batch": 5, "anchors": 3, "size": (6, 7)}, {"batch": 3, "anchors": 4, "size": (9, 8)}),
     "upsample_motion": ({"batch": 3, "size": (4, 5)}, {"batch": 4, "size": (5, 9)}),
@@ -59,7 +59,7 @@ def compiled(operator: str, **options: Any) -> Callable[..., Any]:
 
 
 def check(call: Callable[..., Any], sample: Sample) -> None:
-    """Results and gradients of the compiled call are those of the plain one."""
+    """Results and gradients of the compiled call equal those of the eager one."""
     found: list[list[Tensor]] = []
     for function in (call, lambda args, kwargs: getattr(internet.ops, sample.operator)(*args, **kwargs)):
         leaves = [tensor.detach().clone().requires_grad_() for tensor in sample.tensors()]
@@ -96,13 +96,13 @@ def test_static_shapes(operator: str) -> None:
     ],
 )
 def test_other_optional_arguments(operator: str, parameters: dict[str, Any]) -> None:
-    """Fewer and more of them. Dynamo materialises the gradient of every output, also of one that stands for nothing."""
+    """Fewer and more levels. Dynamo materialises the gradient of every output, even of an empty placeholder."""
     check(compiled(operator, backend="aot_eager"), samples.build(operator, torch.float32, **parameters))
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_inference(operator: str) -> None:
-    """Without gradients Dynamo takes another way through a torch.autograd.Function."""
+    """Without gradients, Dynamo traces a torch.autograd.Function differently."""
     sample = samples.build(operator, torch.float32)
     with torch.no_grad():
         results = tensors_of(compiled(operator, backend="eager")(sample.args, sample.kwargs))
@@ -111,7 +111,7 @@ def test_inference(operator: str) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_dynamic_shapes(operator: str) -> None:
-    """One compilation serves other batches, numbers of anchors and channels, and sizes."""
+    """One compilation serves other batch sizes, numbers of anchors and channels, and sizes."""
     first, second = (samples.build(operator, torch.float32, **parameters) for parameters in PARAMETERS[operator])
     call = compiled(operator, backend="aot_eager", dynamic=True)
     check(call, first)
@@ -121,7 +121,7 @@ def test_dynamic_shapes(operator: str) -> None:
 
 @pytest.mark.slow
 def test_inductor() -> None:
-    """The motion of a frame, warped features and the temporal loss in one graph, by torch's own compiler."""
+    """The motion of a frame, warped features and the temporal loss in one graph, with torch's default compiler."""
     field = samples.build("affine_mixture", torch.float32, size=(4, 5))
     features = torch.randn(2, 3, 8, 10)
     flow = samples.build("masked_backwarp_loss", torch.float32, size=(8, 10), ratio=1).args[2]
@@ -141,7 +141,7 @@ def test_inductor() -> None:
 
 
 def test_another_backend_is_another_graph() -> None:
-    """What is asked for when a compiled function is called counts, in every thread for itself."""
+    """The backend requested at the call of a compiled function counts, separately in every thread."""
     sample = samples.build("confidence_warp", torch.float32)
     counter = torch._dynamo.testing.CompileCounter()
     call = compiled("confidence_warp", backend=counter)
@@ -151,7 +151,7 @@ def test_another_backend_is_another_graph() -> None:
     assert counter.frame_count == 2
     with internet.ops.backend("reference"), ThreadPoolExecutor(1) as threads:
         threads.submit(call, sample.args, sample.kwargs).result()
-    assert counter.frame_count == 3  # nothing was asked for in that thread
+    assert counter.frame_count == 3  # nothing was requested in that thread
 
 
 def test_a_backend_within_a_graph() -> None:

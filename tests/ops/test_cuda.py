@@ -26,8 +26,8 @@ OPERATORS = compiled_operators("cuda")
 LAYOUTS = ("contiguous", "channels_last", "strided")
 SUMMATIONS = pytest.mark.parametrize("deterministic", [False, True], ids=["any order", "deterministic"])
 
-# Many tiles, the last one not full, and, for the logits, several blocks that share an image. The channels that are
-# warped make several vectors, of any type, and several layers of planes.
+# Many tiles, the last one not full, and, for the logits, several blocks that share an image. The warped channels
+# form several vectors, of any type, and several layers of planes.
 SIZES: dict[str, dict[str, Any]] = {
     "affine_mixture": {"batch": 3, "anchors": 10, "size": (61, 83), "threshold": 0.02},
     "upsample_motion": {"batch": 3, "size": (61, 83)},
@@ -40,7 +40,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "anchor_features": {"batch": 3, "anchors": 10, "size": (23, 27), "margin": 1e-5},
 }
 
-# Inputs, the first ones, whose gradients many threads add to: only deterministic algorithms keep to one order.
+# How many of the first inputs have gradients that many threads add to: only deterministic algorithms fix the order.
 SCATTERED = {"volume_warp": 1, "masked_backwarp_loss": 1, "anchor_features": 1}
 MOVED = ("confidence_warp", "pyramid_warp", "volume_warp", "masked_backwarp_loss")
 
@@ -68,10 +68,10 @@ def large(operator: str, dtype: torch.dtype, layout: str) -> Sample:
 
 
 def shrinking(sample: Sample) -> Sample:
-    """The same call with a motion by which neighbours sample neighbours, or now and then the same pixels.
+    """The same call with a motion with which neighbours sample neighbours, and sometimes the same pixels.
 
-    A random motion hardly ever lets neighbouring threads add up what they give to the same pixels before the atomics,
-    or a pixel have more than a few readers.
+    With a random motion, neighbouring threads hardly ever merge contributions to the same pixels before the atomics,
+    and a pixel hardly ever has more than a few readers.
     """
     tensors = sample.tensors()
     place = {"pyramid_warp": len(tensors) - 2, "masked_backwarp_loss": 2}.get(sample.operator, 1)
@@ -87,7 +87,7 @@ def shrinking(sample: Sample) -> Sample:
 
 
 def assert_same(found: list[Tensor], expected: list[Tensor], operator: str, same_bits: bool) -> None:
-    """Bit for bit, or, where the order of sums is free, up to rounding."""
+    """Bitwise, or, where the order of sums is not fixed, up to rounding."""
     if same_bits:
         assert_identical(found, expected, operator)
     else:
@@ -145,7 +145,7 @@ def test_gradients_are_the_references(operator: str, dtype: torch.dtype, layout:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str) -> None:
-    """With deterministic algorithms; without them too, but for the gradients that are scattered."""
+    """With deterministic algorithms; also without them, except for scattered gradients."""
     sample = large(operator, dtype, layout)
     results = len(evaluate(sample, "cuda"))
     scattered = range(results, results + SCATTERED.get(operator, 0))
@@ -162,7 +162,7 @@ def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name in SCATTERED])
 def test_deterministic_sums_keep_what_is_not_finite(operator: str, dtype: torch.dtype, value: float) -> None:
-    """Fixed point has no infinity: what is not finite makes the sums NaN that it reaches, and no others."""
+    """Fixed point has no infinity: non-finite values turn exactly the sums that they contribute to into NaN."""
     sample = large(operator, dtype, "contiguous")
     incoming = cotangents(evaluate(sample, "cuda"))
     for gradient in incoming:
@@ -176,7 +176,7 @@ def test_deterministic_sums_keep_what_is_not_finite(operator: str, dtype: torch.
 @pytest.mark.parametrize("norm", ["l1", "l2", "charbonnier"])
 @pytest.mark.parametrize("place", [0, 1], ids=["output", "target"])
 def test_a_loss_of_frames_that_are_not_finite(place: int, norm: str, deterministic: bool) -> None:
-    """A NaN in a frame reaches the gradient of the pixels that the pixels which read it read, and of no others."""
+    """A NaN in a frame reaches the gradients of exactly those pixels that share an output pixel with it."""
     sample = samples.build("masked_backwarp_loss", torch.float32, size=(16, 24), norm=norm)
     tensors = sample.tensors()
     tensors[place] = tensors[place].clone()
@@ -192,7 +192,7 @@ def test_a_loss_of_frames_that_are_not_finite(place: int, norm: str, determinist
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_work_goes_to_the_current_stream(operator: str, layout: str) -> None:
-    """The inputs come into being late on a side stream; work on any other stream would not wait for them."""
+    """The inputs are computed late on a side stream; work on any other stream would not wait for them."""
     leaves, run = step(large(operator, torch.float32, layout))
     expected = run()
     values = [leaf.detach().clone() for leaf in leaves]
@@ -214,14 +214,14 @@ def test_work_goes_to_the_current_stream(operator: str, layout: str) -> None:
 @SUMMATIONS
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_a_graph_captures_forward_and_backward(operator: str, deterministic: bool) -> None:
-    """No call waits for the device, or memory is allocated past torch: either would break the capture."""
+    """No call waits for the device or allocates memory without torch: either would break the capture."""
     with summation(deterministic):
         captured, expected = capture_and_replay(operator)
     assert_same(captured, expected, operator, same_bits=deterministic or operator not in SCATTERED)
 
 
 def capture_and_replay(operator: str) -> tuple[list[Tensor], list[Tensor]]:
-    """What a captured step gives on inputs that came after the capture, and what one without a graph gives."""
+    """The results of a captured step on inputs set after the capture, and those of a step without a graph."""
     first = large(operator, torch.float32, "contiguous")
     second = first.map(lambda tensor: tensor.flip(0))
     leaves, run = step(first)
@@ -256,7 +256,7 @@ def test_no_call_waits_for_the_device(operator: str, deterministic: bool) -> Non
 @SUMMATIONS
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
-    """`fullgraph=True`: whether sums are to be deterministic is asked in the traced backward, without a break."""
+    """`fullgraph=True`: the traced backward pass checks for deterministic algorithms without a graph break."""
     sample = large(operator, torch.float32, "contiguous")
     leaves, run = step(sample)
     incoming = [gradient.cuda() for gradient in cotangents(evaluate(sample, "cuda"))]
@@ -274,7 +274,7 @@ def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_many_anchors(dtype: torch.dtype, layout: str) -> None:
-    """The tiles get smaller with K; past what shared memory holds (140 doubles, 280 floats) they lie elsewhere."""
+    """Tiles get smaller with K; beyond the size of shared memory (140 doubles, 280 floats) they use scratch memory."""
     for anchors in (33, 64, 100, 140, 141, 280, 281, 300):
         sample = samples.build("affine_mixture", dtype, layout=layout, batch=2, anchors=anchors, size=(9, 15))
         check(sample, dtype, "cuda")
@@ -291,7 +291,7 @@ def check_values_and_gradients(sample: Sample, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
-    """More anchors than pass through shared memory at once; more channels than it holds for one; an image's row."""
+    """More anchors than fit into shared memory at once; more channels than fit for one; a single row."""
     sizes: list[dict[str, Any]] = [
         {"anchors": 64, "size": (5, 9)},
         {"channels": 70, "size": (5, 9)},
@@ -306,7 +306,7 @@ def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("anchors", [33, 97])
 def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
-    """More than a block has columns for; their maps their own, or one for all."""
+    """More than a block has columns for, with a map each, or one for all."""
     for maps in (0, 1, anchors):
         sample = samples.build(
             "soft_argmax", torch.float32, layout=layout, anchors=anchors, jacobian_maps=maps, size=(17, 12)
@@ -357,9 +357,9 @@ def test_more_elements_than_32_bits_count() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_format) -> None:
-    """By the identity, upsampled three times: away from the frame's edge it leaves everything where it is.
+    """By the identity, upsampled three times: except at the frame's edge it changes nothing.
 
-    The features are many and the frame is small, as the weights a pixel gets add up to 1 but for the rounding of
+    There are many features in a small frame, because the weights of a pixel add up to 1 only up to the rounding of
     positions, which grows with the frame.
     """
     ratio, channels = 8, 64
@@ -369,7 +369,7 @@ def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_f
     shape = (1, channels, side, side)
     features = torch.empty(shape, dtype=torch.bfloat16, device="cuda", memory_format=memory_format).zero_()
     rows, columns = torch.arange(64, device="cuda"), torch.arange(side, device="cuda")
-    wave = 2 + torch.sin(0.05 * rows[:, None] + 0.03 * columns)  # so slow that a position's rounding is harmless
+    wave = 2 + torch.sin(0.05 * rows[:, None] + 0.03 * columns)  # so slow that a position's rounding does not matter
     features[0, :, -64:] = wave * torch.arange(1, channels + 1, device="cuda")[:, None, None]
     field = reference.identity_grid((side // ratio, side // ratio), False, torch.zeros(0, device="cuda"))[None]
     features.requires_grad_()

@@ -1,5 +1,5 @@
-"""What can be said of the CUDA library without a GPU: what ptxas made of the kernels, and that the library registers
-whole operators. It runs where nvcc has built the library in this checkout."""
+"""Checks of the CUDA library that need no GPU: ptxas's report on the kernels, and that the library registers complete
+operators. They run if nvcc has built the library in this checkout."""
 
 import json
 import re
@@ -38,7 +38,7 @@ class Kernel:
 
 
 def kernels(source: Path) -> list[Kernel]:
-    """The kernels in the report that the build has left beside the object of a source file."""
+    """The kernels in the report that the build stored next to the object of a source file."""
     report = (BUILD / f"{source.relative_to(ROOT)}.o.log").read_text()
     parts = re.split(r"Compiling entry function '(\w+)' for '(\w+)'", report)
     return [Kernel(*parts[i : i + 3]) for i in range(1, len(parts), 3)]
@@ -62,7 +62,7 @@ def test_every_kernel_is_there_for_every_architecture(source: Path) -> None:
     if not wanted:
         pytest.skip("the latest build in this checkout was one without CUDA")
     found = kernels(source)
-    # nvcc puts a number of its own into the names of functions of one file
+    # nvcc adds a number to the names of functions that are local to a file
     names = {architecture: [k.name for k in found if k.architecture == architecture] for architecture in wanted}
     assert len({len(same) for same in names.values()}) == 1
     assert all(names.values())
@@ -77,7 +77,7 @@ def test_the_device_code_is_in_the_library() -> None:
 
 
 def registered() -> dict[str, list[bool]]:
-    """For every operator, whether forward and backward are there for CUDA, found in a fresh process.
+    """For every operator, whether forward and backward are registered for CUDA, determined in a fresh process.
 
     Registering takes no GPU and, but for its name, no CUDA build of torch: without one, the build's empty stand-in
     for libtorch_cuda.so is loaded first, and the library's functions are looked up when they are first called.
@@ -110,7 +110,7 @@ print(json.dumps({
 
 @pytest.mark.skipif("_C" not in library.loaded, reason="the schemas are in _C, which is not loaded")
 def test_whole_operators_are_registered() -> None:
-    """An operator that has its file has its kernels, gradient included; the others are left to the reference."""
+    """An operator with a glue file has all of its kernels, including the gradient; the reference serves the others."""
     found = registered()
     assert {name for name, parts in found.items() if all(parts)} == set(STEMS)
     assert {name for name, parts in found.items() if any(parts)} == set(STEMS)

@@ -1,4 +1,4 @@
-"""CPU results are bit for bit the same for any number of threads, and from run to run."""
+"""CPU results are bitwise the same for any number of threads, and from run to run."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tests.support.samples import DIFFERENTIABLE, OPERATORS
 
 THREADS = (1, 2, 3, 4, 5, 7, 8, 11, 16)
 
-# Large enough that every operator divides the work, and nowhere a multiple of a vector or of a number of threads.
+# Large enough that every operator divides the work, and never a multiple of a vector or of a number of threads.
 SIZES: dict[str, dict[str, Any]] = {
     "affine_mixture": {"batch": 3, "anchors": 7, "size": (61, 83), "threshold": 0.05},
     "upsample_motion": {"batch": 3, "size": (61, 83)},
@@ -83,9 +83,9 @@ def check_threads(sample: samples.Sample, layout: str) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_calls_at_the_same_time(operator: str) -> None:
-    """From several threads of Python, as data loaders and servers call: they share no working memory."""
+    """From several Python threads, as in data loaders and servers: they share no scratch memory."""
     require("cpu", operator)
-    with internet.ops.backend("cpu"):  # the choice is the process's: made once, outside
+    with internet.ops.backend("cpu"):  # selected once, outside the threads
         several = [samples.build(operator, torch.float32, seed=seed, margin=0, **SIZES[operator]) for seed in range(4)]
         expected = [results_and_gradients(sample) for sample in several]
         with ThreadPoolExecutor(4) as pool:
@@ -96,7 +96,7 @@ def test_calls_at_the_same_time(operator: str) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_denormal_numbers_are_back_after_a_call(operator: str) -> None:
-    """Kernels flush them to zero for speed, and restore what was."""
+    """Kernels flush them to zero for speed, and restore the previous mode."""
     require("cpu", operator)
     results_and_gradients(samples.build(operator, torch.float32))
     assert (torch.tensor([1e-40]) * torch.tensor([0.5])).item() > 0
@@ -104,7 +104,7 @@ def test_denormal_numbers_are_back_after_a_call(operator: str) -> None:
 
 @pytest.mark.parametrize("operator", ["confidence_warp", "masked_backwarp_loss"])
 def test_samples_all_over_the_frame_and_any_number_of_threads(operator: str) -> None:
-    """Kernels scatter them in another way than those of a smooth motion; the parts the work is cut in have no say."""
+    """Kernels scatter these differently than for a smooth motion; how the work is divided has no effect."""
     require("cpu", operator)
     generator = torch.Generator().manual_seed(0)
     image, target, flow = (torch.randn(1, channels, 130, 41, generator=generator) for channels in (3, 3, 2))

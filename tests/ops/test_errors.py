@@ -1,4 +1,4 @@
-"""Every documented error of every operator names the operator, the argument, what came and what was expected."""
+"""Every documented error of every operator names the operator, the argument, what was given and what was expected."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ ARGUMENTS = {
         *("background", "covariance_source", "covariance_driving"),
     ),
 }
-# What the sample is drawn with for all of them to be there.
+# Parameters of the sample with which all of them exist.
 PARAMETERS: dict[str, dict[str, Any]] = {
     "affine_mixture": {"background": True},
     "anchor_features": {"background": True, "covariances": True},
@@ -50,7 +50,7 @@ class Wrong:
 
 
 def call(operator: str, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
-    """The operator's plain sample, with arguments replaced, or changed where the change is a function."""
+    """The operator's plain sample, with arguments replaced, or changed if the change is a function."""
     sample = samples.build(operator, dtype, **PARAMETERS.get(operator, {}))
     arguments = {**dict(zip(ARGUMENTS[operator], sample.args, strict=False)), **sample.kwargs}
     for name, change in changes.items():
@@ -68,7 +68,7 @@ def named(operator: str, argument: str) -> str:
 
 
 def general() -> list[Wrong]:
-    """What every tensor argument of every operator refuses."""
+    """Errors for every tensor argument of every operator."""
     wrong = []
     for operator, arguments in ARGUMENTS.items():
         for argument in arguments:
@@ -78,7 +78,7 @@ def general() -> list[Wrong]:
                 Wrong(operator, {argument: of_each(Tensor.tolist)}, TypeError, (name, "got list", "must be a Tensor")),
                 Wrong(
                     operator,
-                    {argument: of_each(lambda t: t[..., None, None])},  # one axis more may be a volume
+                    {argument: of_each(lambda t: t[..., None, None])},  # with one more axis it may be a volume
                     ValueError,
                     (name, "has shape", "expected ("),
                 ),
@@ -100,7 +100,7 @@ def both(operator: str, *pairs: tuple[dict[str, Any], tuple[str, ...]]) -> list[
 
 
 def anchored(operator: str) -> list[Wrong]:
-    """What the operators with anchors refuse of them."""
+    """Errors for the anchors of operators that have them."""
     return both(
         operator,
         ({"jac_source": None}, ("jac_source is None", "give both or neither")),
@@ -280,7 +280,7 @@ def test_errors(wrong: Wrong) -> None:
 
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name not in ("flow_confidence", "soft_argmax")])
 def test_float32_coordinates_beside_float64_data(operator: str) -> None:
-    """The other direction of mixing, which would promise more precision than there is."""
+    """The other way of mixing dtypes, which would suggest more precision than there is."""
     names = ARGUMENTS[operator][-2:] if operator != "upsample_motion" else ("confidence",)
     for name in names:
         with pytest.raises(TypeError, match=rf"{operator}: {name} is torch.float32 and .* is torch.float64"):

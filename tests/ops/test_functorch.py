@@ -1,6 +1,6 @@
-"""`torch.func`: every transform works, on the reference, which a call takes by itself inside of one.
+"""`torch.func`: every transform works, with the reference, which is used automatically inside a transform.
 
-A compiled backend that is asked for by name says that it cannot.
+A compiled backend that is requested by name raises an error.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tests.support.samples import DIFFERENTIABLE, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from within torch
 
-# Their reference is torch's grid_sample, which has no forward-mode derivative.
+# Their reference uses torch's grid_sample, which has no forward-mode derivative.
 SAMPLING = ("confidence_warp", "pyramid_warp", "volume_warp", "masked_backwarp_loss", "anchor_features")
 
 

@@ -1,4 +1,4 @@
-"""Every backend's first-order gradients: those of the float64 reference, for every input that asks and no other."""
+"""Every backend's first-order gradients equal those of the float64 reference, for exactly the requested inputs."""
 
 import itertools
 from collections.abc import Callable
@@ -37,8 +37,8 @@ def test_gradients(operator: str, dtype: torch.dtype, backend: str) -> None:
         assert_all_close(got, expected, [g.dtype for g in got], f"{sample}: gradient")
 
 
-AT_A_KINK = ("no motion", "at the frame's edge", "equal frames", "bfloat16")  # either one-sided derivative is right
-INFINITE = ("infinite features", "infinite in", "no heat")  # whose arithmetic is nobody's promise
+AT_A_KINK = ("no motion", "at the frame's edge", "equal frames", "bfloat16")  # either one-sided derivative is correct
+INFINITE = ("infinite features", "infinite in", "no heat")  # whose arithmetic is unspecified
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -56,7 +56,7 @@ def test_gradients_of_wild_inputs(operator: str, backend: str, dtype: torch.dtyp
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_an_incoming_gradient_of_nan(operator: str, backend: str) -> None:
-    """It reaches what the result depends on, and nothing else."""
+    """It reaches everything that depends on it, and nothing else."""
     require(backend, operator)
     for sample in samples.samples(operator, torch.float64):
         incoming = cotangents(evaluate(sample, "reference"))
@@ -87,7 +87,7 @@ def test_gradcheck(operator: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_gradients_of_some_inputs_only(operator: str, backend: str) -> None:
-    """Each subset of the inputs gets exactly the gradients it gets when all are asked for."""
+    """Each subset of the inputs gets exactly the same gradients as when all are requested."""
     require(backend, operator)
     sample = samples.build(operator, torch.float64)
     everything = differentiate(sample, backend)
@@ -156,7 +156,7 @@ def test_one_of_several_results_used(operator: str, place: int, backend: str) ->
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
 def test_coordinates_out_of_the_world_get_no_gradient(value: float, backend: str, mode: str) -> None:
-    """Gradients stay finite, and what cannot be moved by a little has none."""
+    """Gradients stay finite, and inputs that have no effect in a neighbourhood have none."""
     require(backend, "confidence_warp")
     sample = samples.build("confidence_warp", torch.float32, padding_mode=mode)
     field = sample.args[1].clone()
@@ -169,7 +169,7 @@ def test_coordinates_out_of_the_world_get_no_gradient(value: float, backend: str
 @pytest.mark.parametrize("backend", ["reference", *COMPILED])
 @pytest.mark.parametrize("size", [(4, 5), (2, 3, 4)], ids=["image", "volume"])
 def test_a_background_that_divides_by_zero(size: tuple[int, ...], backend: str) -> None:
-    """`anchor_features` reads nothing there, and it has no gradient, also where torch's quotient has 0 times NaN."""
+    """`anchor_features` reads nothing there and has no gradient, even where torch's quotient gives 0 times NaN."""
     device = "cpu" if backend == "reference" else require(backend, "anchor_features")
     sample = samples.build("anchor_features", torch.float64, size=size, anchors=1, background=True)
     axes = len(size)

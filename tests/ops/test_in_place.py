@@ -1,4 +1,4 @@
-"""Results may be changed in place before the backward pass, on every backend; arguments may not, and torch says so."""
+"""Results may be changed in place before the backward pass, on every backend; for arguments, torch raises an error."""
 
 import re
 
@@ -39,7 +39,7 @@ def test_results_may_be_changed(operator: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_arguments_that_are_needed_may_not(operator: str, backend: str) -> None:
-    """The right gradient, where a backend does not need the argument any more, or torch's error; nothing else."""
+    """The correct gradient, if a backend no longer needs the argument, or torch's error; nothing else."""
     device = require(backend, operator)
     sample = samples.build(operator, torch.float64)
     with internet.ops.backend(backend):

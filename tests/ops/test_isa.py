@@ -1,4 +1,4 @@
-"""The CPU kernels of every instruction set that this machine has: all are compiled, one is chosen at run time."""
+"""The CPU kernels of every instruction set that this machine supports: all are compiled, one is selected."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not internet.ops.backends()["cpu"].ready, reason
 
 
 def ask(isa: str) -> subprocess.CompletedProcess[str]:
-    """What a fresh process says about its instruction set when this one is asked for."""
+    """What a fresh process reports as its instruction set if this one is requested."""
     command = [sys.executable, "-c", "from internet.utils import library; print(library.cpu_isa())"]
     environment = {**os.environ, "INTERNET_CPU_ISA": isa}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -35,7 +35,7 @@ def require_isa(isa: str) -> None:
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, list[Tensor]]:
-    """By the name of each sample, the float64 reference's results and gradients."""
+    """The float64 reference's results and gradients, by the names of the samples."""
     found = {}
     for name, sample in each_sample():
         incoming = [gradient.double() for gradient in cotangents(evaluate(sample, "reference"))]

@@ -1,4 +1,4 @@
-"""`torch.jit.trace`: by default it records the reference, gradients included; a backend asked for, without them."""
+"""`torch.jit.trace`: by default it records the reference with gradients; a requested backend without them."""
 
 import io
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.compare import assert_all_close, tensors_of
 from tests.support.samples import DIFFERENTIABLE, OPERATORS, Sample
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # pytest forgets the filter of internet.ops
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # pytest resets the filter of internet.ops
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
 
@@ -59,7 +59,7 @@ def test_a_compiled_backend_that_is_asked_for(operator: str) -> None:
 
 
 def test_a_trace_is_quiet() -> None:
-    """No warning for each check of a shape; one for each of the caller's own."""
+    """No warnings for the operators' shape checks, but one for each of the caller's own."""
     code = (
         "import torch; from internet import ops\n"
         "def call(field, source):\n"

@@ -11,7 +11,7 @@ from tests.support.samples import DIFFERENTIABLE, OPERATORS, large_samples
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_large_in_float64(operator: str, backend: str, layout: str) -> None:
-    """Some positions come close to whole pixels, but none so close that float64 would confuse them."""
+    """Some positions come close to whole pixels, but none too close for float64."""
     require(backend, operator)
     for sample in large_samples(operator, torch.float64, layout):
         got, expected = evaluate(sample, backend), evaluate(sample.upcast(), "reference")
@@ -30,7 +30,7 @@ def test_large_in_less(operator: str, backend: str, layout: str, dtype: torch.dt
     require(backend, operator)
     for sample in large_samples(operator, dtype, layout):
         results, expected = evaluate(sample, backend), evaluate(sample.upcast(), "reference")
-        if operator == "flow_confidence":  # a comparison falls either way where but for rounding its sides are equal
+        if operator == "flow_confidence":  # a comparison of sides that are equal up to rounding may go either way
             assert (results[0].double() != expected[0]).double().mean() < 1e-3
             continue
         assert_all_close(results, expected, [result.dtype for result in results], str(sample))

@@ -24,7 +24,7 @@ def test_exp_below_88(either: ModuleType) -> None:
 
 
 def test_exp_below_88_above_zero(either: ModuleType) -> None:
-    """What the softmax without a subtraction takes."""
+    """The range of the softmax without a subtraction."""
     x = np.linspace(0, 88, 1001)
     np.testing.assert_allclose(either.exp_below_88(x), np.exp(x), rtol=4e-16)
     x = x.astype(np.float32)
@@ -94,7 +94,7 @@ def test_kept_determinant(m: ModuleType, det: float) -> None:
 
 
 def affines(row: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Matrix and offset of an anchor's map, by the reference."""
+    """Matrix and offset of an anchor's map, from the reference."""
     axes = 2 if len(row) == 12 else 3
     points, matrices = torch.tensor(row, dtype=torch.float64).split([2 * axes, 2 * axes**2])
     matrix, offset = reference.anchor_affines(
@@ -138,7 +138,7 @@ def test_gradient_of_a_map(m: ModuleType, z: list[float]) -> None:
 
 @POINTS
 def test_background_motion(m: ModuleType, z: list[float]) -> None:
-    """The quotient of homogeneous coordinates, and its gradient; with a denominator of zero it is not a coordinate."""
+    """The quotient of homogeneous coordinates, and its gradient; with a zero denominator it is not finite."""
     axes = len(z)
     matrix = np.eye(axes + 1) + np.random.default_rng(axes).uniform(-0.2, 0.2, (axes + 1, axes + 1))
     row = [*matrix[:, :-1].flatten(), *matrix[:, -1]]
@@ -198,7 +198,7 @@ def test_compose(m: ModuleType, threshold: float | None, motions: list[list[floa
 @MIXTURES
 @pytest.mark.parametrize("shift", [0.0, 39.0, -39.0, 45.0, -45.0, 1e3, -1e3, 1e6])
 def test_compose_logits(m: ModuleType, shift: float, motions: list[list[float]], still: list[float]) -> None:
-    """Two pixels in one pass, however far from zero the logits of one of them lie, or one of its logits."""
+    """Two pixels in one pass, however far from zero all logits of one of them are, or a single logit."""
     x, step = 0.25, 0.5
     stills = [still, [-z for z in still]]
     logits = np.array([LOGITS, LOGITS[::-1]])
@@ -221,7 +221,7 @@ def test_no_softmax_is_no_number(m: ModuleType, logits: list[float]) -> None:
 
 @pytest.mark.parametrize("place", range(4))
 def test_a_threshold_does_not_cut_nan_off(m: ModuleType, place: int) -> None:
-    """A maximum with zero would: the weights of such logits are NaN, all of them."""
+    """A maximum with zero would hide it: with such logits all weights are NaN."""
     logits = [math.nan if k == place else logit for k, logit in enumerate(LOGITS)]
     assert all(math.isnan(value) for value in m.compose_thresholded(logits, MOTIONS, STILL, 0.25, 0.12))
     grad_logits, weights = m.compose_vjp_thresholded(logits, MOTIONS, STILL, 0.25, 0.12, [1.0, 0.0])

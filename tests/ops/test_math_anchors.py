@@ -24,9 +24,9 @@ def test_heat_weight(m: ModuleType) -> None:
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_heat_logit_gradient(m: ModuleType, axes: int) -> None:
-    """Of the pixels of a small image, or volume, against differences of the expectations."""
+    """For the pixels of a small image, or volume, against differences of the expectations."""
     temperature = 0.5
-    pixels = np.array(list(itertools.product([-0.5, 0.5], repeat=axes)))[:, ::-1]  # x first, and the fastest
+    pixels = np.array(list(itertools.product([-0.5, 0.5], repeat=axes)))[:, ::-1]  # x first, and varying fastest
     random = np.random.default_rng(0)
     logits, maps = random.normal(size=len(pixels)).tolist(), random.normal(size=(len(pixels), axes**2))
 
@@ -51,7 +51,7 @@ def test_heat_logit_gradient(m: ModuleType, axes: int) -> None:
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_moments_of_a_row(m: ModuleType, axes: int) -> None:
-    """From three sums over it; a row that comes twice counts twice."""
+    """From three sums over it; a row that is added twice counts twice."""
     random = np.random.default_rng(0)
     weights, x, rest = random.uniform(size=5), random.normal(size=5), random.normal(size=axes - 1)
     offset = np.stack([x, *(np.full(5, other) for other in rest)])
@@ -81,7 +81,7 @@ def test_gaussian_factor(m: ModuleType) -> None:
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_heat(m: ModuleType, axes: int) -> None:
-    """A Gaussian of one variance is the product of its factors, and that of a covariance the textbook's."""
+    """A Gaussian with one variance is the product of its factors; with a covariance it is the textbook formula."""
     z, p = 0.2 * drawn(axes), 0.2 * drawn(axes, 1)[:, 0]
     factors = [m.gaussian_factor(*pair, 0.05) for pair in zip(z, p, strict=True)]
     assert m.isotropic_heat(z, p, 0.05) == pytest.approx([math.prod(factors)] * 2, rel=1e-13)
@@ -103,7 +103,7 @@ def test_heat_vjp(m: ModuleType, axes: int) -> None:
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("thickness", [0.0, 1e-40, -1e-40])
 def test_flat_covariance_is_a_ridge(m: ModuleType, axes: int, thickness: float) -> None:
-    """Its heat is 1 along what it extends along and 0 beside that; a determinant below zero is rounding."""
+    """Its heat is 1 along its extent and 0 elsewhere; a determinant below zero is due to rounding."""
     covariance = np.diag([0.5, *[thickness] * (axes - 1)]).ravel()
     origin, beside = [0.0] * axes, [0.0] * (axes - 1) + [0.1]
     assert m.covariance_heat([1e-06, *origin[1:]], origin, covariance) == pytest.approx([1, 1])
@@ -114,7 +114,7 @@ def test_flat_covariance_is_a_ridge(m: ModuleType, axes: int, thickness: float) 
 
 
 def test_heat_is_at_most_1(m: ModuleType) -> None:
-    """Of what is not positive definite, and so no covariance; then it has no gradient."""
+    """For a matrix that is not positive definite and so not a covariance; the gradient is then 0."""
     assert m.covariance_heat([0.5, 0.5], [0.0, 0.0], [-0.1, 0.0, 0.0, -0.1]) == [1, 1]
     assert m.covariance_heat_vjp(1.0, [0.5, 0.5], [0.0, 0.0], [-0.1, 0.0, 0.0, -0.1]) == [0] * 6
 
@@ -131,7 +131,7 @@ def coordinates(size: Sequence[int], align_corners: bool, pixel: Sequence[int]) 
 def test_pixel_motion(m: ModuleType, conventions: tuple[bool, bool], size: tuple[int, ...], projective: bool) -> None:
     """From output pixel to coordinate, moved, to source pixel: the three steps of the reference in one map.
 
-    A projective motion has one row more, by which the others are divided: in coordinates, and then in pixels.
+    A projective motion has one more row, by which the others are divided: in coordinates, and then in pixels.
     """
     axes, pixel = len(size), np.array([3, 4, 1][: len(size)])
     samples, makes = conventions

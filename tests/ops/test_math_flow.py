@@ -1,4 +1,4 @@
-"""What csrc/math computes along optical flow: values against the equations, derivatives against differences."""
+"""Functions for optical flow in csrc/math: values against the equations, derivatives against differences."""
 
 import math
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_residual_gradient(m: ModuleType, norm: str) -> None:
 @pytest.mark.parametrize("border", [False, True])
 @pytest.mark.parametrize("t", [-7.0, -1.0, -0.6, 0.0, 0.3, 2.7, 4.0, 4.3, 5.0, 9.0, *FAR, math.nan])
 def test_position(m: ModuleType, t: float, border: bool) -> None:
-    """The fraction's hat weights are the image's, with a pixel of zeros around it; nothing farther is read."""
+    """The fraction gives the hat weights of an image with a pixel of zeros around it; nothing farther is read."""
     base, fraction = m.position(t, 5, border)
     assert base == int(base)
     assert (0 if border else -1) <= base <= 4

@@ -31,7 +31,7 @@ def test_pixel_coordinates(m: ModuleType, size: int, align_corners: bool) -> Non
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.parametrize("border", [False, True])
 def test_axis(m: ModuleType, size: int, border: bool) -> None:
-    """Weights are those of the hat function on the pixels inside; slopes are their differences."""
+    """Weights are those of the hat function at the pixels inside; slopes are their derivatives."""
     for t in [j + f for j in range(-3, size + 3) for f in (0.0, 0.25, 0.8)] + [*FAR, math.nan]:
         a = m.axis(t, size, border)
         assert 0 <= a.low <= size - 1
@@ -54,7 +54,7 @@ def test_axis(m: ModuleType, size: int, border: bool) -> None:
 
 
 def test_axis_does_not_move_where_the_frame_ends(m: ModuleType) -> None:
-    """Like torch's grid_sample: clamped at the outermost pixels with border, out of reach a pixel beyond without."""
+    """Like torch's grid_sample: clamped at the outermost pixels with border; otherwise zero a pixel beyond them."""
     for t, border, moves in [(0.0, True, False), (4.0, True, False), (0.1, True, True), (3.9, True, True)]:
         assert (m.axis(t, 5, border).high_slope != 0) == moves
     for t, moves in [(-1.0, False), (5.0, False), (-0.9, True), (4.9, True)]:
@@ -97,7 +97,7 @@ def test_upsampling_in_closed_form(m: ModuleType, size: int, ratio: int) -> None
 @pytest.mark.parametrize("ratio", [1, 2, 4])
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_upsampling_is_folded_phase_by_phase(m: ModuleType, size: int, ratio: int) -> None:
-    """What a coarse pixel weighs in the blocks of fine pixels before, of and after it."""
+    """The weights of a coarse pixel in the blocks of fine pixels before, of and after it."""
     for p, phase in np.ndindex(size, ratio):
         blocks = [block for block in (p - 1, p, p + 1) if 0 <= block < size]
         expected = {block: m.upsample_weight(ratio, size, p, block * ratio + phase) for block in blocks}
@@ -128,7 +128,7 @@ def interpolated(size: int, fine_size: int, align_corners: bool) -> np.ndarray:
 @pytest.mark.parametrize("fine_size", [1, 2, 3, 7, 12, 40])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 12, 31])
 def test_interpolation_is_torchs(m: ModuleType, size: int, fine_size: int, align_corners: bool) -> None:
-    """Forward, tap by tap, and as its adjoint gathers: the same matrix."""
+    """Forward, tap by tap, and the adjoint's gather give the same matrix."""
     axis, matrix = (size, fine_size, align_corners), interpolated(size, fine_size, align_corners)
     taps, gathered = np.zeros_like(matrix), np.zeros_like(matrix)
     for x in range(fine_size):
@@ -147,7 +147,7 @@ def test_interpolation_is_torchs(m: ModuleType, size: int, fine_size: int, align
 
 
 def test_interpolation_knows_whole_pixels_of_large_maps(m: ModuleType) -> None:
-    """In integers: where a fine pixel lies on a coarse one no neighbour is read, however many there are."""
+    """In integers: where a fine pixel lies on a coarse one no neighbour is read, for any size."""
     for x in (0, 1, 12345, 99999):
         assert m.interpolation_taps(100_000, 300_000, False, 3 * x + 1) == (x, x, 0.0)
         assert m.interpolation_taps(100_001, 200_001, True, 2 * x) == (x, x, 0.0)
@@ -164,7 +164,7 @@ def test_an_interpolated_pixel_of_weight_zero_is_not_read(m: ModuleType) -> None
 @pytest.mark.parametrize("border", [False, True])
 @pytest.mark.parametrize(("x", "y"), [(0.3, 0.6), (1.7, 0.2), (-0.4, 1.2), (2.3, -0.7), (-1.5, 0.5), (9.0, 9.0)])
 def test_gated_sample_and_its_gradient(m: ModuleType, x: float, y: float, border: bool) -> None:
-    """out = M sum_k w_k phi(k), with the pixels as the dots of one channel, by normalised coordinates."""
+    """out = M sum_k w_k phi(k) in normalised coordinates, with the pixels as the dot products of one channel."""
     width, height, confidence = 3, 2, 0.7
     image = np.array([[1.0, -2.0, 0.5], [3.0, 0.25, -1.0]])
     x_scale, y_scale = m.pixels_per_unit(width, False), m.pixels_per_unit(height, False)
@@ -195,7 +195,7 @@ def test_gated_sample_and_its_gradient(m: ModuleType, x: float, y: float, border
 @pytest.mark.parametrize("border", [False, True])
 @pytest.mark.parametrize(("x", "y"), [(0.3, 0.6), (-0.4, 1.2), (-1.5, 0.5), (0.5, 2.5), (math.nan, 0.5), (9.0, -9.0)])
 def test_what_does_not_move_has_no_gradient(m: ModuleType, x: float, y: float, border: bool) -> None:
-    """Not even that of a confidence, or of dots, of NaN, which every coordinate that moves the sample has."""
+    """Not even with NaN as confidence or dot product, which any coordinate that moves the sample would pass on."""
     width, height = 3, 2
     ax, ay = m.axis(x, width, border), m.axis(y, height, border)
     inside_x, inside_y = (0 < x < width - 1, 0 < y < height - 1) if border else (-1 < x < width, -1 < y < height)
@@ -228,7 +228,7 @@ def eight_pixels(axes: list[Any]) -> list[float]:
 @pytest.mark.parametrize("border", [False, True])
 @pytest.mark.parametrize("at", POSITIONS)
 def test_sample_of_a_volume_and_its_gradient(m: ModuleType, at: tuple[float, float, float], border: bool) -> None:
-    """out = M sum_k w_k phi(k), k over eight pixels, and the same from its axes one after the other."""
+    """out = M sum_k w_k phi(k), k over eight pixels, and the same by interpolating along the axes in turn."""
     sizes, confidence = VOLUME.shape[::-1], 0.7
     scales = [m.pixels_per_unit(size, False) for size in sizes]
 

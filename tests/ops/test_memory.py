@@ -1,4 +1,4 @@
-"""Kernels read nothing that they have not been given or written, and write nothing that is not theirs.
+"""Kernels read only their inputs and what they have written, and write only their outputs.
 
 In a process whose allocator fills fresh memory with NaN and fences each tensor (guarded_memory.cpp), every
 sample gives bit for bit what it gives in an ordinary one. `torch.utils.deterministic.fill_uninitialized_memory`
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the guarding library."""
+    """The environment of the guarding library."""
     return tmp_path_factory.mktemp("guard")
 
 

@@ -1,4 +1,4 @@
-"""The loss whose gradients are computed with it: whatever is done with its graph, they are those of the reference."""
+"""The loss whose gradients are computed with it: they equal the reference's whatever is done with the graph."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def test_scaled(sample: samples.Sample, expected: Leaves, factor: float) -> None
 
 
 def test_a_graph_that_is_kept_gives_the_same_again(sample: samples.Sample, expected: Leaves) -> None:
-    """Even when what it gave first was written to."""
+    """Even if the first result was overwritten."""
     leaves = leaves_of(sample)
     loss = loss_of(leaves)
     for factor in (1.0, 3.0, 1.0):
@@ -80,7 +80,7 @@ def _backward(loss: Tensor, leaves: Leaves) -> Leaves:
 
 
 def test_checkpoint_keeps_no_gradients(sample: samples.Sample) -> None:
-    """They are saved as tensors of the graph, which a hook may replace: so checkpoint() and offloading reach them."""
+    """They are saved as tensors of the graph, which hooks may replace: so checkpoint() and offloading work."""
     packed: list[Tensor] = []
     leaves = leaves_of(sample)
 

@@ -1,4 +1,4 @@
-"""`torch.onnx.export` with nothing chosen: every operator, in ONNX's own operators, run by ONNX Runtime."""
+"""`torch.onnx.export` with default settings: every operator, in ONNX's own operators, run by ONNX Runtime."""
 
 import io
 from typing import Any
@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:Constant folding:UserWarning"),
 ]
 
-#: Both of torch's exporters, with the oldest operator sets they can: before 20, GridSample takes images alone, and so
-#: volumes have to do without more.
+#: Both of torch's exporters, with the oldest operator sets they support: before 20, GridSample only supports images,
+#: and volumes must use that.
 EXPORTERS: dict[str, dict[str, Any]] = {
     "torch.export": {"dynamo": True, "opset_version": 18, "verbose": False},
     "TorchScript": {"dynamo": False, "opset_version": 16},
@@ -87,7 +87,7 @@ def test_whatever_backend_is_asked_for(exporter: str) -> None:
 
 
 def test_nothing_is_left_behind() -> None:
-    """The choice is the export's alone: a program exported after it has the compiled operator again."""
+    """The choice only affects the export: a program exported later has the compiled operator again."""
     sample = samples.build("upsample_motion", torch.float32)
     exported(OfTensors(sample), sample.tensors(), **EXPORTERS["torch.export"])
     program = torch.export.export(OfTensors(sample), tuple(sample.tensors()))

@@ -1,4 +1,4 @@
-"""`torch.library.opcheck` of the compiled operators, forward and backward, on the calls the samples lead to."""
+"""`torch.library.opcheck` of the compiled operators, forward and backward, on the calls made by the samples."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ CHECKS = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
 
 
 def selected(operator: str) -> list[Sample]:
-    """opcheck takes about a second: the samples that differ in layout, dtype or in what is None."""
+    """opcheck takes about a second: only samples that differ in layout, dtype or which arguments are None."""
     notes = ("odd sizes", "l1, mean", "l2, none", "no confidence", "no mask", "no Jacobians", "no Jacobian map")
     every = samples.samples(operator, torch.float32)
     notes += ("blend", "interpolated", "interpolated, sizes of their own", "a confidence for some")
@@ -49,7 +49,7 @@ def test_opcheck(operator: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_fakes_have_the_shape_dtype_and_strides_of_the_results(operator: str, backend: str) -> None:
-    """On every sample, which is more than opcheck has time for."""
+    """On every sample, which would take too long with opcheck."""
     device = require(backend, operator)
     with internet.ops.backend(backend):
         for dtype in (torch.float32, torch.float16):

@@ -1,4 +1,4 @@
-"""Memory of freed outputs is used again, never while somebody holds it, and never beyond the limit."""
+"""Memory of freed outputs is reused, never while it is still referenced, and never beyond the limit."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def _empty_pool():
 
 
 def field(megabytes: int) -> torch.Tensor:
-    """A motion field of this many megabytes, made by an operator."""
+    """A motion field of this many megabytes, computed by an operator."""
     return ops.affine_mixture(
         torch.zeros(megabytes, 2, 256, 512), torch.zeros(megabytes, 1, 2), torch.zeros(megabytes, 1, 2)
     )

@@ -1,7 +1,7 @@
 """The reference, which specifies everything else, against independent formulations of the same equations.
 
-In the files test_reference_*.py, loops over single numbers are written straight from the equations, at tiny sizes;
-where torch or the field has its own way of computing something, that is used. Here is what all operators have.
+The files test_reference_*.py have loops over single numbers, written directly from the equations, at tiny sizes; if
+torch or published models compute the same in another way, that is compared, too. This file is about all operators.
 """
 
 import pytest
@@ -17,7 +17,7 @@ from tests.support.samples import DIFFERENTIABLE
 @pytest.mark.parametrize("order", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_reference_is_twice_differentiable(operator: str, order: object) -> None:
-    """Against finite differences, in float64; what the field's operators lack, a second order, included."""
+    """Against finite differences, in float64, including the second order, which compiled operators lack."""
     assert callable(order)
     for parameters in _TWICE[operator]:
         sample = samples.build(operator, torch.float64, batch=1, **parameters)

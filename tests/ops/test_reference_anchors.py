@@ -1,4 +1,4 @@
-"""The reference of what anchors do, against the equations in single numbers and what models write."""
+"""The reference of the operators with anchors, against the equations in single numbers and published models."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_affine_mixture_is_equation_5(jacobians: bool, threshold: float, align_c
 
 
 def test_affine_mixture_is_first_order_motions_dense_motion() -> None:
-    """As first-order-motion computes it: an identity grid, a 2x2 product per anchor and pixel, a softmax sum."""
+    """As computed by first-order-motion: an identity grid, a 2x2 product per anchor and pixel, a softmax sum."""
     sample = samples.build("affine_mixture", torch.float64, align_corners=True)
     logits, kp_s, kp_d, jac_s, jac_d = sample.args
     batch, channels, height, width = logits.shape
@@ -56,7 +56,7 @@ def test_affine_mixture_is_first_order_motions_dense_motion() -> None:
 
 
 def test_affine_mixture_of_volumes_is_the_masked_sum_of_sparse_motions() -> None:
-    """As models of 3-D key points compute it: the motions of a grid of voxels, times a softmax mask, summed."""
+    """As computed by models with 3-D key points: the motions of a grid of voxels, times a softmax mask, summed."""
     sample = samples.build("affine_mixture", torch.float64, size=(3, 4, 5), jacobians=True, align_corners=True)
     logits, kp_s, kp_d, jac_s, jac_d = sample.args
     batch, channels, depth, height, width = logits.shape
@@ -72,7 +72,7 @@ def test_affine_mixture_of_volumes_is_the_masked_sum_of_sparse_motions() -> None
 
 @pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)], ids=["image", "volume"])
 def test_background_motion_is_a_quotient_of_homogeneous_coordinates(size: tuple[int, ...]) -> None:
-    """Where the background has all the weight, the field is P applied to (z, 1), divided by the last coordinate."""
+    """If the background has all the weight, the field is P applied to (z, 1), divided by the last coordinate."""
     sample = samples.build("affine_mixture", torch.float64, size=size, background=True)
     logits, *points = sample.args
     matrix = sample.kwargs["background"]
@@ -95,7 +95,7 @@ def test_background_motion_of_the_identity_is_none() -> None:
 
 @pytest.mark.parametrize("determinant", [0.0, 1e-9, -1e-9, 5e-7, -5e-7])
 def test_collapsed_anchor_moves_far_but_finitely(determinant: float) -> None:
-    """The inverse is the adjugate over the determinant kept at 1e-6, its sign kept."""
+    """The inverse is the adjugate over the determinant, of which at least 1e-6 is kept, with its sign."""
     matrix = torch.tensor([[determinant, 0.0], [0.0, 1.0]], dtype=torch.float64)
     inverse = reference.inverse(matrix)
     floor = -1e-6 if determinant < 0 else 1e-6
@@ -109,7 +109,7 @@ def test_determinants_above_the_floor_are_inverted_truly() -> None:
 
 @pytest.mark.parametrize("determinant", [0.0, 1e-9, -1e-9, 5e-7, -5e-7, 2e-6, -3.0])
 def test_inverse_of_3x3(determinant: float) -> None:
-    """The adjugate over the determinant kept at 1e-6, its sign kept."""
+    """The adjugate over the determinant, of which at least 1e-6 is kept, with its sign."""
     rows = torch.tensor([[determinant, 0.3, -0.2], [0.0, 2.0, 0.7], [0.0, 0.0, 0.5]], dtype=torch.float64)
     matrix = rows.roll(1, 0)  # an even permutation
     kept = (-1 if determinant < 0 else 1) * max(abs(determinant), 1e-6)
@@ -189,7 +189,7 @@ def test_anchor_features_are_heat_maps_and_moved_sources(grid_align_corners: boo
 @pytest.mark.parametrize("size", [(3, 4), (2, 3, 4)], ids=["image", "volume"])
 @pytest.mark.parametrize("grid_align_corners", [False, True])
 def test_anchor_features_as_the_models_write_them(size: tuple[int, ...], grid_align_corners: bool) -> None:
-    """Articulated-animation's `region2gaussian` and background, face-vid2vid's volumes; sampled by torch alone."""
+    """Articulated-animation's `region2gaussian` and background, face-vid2vid's volumes; sampled by torch itself."""
     wide = {"background": True, "covariances": True, "grid_align_corners": grid_align_corners}
     sample = samples.build("anchor_features", torch.float64, size=size, **wide)
     source, kp_s, kp_d, jac_s, jac_d = sample.args

@@ -1,4 +1,4 @@
-"""The reference of what optical flow is for, against the equations in single numbers."""
+"""The reference of the operators with optical flow, against the equations in single numbers."""
 
 import math
 

@@ -29,7 +29,7 @@ def test_two_steps_are_not_one_of_four() -> None:
 
 
 def test_upsampling_does_not_spread_an_infinite_pixel() -> None:
-    """It reaches the pixels it weighs in, two to each side of its own two, and no further; none is NaN."""
+    """It reaches exactly the pixels that it contributes to, two on each side of its own two; none is NaN."""
     row = torch.zeros(1, 1, 1, 7)
     row[..., 3] = math.inf
     fine = reference.upsample_2x(row)[0, 0, 0]
@@ -74,7 +74,7 @@ def test_interpolation_is_torchs(size: tuple[int, int], align_corners: bool) -> 
 def test_warps_are_articulated_animations_and_thin_plate_spline_motions(
     size: tuple[int, int], align_corners: bool
 ) -> None:
-    """Field and mask resized to the features, each from its own size, and x * mask + previous * (1 - mask)."""
+    """Field and mask resized to the features, each from its own size, then x * mask + previous * (1 - mask)."""
     parameters: dict[str, Any] = {"size": (4, 4), "features_size": size, "confidence_size": (8, 8), "blend": True}
     options = {"interpolate_align_corners": align_corners, "align_corners": align_corners}
     sample = samples.build("confidence_warp", torch.float64, upsampling="interpolate", **parameters, **options)
@@ -101,7 +101,7 @@ def test_coordinates_out_of_the_world(value: float) -> None:
     field = torch.zeros(1, 2, 3, 2, dtype=torch.float64)
     field[..., 0] = value
     assert (reference.confidence_warp(features, field) == 0).all()
-    column = 2 if value > 0 else 0  # the border on its side; a NaN's is the first pixel
+    column = 2 if value > 0 else 0  # the border on its side; for NaN, the first pixel
     expected = features[..., column].mean(2)  # y = 0 lies between the two rows
     bordered = reference.confidence_warp(features, field, padding_mode="border")
     assert_close(bordered, expected[..., None, None].expand_as(bordered), torch.float64)
@@ -127,7 +127,7 @@ def test_volumes_are_sampled_as_grid_sample_does(
 
 
 def test_samples_of_a_volume_read_eight_voxels_and_no_others() -> None:
-    """Whatever else the volume holds: the slices beside and behind, and the rows of other slices, are not read."""
+    """Other slices, and the rows next to a slice in memory, are not read, whatever they contain."""
     volume = torch.full((1, 1, 4, 4, 4), math.nan, dtype=torch.float64)
     volume[..., 1:3, 1:3, 1:3] = 1.0
     volume.requires_grad_()

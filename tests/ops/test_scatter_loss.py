@@ -1,4 +1,4 @@
-"""Gradients that are scattered: samples that meet in one pixel, or jump all over the frame, are added up exactly.
+"""Scattered gradients: samples that share pixels, or jump all over the frame, are added up exactly.
 
 The flows are whole pixels or halves of one and the values small whole numbers, so that every weight, product and
 sum is a small multiple of 1/64, exact in float32 whatever the order of summation. The float64 reference comes close
@@ -22,7 +22,7 @@ def _positions() -> tuple[Tensor, Tensor]:
 
 
 def _towards(x: float, y: float) -> Tensor:
-    """Every pixel looks at (x, y)."""
+    """Every pixel samples (x, y)."""
     columns, rows = _positions()
     return torch.stack([x - columns, y - rows])
 
@@ -33,19 +33,19 @@ def _random(reach: int) -> Tensor:
 
 
 def _columns_meet() -> Tensor:
-    """Two neighbours look at one pixel, all along a row; every row at the next but one."""
+    """Two neighbours sample one pixel, all along a row; every row samples the next but one."""
     columns, _ = _positions()
     return torch.stack([columns // 2 - columns, torch.full_like(columns, 2)])
 
 
 def _turned() -> Tensor:
-    """Back to front: the last sample of a row reads its first pixel."""
+    """Reversed: the last sample of a row reads its first pixel."""
     columns, rows = _positions()
     return torch.stack([WIDTH - 1 - 2 * columns, HEIGHT - 1 - 2 * rows])
 
 
 def _spiked(value: float) -> Callable[[], Tensor]:
-    """Still, but for a few samples that are anything."""
+    """Still, except for a few random samples."""
 
     def flow() -> Tensor:
         spiked = torch.zeros(2, HEIGHT, WIDTH)
@@ -101,7 +101,7 @@ def multiples_of_64th(near: Tensor) -> Tensor:
 def test_loss(
     flow: str, backend: str, layout: torch.memory_format, padding_mode: str, reduction: str, threads: int
 ) -> None:
-    """With the square as penalty, whose gradient with respect to a sample is a multiple of the residual."""
+    """With the squared penalty, whose gradient with respect to a sample is a multiple of the residual."""
     require(backend, "masked_backwarp_loss")
     batch = 1 if flow.startswith("random") else 2
     motion = FLOWS[flow]().float().expand(batch, -1, -1, -1)
@@ -133,7 +133,7 @@ def test_loss(
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", COMPILED)
 def test_loss_of_a_frame_of_more_than_2_28_pixels(backend: str) -> None:
-    """Offsets do not overflow. The frame is one pixel in memory, and so only the loss is asked for."""
+    """Offsets do not overflow. The frame is one pixel in memory, so only the loss is computed."""
     place = require(backend, "masked_backwarp_loss")
     size = 16400
     output, target, flow = (

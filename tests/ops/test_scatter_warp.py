@@ -1,4 +1,4 @@
-"""Fields that are hard on a scatter: many pixels that read one, none, or any in no order.
+"""Fields that are difficult for a scatter: many pixels that read one, none, or any in random order.
 
 Positions are odd multiples of 1/16 pixel, values multiples of 1/4, and the frame's side is a power of two: so in
 float32 every product and every sum is exact, of all pixels that read one source pixel too. Then all results have
@@ -22,7 +22,7 @@ SIZE = 64
 
 
 def _field(x: Tensor, y: Tensor) -> Tensor:
-    """The motion field that leads to these pixel positions, moved to the next odd sixteenth (align_corners=False)."""
+    """The motion field with these pixel positions, rounded to the next odd sixteenth (align_corners=False)."""
     pixels = (torch.stack([x, y], dim=2).unsqueeze(0) * 8).floor() / 8 + 1 / 16
     return (2 * pixels + 1) / SIZE - 1
 

@@ -1,4 +1,4 @@
-"""Second-order gradients: the reference has them; the compiled backends refuse, and never give a silent zero."""
+"""Second-order gradients: the reference has them; the compiled backends raise an error, never a silent zero."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.support.samples import DIFFERENTIABLE, Sample
 
 
 def first_order(sample: Sample, backend: str) -> tuple[list[Tensor], list[Tensor]]:
-    """A sample's leaves, and the gradients with respect to them of a loss that is not linear, as part of the graph."""
+    """A sample's leaves, and the gradients of a nonlinear loss with respect to them, as part of the graph."""
     leaves = [tensor.detach().to(DEVICES[backend]).requires_grad_() for tensor in sample.tensors()]
     with internet.ops.backend(backend):
         results = tensors_of(sample.with_tensors(leaves)())
@@ -22,7 +22,7 @@ def first_order(sample: Sample, backend: str) -> tuple[list[Tensor], list[Tensor
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_second_order_raises(operator: str, backend: str) -> None:
-    """Whichever gradient is differentiated, by whichever input."""
+    """For each gradient, with respect to each input."""
     require(backend, operator)
     leaves, gradients = first_order(samples.build(operator, torch.float64), backend)
     message = rf'internet\.ops\.{operator}: second-order gradients .* internet\.ops\.backend\("reference"\)'

@@ -1,4 +1,4 @@
-"""Any shape, layout, ratio and number of anchors: values and gradients of each backend against the reference."""
+"""Random shapes, layouts, ratios and numbers of anchors: values and gradients of each backend against the reference."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ INTERPOLATED = st.fixed_dictionaries(
 
 @st.composite
 def masks_and_blends(draw: st.DrawFn, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The same pyramid with a confidence, or none, for each level, and something blended in where there is one."""
+    """The same pyramid with a confidence or None for each level, and a blend where there is a confidence."""
     height, width = parameters["size"]
     ratios = [draw(st.none() | st.sampled_from([1, ratio])) for _, ratio in parameters["levels"]]
     masks = [None if ratio is None else (height * ratio, width * ratio) for ratio in ratios]

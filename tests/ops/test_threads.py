@@ -1,4 +1,4 @@
-"""When CPU operators wake torch's other threads, and that they wait for none that cannot come."""
+"""When CPU operators wake torch's other threads, and that they never wait for threads that do not exist."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ SMALL = {
     "soft_argmax": 64,
     "anchor_features": 16,
 }
-"""Sizes at which a call of one thread takes less than 50 microseconds on a fast machine."""
+"""Sizes at which a call takes less than 50 microseconds in one thread of a fast machine."""
 
 LARGE = {
     "affine_mixture": 128,
@@ -59,7 +59,7 @@ def as_bytes(tensor):
     return tensor.detach().numpy().tobytes()
 
 def threads_started_by(call):
-    torch.set_num_threads(THREADS)  # which starts some of torch's own
+    torch.set_num_threads(THREADS)  # which starts some of torch's threads
     before = len(os.listdir("/proc/self/task"))
     call()
     return len(os.listdir("/proc/self/task")) - before
@@ -67,7 +67,7 @@ def threads_started_by(call):
 
 
 def in_a_process(code: str, **environment: str) -> str:
-    """What a fresh process prints; none of torch's threads is there before it is woken."""
+    """The output of a fresh process, in which none of torch's threads exists before it is woken."""
     command = [sys.executable, "-c", PRELUDE + code]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "INTERNET_BACKEND": "cpu", **environment}
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300)
@@ -93,7 +93,7 @@ def test_large_calls_do(operator: str) -> None:
 
 
 def test_threads_that_share_one_core_do_not_wait_for_each_other() -> None:
-    """OpenMP's spin while they wait: each would keep the core from the one it waits for."""
+    """OpenMP's threads spin while they wait: each would occupy the core of the one it waits for."""
     require("cpu", "affine_mixture")
     code = f"""
 call = prepare("affine_mixture", {LARGE["affine_mixture"]})

@@ -1,4 +1,4 @@
-"""The Triton kernels: interpreted on CPU tensors, compiled for GPUs that are not there, and run on one that is."""
+"""The Triton kernels: interpreted on CPU tensors, compiled for absent GPUs, and run on a GPU if there is one."""
 
 import importlib.util
 import json
@@ -56,7 +56,7 @@ def test_in_the_interpreter(words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_kernel_spills(target: str, tmp_path: Path) -> None:
-    """At the shapes of the paper; nor does it come close to the registers that a thread can have."""
+    """At the shapes of the paper; nor does any come close to the limit of registers per thread."""
     run("tests.support.compile_triton", str(tmp_path / "found.json"), *TARGETS[target], TRITON_INTERPRET="0")
     found = json.loads((tmp_path / "found.json").read_text())
     operators = {next(operator for operator in OPERATORS if name.startswith(operator)) for name in found}
@@ -72,7 +72,7 @@ def test_the_folder_is_not_a_package_of_its_own() -> None:
 
 
 def test_without_triton(tmp_path: Path) -> None:
-    """Everything but the backend works, and `info` says why that does not."""
+    """Everything but the backend works, and `info` says why the backend does not."""
     (tmp_path / "triton.py").write_text("raise ModuleNotFoundError('No module named triton', name='triton')")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     said = run("internet", "info", PYTHONPATH=path)
@@ -162,7 +162,7 @@ def test_a_graph_captures_forward_and_backward(operator: str) -> None:
 @pytest.mark.gpu
 @needs_gpu
 def test_tuning_while_a_graph_is_captured_is_refused() -> None:
-    """It would break the capture, and say nothing of why."""
+    """It would break the capture without saying why."""
     from internet.kernels.launch import _measure
 
     with (

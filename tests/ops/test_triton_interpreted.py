@@ -34,7 +34,7 @@ pytestmark = [
 if INTERPRETED and STATUS.ready:
     hurry()
 
-# Of a layout a kernel sees the strides and nothing else: these samples say nothing new. Others only take long.
+# Kernels only see the strides of a layout: these samples add nothing. Others only take long.
 LEFT_OUT = (
     "transposed", "expanded", "offset", "sliced", "mixed", "any order", "three levels", "ratio 8", "mask ratio 8",
     "l1, sum", "l2, sum", "l2, none", "charbonnier, sum", "charbonnier, mean", "l1, none", "no mask, none", "padding",
@@ -54,7 +54,7 @@ LOW_PRECISION = ("odd sizes", "charbonnier, mean", "channels_last tensors", "rat
 
 def compare(sample: Sample, dtype: torch.dtype, gradients: bool) -> None:
     """Values, and gradients, are those of the float64 reference."""
-    # The interpreter cuts a bfloat16 off where a GPU rounds it: up to twice the error.
+    # The interpreter truncates bfloat16 where a GPU rounds it: up to twice the error.
     slack = 2.0 if dtype == torch.bfloat16 else 1.0
     got, expected = evaluate(sample, "triton"), evaluate(sample.upcast(), "reference")
     assert_all_close(got, expected, [g.dtype for g in got], str(sample), slack)
@@ -82,7 +82,7 @@ def test_values_of_wild_inputs(operator: str) -> None:
 
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_an_incoming_gradient_of_nan(operator: str) -> None:
-    """It reaches what the result depends on, and nothing else: not where a sample is out of the frame."""
+    """It reaches everything that depends on it, and nothing else: not samples out of the frame."""
     sample = next(iter(samples.samples(operator, torch.float64)))
     incoming = cotangents(evaluate(sample, "reference"))
     for gradient in incoming:
@@ -102,7 +102,7 @@ def test_low_precision(operator: str, dtype: torch.dtype) -> None:
 
 
 def small(operator: str) -> Sample:
-    """A sample whose every launch is one program."""
+    """A sample for which every launch is a single program."""
     parameters: dict[str, Any] = {"confidence_warp": {"ratio": 2}, "pyramid_warp": {"levels": ((3, 1),)}}
     return samples.build(operator, torch.float32, batch=1, **parameters.get(operator, {}))
 
@@ -174,7 +174,7 @@ def test_nobody_gets_triton_on_the_cpu_unasked() -> None:
     "operator", ["confidence_warp", "volume_warp", "masked_backwarp_loss", "anchor_features", "pyramid_warp"]
 )
 def test_deterministic_algorithms(operator: str) -> None:
-    """The gradient of what is sampled is refused, or warned of; the others are the same bits every time."""
+    """The gradient of the sampled tensor raises or warns; the others are bitwise repeatable."""
     sample = small(operator)
     motion = [place for place in range(len(sample.tensors())) if place]
     torch.use_deterministic_algorithms(True)
@@ -199,7 +199,7 @@ def test_soft_argmax_of_more_blocks_than_are_added_up_at_a_time(monkeypatch: pyt
 
 
 def test_the_gradient_of_a_map_of_no_anchors() -> None:
-    """Zero, and not what was in its memory."""
+    """Zero, not what was in its memory."""
     maps = torch.ones(2, 1, 4, 3, 5, requires_grad=True)
     with internet.ops.backend("triton"):
         _, jacobians = internet.ops.soft_argmax(torch.zeros(2, 0, 3, 5), maps)

@@ -8,12 +8,12 @@ from tests.support import samples
 from tests.support.compare import BACKENDS, COMPILED, assert_all_close, evaluate, require
 from tests.support.samples import DTYPES, OPERATORS, Sample
 
-# What is asked of each operator's result, beside the numbers: the dtype of the data, or that of coordinates.
+# The expected dtype of each operator's result: that of the data, or that of coordinates.
 DATA_DTYPE = {"confidence_warp", "pyramid_warp", "volume_warp", "flow_confidence", "anchor_features"}
 
 
 def cases(dtypes: tuple[torch.dtype, ...] = DTYPES) -> list[pytest.param]:
-    """Operator, dtype and backend; but not float64 on the reference, which would be compared with itself."""
+    """Operator, dtype and backend, except float64 on the reference, which would be compared with itself."""
     return [
         pytest.param(operator, dtype, backend, id=f"{operator}-{str(dtype)[6:]}-{backend}")
         for operator in OPERATORS
@@ -73,7 +73,7 @@ def test_inputs_are_left_alone(operator: str, backend: str) -> None:
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_results_outlive_later_calls(operator: str, backend: str) -> None:
-    """Nobody writes into a result again, even if only a part of it is still held."""
+    """The memory of a result is not reused while any part of it is still referenced."""
     require(backend, operator)
     several = [
         samples.samples(operator, torch.float32)[0],

@@ -13,7 +13,7 @@ NAME = f"internet_ops-{__version__}"
 
 
 def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """The standard output of a command that succeeds; an assertion with what it said where it does not."""
+    """The standard output of a command; an assertion error with its messages if it fails."""
     words = [str(part) for part in command]
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
@@ -21,6 +21,6 @@ def run(*command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | 
 
 
 def call_backend(hook: str, tree: Path, out: Path, **variables: str) -> Path:
-    """What pip does in a tree: call a hook of the build backend in a fresh process."""
+    """Like pip in a tree: call a hook of the build backend in a fresh process."""
     code = f"import sys, build_backend; print(build_backend.{hook}(sys.argv[1]))"
     return out / run(sys.executable, "-c", code, out, cwd=tree, env={**os.environ, **variables}).splitlines()[-1]

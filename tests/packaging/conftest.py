@@ -22,7 +22,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that the sdist makes. Objects that this checkout has already compiled are not compiled again."""
+    """The wheel built from the sdist. Objects that this checkout has already compiled are reused."""
     folder = unpacked(sdist, tmp_path_factory.mktemp("unpacked"))
     if (ROOT / "build/ninja").is_dir():
         shutil.copytree(ROOT / "build/ninja", folder / "build/ninja")
@@ -34,13 +34,13 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pure_wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel without compiled libraries that the sdist makes."""
+    """The wheel without compiled libraries, built from the sdist."""
     folder = unpacked(sdist, tmp_path_factory.mktemp("unpacked"))
     return call_backend("build_wheel", folder, tmp_path_factory.mktemp("wheel"), INTERNET_PURE="1")
 
 
 def unpacked(sdist: Path, folder: Path) -> Path:
-    """The source tree that an sdist holds."""
+    """The source tree in an sdist."""
     with tarfile.open(sdist) as archive:
         archive.extractall(folder)
     return folder / NAME

@@ -58,7 +58,7 @@ def test_the_tests_run_with_the_cpu_kernels() -> None:
 
 
 def test_a_library_of_other_operators_is_not_used(tmp_path: Path) -> None:
-    """As after a pull without a build: everything works, by the reference, and `internet info` says what to do."""
+    """As after a pull without a build: everything works, with the reference, and `internet info` says what to do."""
     package = Path(internet.__file__).parent
     shutil.copytree(package, tmp_path / "internet", ignore=shutil.ignore_patterns("*cuda*", "__pycache__"))
     compiled = tmp_path / "internet" / "_C.abi3.so"

@@ -1,4 +1,4 @@
-"""What is shipped: the sdist and the wheel hold what they should and nothing else, and the binaries are clean."""
+"""The sdist and the wheel contain exactly what they should, and the binaries are clean."""
 
 import importlib.util
 import re
@@ -47,7 +47,7 @@ def source_files() -> set[str]:
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's contents in a folder of their own."""
+    """The wheel's contents in a folder."""
     folder = tmp_path_factory.mktemp("installed")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -61,7 +61,7 @@ def binaries(installed: Path) -> list[Path]:
 
 def in_python(folder: Path, code: str) -> str:
     """Run code with the package of `folder`, and no other."""
-    # An editable installation has a finder that would find in the checkout what is missing in the folder.
+    # An editable installation has a finder, which would find modules that are missing in the folder in the checkout.
     alone = "sys.meta_path = [finder for finder in sys.meta_path if 'Editable' not in repr(finder)]"
     program = f"import sys; sys.path.insert(0, {str(folder)!r}); {alone}\n{code}"
     output = run(sys.executable, "-c", f"{program}\nassert internet.__file__.startswith({str(folder)!r})", cwd=folder)
@@ -135,7 +135,7 @@ def test_binaries_use_stable_interfaces_only(binaries: list[Path]) -> None:
         undefined = {line.split()[-1].split("@")[0] for line in run("nm", "-D", "-u", binary).splitlines()}
         python = {name for name in undefined if name.startswith(("Py", "_Py"))}
         assert python <= {"PyModule_Create2", "PyModule_AddStringConstant", "_Py_Dealloc"}
-        # torch's C++ symbols change with every release, those of its C shim do not; ours must all be there
+        # torch's C++ symbols change with every release, those of its C shim do not; ours must all exist
         assert not [name for name in undefined if re.match(r"_ZN?K?\d*(2at|3c10|5torch|8internet)", name)]
 
 
@@ -195,7 +195,7 @@ print(backends()["cpu"])
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 def test_triton_needs_no_compiled_library(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a wheel of Python alone computes with, here in Triton's interpreter, forward and backward."""
+    """The pure Python wheel computes with Triton, here in its interpreter, forward and backward."""
     shutil.copytree(installed / "internet", tmp_path / "internet", ignore=shutil.ignore_patterns("*.so"))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     code = """
@@ -230,7 +230,7 @@ def test_a_wrong_build_setting_stops_the_build(
 
 @pytest.fixture
 def isolated(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """What pip's isolated build sees: nothing of the environment on the path, but the same Python."""
+    """Like pip's isolated build: the environment is not on the path, but the Python is the same."""
     monkeypatch.setattr(build_backend.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(build_backend.build_meta, "get_requires_for_build_wheel", lambda settings: ["x"])
     monkeypatch.setattr(build_backend.site, "getusersitepackages", lambda: "nowhere")

@@ -1,4 +1,4 @@
-"""Every public name can be imported from where the packages and the pages say it is."""
+"""Every public name can be imported from where the packages and the documentation say."""
 
 import importlib
 import pkgutil
@@ -20,7 +20,7 @@ IMPORTED = re.compile(r"^from (internet[\w.]*) import (?:\(([^)]*)\)|(.+))$", re
 
 
 def find(dotted: str) -> Any:
-    """What a dotted name stands for: a module, or an attribute of one."""
+    """The module or attribute with a dotted name."""
     parts = dotted.split(".")
     found: Any = internet
     for i, part in enumerate(parts[1:], 2):

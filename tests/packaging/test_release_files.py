@@ -1,4 +1,4 @@
-"""What a release is made of beside the code: it says the same as the code, and names what exists."""
+"""The files of a release other than code agree with the code, and name only what exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The weights that ship: how they are made of a run, and what their card says."""
+"""The weights that ship: how they are exported from a run, and what their card says."""
 
 from pathlib import Path
 

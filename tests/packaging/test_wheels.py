@@ -1,4 +1,4 @@
-"""The wheels that people install: each in an environment that holds nothing but torch and what torch needs."""
+"""The wheels that people install: each in an environment with nothing but torch and its dependencies."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ def environment(folder: Path, wheel: Path) -> Path:
 
 
 def in_environment(python: Path, code: str) -> str:
-    """What code prints there, of the package that is installed there."""
+    """The output of code in that environment, with the installed package."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("INTERNET_", "PYTHON"))}
     check = f"import internet; assert internet.__file__.startswith({str(python.parents[1])!r}), internet.__file__"
     return run(python, "-c", f"{check}\n{code}", cwd=python.parents[1], env=variables)
@@ -58,7 +58,7 @@ def test_ten_lines_from_the_pure_wheel(pure_wheel: Path, tmp_path: Path) -> None
 
 
 def ten_lines() -> str:
-    """The code that the README begins with."""
+    """The code at the beginning of the README."""
     found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert found
     assert len(found[1].strip().splitlines()) <= 12
@@ -88,7 +88,7 @@ def libraries(wheel: Path, folder: Path) -> list[Path]:
 
 
 def glibc_minors(library: Path) -> list[str]:
-    """N of every version GLIBC_2.N that a library needs symbols of."""
+    """N for every version GLIBC_2.N from which a library needs symbols."""
     return re.findall(r"GLIBC_2\.(\d+)", subprocess.check_output(["objdump", "-T", library], text=True))
 
 

@@ -1,4 +1,4 @@
-"""The fit: its first guess, its energy, what it finds in frames whose motion is known, and what it refuses."""
+"""The fit: its initial estimate, its energy, its results on frames with known motion, and its errors."""
 
 import math
 
@@ -30,7 +30,7 @@ ROUNDING = 5e-7  # of coordinates within [-1, 1] in float32
 
 
 class Walk:
-    """Two frames of a synthetic clip with the truth about them."""
+    """Two frames of a synthetic clip with the true motion."""
 
     def __init__(self, seed: int = 1) -> None:
         clip = WalkingClip(seed, (SIZE, SIZE))
@@ -104,7 +104,7 @@ def test_the_result_hangs_together(found, walk):
     assert not any(value.requires_grad for value in (found.field, found.confidence, found.flow, found.warped))
     assert set(found.reliable.unique().tolist()) == {0.0, 1.0}
     apart = ops.masked_backwarp_loss(walk.source, found.warped, found.flow, reduction="none")
-    assert apart[..., 4:-4, 4:-4].max() < 1e-3  # moving by the flow, in pixels, and by the field are one thing
+    assert apart[..., 4:-4, 4:-4].max() < 1e-3  # warping by the flow, in pixels, and by the field are equivalent
 
 
 def test_the_state_is_enough_to_move_an_image(found, walk, tmp_path):
@@ -123,7 +123,7 @@ def test_fused_and_plain_operators_give_the_same_fit(walk):
     with ops.backend("reference"):
         plain = register(source, driving, base=32, steps=8)
     assert fused.losses[0] == pytest.approx(plain.losses[0], rel=1e-5)
-    assert fused.losses == pytest.approx(plain.losses, rel=2e-3)  # each step enlarges the rounding of the last
+    assert fused.losses == pytest.approx(plain.losses, rel=2e-3)  # each step amplifies the rounding of the last
     assert (fused.field - plain.field).abs().mean() < 1e-4
 
 
@@ -218,11 +218,11 @@ def test_what_does_not_fit_is_refused(change, words):
         register(arguments.pop("source"), arguments.pop("driving"), **arguments)
 
 
-# The first guess
+# The initial estimate
 
 
 def two_motions(size: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
-    """Displacements (N, 2) of two squares on a still ground: one turns, one slides; and which is which (N,)."""
+    """Displacements (N, 2) of two squares on a still background, one rotating, one sliding; and their labels (N,)."""
     points = identity_field(size, size).reshape(-1, 2)
     turning = ((points - torch.tensor([-0.5, -0.4])).abs() < 0.3).all(1)
     sliding = ((points - torch.tensor([0.5, 0.4])).abs() < 0.3).all(1)
@@ -267,7 +267,7 @@ def test_pooled_flow_averages_only_what_is_reliable():
 
 def test_specks_are_dropped_and_near_pieces_kept():
     mask = torch.zeros(40, 40, dtype=torch.bool)
-    mask[5:15, 5:15] = mask[5:15, 18:22] = True  # 3 pixels apart: one piece
+    mask[5:15, 5:15] = mask[5:15, 18:22] = True  # 3 pixels apart: one component
     mask[35, 35] = True
     kept = large_pieces(mask)
     assert torch.equal(kept[:30], mask[:30])
@@ -346,7 +346,7 @@ def test_every_term_has_its_say(walk):
 
 
 def test_confidence_is_kept_by_the_features_and_lowered_by_the_photometric_term():
-    """Eq. 4 alone is best served by no confidence at all; Eq. 6 opposes it wherever the motion explains detail."""
+    """Eq. 4 alone is minimal for zero confidence; Eq. 6 opposes that wherever the motion explains detail."""
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     unlike = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     nothing, everything = torch.zeros(1, 2, 32, 32), torch.ones(1, 1, 32, 32)
@@ -357,6 +357,6 @@ def test_confidence_is_kept_by_the_features_and_lowered_by_the_photometric_term(
         Objective(image, driving, nothing, everything, (16, 16)).terms(still, 0.0)[name].backward()
         return still.confidence_logits.grad.sum().item()
 
-    assert slope("features", image) < 0  # descending raises the confidence
+    assert slope("features", image) < 0  # descent increases the confidence
     assert slope("features", unlike) > 0
     assert slope("photometric", unlike) > 0

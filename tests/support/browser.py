@@ -1,4 +1,4 @@
-"""A page in a real browser, headless: Chromium, where it is installed."""
+"""A page in a real headless browser: Chromium, if it is installed."""
 
 import re
 import shutil
@@ -12,20 +12,20 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_browser() -> str:
-    """The browser's path; skips the test where there is none."""
+    """The browser's path; skips the test if there is none."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     return found or pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
 
 
 def evaluate(page: Path, script: str, *, width: int, folder: Path) -> str:
-    """What a script makes of a page that has been open for some seconds in a window of this width.
+    """The result of a script on a page that has been open for some seconds in a window of this width.
 
     The script's value becomes the title of an outer page, whose frame holds the page: windows themselves have a least
     width. Time is virtual: the seconds pass as fast as the machine can.
 
     Args:
         page: an HTML file.
-        script: an expression of JavaScript, evaluated again and again in the page.
+        script: a JavaScript expression, evaluated repeatedly in the page.
         width: of the window in pixels.
         folder: for the files of the browser.
     """

@@ -1,4 +1,4 @@
-"""The calls of the dispatcher's operators that a sample leads to."""
+"""The calls of the dispatcher's operators that a sample makes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.support.samples import DIFFERENTIABLE, Sample
 
 
 class Calls(TorchDispatchMode):
-    """Remembers every call of an operator of this library, with its arguments."""
+    """Records every call of an operator of this library, with its arguments."""
 
     def __init__(self, namespace: str = "internet") -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Calls(TorchDispatchMode):
 
 
 def calls_of(sample: Sample, device: str) -> list[tuple[Any, tuple[Any, ...]]]:
-    """What a sample calls: its operator, and with gradients for all inputs its backward."""
+    """The calls of a sample: its operator and, with gradients for all inputs, its backward operator."""
     differentiable = sample.operator in DIFFERENTIABLE
     with Calls() as calls:
         results = tensors_of(sample.map(lambda t: t.detach().to(device).requires_grad_(differentiable))())

@@ -1,4 +1,4 @@
-"""Small video files for the tests, made on the spot."""
+"""Small video files, created by the tests."""
 
 import struct
 from fractions import Fraction
@@ -39,7 +39,7 @@ def write_sound(path: Path) -> Path:
 
 
 def turn_clockwise(path: Path) -> Path:
-    """Mark an MP4 as shot with the camera held sideways: "turn me a quarter clockwise when you show me".
+    """Mark an MP4 as recorded with the camera held sideways, to be rotated clockwise by a quarter turn for display.
 
     Writes the rotation matrix [0 1 0; -1 0 0; 0 0 1], in fixed point, into the track header (box "tkhd").
     """
@@ -52,7 +52,7 @@ def turn_clockwise(path: Path) -> Path:
 
 
 def write_talkie(path: Path, frames: list[np.ndarray], stamps: list[int] | None = None, codec: str = "aac") -> Path:
-    """A video, 25 frames a second or at these stamps in milliseconds, with a rising tone as long as the picture."""
+    """A video, 25 frames per second or at these times in milliseconds, with a rising tone of the same length."""
     clock = Fraction(1, 25 if stamps is None else 1000)
     stamps = list(range(len(frames))) if stamps is None else stamps
     with av.open(str(path), "w") as container:
@@ -80,13 +80,13 @@ def write_talkie(path: Path, frames: list[np.ndarray], stamps: list[int] | None 
 
 
 def heard(path: Path) -> tuple[float, np.ndarray]:
-    """When the sound of a file begins, in seconds, and its samples."""
+    """The start of a file's audio, in seconds, and its samples."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
     return frames[0].time, np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
 
 
 def shown(path: Path) -> list[float]:
-    """The seconds at which the frames of a file are shown."""
+    """The times in seconds at which the frames of a file are shown."""
     with av.open(str(path)) as container:
         return [frame.time for frame in container.decode(video=0)]

@@ -21,7 +21,7 @@ DEVICES = {
     "cuda": "cpu" if emulated.ASKED else "cuda",
     "triton": "cpu" if INTERPRETED else "cuda",
 }
-# Backends for GPUs take part where they are ready; the run's header, and test_backend, say where they are not.
+# Backends for GPUs are included if they are ready; the run's header, and test_backend, say if they are not.
 BACKENDS = tuple(name for name in DEVICES if name in ("reference", "cpu") or internet.ops.backends()[name].ready)
 COMPILED = BACKENDS[1:]
 
@@ -30,19 +30,19 @@ ADDED_IN_ANY_ORDER = {
     "cuda": ("volume_warp", "masked_backwarp_loss", "anchor_features"),
     "triton": ("masked_backwarp_loss", "anchor_features", "confidence_warp", "pyramid_warp", "volume_warp"),
 }
-"""By backend, the operators whose gradients atomics add up, in another order every time."""
+"""For each backend, the operators whose gradients are accumulated by atomics, in no fixed order."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest relative error: of the whole tensor in the 2-norm, and of one element beside the largest."""
+    """Largest relative error: of the whole tensor in the 2-norm, and of one element relative to the largest."""
 
     norm: float
     element: float
 
 
-# The unit roundoffs are 1e-16, 6e-8, 4e-3 and 5e-4. float32 has a sample's position in it, in pixels, whose
-# rounding error is several of its own; the halves are computed in float32 and rounded once.
+# The unit roundoffs are 1e-16, 6e-8, 4e-3 and 5e-4. Errors in float32 include that of a sample's position in pixels,
+# which is several times as large; 16-bit types are computed in float32 and rounded once.
 TOLERANCES = {
     torch.float64: Tolerance(1e-12, 1e-11),
     torch.float32: Tolerance(1e-5, 4e-5),
@@ -52,7 +52,7 @@ TOLERANCES = {
 
 
 def require(backend: str, operator: str) -> str:
-    """The device of a backend that has this operator; otherwise the test is skipped, with the reason."""
+    """The device of a backend with this operator; otherwise skips the test, with the reason."""
     status = internet.ops.backends()[backend]
     if not status.ready:
         pytest.skip(f"{backend}: {status.reason}")
@@ -67,7 +67,7 @@ def tensors_of(result: Any) -> list[Tensor]:
 
 
 def move(tensor: Tensor, device: str) -> Tensor:
-    """The tensor on a device, as it lies in memory: `Tensor.to` closes the gaps between its elements."""
+    """The tensor on a device, with its memory layout: `Tensor.to` would remove gaps between elements."""
     if tensor.device.type == device:
         return tensor
     storage = tensor.untyped_storage().to(device=torch.device(device))
@@ -94,7 +94,7 @@ def differentiate(
     wanted: Sequence[int] | None = None,
     incoming: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Gradients of a sample by its tensors, or by those of them at the places `wanted`."""
+    """Gradients of a sample with respect to its tensors, or to those at the indices `wanted`."""
     device = DEVICES[backend]
     wanted = range(len(sample.tensors())) if wanted is None else wanted
     leaves = [move(tensor.detach(), device).detach() for tensor in sample.tensors()]
@@ -104,17 +104,17 @@ def differentiate(
         outputs = tensors_of(sample.with_tensors(leaves)())
     incoming = cotangents(outputs) if incoming is None else [move(gradient, device) for gradient in incoming]
     sources = [leaves[place] for place in wanted]
-    gradients = torch.autograd.grad(outputs, sources, incoming, allow_unused=True)  # a field of no pixels
+    gradients = torch.autograd.grad(outputs, sources, incoming, allow_unused=True)  # a field without pixels
     return [torch.zeros_like(s) if g is None else g for s, g in zip(sources, gradients, strict=True)]
 
 
 def _scale(size: float) -> float:
-    """What an error is relative to; where the true result cancels to nothing, to the inputs, which are about 1."""
+    """The scale of relative errors; if the true result cancels to zero, that of the inputs, which is about 1."""
     return size if size > 1e-10 else 1.0
 
 
 def assert_close(got: Tensor, expected: Tensor, dtype: torch.dtype, what: str = "result", slack: float = 1.0) -> None:
-    """`got`, computed in `dtype`, is the float64 tensor `expected`: same shape, non-finite in the same places.
+    """Assert that `got`, computed in `dtype`, is the float64 tensor `expected`, and non-finite in the same places.
 
     `slack` multiplies the tolerance.
     """
@@ -143,14 +143,14 @@ def assert_all_close(
     what: str = "result",
     slack: float = 1.0,
 ) -> None:
-    """`assert_close` of each."""
+    """`assert_close` for each."""
     assert len(got) == len(expected)
     for place, (g, e, dtype) in enumerate(zip(got, expected, dtypes, strict=True)):
         assert_close(g, e, dtype, f"{what} {place}", slack)
 
 
 def assert_identical(got: Sequence[Tensor], expected: Sequence[Tensor], what: str) -> None:
-    """Bit for bit the same, NaN included."""
+    """Assert bitwise equality, including NaN."""
     assert len(got) == len(expected)
     for place, (g, e) in enumerate(zip(got, expected, strict=True)):
         assert (g.dtype, g.shape) == (e.dtype, e.shape), f"{what} {place}"
@@ -160,7 +160,7 @@ def assert_identical(got: Sequence[Tensor], expected: Sequence[Tensor], what: st
 
 
 def assert_repeated(got: Sequence[Tensor], expected: Sequence[Tensor], operator: str, backend: str, what: str) -> None:
-    """A call and its repetition: bit for bit the same, or up to rounding where the backend adds in any order."""
+    """Assert that a repeated call gives the same bits, or up to rounding if the backend's order is not fixed."""
     if operator in ADDED_IN_ANY_ORDER.get(backend, ()):
         assert_all_close(got, expected, [tensor.dtype for tensor in got], what)
     else:

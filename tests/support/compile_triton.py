@@ -1,4 +1,4 @@
-"""Every Triton kernel's machine code for a GPU that need not be there, and what it takes of it.
+"""Compiles every Triton kernel for a GPU that need not be present, and reports the resources it takes.
 
     python -m tests.support.compile_triton RESULTS.json cuda 90 32
     python -m tests.support.compile_triton RESULTS.json hip gfx942 64
@@ -36,7 +36,7 @@ K = 10
 
 
 class NoDevice:
-    """What Triton asks of a driver before it launches."""
+    """The parts of a driver that Triton uses before a launch."""
 
     def __init__(self, target: GPUTarget) -> None:
         self.target = target
@@ -134,7 +134,7 @@ def soft_argmax(dtype: torch.dtype, layout: str) -> None:
 
 
 def anchor_features(dtype: torch.dtype, layout: str) -> None:
-    """Of an image; and of LivePortrait's volume, with all that can be given."""
+    """For an image; and for LivePortrait's volume, with all optional arguments."""
     source = meta(1, 3, 128, 128, dtype=dtype, layout=layout)
     volume = meta(1, 4, 16, 64, 64, dtype=dtype, layout=layout)
     points, matrices = (meta(1, K, 3) for _ in range(2)), [meta(1, K, 3, 3) for _ in range(4)]
@@ -159,7 +159,7 @@ OPERATORS: tuple[Callable[[torch.dtype, str], None], ...] = (
 
 
 def _resources(compiled: Any, target: GPUTarget) -> dict[str, int]:
-    """Registers of a thread, and bytes of its stack and local memory, where registers are spilled to."""
+    """Registers per thread, and bytes of its stack and local memory, to which registers are spilled."""
     if target.backend == "hip":
         text = compiled.asm["amdgcn"]
         found = {
@@ -178,7 +178,7 @@ def _resources(compiled: Any, target: GPUTarget) -> dict[str, int]:
 
 
 def compile_all(target: GPUTarget) -> dict[str, dict[str, int]]:
-    """By kernel, case and configuration, the most that its machine code takes."""
+    """The largest resources of the machine code, by kernel, case and configuration."""
     found: dict[str, dict[str, int]] = {}
     case = ""
     compile_and_launch = jit.JITFunction.run
@@ -207,7 +207,7 @@ def compile_all(target: GPUTarget) -> dict[str, dict[str, int]]:
 
 
 def main(results: str, backend: str, architecture: str, lanes: str) -> None:
-    """Write what `compile_all` found as JSON."""
+    """Write the results of `compile_all` as JSON."""
     arch = int(architecture) if architecture.isdigit() else architecture
     Path(results).write_text(json.dumps(compile_all(GPUTarget(backend, arch, int(lanes))), indent=1))
 

@@ -32,7 +32,7 @@ def look(image: Tensor, x: float, y: float, border: bool) -> float:
 
 
 def local_motion(z: list[float], kp_s: Tensor, kp_d: Tensor, jac_s: Tensor | None, jac_d: Tensor | None) -> list[float]:
-    """T_k(z), with the determinant's floor."""
+    """T_k(z), with the lower bound on the determinant."""
     dx, dy = z[0] - kp_d[0].item(), z[1] - kp_d[1].item()
     if jac_s is None or jac_d is None:
         return [kp_s[0].item() + dx, kp_s[1].item() + dy]

@@ -2,7 +2,7 @@
 
     python -m tests.support.evaluate RESULTS.pt
 
-in an environment that makes the difference: another instruction set, poisoned memory.
+in an environment that differs: another instruction set, poisoned memory.
 """
 
 import itertools
@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def compiled_operators(backend: str = "cpu") -> list[str]:
-    """The operators that this backend does itself."""
+    """The operators that this backend implements."""
     status = internet.ops.backends()[backend]
     return [name for name in OPERATORS if status.ready and name not in status.fallbacks]
 
 
 def each_sample() -> list[tuple[str, Sample]]:
-    """The tame samples of the compiled operators in all dtypes, named by what they are."""
+    """The tame samples of the compiled operators in all dtypes, by descriptive names."""
     named = []
     for operator in compiled_operators():
         for dtype in DTYPES:
@@ -41,7 +41,7 @@ def each_sample() -> list[tuple[str, Sample]]:
 
 
 def each_large_sample() -> list[tuple[str, Sample]]:
-    """The large ones, in the layouts that have loops of their own, named by what they are."""
+    """The large samples, in the layouts that have separate loops, by descriptive names."""
     named = []
     for operator in compiled_operators():
         for layout, dtype in itertools.product(("contiguous", "channels_last"), (torch.float32, torch.bfloat16)):
@@ -51,7 +51,7 @@ def each_large_sample() -> list[tuple[str, Sample]]:
 
 
 def everything() -> dict[str, list[Tensor]]:
-    """By name, the results of each sample and its gradients with respect to every tensor, on the backend "cpu"."""
+    """The results of each sample and its gradients with respect to every tensor, by name, on the backend "cpu"."""
     found = {}
     for name, sample in each_sample() + each_large_sample():
         gradients = differentiate(sample, "cpu") if sample.operator in DIFFERENTIABLE else []
@@ -65,7 +65,7 @@ def environment_of(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def in_another_process(results: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What `main` writes, in a fresh process with these environment variables added."""
+    """The output of `main` in a fresh process with these additional environment variables."""
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.support.evaluate", str(results)]
     changed = environment_of(environment)
     done = subprocess.run(command, cwd=ROOT, env=changed, capture_output=True, text=True, timeout=300)
@@ -75,7 +75,7 @@ def in_another_process(results: Path, environment: Mapping[str, str]) -> dict[st
 
 
 def main(results: str) -> None:
-    """Write everything, the instruction set and a piece of fresh memory."""
+    """Write all results, the instruction set and a piece of fresh memory."""
     torch.set_num_threads(1)
     fresh = {str(dtype): torch.empty(1000, dtype=dtype) for dtype in DTYPES}
     torch.save({"isa": library.cpu_isa(), "fresh": fresh, "found": everything()}, results)

@@ -1,6 +1,6 @@
-"""First-order-motion as its paper and its YAML files describe it: a checkpoint with random weights, and its formulas.
+"""First-order-motion according to its paper and its YAML files: a checkpoint with random weights, and its formulas.
 
-Written out in plain torch from the tensors of a checkpoint alone, by their names.
+Written in plain torch, only from the tensors of a checkpoint, by their names.
 """
 
 import copy
@@ -46,7 +46,7 @@ VOX: dict[str, Any] = {
 COMMON, DETECTOR, GENERATOR = "common_params", "kp_detector_params", "generator_params"
 MOTION = f"{GENERATOR}.dense_motion_params"
 
-#: What makes ``vox-256`` small.
+#: Changes that make ``vox-256`` small.
 SMALL = {
     f"{COMMON}.num_kp": 3,
     f"{DETECTOR}.block_expansion": 4,
@@ -62,7 +62,7 @@ SMALL = {
 
 
 def settings(changes: dict[str, Any] | None = None, *, size: int = 64) -> dict[str, Any]:
-    """The small settings, with changes by the dotted names of what is in `model_params`; None leaves a setting out."""
+    """The small settings, with changes by dotted names below `model_params`; None removes a setting."""
     made = copy.deepcopy(VOX)
     made["dataset_params"]["frame_shape"] = [size, size, 3]
     for name, value in (SMALL | (changes or {})).items():
@@ -93,7 +93,7 @@ def block(name: str, outputs: int, inputs: int, size: int = 3) -> Shapes:
 
 
 def hourglass(name: str, inputs: int, params: dict[str, Any]) -> tuple[Shapes, int]:
-    """Its shapes, and how many channels it gives."""
+    """Its shapes, and its number of output channels."""
     widths = [min(params["max_features"], params["block_expansion"] * 2**i) for i in range(params["num_blocks"] + 1)]
     shapes: Shapes = {}
     for i in range(params["num_blocks"]):
@@ -114,7 +114,7 @@ def blur(channels: int, scale: float) -> Tensor:
 
 
 def random_weights(shapes: Shapes) -> dict[str, Tensor]:
-    """Weights of a size that keeps activations alive through all layers, variances above zero."""
+    """Weights scaled so that activations neither vanish nor explode, and positive variances."""
     weights = {}
     for name, shape in shapes.items():
         if name.endswith("num_batches_tracked"):
@@ -129,7 +129,7 @@ def random_weights(shapes: Shapes) -> dict[str, Tensor]:
 
 
 def checkpoint(settings: dict[str, Any]) -> dict[str, Any]:
-    """What training with these settings saves, with random weights."""
+    """A checkpoint as saved by training with these settings, with random weights."""
     params = settings["model_params"]
     common, detector, generator = params[COMMON], params[DETECTOR], params[GENERATOR]
     motion = generator["dense_motion_params"]

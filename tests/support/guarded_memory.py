@@ -1,4 +1,4 @@
-"""A process whose tensors lie between pages that nobody may touch, in memory that is NaN: see guarded_memory.cpp."""
+"""A process whose tensors lie between inaccessible pages, in memory filled with NaN: see guarded_memory.cpp."""
 
 import shutil
 import subprocess
@@ -9,12 +9,12 @@ COMPILER = next(filter(shutil.which, ("g++", "clang++", "c++")), None)
 
 
 def guard(folder: Path, fence: str, alignment: int = 1) -> dict[str, str]:
-    """The environment variables that guard a process; the library that they name is compiled into a folder.
+    """The environment variables that guard a process; compiles the library that they name into a folder.
 
     Args:
         folder: of this run.
         fence: "after" or "before", the side of each tensor on which the very next byte is fenced.
-        alignment: of every tensor, a power of two: kernels of a GPU count on it in memory that they allocate.
+        alignment: of every tensor, a power of two: GPU kernels rely on it for memory that they allocate.
     """
     library = folder / "guarded_memory.so"
     if not library.exists():
@@ -23,7 +23,7 @@ def guard(folder: Path, fence: str, alignment: int = 1) -> dict[str, str]:
         "LD_PRELOAD": str(library),
         "FENCE": fence,
         "FENCE_ALIGNMENT": str(alignment),
-        "INTERNET_OUTPUT_POOL_MB": "0",  # every result in memory of torch's allocator
+        "INTERNET_OUTPUT_POOL_MB": "0",  # all results in memory from torch's allocator
         "MALLOC_PERTURB_": "128",
         "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",  # MALLOC_PERTURB_ forgets that cache
     }

@@ -1,4 +1,4 @@
-"""Triton's interpreter, which runs kernels on CPU tensors with a NumPy call for every operation; made less slow."""
+"""Makes Triton's interpreter, which runs kernels on CPU tensors with a NumPy call per operation, less slow."""
 
 import dataclasses
 import inspect
@@ -7,17 +7,17 @@ from typing import Any
 
 
 class _Nothing:
-    """What `_patch_lang` returns where there is nothing to restore."""
+    """What `_patch_lang` returns if there is nothing to restore."""
 
     def restore(self) -> None:
         pass
 
 
 def hurry() -> None:
-    """Leave out two of the things the interpreter spends its time on.
+    """Skip two of the things that the interpreter spends its time on.
 
-    Those are overflow checks of integers, which a compiled kernel has not either, and patching triton.language again
-    for every function that a kernel calls: once a launch will do.
+    These are overflow checks of integers, which compiled kernels do not have either, and patching triton.language
+    again for every function that a kernel calls: once per launch is enough.
     """
     import triton.language as tl
     from triton.runtime import interpreter

@@ -1,4 +1,4 @@
-"""Video files of the kinds that people have: every codec and container, cut, shifted, broken off, tagged."""
+"""Realistic video files: various codecs and containers, cut, shifted, truncated, tagged."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -12,7 +12,7 @@ SIDE = 64
 
 
 def pictures(count: int, side: int = SIDE) -> Iterator[np.ndarray]:
-    """Different pictures of (side, side, 3): noise that moves, and a stripe that tells their number."""
+    """Different pictures (side, side, 3): moving noise, and a stripe that shows their number."""
     noise = np.random.default_rng(0).integers(0, 128, (side, side, 3), np.uint8)
     for number in range(count):
         picture = np.roll(noise, 2 * number, axis=1)
@@ -48,7 +48,7 @@ def encode(
 def remux(
     source: Path, path: Path, *, skip: int = 0, seconds: float = 0, container: dict[str, str] | None = None
 ) -> Path:
-    """Copy a video's packets without those before number `skip`, all shown so many seconds later."""
+    """Copy a video's packets from number `skip` on, delayed by some seconds."""
     with av.open(str(source)) as old, av.open(str(path), "w", options=container) as new:
         template = old.streams.video[0]
         stream = new.add_stream_from_template(template)
@@ -61,6 +61,6 @@ def remux(
 
 
 def break_off(path: Path, fraction: float) -> Path:
-    """What a download leaves that ends after this fraction of the file."""
+    """The file as left by a download that stops after this fraction."""
     path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     return path

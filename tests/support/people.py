@@ -1,4 +1,4 @@
-"""A made-up person in place of one whom a pose network finds."""
+"""A synthetic person instead of one found by a pose network."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MadeUpPose:
-    """Made up: points (33, 2) in pixels, depth (33,), and a mask of the whole frame."""
+    """A pose: points (33, 2) in pixels, depth (33,), and a mask of the whole frame."""
 
     points: np.ndarray
     depth: np.ndarray
@@ -15,7 +15,7 @@ class MadeUpPose:
 
 
 def standing(side: int) -> MadeUpPose:
-    """Arms down and a little away from the trunk, legs apart; nobody overlaps anything."""
+    """Arms down and slightly away from the trunk, legs apart; no parts overlap."""
     points = np.zeros((33, 2))
     for number, place in {
         0: (0.5, 0.14),
@@ -51,7 +51,7 @@ def standing(side: int) -> MadeUpPose:
 
 
 class Seen:
-    """A pose function that counts, and sees nobody in dark frames."""
+    """A pose function that counts its calls, and finds nobody in dark frames."""
 
     def __init__(self) -> None:
         self.times = 0

@@ -1,7 +1,7 @@
-"""The scalar arithmetic of csrc/math, compiled for Python by `math_bindings/`, and what its tests share.
+"""The scalar arithmetic of csrc/math, compiled for Python by `math_bindings/`, and utilities for its tests.
 
-It is the one copy of the formulas that the CPU and the GPU kernels share, so a machine without a GPU checks here
-what a GPU will compute. The fixtures `m` and `either` of `conftest.py` are the bindings.
+CPU and GPU kernels share this single copy of the formulas, so that a machine without a GPU can check here what a GPU
+will compute. The fixtures `m` and `either` of `conftest.py` are the bindings.
 """
 
 import hashlib

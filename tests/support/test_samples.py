@@ -1,4 +1,4 @@
-"""The samples are what they say: reproducible, laid out as named, and clear of the kinks of sampling."""
+"""The samples are reproducible, have the named layouts, and avoid the kinks of sampling."""
 
 import pytest
 import torch

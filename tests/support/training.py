@@ -1,4 +1,4 @@
-"""A training run of a few seconds: the smallest networks there can be, on drawn figures of 32²."""
+"""A training run of a few seconds: the smallest possible networks, on drawn figures of 32²."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def tiny(*words: str) -> Config:
 
 
 def start_training(*words: str, program: tuple[str, ...] = ("-m", "internet"), **variables: str) -> Any:
-    """`internet train` in a process of its own."""
+    """`internet train` in a separate process."""
     return subprocess.Popen(
         [sys.executable, *program, "train", *SETTINGS, *words],
         cwd=ROOT,
@@ -57,7 +57,7 @@ def newest_state(run: Path) -> dict[str, Any]:
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the newest checkpoint of a run, by their places."""
+    """All tensors of the newest checkpoint of a run, by their paths in it."""
     found: dict[str, Tensor] = {}
 
     def collect(place: str, value: Any) -> None:

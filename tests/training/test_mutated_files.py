@@ -1,4 +1,4 @@
-"""Files with mistakes that nobody has thought of: each reader takes them, or says in a line what is wrong."""
+"""Files with random mistakes: each reader accepts them, or says in one line what is wrong."""
 
 import copy
 import random
@@ -24,7 +24,7 @@ from internet.utils.files import save_tensors
 from tests.support import first_order
 from tests.support.training import SETTINGS, tiny
 
-#: What stands in place of an entry: of another type, out of every range, of another shape, or missing.
+#: Replacements for an entry: of another type, out of range, of another shape, or missing.
 STRANGE = (
     *(None, True, -1, 0, 2**70, 0.5, float("nan"), float("inf"), "", "internet", b"bytes", [], [1, "a"], {}, {"a": {}}),
     *(torch.zeros(()), torch.zeros(0), torch.zeros(3, 5), torch.ones(2, dtype=torch.int64), torch.ones(2).to_sparse()),
@@ -32,7 +32,7 @@ STRANGE = (
 
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
-    """One to four changes of bytes, anywhere; the beginning and the end are hit more often than their size says."""
+    """One to four changes of bytes, anywhere, but more often at the beginning and the end."""
     changed = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         size = len(changed)
@@ -79,7 +79,7 @@ def mutated_entries(entries: dict[str, Any], chance: random.Random) -> dict[str,
 
 
 def attempt(read: Callable[[], object], number: int) -> bool:
-    """Whether a reader took a file; it fails the test unless a refusal is an error for users, which says something."""
+    """Whether a reader accepted a file. Fails the test unless an error is one for users, with a message."""
     try:
         read()
     except Exception as error:
@@ -121,14 +121,14 @@ def test_mutated_words() -> None:
 @pytest.mark.parametrize("name", ["model.pt", "old.pt", "model.safetensors"])
 def test_mutated_bytes_of_checkpoints(name: str, model: INTERnet, tmp_path: Path) -> None:
     path = tmp_path / name
-    if name == "old.pt":  # as torch wrote before 1.6, without checksums
+    if name == "old.pt":  # torch's format before 1.6, without checksums
         torch.save(checkpoint_of(model), path, _use_new_zipfile_serialization=False)
     else:
         save_model(path, model)
     whole, chance = path.read_bytes(), random.Random(name)
 
     def load() -> None:
-        """What is taken is what was written: there are bytes that mean nothing, such as a file's date in an archive."""
+        """An accepted file has the original content: some bytes have no meaning, such as a date in an archive."""
         found = load_model(path).state_dict()
         assert name == "old.pt" or all(torch.equal(found[key], value) for key, value in model.state_dict().items())
 

@@ -1,4 +1,4 @@
-"""Whatever happens in a process that reads samples ends the run, and every process of it, within seconds."""
+"""Any failure in a process that reads samples ends the run, and all of its processes, within seconds."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from internet.training.loading import SampleError, read_micro_batches
 from internet.training.sampler import BatchShard, EpochStream, StepSampler
 from tests.support.training import ROOT, start_training
 
-#: `internet train` whose samples fail from number 9 on, in the way and the rank that the environment names.
+#: `internet train` whose samples fail from number 9 on, in the way and on the rank given by the environment.
 PROGRAM = """
 import os, signal, sys
 from internet.cli import main
@@ -57,7 +57,7 @@ sys.exit(main())
 
 DIED = r"samples cannot be read: .*worker .*(exited unexpectedly|killed by signal).*data.memory"
 
-#: What is said, and the exit status.
+#: The message, and the exit status.
 EXPECTED = {
     "media": (2, "samples cannot be read: 'walk.mp4' is damaged after frame 30"),
     "memory": (2, "samples cannot be read: there is not enough memory"),
@@ -75,7 +75,7 @@ def program(tmp_path: Path) -> str:
 
 
 def ended(process: Any, seconds: float = 120) -> str:
-    """What a process said, which must end; also its children, who hold the pipe that it is read from."""
+    """The output of a process, which must end, as must its children, which hold the same pipe."""
     try:
         return str(process.communicate(timeout=seconds)[0])
     except subprocess.TimeoutExpired:
@@ -113,7 +113,7 @@ def test_a_failure_in_one_rank_ends_all(how: str, rank: int, program: str, tmp_p
 
 
 class AwkwardError(ValueError):
-    """Cannot be made again from its message alone, nor be pickled."""
+    """Can neither be reconstructed from its message nor pickled."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -156,7 +156,7 @@ def test_samples_that_do_not_go_together_are_a_bug_that_shows_where() -> None:
 
 
 class Slow:
-    """Samples that tell which process has read them."""
+    """Samples that contain the id of the process that read them."""
 
     def __len__(self) -> int:
         return 1 << 20
@@ -183,7 +183,7 @@ def alive(pid: int) -> bool:
 
 
 def test_signals_of_others_leave_them_reading_and_the_end_ends_them(reading: Any) -> None:
-    """A batch system's SIGTERM and a terminal's Ctrl-C reach all processes of a group, and come from outside."""
+    """SIGTERM from a batch system and Ctrl-C in a terminal come from outside and reach all processes of a group."""
     pids = {int(next(reading)["pid"]) for _ in range(8)}
     assert len(pids) == 2
     for pid in pids:
@@ -217,7 +217,7 @@ def test_other_errors_of_torch_are_left_as_they_are() -> None:
 
 
 def test_a_process_that_ends_while_its_samples_are_fetched_is_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their memory is asked for at a socket of that process, before the system has said that it is gone."""
+    """Their memory is requested through a socket of that process, before its end is reported."""
 
     def fetched(loader: Any) -> Iterator[Any]:
         yield {"pid": torch.tensor(1)}
@@ -240,7 +240,7 @@ def test_a_parent_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> Non
     pids = [int(word) for word in process.stdout.readline().split()]  # type: ignore[union-attr]
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 30  # torch looks every five seconds whether its parent is there
+    deadline = time.monotonic() + 30  # torch checks every five seconds whether its parent exists
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Settings: read from files and words, every mistake named, and written so that they can be read again."""
+"""Settings: read from files and words, with a message for every mistake, and written so that they can be read again."""
 
 import dataclasses
 from pathlib import Path
@@ -123,7 +123,7 @@ def test_every_mistake_is_named(word: str, message: str) -> None:
         Config.load(None, [word])
 
 
-#: What YAML takes for a comment, a number, a sum of minutes, a date, nothing, a flag, a list, a reference.
+#: Text that YAML would read as a comment, a number, a time, a date, null, a flag, a list or a reference.
 TYPED = (
     *("run #1", "+5", "001", "010", "0x10", "1_000", "1e3", "12:30", "2026-11-26", "2026-11-26 12:30:00", "null", "~"),
     *("true", "no", "[a]", "{a: b}", "&a", "*a", "!x", "%a", "@a", "`a`", "- a", "a: b", "'a'", '"a"', " a ", "a=b"),
@@ -135,7 +135,7 @@ TYPED = (
 def test_what_is_typed_for_a_text_setting_is_that_text(text: str, tmp_path: Path) -> None:
     config = Config.load(None, [f"out={text}", f"data.path={text}"])
     assert config.out == config.data.path == text
-    file = tmp_path / "config.yaml"  # as a run writes it down, and as it is read when the run goes on
+    file = tmp_path / "config.yaml"  # as a run writes it, and as it is read when the run continues
     file.write_text(yaml.safe_dump(config.to_dict(), allow_unicode=True))
     assert Config.load(file).out == text
     assert Config.from_dict(config.to_dict()) == config
@@ -177,7 +177,7 @@ def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_something_else_is_named(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(content)
-    if content.startswith(b"run: !!python"):  # tags have no meaning: an empty section is left
+    if content.startswith(b"run: !!python"):  # tags are ignored, which leaves an empty section
         assert Config.load(tmp_path / "config.yaml") == Config()
         return
     with pytest.raises(SettingError, match=message):

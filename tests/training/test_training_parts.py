@@ -1,4 +1,4 @@
-"""The trainer's parts, each by itself."""
+"""The parts of the trainer, separately."""
 
 import resource
 import signal
@@ -22,7 +22,7 @@ from tests.support.training import tiny
 
 
 class Numbered:
-    """A data set that gives back what it is asked for."""
+    """A data set that returns the requested index."""
 
     def __init__(self, length: int) -> None:
         self.length, self.epoch = length, 0
@@ -96,7 +96,7 @@ def test_the_running_mean_follows_the_weights() -> None:
     first = weight.detach().clone()
     with torch.no_grad():
         weight.add_(1)
-    ema.update(model, 0)  # of the first steps a tenth is kept
+    ema.update(model, 0)  # at the first steps a tenth is kept
     torch.testing.assert_close(ema.model.get_parameter(name), first + 0.9)
     ema.update(model, 1000)
     torch.testing.assert_close(ema.model.get_parameter(name), first + 0.95)
@@ -125,7 +125,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(tmp_path: P
     for step in (1, 2):
         kept.save(step, {"value": torch.full((1000,), float(step))})
     content = bytearray((tmp_path / "step-00000002.pt").read_bytes())
-    if how == "flip":  # in the tensor, where torch itself would not see it
+    if how == "flip":  # in the tensor, where torch itself would not notice it
         content[content.index(torch.tensor([2.0]).numpy().tobytes() * 9) + 16] ^= 1
     (tmp_path / "step-00000002.pt").write_bytes({"cut": content[:-100], "flip": content, "empty": b""}[how])
     (tmp_path / ".step-00000003.x.pt").write_bytes(b"begun")
@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(tmp_path: P
 
 
 def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
-    """A limit on the size of files, which the system enforces as it does the size of a disk."""
+    """A limit on the size of files, which the system enforces like the size of a disk."""
     kept = Checkpoints(tmp_path, keep=1)
     kept.save(1, {"value": torch.zeros(10)})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert kept.newest() == tmp_path / "step-00000001.pt"
     assert torch.load(latest_checkpoint(tmp_path), weights_only=True)["value"].shape == (10,)
-    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written
+    assert len(list(tmp_path.iterdir())) == 2  # no incomplete file
 
 
 def test_weights_to_start_from_must_fit(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_weights_to_start_from_must_fit(tmp_path: Path) -> None:
 
 
 def test_a_signal_is_taken_down_and_a_later_one_acts_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.default_int_handler  # a process that a shell started in the background ignores the signal
+    before = signal.default_int_handler  # processes that a shell starts in the background ignore the signal
     mine = signal.signal(signal.SIGINT, before)
     try:
         with StopRequest() as request:

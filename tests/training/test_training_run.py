@@ -1,4 +1,4 @@
-"""Whole runs by the command line: resumed to the bit, stopped, refused, and over two processes."""
+"""Whole runs from the command line: resumed bitwise, stopped, refused, and in two processes."""
 
 import re
 import signal
@@ -40,7 +40,7 @@ def train(*words: str) -> int:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing interrupted."""
+    """A run without interruption."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     held_out = ["validation.path=synthetic", "validation.samples=3", "validation.every=4"]
     assert train(f"out={folder}", *held_out, "log.every=2", "log.pictures=4") == 0
@@ -58,7 +58,7 @@ def wait_for_a_checkpoint(process: Any, folder: Path) -> None:
         time.sleep(0.01)
 
 
-# What a run leaves
+# Files of a run
 
 
 def test_a_run_leaves_its_configuration_curves_pictures_and_a_model(whole: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_run_leaves_its_configuration_curves_pictures_and_a_model(whole: Path)
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_killed_ends_with_the_same_bits(whole: Path, tmp_path: Path, sent: signal.Signals) -> None:
-    """Weights, running mean, optimizers and random numbers. SIGKILL falls wherever it falls; SIGTERM loses no step."""
+    """Weights, running mean, optimizers and random numbers. SIGKILL comes at any moment; SIGTERM loses no step."""
     folder = tmp_path / "run"
     process = start_training(f"out={folder}", "run.steps=1000")
     wait_for_a_checkpoint(process, folder)
@@ -174,7 +174,7 @@ def test_an_infinite_pixel_stops_the_run_and_keeps_the_last_good_checkpoint(
     message = capsys.readouterr().err
     assert f"the loss is infinite or not a number. The samples:\n  {name}\n" in message
     state = newest_state(tmp_path)
-    assert state["step"] == 4  # sample 17 is of the step after
+    assert state["step"] == 4  # sample 17 belongs to the next step
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
@@ -191,7 +191,7 @@ def test_a_video_is_trained_on_with_its_last_frames_held_out(tmp_path: Path) -> 
     assert train(f"out={tmp_path / 'run'}", *words, *held_out, *options) == 0
     state = newest_state(tmp_path / "run")
     assert state["epoch"] == 4  # one clip, one sample in each epoch
-    assert {"psnr", "repeated_psnr", "epe", "unexplained"} < set(state["metrics"])  # by estimated flow
+    assert {"psnr", "repeated_psnr", "epe", "unexplained"} < set(state["metrics"])  # with estimated flow
     assert list((tmp_path / "run" / "flow").rglob("*.npz"))
     for steps in (1, 2):
         assert train(f"out={tmp_path / 'again'}", *words, *options, f"run.steps={steps}", "data.workers=1") == 0
@@ -254,7 +254,7 @@ def test_without_the_networks_a_pose_cannot_teach(
 
 # Two processes
 
-#: Rank 1 dies in its fourth step, once: torchrun starts both again.
+#: Rank 1 dies in its fourth step, once: torchrun restarts both.
 DIES_ONCE = """
 import os, sys
 from internet.training.step import TrainingStep
@@ -277,8 +277,8 @@ sys.exit(main())
 
 
 def test_two_processes_one_of_which_dies_once_train_as_one(whole: Path, tmp_path: Path) -> None:
-    """After nine steps, weights differ by 1e-3 of how far they went: the order of float32 sums, and what RAdam makes
-    of gradients that are nothing but rounding."""
+    """After nine steps, weights differ by 1e-3 of their total change, due to the order of float32 sums, and to how
+    RAdam amplifies gradients that consist only of rounding errors."""
     program, folder = tmp_path / "program.py", tmp_path / "run"
     program.write_text(DIES_ONCE)
     options = ("--standalone", "--nproc-per-node=2", "--max-restarts=1", "--monitor-interval=0.1")
@@ -299,6 +299,6 @@ def test_two_processes_one_of_which_dies_once_train_as_one(whole: Path, tmp_path
 
 
 def model_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights that every run starts from: those of one with a rate of zero."""
+    """The initial weights of every run: those of one with a learning rate of zero."""
     assert train(f"out={folder}", "run.steps=1", "optimizer.lr=0") == 0
     return weights(folder)

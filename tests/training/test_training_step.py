@@ -1,4 +1,4 @@
-"""One optimisation step: parts of a batch, precision, weights, and what is not finite."""
+"""One optimisation step: micro-batches, precision, weights, and values that are not finite."""
 
 import dataclasses
 
@@ -32,14 +32,14 @@ def make_step(**options: object) -> TrainingStep:
 
 
 def micro_batches(count: int) -> list[MicroBatch]:
-    """The four samples in so many parts."""
+    """The four samples in this many parts."""
     size = len(SAMPLES) // count
     rows = [slice(begin, begin + size) for begin in range(0, len(SAMPLES), size)]
     return [MicroBatch.of(default_collate(SAMPLES[row]), spline=SPLINE.part(row)) for row in rows]
 
 
 def moved(step: TrainingStep) -> dict[str, Tensor]:
-    """All weights of both sides, but the heat maps' bias, which no softmax sees."""
+    """All weights of both sides except the heat maps' bias, to which the softmax is invariant."""
     sides = [side.state_dict() for side in step.sides]
     sides[0].pop("kp_detector.kp.bias")
     return {f"{number}.{name}": value for number, side in enumerate(sides) for name, value in side.items()}
@@ -47,7 +47,7 @@ def moved(step: TrainingStep) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_batch_in_parts_is_the_same_step(count: int) -> None:
-    """Up to the order of float32 sums: to 1e-4 of how far the weights move."""
+    """Up to the order of float32 sums: to 1e-4 of the change of the weights."""
     whole, split, before = make_step(), make_step(), moved(make_step())
     first, second = whole(micro_batches(1)), split(micro_batches(count))
     weighted = {name for name, weight in dataclasses.asdict(Weights()).items() if weight}
@@ -127,7 +127,7 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
 
 
 def test_the_loss_across_identities_is_the_steps_own() -> None:
-    """It needs the model once more; it counts with its weight, and needs the frame before."""
+    """It needs another pass of the model; it is multiplied by its weight, and needs the previous frame."""
     step, (micro_batch,) = make_step(), micro_batches(1)
     with_it = dataclasses.replace(Weights(), cross_identity=3.0)
     alone, both = make_step()([micro_batch]), step([micro_batch], with_it)

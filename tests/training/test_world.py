@@ -1,4 +1,4 @@
-"""The processes that train together: found by torchrun's environment, or an error that says what is wrong with it."""
+"""The processes that train together: found through torchrun's environment, or an error that says what is wrong."""
 
 import os
 import re
@@ -92,11 +92,11 @@ def test_a_local_rank_without_a_device(local: str, monkeypatch: pytest.MonkeyPat
         World.join("auto")
 
 
-# What is agreed upon
+# Agreement between processes
 
 
 class Pair(World):
-    """One of two processes; the other raises its flag, or does not."""
+    """One of two processes, where the other one may set its flag."""
 
     other_failed = False
 
@@ -112,7 +112,7 @@ def test_a_failure_elsewhere_ends_this_process_too() -> None:
     try:
         with pytest.raises(PeerError), world.together():
             done.append("with one")
-        with pytest.raises(ZeroDivisionError), world.together():  # its own error comes first
+        with pytest.raises(ZeroDivisionError), world.together():  # its own error takes precedence
             done.append(1 / 0)
     finally:
         Pair.other_failed = False

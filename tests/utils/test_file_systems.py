@@ -1,4 +1,4 @@
-"""Files are written on file systems that lack what ext4 has: links, fsync, permissions, renaming over a file."""
+"""Files are written on file systems that lack features of ext4: links, fsync, permissions, renaming over a file."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def refusing(number: int) -> Callable[..., Any]:
 
 
 def save_and_find(folder: Path) -> None:
-    """Two checkpoints of a run, the second of which must be found, and nothing half-written beside them."""
+    """Two checkpoints of a run, the second of which must be found, and no incomplete files next to them."""
     checkpoints = Checkpoints(folder / "checkpoints", keep=1)
     for step in (1, 2):
         checkpoints.save(step, {"step": step})
@@ -53,7 +53,7 @@ def test_without_fsync(what, number, tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fails_is_told(tmp_path, monkeypatch):
-    """An error of fsync is taken for a missing call only if it says so."""
+    """An error of fsync is treated as a missing call only if it is one."""
     for number in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
         monkeypatch.setattr(os, "fsync", refusing(number))
         with pytest.raises(OutputError, match=os.strerror(number)):
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
     ],
 )
 def test_any_name_that_the_file_system_takes(name, tmp_path):
-    """The name of the temporary file beside it is no longer, in bytes."""
+    """The name of its temporary file is not longer, in bytes."""
     for content in (b"old", b"new"):
         atomic_write(tmp_path / name, content)
         assert (tmp_path / name).read_bytes() == content

@@ -1,4 +1,4 @@
-"""Pictures of motion: what colour stands for what, and where the dots go."""
+"""Pictures of motion: the meaning of the colours, and the positions of the dots."""
 
 import io
 
@@ -65,7 +65,7 @@ def test_a_palette_has_different_colours(count):
     assert colours.shape == (count, 3)
     distance = np.abs(colours[:, None] - colours).sum(-1) + 1000 * np.eye(count, dtype=int)
     assert count < 2 or distance.min() > 40
-    assert (colours.max(1) > 200).all()  # never mistaken for the black background
+    assert (colours.max(1) > 200).all()  # clearly different from the black background
 
 
 def test_regions_are_coloured_by_anchor_and_the_background_is_black():
@@ -88,7 +88,7 @@ def test_an_anchor_is_drawn_where_it_is():
     drawn = v.draw_anchors(image, point, np.array([[200, 50, 0]], np.uint8), radius=4)
     assert tuple(drawn[pixel]) == (200, 50, 0)
     changed = np.argwhere((drawn != image).any(-1))
-    assert np.allclose(changed.mean(0), pixel)  # round about that pixel
+    assert np.allclose(changed.mean(0), pixel)  # around that pixel
     assert np.ptp(changed[:, 0]) <= 12
     assert (image == 10).all()
 

@@ -1,4 +1,4 @@
-"""Sheets of what a model makes of its frames: every picture in its place."""
+"""Sheets of a model's results: every picture in its place."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_a_training_sheet_shows_every_sample(frames, result):
 
 
 def moved_by(result: Result, pixels: list[float]) -> Result:
-    """The result with a motion of so many pixels to the right in each sample."""
+    """The result with a motion of this many pixels to the right in each sample."""
     field = identity_field(SIDE // 4, SIDE // 4).repeat(len(pixels), 1, 1, 1)
     field[..., 0] += torch.tensor(pixels)[:, None, None] * 2 / SIDE
     return result._replace(motion=result.motion._replace(field=field))
@@ -107,7 +107,7 @@ def test_results_in_bfloat16_and_on_any_device(frames):
 
 
 def test_models_are_compared_on_the_same_frames():
-    """A row for each model; of each driving frame its anchors and the output, its regions and the confidence."""
+    """A row for each model; for each driving frame its anchors and the output, its regions and the confidence."""
     torch.manual_seed(3)
     models = {name: INTERnet(INTERnetConfig.preset("tiny", size=32)).eval() for name in ("one", "other")}
     source, driving = torch.rand(1, 3, 32, 32), torch.rand(2, 3, 32, 32)
@@ -119,4 +119,4 @@ def test_models_are_compared_on_the_same_frames():
             with torch.no_grad():
                 result = model(source, driving[number : number + 1])
             off = row[2 * number + 1][1].astype(int) - to_array(result.frame)
-            assert np.abs(off).max() <= 1  # rounded to 8 bits, of sums in another order
+            assert np.abs(off).max() <= 1  # rounded to 8 bits, from sums in another order

@@ -1,4 +1,4 @@
-"""Pages of results: everything is inside them, everybody can use them, and they play in a real browser."""
+"""Pages of results: self-contained, accessible, and they play in a real browser."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ CURVES = {"model": [(0.0, 18.5), (100.0, 25.25)], "doing nothing": [(0.0, 19.0),
 
 
 class Outline(HTMLParser):
-    """Every element's tag and attributes, checking that all are closed in order."""
+    """Collects every element's tag and attributes, checking that all are closed in order."""
 
     VOID = frozenset({"meta", "link", "img", "input", "source", "line"})
 
@@ -155,7 +155,7 @@ def test_a_curve_of_one_value_can_be_drawn():
 
 
 def test_in_a_browser(page, tmp_path):
-    """The video plays, the slider shows what it says, a telephone needs no scrolling sideways, nothing fails."""
+    """The video plays, the slider shows its labels, a phone needs no horizontal scrolling, nothing fails."""
     script = """JSON.stringify((() => {
         const video = document.querySelector("video"), slider = document.querySelector(".slider");
         const input = slider.querySelector("input");

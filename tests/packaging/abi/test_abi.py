@@ -49,7 +49,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture(scope="module")
 def other_torch() -> str:
-    """The version of the torch in the second environment, which is made if need be; skips where it cannot be."""
+    """The version of torch in the second environment, which is created if necessary; skips if that is impossible."""
     python = os.environ.get("INTERNET_ABI_PYTHON") or sys.executable
     steps = [
         lambda: run(python, "-m", "venv", ENVIRONMENT) if not PYTHON.exists() else run(PYTHON, "--version"),

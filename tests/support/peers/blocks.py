@@ -44,7 +44,7 @@ def make_norm(norm: str, channels: int, axes: int) -> nn.Module:
     if norm == "instance":
         return nn.InstanceNorm2d(channels, affine=True)
     made = (nn.BatchNorm2d if axes == 2 else nn.BatchNorm3d)(channels)
-    with torch.no_grad():  # as after some training
+    with torch.no_grad():  # statistics as after some training
         made.running_mean.uniform_(-0.3, 0.3)
         made.running_var.uniform_(0.5, 2)
         made.weight.uniform_(0.5, 1.5)

@@ -1,4 +1,4 @@
-"""EDTalk: LIA's networks, with an encoder of its own that is called with driving images alone, too."""
+"""EDTalk: LIA's networks, with a different encoder that is also called with only driving images."""
 
 from torch import nn
 

@@ -64,7 +64,7 @@ class DenseMotionNetwork(nn.Module):
         self.num_kp = KEY_POINTS
 
     def motions(self, feature, kp_driving, kp_source):
-        """Heat maps and moved features, (B, K+1, 1+C, D, H, W); and where they were moved from."""
+        """Heat maps and warped features, (B, K+1, 1+C, D, H, W); and their sampling positions."""
         x = F.relu(self.norm(self.compress(feature)))
         batch, channels, *size = x.shape
         driving, origin = kp_driving["value"], kp_source["value"]

@@ -194,7 +194,7 @@ class Model(nn.Module):
 
 
 class DepthModel(nn.Module):
-    """DaGAN's, with images that bring their depth as a fourth channel."""
+    """DaGAN's, with images whose fourth channel is their depth."""
 
     def __init__(self, generator: type[nn.Module] = DepthAwareGenerator):
         super().__init__()

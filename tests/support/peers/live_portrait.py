@@ -42,7 +42,7 @@ class MotionExtractor(nn.Module):
 
 
 class LivePortraitWrapper:
-    """Not a module: it holds some."""
+    """Not a module, but contains some."""
 
     def __init__(self) -> None:
         self.appearance_feature_extractor = nn.Sequential(
@@ -55,7 +55,7 @@ class LivePortraitWrapper:
 
 
 class Model(nn.Module):
-    """What the wrapper's pipeline computes."""
+    """The computation of the wrapper's pipeline."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ class Sample:
         return self.make().to(dtype)
 
     def images(self, dtype: torch.dtype = torch.float64, batch: int = 1, count: int = 2) -> list[Tensor]:
-        """Smooth ones: a rounded coordinate must not matter."""
+        """Smooth images, so that rounded coordinates do not matter."""
         generator = torch.Generator().manual_seed(1)
         coarse = torch.rand(count * batch, self.channels, 5, 5, generator=generator, dtype=dtype)
         fine = nn.functional.interpolate(coarse, (self.side, self.side), mode="bicubic", align_corners=True)

@@ -9,7 +9,7 @@ class DenseMotionNetwork(face_vid2vid.DenseMotionNetwork):
     def __init__(self) -> None:
         super().__init__()
         with torch.no_grad():
-            self.mask.weight.mul_(60)  # some weights shall be small
+            self.mask.weight.mul_(60)  # so that some weights are small
 
     def forward(self, feature, kp_driving, kp_source):
         inputs, motions = self.motions(feature, kp_driving, kp_source)

@@ -52,7 +52,7 @@ class DenseMotionNetwork(nn.Module):
         return deformed.view(batch, self.num_tps + 1, channels, *size)
 
     def transformations(self, kp_driving, kp_source, size, bg_param):
-        """Any motions will do here; these bend."""
+        """Any motions would do; these are curved."""
         batch = len(kp_driving)
         points = grid(*size, like=kp_driving)
         shift = (kp_source - kp_driving).view(batch, SPLINES, POINTS, 1, 1, 2)

@@ -1,4 +1,4 @@
-"""One set of sample inputs for every operator, shared by all tests: a module an operator.
+"""One set of sample inputs for every operator, shared by all tests, with a module for each operator.
 
 `build(operator, dtype, **parameters)` makes one sample; `samples(operator, dtype)` the tests' list, and
 `samples(operator, dtype, wild=True)` those whose values are compared but not their gradients.
@@ -57,16 +57,16 @@ def build(
     margin: float = MARGIN,
     **parameters: Any,
 ) -> Sample:
-    """One sample of `operator`: sizes and options as its `arguments` names them.
+    """One sample of `operator`, with sizes and options as parameters of its `arguments`.
 
-    A large sample has too many positions for all to keep clear of whole pixels; a margin of 0 asks for none.
+    A large sample has too many positions to keep all clear of whole pixels; a margin of 0 switches that off.
     """
     args, kwargs = _MODULES[operator].arguments(Source(dtype, layout, seed, margin), **parameters)
     return Sample(operator, note, args, kwargs)
 
 
 def samples(operator: str, dtype: torch.dtype, *, wild: bool = False) -> list[Sample]:
-    """The tests' samples of one operator: tame, for values and gradients, or wild, for values alone."""
+    """The tests' samples of one operator: tame, for values and gradients, or wild, for values only."""
     module = _MODULES[operator]
     if wild:
         return list(module.wild(functools.partial(build, operator, dtype)))

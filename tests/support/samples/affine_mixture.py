@@ -51,7 +51,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     plain = make()
     yield changed(plain, "singular Jacobians", 4, singular)
     yield changed(plain, "large logits", 0, lambda t: 3000 * t)

@@ -39,7 +39,7 @@ def arguments(
     def positions(drawn: tuple[Anchors, Tensor | None]) -> Tensor:
         points, still = drawn
         motions = reference.local_motions(grid, *reference.anchor_affines(*points), still)
-        moving = motions if background else motions[:, 1:]  # a still background's are whole, and constant
+        moving = motions if background else motions[:, 1:]  # those of a still background are whole, and constant
         return positions_in_pixels(moving, size, align_corners)
 
     points, still = source.clear_of_pixels(draw, positions)
@@ -51,7 +51,7 @@ def arguments(
 
 
 def draw_covariance(source: Source, batch: int, anchors: int, axes: int) -> Tensor:
-    """Positive definite, of standard deviations around 0.4; not quite symmetric, as nothing asks for that."""
+    """Positive definite, with standard deviations around 0.4; not exactly symmetric, which is not required."""
     root = 0.4 * (torch.eye(axes, dtype=torch.float64) + 0.2 * source.normal(batch, anchors, axes, axes))
     return root @ root.mT + 0.01 * source.normal(batch, anchors, axes, axes)
 
@@ -95,12 +95,12 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     yield changed(make(anchors=3), "singular Jacobians", 4, singular)
     yield changed(make(size=(2, 3, 4), anchors=3), "singular Jacobians of a volume", 4, singular)
     yield changed(make(), "NaN anchors", 1, lambda t: every_third(t, math.nan))
     yield changed(make(covariances=True), "flat covariances", 5, lambda t: every_third(torch.zeros_like(t), 0.1))
-    # with this grid the background's samples keep clear of whole pixels, where a neighbour is read with weight zero
+    # with this grid the background's samples avoid whole pixels, where a neighbour is read with weight zero
     yield from not_finite(make(grid_align_corners=True))
     yield from not_finite(make(note="volume", size=(2, 3, 4), channels=4, grid_align_corners=True))
     for size in (4, 5), (2, 3, 4):
@@ -108,13 +108,13 @@ def wild(make: Make) -> Iterator[Sample]:
 
 
 def comparable(sample: Sample) -> bool:
-    """Whether all backends make the same of it: in a covariance's form infinities of either sign meet."""
+    """Whether all backends agree: in a covariance's quadratic form, infinities of both signs can meet."""
     return sample.note.startswith("NaN")
 
 
 LARGE: list[dict[str, Any]] = [
     {"anchors": 10, "size": (64, 65)},
-    {"anchors": 4, "size": (33, 130), **WIDE},  # of wider images float32 knows positions less well than is asked for
+    {"anchors": 4, "size": (33, 130), **WIDE},  # in wider images, positions in float32 are not precise enough
     {"anchors": 5, "channels": 4, "size": (3, 35, 65), "jacobians": False},
     {"anchors": 3, "channels": 4, "size": (2, 33, 131), **WIDE},
 ]

@@ -1,4 +1,4 @@
-"""What the operators that move local anchors share."""
+"""Shared by the samples of operators with anchors."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def draw_anchors(source: Source, batch: int, anchors: int, jacobians: bool, axes
 
 
 def draw_background(source: Source, batch: int, axes: int = 2) -> Tensor:
-    """A projective motion (B, n+1, n+1) near the identity, whose denominator is far from 0 all over the frame."""
+    """A projective motion (B, n+1, n+1) near the identity, whose denominator is far from 0 in the whole frame."""
     eye = torch.eye(axes + 1, dtype=torch.float64)
     return eye + source.uniform(-0.2, 0.2, batch, axes + 1, axes + 1)
 
@@ -48,4 +48,4 @@ ANCHORED: dict[str, dict[str, Any]] = {
     "empty batch": {"batch": 0},
     **LAID_OUT,
 }
-"""The parameters of samples that all of them have, by name."""
+"""The parameters of samples that all of these operators have, by name."""

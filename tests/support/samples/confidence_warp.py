@@ -24,7 +24,7 @@ def arguments(
     reach: float = 1.4,
     **kwargs: Any,
 ) -> Arguments:
-    """`size` is the field's; the features are `ratio` times as large unless they have a size of their own."""
+    """`size` is the field's; the features are `ratio` times as large unless their size is given."""
     height, width = features_size or (size[0] * ratio, size[1] * ratio)
     features = source.data(source.normal(batch, channels, height, width))
     field = coarse_field(source, batch, size, [(height, width)], kwargs, reach)
@@ -82,7 +82,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     yield from strange_motions(make, 1, ("zeros", "border"))
     for mode in ("zeros", "border"):
         note = f"infinite coordinates, ratio 4, {mode}"

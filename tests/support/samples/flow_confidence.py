@@ -11,7 +11,7 @@ from tests.support.samples.wild import Make, changed, every_third, not_finite
 
 
 def arguments(source: Source, *, batch: int = 2, size: Size = (7, 9), reach: float = 1.5, **kwargs: Any) -> Arguments:
-    """Smooth flows that nearly return, so that each of the tests rejects some pixels and keeps others."""
+    """Smooth flows that are nearly consistent, so that each of the tests rejects some pixels and keeps others."""
     smooth = source.uniform(-reach, reach, batch, 2, 1, 1).expand(batch, 2, *size)
     forward = smooth + 0.05 * source.normal(batch, 2, *size)
     backward = -smooth + 0.5 * source.normal(batch, 2, *size)
@@ -33,7 +33,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     for note, value in {"NaN": math.nan, "infinite": math.inf, "huge": 6e4}.items():
         yield changed(make(), f"{note} forward", 0, lambda t, v=value: every_third(t, v))
         yield changed(make(), f"{note} backward", 1, lambda t, v=value: every_third(t, v))

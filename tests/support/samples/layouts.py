@@ -1,4 +1,4 @@
-"""How a tensor can lie in memory. What is not the tensor's is NaN, so that a test sees who reads it."""
+"""Memory layouts of tensors. Memory outside the tensor is NaN, so that tests notice when it is read."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def _strided(tensor: Tensor) -> Tensor:
-    """Every second element of a larger tensor, off its start; what lies between is NaN and must not be read."""
+    """Every second element of a larger tensor, not at its start; the others are NaN and must not be read."""
     shape = [2 * size + 1 for size in tensor.shape]
     larger = torch.full(shape, math.nan, dtype=tensor.dtype)
     view = larger[tuple(slice(1, None, 2) for _ in shape)]
@@ -17,12 +17,12 @@ def _strided(tensor: Tensor) -> Tensor:
 
 
 def _transposed(tensor: Tensor) -> Tensor:
-    """The last two axes change places in memory."""
+    """The last two axes are swapped in memory."""
     return tensor.mT.contiguous().mT
 
 
 def _expanded(tensor: Tensor) -> Tensor:
-    """One batch entry in memory, repeated with stride 0."""
+    """A single batch entry in memory, repeated with stride 0."""
     return tensor[:1].expand_as(tensor)
 
 
@@ -32,7 +32,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _offset(tensor: Tensor) -> Tensor:
-    """Contiguous, but one element off the alignment of its memory."""
+    """Contiguous, but shifted by one element from aligned memory."""
     memory = torch.full((tensor.numel() + 1,), math.nan, dtype=tensor.dtype)
     return memory[1:].view(tensor.shape).copy_(tensor)
 
@@ -60,4 +60,4 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 LAID_OUT: dict[str, dict[str, Any]] = {
     f"{layout} tensors": {"layout": layout} for layout in (*LAYOUTS, "mixed") if layout != "contiguous"
 }
-"""The parameters of a sample in each layout but the usual one, by name."""
+"""The parameters of a sample in each layout except the usual one, by name."""

@@ -63,7 +63,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     yield from strange_motions(make, 2, ("border", "zeros", "valid"))
     for reduction in ("mean", "none"):
         note = f"infinite coordinates, valid, {reduction}"
@@ -79,7 +79,7 @@ def wild(make: Make) -> Iterator[Sample]:
         yield from not_finite(make(note=f"mean, {mode}", padding_mode=mode))
 
 
-LARGE: list[dict[str, Any]] = [  # a square has no kink, and a sum no gradients too small for float16
+LARGE: list[dict[str, Any]] = [  # a square has no kink, and the gradients of a sum are not too small for float16
     {"channels": 3, "size": (152, 304), "ratio": 4, "reach": 20.0, "norm": "l2", "reduction": "sum"},
     {"channels": 67, "size": (34, 46), "padding_mode": "zeros", "norm": "l2", "reduction": "sum"},
     {"channels": 4, "size": (131, 70), "ratio": None, "padding_mode": "valid", "norm": "l2", "reduction": "sum"},

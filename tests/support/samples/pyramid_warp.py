@@ -24,7 +24,7 @@ def arguments(
     reach: float = 1.4,
     **kwargs: Any,
 ) -> Arguments:
-    """`levels`: channels and ratio of each, or its size of its own; one confidence for all, unless each has a size."""
+    """`levels`: channels and the ratio, or the size, of each; one confidence for all, unless each has a size."""
     sizes = features_sizes or [(size[0] * ratio, size[1] * ratio) for _, ratio in levels]
     shapes = [(batch, channels, *fine) for (channels, _), fine in zip(levels, sizes, strict=True)]
     features = [source.data(source.normal(*shape)) for shape in shapes]
@@ -69,7 +69,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     yield from strange_motions(make, 2, ("zeros", "border"))
     for mode in ("zeros", "border"):
         yield from not_finite(make(note=mode, padding_mode=mode))

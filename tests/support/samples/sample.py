@@ -1,4 +1,4 @@
-"""A call of an operator with its arguments: what the tests pass on, change and compare."""
+"""A call of an operator with its arguments, which tests pass on, change and compare."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from torch.utils import _pytree as pytree
 import internet
 
 Size = tuple[int, ...]
-"""Height and width; of a volume depth, height and width."""
+"""Height and width, or depth, height and width for a volume."""
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""Of a call: those by position, and those by name."""
+"""The arguments of a call: by position, and by name."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,24 @@ class Sample:
         return f"{self.operator}: {self.note}"
 
     def __call__(self) -> Any:
-        """The operator's result, by whichever backend is chosen."""
+        """The operator's result, with the selected backend."""
         return getattr(internet.ops, self.operator)(*self.args, **self.kwargs)
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor among the arguments, in order; those of a list one by one."""
+        """Every tensor among the arguments, in order, including those in lists."""
         return [leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> "Sample":
-        """The same call with other tensors in the places of `tensors()`."""
+        """The same call with other tensors instead of `tensors()`."""
         leaves, structure = pytree.tree_flatten((self.args, self.kwargs))
         given = iter(tensors)
         leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         return Sample(self.operator, self.note, *pytree.tree_unflatten(leaves, structure))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Sample":
-        """The same call with `function` of each tensor."""
+        """The same call with `function` applied to each tensor."""
         return self.with_tensors([function(tensor) for tensor in self.tensors()])
 
     def upcast(self) -> "Sample":
-        """The same numbers in float64, contiguous, in fresh memory: what the reference is given."""
+        """The same numbers in float64, contiguous, in fresh memory: the input of the reference."""
         return self.map(lambda tensor: tensor.detach().cpu().double().contiguous().clone())

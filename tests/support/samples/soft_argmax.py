@@ -54,7 +54,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     yield changed(make(), "large logits", 0, lambda t: 3000 * t)
     yield changed(make(), "masked logits", 0, lambda t: every_third(t, -math.inf))
     yield changed(make(), "no heat", 0, lambda t: torch.full_like(t, -math.inf))

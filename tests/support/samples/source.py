@@ -1,9 +1,9 @@
-"""Where a sample's tensors come from, and how far from the pixels they look.
+"""The random tensors of a sample, and how far sampling positions keep from pixels.
 
-Bilinear sampling has a kink at every pixel and at the border of the frame, and there a rounding error decides
-which one-sided derivative comes out. So no sample position of a sample that is not wild comes closer to a whole
-pixel than `MARGIN`: a hundred times the rounding error of float32 at these sizes, and ten times the step of
-gradcheck. Everything is drawn in float64 from a fixed seed and then rounded to the dtype.
+Bilinear sampling has a kink at every pixel and at the border of the frame, where a rounding error decides which
+one-sided derivative results. So in samples that are not wild, no sampling position is closer to a whole pixel than
+`MARGIN`: a hundred times the rounding error of float32 at these sizes, and ten times the step of gradcheck.
+Everything is generated in float64 from a fixed seed and then rounded to the dtype.
 """
 
 import itertools
@@ -24,7 +24,7 @@ MARGIN = 1e-4  # pixels
 
 
 class Source:
-    """Random tensors of one sample: drawn in float64, rounded to a dtype, laid out in memory.
+    """Random tensors of one sample: generated in float64, rounded to a dtype, and laid out in memory.
 
     `layout` is one of LAYOUTS, or "mixed": another one for each tensor.
     """
@@ -54,7 +54,7 @@ class Source:
         return next(self.layouts)(values.to(reference.motion_dtype(self.dtype)))
 
     def clear_of_pixels(self, draw: Callable[[], T], positions: Callable[[T], Tensor]) -> T:
-        """What `draw` gives, drawn again until no position comes closer than the margin to a whole pixel."""
+        """The result of `draw`, repeated until no position is closer to a whole pixel than the margin."""
         for _ in range(1000):
             values = draw()
             if not self.margin or distance_to_pixels(positions(values)) > self.margin:
@@ -68,7 +68,7 @@ def distance_to_pixels(positions: Tensor) -> float:
 
 
 def positions_in_pixels(field: Tensor, size: Size, align_corners: bool) -> Tensor:
-    """A motion field (..., 2) as positions in an image of this size, in pixels; of a volume likewise."""
+    """A motion field (..., 2) as positions in an image of this size, in pixels; likewise for a volume."""
     extent = torch.tensor(size[::-1], dtype=field.dtype)
     middle = (extent - 1) / 2
     return middle + field * (middle if align_corners else extent / 2)

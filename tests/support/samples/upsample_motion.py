@@ -29,7 +29,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     plain = make(size=(5, 7))
     yield changed(plain, "infinite motion", 0, lambda t: every_third(t, math.inf))
     yield changed(plain, "NaN confidence", 1, lambda t: every_third(t, math.nan))

@@ -21,7 +21,7 @@ def arguments(
     reach: float = 1.4,
     **kwargs: Any,
 ) -> Arguments:
-    """`size` is the volume's, `out` the field's, whose samples fall up to `reach`, and so a bit out of the frame."""
+    """`size` is the volume's, `out` the field's, whose samples extend to `reach`, slightly out of the frame."""
     volume = source.data(source.normal(batch, channels, *size))
     align_corners = kwargs.get("align_corners", False)
     field = source.clear_of_pixels(
@@ -57,7 +57,7 @@ TAME: dict[str, dict[str, Any]] = {
 
 
 def wild(make: Make) -> Iterator[Sample]:
-    """Samples with values of every kind."""
+    """Samples with extreme values of every kind."""
     yield from strange_motions(make, 1, ("zeros", "border"))
     yield changed(make(), "infinite voxels", 0, lambda t: every_third(t, math.inf, math.nan, 0, 0, 0))
     yield changed(make(), "bfloat16 field", 1, in_bfloat16)

@@ -1,4 +1,4 @@
-"""What the operators that warp features by a coarse field share."""
+"""Shared by the samples of operators that warp features by a coarse field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.samples.source import Source, positions_in_pixels
 
 
 def warp_positions(field: Tensor, sizes: Sequence[Size], options: Mapping[str, Any]) -> Tensor:
-    """Where a coarse field samples features of each of these sizes, in pixels, all in a row; options as of a call."""
+    """All positions, in pixels, where a coarse field samples features of these sizes, with a call's options."""
     resizing = (options.get("upsampling", "progressive"), options.get("interpolate_align_corners", False))
     found = []
     for size in sizes:
@@ -25,7 +25,7 @@ def warp_positions(field: Tensor, sizes: Sequence[Size], options: Mapping[str, A
 def coarse_field(
     source: Source, batch: int, size: Size, sizes: Sequence[Size], options: Mapping[str, Any], reach: float
 ) -> Tensor:
-    """A field (B, h, w, 2) whose samples fall everywhere in the frame, up to `reach`, and so a bit beyond it.
+    """A field (B, h, w, 2) whose samples are everywhere in the frame, and up to `reach` slightly beyond it.
 
     `sizes` are those of the features, `options` those of the call.
     """
@@ -49,4 +49,4 @@ WARPED: dict[str, dict[str, Any]] = {
     "empty batch": {"batch": 0},
     **LAID_OUT,
 }
-"""The parameters of samples that all of them have, by name."""
+"""The parameters of samples that all of these operators have, by name."""

@@ -13,9 +13,9 @@ Make = Callable[..., Sample]
 
 
 def every_third(tensor: Tensor, *values: float) -> Tensor:
-    """A copy in which every third element is one of `values`, by turns."""
+    """A copy in which every third element is replaced by the next of `values`."""
     copy = tensor.clone(memory_format=torch.contiguous_format)
-    places = copy.flatten()[::3]  # of a contiguous tensor: a view
+    places = copy.flatten()[::3]  # a view, because it is contiguous
     places.copy_(torch.tensor(values, dtype=torch.float64).repeat(len(places))[: len(places)])
     return copy
 
@@ -29,22 +29,22 @@ def changed(sample: Sample, note: str, index: int, change: Callable[[Tensor], Te
 
 
 def not_finite(sample: Sample) -> Iterator[Sample]:
-    """One sample for each of the tensors, with NaN in some of its places, and one with infinities."""
+    """For each of the tensors, one sample with NaN at some places, and one with infinities."""
     for place, tensor in enumerate(sample.tensors()):
         for name, values in (("NaN", (math.nan,)), ("infinite", (math.inf, -math.inf))):
             copy = tensor.clone(memory_format=torch.contiguous_format)
-            some = copy.flatten()[2::7]  # of a contiguous tensor: a view
+            some = copy.flatten()[2::7]  # a view, because it is contiguous
             some.copy_(torch.tensor(values, dtype=torch.float64).repeat(len(some))[: len(some)])
             yield changed(sample, f"{name} in tensor {place}, {sample.note}", place, lambda _, new=copy: new)
 
 
 def in_bfloat16(tensor: Tensor) -> Tensor:
-    """Unless it is float64, which goes with nothing less."""
+    """In bfloat16, unless it is float64, which must not be mixed."""
     return tensor if tensor.dtype == torch.float64 else tensor.bfloat16()
 
 
 def strange_motions(make: Make, motion: int, modes: Sequence[str]) -> Iterator[Sample]:
-    """Fields, or flow, whose coordinates are anything: `motion` is the place of that tensor, `modes` the paddings."""
+    """Fields, or flows, with extreme coordinates: `motion` is the index of that tensor, `modes` the paddings."""
     for mode in modes:
         plain = make(padding_mode=mode)
         for note, values in {
@@ -56,5 +56,5 @@ def strange_motions(make: Make, motion: int, modes: Sequence[str]) -> Iterator[S
             yield changed(plain, f"{note} coordinates, {mode}", motion, lambda t, v=values: every_third(t, *v))
     for mode in modes:
         still = make(padding_mode=mode)
-        yield changed(still, f"no motion, {mode}", motion, torch.zeros_like)  # field 0: all look at the middle
+        yield changed(still, f"no motion, {mode}", motion, torch.zeros_like)  # field 0: all sample the centre
         yield changed(still, f"at the frame's edge, {mode}", motion, lambda t: every_third(t, -1.0, 1.0))
