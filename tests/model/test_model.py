@@ -348,7 +348,7 @@ def test_a_blending_generator_shows_the_moved_source_where_m_is_high_and_paints_
 
 
 def test_the_field_that_moves_the_source_has_an_edge_of_a_pixel():
-    """The left half moves by 0.5 with the first anchor, the right half is still: upsampled positions would lie between."""
+    """The left half moves by 0.5 with the first anchor, the right half is still; upsampled positions lie between."""
     config = INTERnetConfig.preset("figures", size=64)
     estimator = INTERnet(config).dense_motion_network
     width = config.size // config.factor
