@@ -27,6 +27,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH_READY := $(VENV)/.torch$(shell echo '$(TORCH)' | tr -c 'A-Za-z0-9.\n' '-')
 
+# Python compiles our sources once, and not in each of the many processes that import them, whatever is set outside.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-abi test-aarch64 test-sanitized wheel bench bench-smoke lint ready clean distclean
 
 demo: ready
