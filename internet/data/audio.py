@@ -11,9 +11,9 @@ from internet.data.image import MediaError
 
 
 class AudioTrack:
-    """The packets of an audio stream from `origin` on, in seconds; their times are then counted from there.
+    """The packets of an audio stream from `origin` (seconds) on; their times are counted from there.
 
-    The packet that reaches up to or over 0 is kept whole: a player decodes it and drops what lies before 0.
+    A packet that begins before 0 and ends after it is kept whole: a player decodes it and drops what is before 0.
     """
 
     def __init__(self, path: str | os.PathLike[str], container: Any, stream: Any, origin: Fraction) -> None:
@@ -23,7 +23,7 @@ class AudioTrack:
         self._next = next(self._packets, None)
 
     def before(self, seconds: Fraction) -> Iterator[Any]:
-        """The packets that begin before this time and were not taken yet."""
+        """The packets that begin before this time and have not been returned yet."""
         end = seconds / self.stream.time_base
         while self._next is not None and self._next.pts < end:
             packet, self._next = self._next, next(self._packets, None)
@@ -35,7 +35,7 @@ class AudioTrack:
                 if packet.pts is None or packet.pts + (packet.duration or 0) < self._shift:
                     continue
                 packet.pts -= self._shift
-                packet.dts = packet.pts  # audio has no frames out of order
+                packet.dts = packet.pts  # audio packets are in display order
                 yield packet
 
 
@@ -43,7 +43,7 @@ class AudioTrack:
 def open_audio(path: str | os.PathLike[str], origin: Fraction = Fraction(0)) -> Iterator[AudioTrack]:
     """Open the first audio track of a video for copying; MediaError if there is none.
 
-    `origin` is the moment of the video that becomes 0, such as :attr:`FrameStream.origin`.
+    `origin` is the time in the video that becomes 0, such as :attr:`FrameStream.origin`.
     """
     with open_media(path) as container:
         if not container.streams.audio:

@@ -1,4 +1,4 @@
-"""Flips and colour changes that treat all frames of a sample alike, and its flows and anchors accordingly."""
+"""Flips and colour changes of whole samples: the same for all their frames, with flows and anchors to match."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +21,10 @@ LUMA = (0.299, 0.587, 0.114)
 class Augmentation(Section):
     """A random flip and a random change of colours, drawn once for the whole sample.
 
-    All frames change alike, so that a change of colour is never mistaken for motion. Flow is flipped with its frames
-    and its x component changes sign, so that it still leads from each pixel to its counterpart.
+    All frames change in the same way, so that a change of colour does not look like motion. Flow is flipped with its
+    frames and its x component changes sign, so that it still points from each pixel to its counterpart.
 
-    The factors of the colours are drawn evenly from 1 - a to 1 + a.
+    The factors of the colour changes are drawn evenly from 1 - a to 1 + a.
     """
 
     flip: float = setting(0.5, "the probability of a horizontal flip", least=0, most=1)
@@ -33,7 +33,7 @@ class Augmentation(Section):
     saturation: float = setting(0.1, "likewise", least=0, below=1)
 
     def __call__(self, sample: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-        """A sample as :class:`~internet.data.dataset.ClipDataset` makes it, changed by one draw."""
+        """Augment a sample of :class:`~internet.data.dataset.ClipDataset` at random."""
         chance, *draws = torch.rand(4, generator=generator, device=generator.device).tolist()
         ranges = (self.brightness, self.contrast, self.saturation)
         brightness, contrast, saturation = (1 + a * (2 * draw - 1) for a, draw in zip(ranges, draws, strict=True))
@@ -45,7 +45,7 @@ class Augmentation(Section):
 
 
 def flipped(sample: dict[str, Any]) -> dict[str, Any]:
-    """The mirrored sample: x becomes -x."""
+    """The mirrored sample, with x replaced by -x."""
     mirrored = dict(sample)
     for name in (*PICTURES, *FLOWS, *MASKS):
         if name in sample:

@@ -1,6 +1,6 @@
 """BlazePose: where the 33 key points of one person are (Bazarevsky et al., 2020), run by LiteRT.
 
-A detector finds the person's hips and the circle around the body; the landmark network looks at the square around
+A detector finds the person's hips and a circle around the body; the landmark network sees the square around
 this circle, turned upright.
 """
 
@@ -16,9 +16,9 @@ from internet.utils.weight_files import PackagedFile
 DETECTOR = PackagedFile("mediapipe", "0.10.21", "modules/pose_detection/pose_detection.tflite")
 LANDMARKS = PackagedFile("mediapipe", "0.10.21", "modules/pose_landmark/pose_landmark_full.tflite")
 
-#: Sides of the networks' pictures, how sure the detector must be, and the margin around the circle.
+#: Sides of the networks' input images, the least certainty of a detection, and the margin around the circle.
 DETECTOR_SIDE, LANDMARKS_SIDE, SURE, MARGIN = 224, 256, 0.5, 1.25
-#: The detector's anchors: cells of so many pixels, so many anchors in each.
+#: The detector's anchors: (pixels of a cell's side, anchors in each cell).
 _CELLS = ((8, 2), (16, 2), (32, 6))
 POINTS = 33
 
@@ -26,9 +26,10 @@ POINTS = 33
 class Pose(NamedTuple):
     """The key points of one person in a frame of H x W pixels.
 
-    points: (33, 2), x first, in pixels; the middle of pixel j is j + 0.5. certainty: (33,), how sure each is, 0 to 1.
-    depth: (33,), how far away, from the hips on, in units of the network's own; smaller is nearer.
-    mask: float32 (H, W) in [0, 1], where the person is seen.
+    points: (33, 2), x first, in pixels; the middle of pixel j is j + 0.5. certainty: (33,), how certain each is, 0 to
+        1.
+    depth: (33,), distance behind the hips, in the network's own units; smaller is nearer.
+    mask: float32 (H, W) in [0, 1], where the person is visible.
     """
 
     points: np.ndarray
@@ -40,7 +41,7 @@ class Pose(NamedTuple):
 class BlazePose:
     """A frame, uint8 (H, W, 3) -> its person's :class:`Pose`, or None if there is nobody.
 
-    Every frame is looked at by itself, without what was found in the frame before.
+    Each frame is handled on its own, without what was found in the frame before.
 
     Args:
         wheel: the wheel of mediapipe; None where its files are installed.
@@ -74,7 +75,7 @@ class BlazePose:
         return Pose(points, certainty, found[:, 2], mask)
 
     def _detect(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """The surest person's hips, and the point on the circle above the head: both (2,), in pixels."""
+        """The hips of the person with the highest score, and the circle's point above the head: both (2,), pixels."""
         side = max(frame.shape[:2])
         offset = (side - np.array(frame.shape[1::-1])) / 2  # the frame in the middle of a square
         scale = side / DETECTOR_SIDE
@@ -99,7 +100,7 @@ class BlazePose:
 
 
 def _square_around(hips: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """(2, 3): from pixels of the landmark network's picture to the frame's; the point above the hips is upright."""
+    """(2, 3): from pixels of the landmark network's input to the frame's; the body is upright in that input."""
     reach = above - hips
     radius = MARGIN * float(np.hypot(*reach))
     up = reach / max(float(np.hypot(*reach)), 1e-6)
@@ -108,7 +109,7 @@ def _square_around(hips: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def _sampled(frame: np.ndarray, to_frame: np.ndarray, side: int) -> np.ndarray:
-    """The frame as a square picture, float32 (side, side, 3) in [0, 1]; black outside of it."""
+    """The frame as a square image, float32 (side, side, 3) in [0, 1]; black outside the frame."""
     cv2 = require("cv2", "finding key points")
     shrink = float(np.hypot(*to_frame[:, 0]))
     if shrink > 1:  # bilinear sampling would skip pixels
@@ -118,19 +119,19 @@ def _sampled(frame: np.ndarray, to_frame: np.ndarray, side: int) -> np.ndarray:
 
 
 def _sampled_back(picture: np.ndarray, to_frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What belongs to a square picture, (side, side), in the frame: float32 (H, W); 0 outside of it."""
+    """A map over the square image, (side, side), resampled to the frame: float32 (H, W); 0 outside the square."""
     cv2 = require("cv2", "finding key points")
     mask: np.ndarray = cv2.warpAffine(picture.astype(np.float32), _by_index(to_frame), size[::-1])
     return mask
 
 
 def _by_index(to_frame: np.ndarray) -> np.ndarray:
-    """The same map between numbers of pixels, whose middles are at half."""
+    """The same map between pixel indices; the middle of pixel j is j + 0.5."""
     return to_frame @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]) - np.array([[0, 0, 0.5], [0, 0, 0.5]])
 
 
 def _run(network: Any, picture: np.ndarray) -> list[np.ndarray]:
-    """The network's outputs for one picture, in their order."""
+    """The network's outputs for one image, in order."""
     network.set_tensor(network.get_input_details()[0]["index"], picture[None])
     network.invoke()
     return [network.get_tensor(output["index"]).astype(np.float64) for output in network.get_output_details()]

@@ -1,4 +1,4 @@
-"""The parts of a filmed person, from key points of the body: what is known of drawn figures, known of people too."""
+"""The parts of a filmed person, from key points of the body: they teach what the parts of drawn figures do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class BodyPose(Protocol):
 PoseFunction = Callable[[np.ndarray], BodyPose | None]
 """A frame, uint8 (H, W, 3) -> its person's pose, or None if nobody is seen."""
 
-#: A pixel of the person that is further from every part than so many radii belongs to none.
+#: A pixel of the person that is further than so many radii from every part belongs to no part.
 _REACH = 3.0
-#: Whether the person is seen in a pixel: at least half of it.
+#: The person is visible in a pixel if the mask is at least this.
 _SEEN = 0.5
 
 
@@ -44,7 +44,7 @@ _SEEN = 0.5
 class BodyParts:
     """Twelve rigid parts, in the order of :data:`internet.data.figure.BODY`, in a square frame of S x S pixels.
 
-    skeleton: where they are.
+    skeleton: where the parts are.
     mask: float32 (S, S) in [0, 1], where the person is seen.
     """
 
@@ -53,14 +53,14 @@ class BodyParts:
 
     @classmethod
     def of(cls, pose: BodyPose, size: int) -> "BodyParts":
-        """The parts of a pose in a square frame, as seen in one of `size` x `size` pixels."""
+        """The parts of a pose in a square frame, resized to `size` x `size` pixels."""
         skeleton = Skeleton.of(pose.points * (2 / pose.mask.shape[0]) - 1, pose.depth)
         mask = functional.interpolate(_tensor(pose.mask)[None, None], size=(size, size), mode="area")[0, 0]
         return cls(skeleton, mask)
 
     @cached_property
     def middles(self) -> Tensor:
-        """Float32 (12, 2), x first, normalised to [-1, 1]; of the head between eyes and ears."""
+        """Float32 (12, 2), x first, normalised to [-1, 1]; that of the head is between eyes and ears."""
         return _tensor(self.skeleton.middles)
 
     @cached_property
@@ -71,27 +71,27 @@ class BodyParts:
 
     @cached_property
     def labels(self) -> Tensor:
-        """Uint8 (S, S), the part that is seen, 1 to 12; 0 is the background."""
+        """Uint8 (S, S), the visible part, 1 to 12; 0 is the background."""
         number, distance = self._nearest
         return (number * (distance < _REACH) * (self.mask >= _SEEN)).to(torch.uint8)
 
     @property
     def nbytes(self) -> int:
-        """What they take in memory."""
+        """The bytes that they take in memory."""
         return self.mask.nbytes + self.labels.nbytes + self._shown.nbytes
 
     @property
     def inside(self) -> Tensor:
-        """Bool (S, S): what is within a part's own outline, wherever the person is seen."""
+        """Bool (S, S): pixels inside the outline of a part, whether or not the mask shows the person there."""
         return self._nearest[1] < 1
 
     def motion(self, source: "BodyParts") -> tuple[Tensor, Tensor]:
         """The flow from this frame to another of the same person, float32 (2, S, S) in pixels, and what is visible.
 
         A pixel moves with its part, by Eq. 5's :math:`z \\mapsto p_S + J_S J_D^{-1} (z - p_D)`; the background is
-        still. The second result is float32 (1, S, S): 1 where the source shows the person there, or beside it by a
-        pixel, and for the background where nothing of the person is as near as that. A part that another one hides in
-        the source counts as visible: what hides a leg is the other leg, and looks more like it than the ground does.
+        still. The second result is float32 (1, S, S). A pixel of the person is visible (1) where the source shows the
+        person at the flow's end or next to it; a pixel of the background where it does not. A part that is hidden by
+        another part in the source counts as visible: one leg looks more like the other leg than the ground does.
         """
         size = len(self.labels)
         start = identity_field(size, size).view(-1, 2)
@@ -109,7 +109,7 @@ class BodyParts:
 
     @cached_property
     def _shown(self) -> Tensor:
-        """Where the background surely is, and where the person may be taken for seen: bool (2, S, S)."""
+        """Bool (2, S, S): background away from the person, and the person with a margin of one pixel."""
         grown = functional.max_pool2d((self.labels > 0).float()[None], 3, 1, 1)
         return torch.cat([1 - grown, grown]) > 0
 

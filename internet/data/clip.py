@@ -21,18 +21,18 @@ class Clip(Protocol):
 
     @property
     def times(self) -> Sequence[float]:
-        """When each frame is shown: seconds from the first."""
+        """When each frame is shown, in seconds after the first."""
 
     def read(self, numbers: Sequence[int]) -> list[np.ndarray]:
-        """The frames with these numbers, in the order asked: uint8 (H, W, 3) RGB."""
+        """The frames with these numbers, in the order of `numbers`: uint8 (H, W, 3) RGB."""
 
 
 class VideoClip:
-    """A video file. Only the times of its frames are read at first; a frame is decoded from the key frame before it.
+    """A video file. Only the times of its frames are read at first; decoding a frame starts at the key frame before it.
 
     Args:
         path: the file.
-        name: what messages call it; the file's name without its suffix by default.
+        name: for messages; by default the file's name without its suffix.
     """
 
     def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
@@ -52,11 +52,11 @@ class VideoClip:
 
 
 class FrameFolder:
-    """A folder of pictures, in the order of the numbers in their names.
+    """A folder of pictures, ordered by the numbers in their names.
 
     Args:
         path: the folder.
-        name: what messages call it; the folder's own name by default.
+        name: for messages; by default the folder's name.
         fps: frames per second.
     """
 

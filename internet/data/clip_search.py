@@ -1,4 +1,4 @@
-"""The clips of a data set: found on disk, and sorted out before training."""
+"""Find the clips of a data set on disk, and drop those that cannot be used."""
 
 import os
 import warnings
@@ -15,12 +15,12 @@ from internet.data.split_list import listed_paths
 SPLITS = ("train", "test")
 
 NAMED = 5
-"""So many of what is left out are named, the others counted."""
+"""A warning names this many of the files left out, and counts the others."""
 
 
 @dataclass
 class _Found:
-    """Clips, and what was seen beside them and left out."""
+    """Clips, and the files beside them that were left out."""
 
     clips: list[Clip] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -34,16 +34,15 @@ class _Found:
 def find_clips(root: str | os.PathLike[str], split: str = "train") -> list[Clip]:
     """The clips of a data set on disk.
 
-    ``root`` is a video, a folder of frames, or a folder of these, nested as deep as you like. A folder's split is what
-    the list ``root/<split>.txt`` names, a path a line relative to the root, # begins a comment; without a list what the
-    folder ``root/<split>`` holds, which is how DanceFashion is laid out; with neither for any split, everything is
-    for training.
+    ``root`` is a video, a folder of frames, or a folder of these, nested to any depth. A folder's split is what
+    the list ``root/<split>.txt`` names (one path per line, relative to the root; # begins a comment); without a list,
+    what the folder ``root/<split>`` holds, as in DanceFashion; if no split has either, everything is for training.
 
     A folder that holds clips is not a folder of frames: pictures beside them are left out. One warning names what was
-    left out. Hidden files and what operating systems put into folders (Thumbs.db, @eaDir) are passed over.
+    left out. Hidden files and the operating system's own files (Thumbs.db, @eaDir) are ignored.
 
     Raises:
-        MediaError: there is no such place, a list names what is not there, or no clip was found.
+        MediaError: the path does not exist, a list names a path that does not exist, or no clip was found.
         ValueError: an unknown split.
     """
     if split not in SPLITS:
@@ -62,12 +61,12 @@ def find_clips(root: str | os.PathLike[str], split: str = "train") -> list[Clip]
 
 
 def usable_clips(clips: Sequence[Clip], sampler: FrameSampler) -> list[Clip]:
-    """The clips that have frames for a sample.
+    """The clips that have enough frames for a sample.
 
-    Each other, too short or unreadable, is reported once by a warning.
+    Each other clip, too short or unreadable, is reported in one warning.
 
     Raises:
-        MediaError: none is left.
+        MediaError: no clip can be used.
     """
     good = []
     for clip in clips:
@@ -92,7 +91,7 @@ def usable_clips(clips: Sequence[Clip], sampler: FrameSampler) -> list[Clip]:
 def _of_split(root: Path, split: str) -> _Found:
     if root.is_file():
         return _Found([VideoClip(root)] if split == "train" else [])
-    inside = entries(root)  # Train is taken for train, as some file systems do, unless both are there
+    inside = entries(root)  # "Train" counts as "train", as on some file systems, unless both exist
     names = {entry.name.lower(): entry for entry in inside} | {entry.name: entry for entry in inside}
     lists = {name: names[f"{name}.txt"] for name in SPLITS if f"{name}.txt" in names}
     folders = {name: names[name] for name in SPLITS if name in names and names[name].is_dir()}
@@ -114,8 +113,8 @@ def _listed(root: Path, listed: Path) -> _Found:
 
 
 def _search(folder: Path, name: str = "", above: frozenset[Path] = frozenset()) -> _Found:
-    """The clips in a folder and in those inside; `name` is that of the folder, relative to where the search began."""
-    above |= {folder.resolve()}  # a link back to one of these would lead round in circles
+    """The clips in a folder and in those inside; `name` is the folder's, relative to the start of the search."""
+    above |= {folder.resolve()}  # a link back to one of these would never end
     found, pictures = _Found(), []
     for entry in entries(folder):
         inner = f"{name}/{entry.name}" if name else entry.name
@@ -139,7 +138,7 @@ def _inside(folder: Path, name: str, above: frozenset[Path]) -> _Found:
         return _Found()
     try:
         return _search(folder, name, above)
-    except MediaError as error:  # a folder that may not be read
+    except MediaError as error:  # a folder without read permission
         return _Found(left_out=[f"{name} ({error})"])
 
 

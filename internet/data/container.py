@@ -1,4 +1,4 @@
-"""Opening a media file with PyAV: what reading frames, streaming them and copying audio have in common."""
+"""Opening a media file with PyAV, for reading frames, streaming them and copying audio."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,32 +9,32 @@ from typing import Any
 from internet.data.image import MediaError, check_file
 from internet.utils.optional import require
 
-#: Formats that FFmpeg opens as video and that are not: text drawn as ANSI art, and lists that name other files.
+#: Formats that FFmpeg opens as video but that are not: text (drawn as ANSI art) and lists of other files.
 NOT_VIDEO = frozenset({"tty", "concat", "hls", "dash", "sdp", "rtsp", "image2"})
 
-#: Formats that store one time per packet, which counts packets in the order of decoding, not of display.
+#: Formats that store one time per packet, in the order of decoding, not of display.
 DECODING_ORDER = frozenset({"avi", "asf", "mxf", "mxf_opatom", "wtv"})
 
 
 @contextmanager
 def open_media(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a file as a PyAV container; every failure of the demuxer or of a decoder becomes a MediaError."""
+    """Open a file as a PyAV container; every failure of the demuxer or a decoder becomes a MediaError."""
     av = require("av", "reading a video")
     path = check_file(path, "video")
-    options = {"protocol_whitelist": "file"}  # a playlist must not lead into the network
+    options = {"protocol_whitelist": "file"}  # a playlist must not open network addresses
     with decoding(path), av.open(file_url(path), options=options, metadata_errors="replace") as container:
         yield container
 
 
 @contextmanager
 def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
-    """Open a video and its first track of moving pictures: a cover or a thumbnail is not one."""
+    """Open a video and its first track of moving pictures, skipping covers and thumbnails."""
     with open_media(path) as container:
         yield container, moving_pictures(path, container)
 
 
 def moving_pictures(path: str | os.PathLike[str], container: Any) -> Any:
-    """The stream of an open container that is a video; :class:`MediaError` if there is none."""
+    """The video stream of an open container; :class:`MediaError` if there is none."""
     av = require("av", "reading a video")
     if container.format.name in NOT_VIDEO:
         raise MediaError(f"'{path}' is not a video")
@@ -49,7 +49,7 @@ def moving_pictures(path: str | os.PathLike[str], container: Any) -> Any:
 
 @contextmanager
 def decoding(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the demuxer or the decoder of a video raises into a MediaError that names the video."""
+    """Turn errors of a video's demuxer or decoder into a MediaError that names the video."""
     errors = require("av", "reading a video").error
     try:
         yield
@@ -60,8 +60,8 @@ def decoding(path: str | os.PathLike[str]) -> Iterator[None]:
 def decode(packets: Iterable[Any]) -> Iterator[Any]:
     """The frames of a stream's packets, in the order of display.
 
-    A recording may begin in the middle of a stream: packets that do not decode are passed over until a first frame
-    comes. Later, the frames before such a packet that the decoder still holds come first, and then its error.
+    A recording may begin in the middle of a stream: packets that do not decode are skipped until there is a first
+    frame. After that such a packet is an error, raised when the frames that the decoder still holds have been yielded.
     """
     errors = require("av", "reading a video").error
     begun, failed = False, None
@@ -82,15 +82,15 @@ def decode(packets: Iterable[Any]) -> Iterator[Any]:
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
-    """A path as FFmpeg takes it whatever its name: without the scheme, "12:30.mp4" is a protocol called 12."""
+    """A path in a form that FFmpeg takes for a file: without the scheme, "12:30.mp4" would mean a protocol "12"."""
     return f"file:{os.fspath(Path(path))}"
 
 
 def frame_rate(stream: Any) -> float:
-    """The average number of frames per second, as far as the file says; 25 if it does not."""
+    """The average number of frames per second, as the file states it; 25 if it does not."""
     return float(stream.average_rate or stream.guessed_rate or 25)
 
 
 def tells_display_time(container: Any, stream: Any) -> bool:
-    """Whether the times of a file's packets say when their frames are shown."""
+    """Whether the times of a file's packets are the times at which frames are shown."""
     return container.format.name not in DECODING_ORDER or not stream.codec_context.has_b_frames

@@ -26,10 +26,10 @@ FlowFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 BACKGROUND_FRAMES = 50
-"""At most so many frames tell what there is behind a clip's person."""
+"""At most this many frames are used to find what is behind a clip's person."""
 
 ATTEMPTS = 8
-"""So many draws make a sample at most, where there are fewer clips than that and frames of them cannot be used."""
+"""If frames cannot be used, a sample is drawn again: this often, or once for each clip if there are more."""
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
@@ -37,12 +37,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
     A sample is a dict of float32 tensors: `source` D_1, the clip's first frame, `current` D_t, `previous` D_{t-1},
     (3, S, S) in [0, 1]; with a `flow` function also `flow` from previous to current and `flow_backward`, (2, S, S) in
-    pixels; and its `name`, a string that tells the clip and the frames. Frames are cropped to their central square
+    pixels; and its `name`, a string that states the clip and the frames. Frames are cropped to their central square
     and resized.
 
-    Which frames sample i shows depends on the seed, the epoch and i alone, not on the worker that reads it or on what
-    was read before: a run that is resumed sees what it would have seen. Where frames are damaged, other ones of the
-    next clip take their place, by the same rule.
+    The frames of sample i depend only on the seed, the epoch and i, not on the worker that reads it or on what
+    was read before: a resumed run sees the samples it would have seen. Where frames are damaged, frames of the
+    next clip take their place, chosen in the same way.
 
     Args:
         clips: from :func:`~internet.data.find_clips`; those too short or unreadable are reported and skipped.
@@ -52,19 +52,19 @@ class ClipDataset(Dataset[dict[str, Any]]):
         samples_per_clip: how often an epoch shows each clip.
         flow: estimates flow between the frames as they are before augmentation, so that it can be cached.
         motion: estimate `motion` too, the flow from current to source, and `motion_visible`, (1, S, S), 1 where it
-            agrees with the flow back: a teacher for the motion field. `motion_reliable` is the same here: of drawn
-            figures, whose motion is known where the source hides them too, it is not.
-        chain: estimate `motion` through all frames between the two (:mod:`internet.flow.chain`), which follows arms
-            and legs where a single estimate between two poses does not.
+            agrees with the flow back: the target of flow guidance. `motion_reliable` is the same here; for drawn
+            figures it is 1 everywhere, as their motion is known also where the source hides them.
+        chain: estimate `motion` through all frames between the two (:mod:`internet.flow.chain`), which can follow arms
+            and legs where a single estimate between two poses cannot.
         pose: finds the person in a frame. `motion` is then that of the body's parts (:mod:`internet.data.body_parts`),
-            and `motion_visible` what the source shows of them; the parts themselves are `source_anchors`,
-            `source_turns`, `current_anchors`, `current_turns` and `current_parts`, as of drawn figures. A frame in
-            which nobody is found is treated as one that does not decode.
-        pose_augmentation: shows that person in other poses than the clip does, source and current each in its own;
-            `previous` stays as it is. It needs a `pose` function, and cannot be had with `flow`.
+            and `motion_visible` where the source shows them; the parts themselves are `source_anchors`,
+            `source_turns`, `current_anchors`, `current_turns` and `current_parts`, as for drawn figures. A frame in
+            which nobody is found is treated like one that does not decode.
+        pose_augmentation: shows that person in poses that are not in the clip, a different one in source and current;
+            `previous` stays as it is. It needs a `pose` function, and excludes `flow`.
         augmentation: None leaves the samples as they are.
         seed: of the choice of frames and of the augmentation.
-        memory: bytes of decoded frames to keep in each worker process, so that short clips are decoded once.
+        memory: bytes of decoded frames that each worker process keeps, so that short clips are decoded once.
 
     Raises:
         MediaError: no clip can be used.
@@ -106,7 +106,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self._reported: set[int] = set()
 
     def set_epoch(self, epoch: int) -> None:
-        """Other frames of the same clips. Call it before the epoch's workers start."""
+        """Choose other frames of the same clips. To be called before the epoch's workers start."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         entropy = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)
         generator = torch.Generator().manual_seed(int(entropy[0]))
         draws = max(len(self.clips), ATTEMPTS)
-        for place in range(draws):  # another draw stands in for frames that cannot be used
+        for place in range(draws):  # draw again if frames cannot be used
             number = (index + place) % len(self.clips)
             try:
                 return self._sample(number, generator)
@@ -127,7 +127,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         raise MediaError(f"none of {draws} draws of frames for sample {index} can be used; the warnings say why")
 
     def _report(self, number: int, error: MediaError) -> None:
-        """Say once for each clip that frames of it cannot be used."""
+        """Warn once for each clip that some of its frames cannot be used."""
         if number not in self._reported:
             self._reported.add(number)
             warnings.warn(f"skipped, and other frames taken: {error}", stacklevel=3)
@@ -136,18 +136,18 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return [square(to_tensor(frame), self.size) for frame in clip.read(numbers)]
 
     def _direct(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow from one frame to another, and where the flow back agrees."""
+        """Flow from one frame to another, and where it agrees with the flow back."""
         assert self.flow is not None
         flow = self.flow(start, end)
         return flow, ops.flow_confidence(flow, self.flow(end, start))
 
     def _chained(self, number: int, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """The same through all frames of the clip between them."""
+        """The same, through all frames of the clip between the two."""
         flow, back = (flow_chain(*ends, functools.partial(self._span, number)) for ends in ((start, end), (end, start)))
         return flow, chain_visible(flow, back)
 
     def _span(self, number: int, at: int, length: int) -> Tensor:
-        """Flow from one frame to that `length` frames later or, if it is negative, earlier; remembered."""
+        """Flow from a frame to the one `length` frames later (earlier if negative); cached."""
         key = (number, "span", length)
         (flow,) = self._cache.read(key, [at], lambda _: [self._linked(number, at, length)])
         return flow
@@ -180,7 +180,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def _posed(
         self, number: int, source: tuple[int, Tensor], current: tuple[int, Tensor], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """What the person's parts tell in two frames, given with their numbers: as they are, or in other poses."""
+        """A sample's entries from the person's parts in two numbered frames, as they are or in other poses."""
         (first_at, first), (after_at, after) = source, current
         before, now = self._parts(number, [first_at, after_at])
         if self.pose_augmentation is not None:
@@ -201,7 +201,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         }
 
     def _background(self, number: int) -> Tensor:
-        """What there is behind the person in a clip, (1, 3, S, S); remembered."""
+        """What is behind the person in a clip, (1, 3, S, S); cached."""
         (background,) = self._cache.read((number, "background"), [0], lambda _: [self._behind(number)])
         return background
 
@@ -212,7 +212,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         for at in usable[:: -(-len(usable) // BACKGROUND_FRAMES)]:
             try:
                 parts += self._parts(number, [at])
-            except MediaError:  # nobody is found there: somebody may be
+            except MediaError:  # the person may be there, but was not found
                 continue
             frames += self._cache.read(number, [at], functools.partial(self._read, clip))
         if not frames:
@@ -220,7 +220,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return clip_background(frames, parts)
 
     def _parts(self, number: int, at: list[int]) -> list[BodyParts]:
-        """The parts of the person in frames of a clip; remembered."""
+        """The parts of the person in frames of a clip; cached."""
         return self._cache.read((number, "parts"), at, functools.partial(self._find, self.clips[number]))
 
     def _find(self, clip: Clip, numbers: list[int]) -> list[BodyParts]:

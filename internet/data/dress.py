@@ -1,4 +1,4 @@
-"""What a drawn figure wears: a texture for each part of its body."""
+"""A drawn figure's clothes: a texture for each part of its body."""
 
 from collections.abc import Sequence
 
@@ -7,23 +7,23 @@ import numpy as np
 from internet.data.figure import LIMBS, Part
 from internet.data.textures import Patch, Stripes, Texture
 
-#: Parts along which a sleeve or a trouser leg runs, from where it begins.
+#: The parts that a sleeve or a trouser leg covers, from its beginning.
 _SLEEVE, _TROUSER = ("upper arm", "forearm"), ("thigh", "shin")
 
-#: How strong the waves of skin and hair are.
+#: The contrast of skin and hair.
 _SKIN_CONTRAST = 0.06
 
 
 def dressed(body: Sequence[Part], rng: np.random.Generator, facing: float) -> dict[str, Texture]:
     """Textures by the part's name, in the part's own coordinates.
 
-    Shirt, trousers and shoes have colours, patterns and, above bare skin, lengths of their own; skin and hair differ
+    Shirt, trousers and shoes have random colours, patterns and lengths, with bare skin below; skin and hair differ
     from figure to figure, and no two parts have the same waves.
 
     Args:
         body: of :class:`~internet.data.figure.Walk`.
-        rng: what all of it is drawn from.
-        facing: the sign of x where the figure looks: its hair is on the other side.
+        rng: the source of all random choices.
+        facing: the sign of x in which the figure looks; its hair is on the other side.
     """
     skin = np.array([0.80, 0.58, 0.46]) * rng.uniform(0.4, 1.15)
     colours = {name: rng.uniform(0.08, 0.92, 3) for name in ("shirt", "trousers", "shoes")}
@@ -45,7 +45,7 @@ def dressed(body: Sequence[Part], rng: np.random.Generator, facing: float) -> di
 
 
 def _pattern(rng: np.random.Generator) -> tuple[float, Stripes | None]:
-    """How strong a cloth's waves are, and in one case of three stripes, across or along the limb."""
+    """The contrast of a cloth, and, for a third of cloths, stripes across or along the limb."""
     contrast, striped = rng.uniform(0.05, 0.13), rng.random() < 1 / 3
     across = rng.random() < 0.7
     stripes = Stripes(rng.uniform(0.07, 0.16), (0.0, 1.0) if across else (1.0, 0.0), rng.uniform(0.1, 0.2))
@@ -53,7 +53,7 @@ def _pattern(rng: np.random.Generator) -> tuple[float, Stripes | None]:
 
 
 def _bare(body: Sequence[Part], limb: tuple[str, str], covered: float) -> dict[str, float]:
-    """Where each part of a limb is bare from on, when cloth covers so many of its two parts (0 to 2, or more)."""
+    """Where each part of a limb begins to be bare, if cloth covers `covered` (0 to 2, or more) of its two parts."""
     starts = {}
     for part in body:
         kind = part.name.removeprefix("far ").removeprefix("near ")
@@ -65,7 +65,7 @@ def _bare(body: Sequence[Part], limb: tuple[str, str], covered: float) -> dict[s
 
 
 def _hair(rng: np.random.Generator, facing: float) -> Patch:
-    """On the top and the back of the head, longer or shorter."""
+    """Hair on the top and the back of the head, of random length."""
     colour = rng.uniform(0.03, 0.6) * np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.9)])
     back = rng.uniform(0.2, 1.2)
     direction = np.array([-np.sign(facing) * back, -1.0]) / np.hypot(back, 1.0)

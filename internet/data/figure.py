@@ -1,7 +1,7 @@
-"""An articulated figure: a tree of rigid parts, and where they are while it walks.
+"""An articulated figure: a tree of rigid parts, and their poses while it walks.
 
-Each part is a tapered capsule. Where part p has the rotation R and the joint j (its origin), the material point m
-of the part is seen at z = R m + j. Coordinates are the scene's: the origin in the middle of the frame, x to the
+Each part is a tapered capsule. If part p has the rotation R and the joint j (its origin), the material point m
+of the part is seen at z = R m + j. Scene coordinates have their origin in the middle of the frame, x to the
 right, y down, and the shorter side of the frame from -1 to 1.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 class Part:
     """One rigid limb: a capsule from its joint, ``length`` along its own +y, between two radii (scene units).
 
-    ``joint`` is where it hangs on its parent, in the parent's coordinates. ``swing`` is the amplitude of its
-    angle in radians, ``pace`` how many swings it makes in a stride, ``phase`` the part of a swing (0 to 1) by which
+    ``joint`` is where it is attached to its parent, in the parent's coordinates. ``swing`` is the amplitude of its
+    angle in radians, ``pace`` the number of swings in a stride, ``phase`` the fraction of a swing (0 to 1) by which
     it lags, ``bend`` its mean angle.
     """
 
@@ -37,7 +37,7 @@ class Part:
         return np.array([0.0, 0.5 * self.length])
 
     def depth_inside(self, local: np.ndarray) -> np.ndarray:
-        """How far inside the part's outline points (N, 2) of its own coordinates are; negative outside."""
+        """How far points (N, 2), in the part's own coordinates, are inside its outline; negative outside."""
         along = np.clip(local[:, 1] / self.length, 0, 1)
         distance = np.hypot(local[:, 0], local[:, 1] - along * self.length)
         return self.radii[0] + along * (self.radii[1] - self.radii[0]) - distance
@@ -59,23 +59,23 @@ BODY = (
     Part("near forearm", "near upper arm", (0.0, 0.24), 0.24, (0.045, 0.036), 0.25, 0.6, -0.45),
 )
 
-#: Which limb a part belongs to: parts of one limb share their proportions.
+#: The limb that a part belongs to: the parts of a limb share their proportions.
 LIMBS = {
     part.name: {"upper arm": "arm", "forearm": "arm", "thigh": "leg", "shin": "leg"}.get(kind, kind)
     for part in BODY
     for kind in [part.name.removeprefix("far ").removeprefix("near ")]
 }
 
-#: How far above the ground the standard figure's hips are, and where the ground is (scene units).
+#: The height of the standard figure's hips above the ground, and the y of the ground (scene units).
 _LEG, _GROUND = 0.70, 0.78
 
-#: The fraction of arms that are lifted.
+#: The fraction of arms that are raised.
 _GESTURES = 1 / 3
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where one part is: the rotation R (2, 2) and the joint j (2,) of z = R m + j."""
+    """The pose of one part: the rotation R (2, 2) and the joint j (2,) of z = R m + j."""
 
     rotation: np.ndarray
     joint: np.ndarray
@@ -90,15 +90,15 @@ class Pose:
 
 
 class Walk:
-    """A walking figure: its build, pace and gestures, drawn from a random generator.
+    """A walking figure with random build, pace and gestures.
 
-    One stride takes about 1.1 s, and the figure is in the middle of the scene half-way through its clip.
+    One stride takes about 1.1 s; half-way through its clip the figure is in the middle of the scene.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._stride = rng.uniform(0.9, 1.4)  # seconds
         self._speed = rng.uniform(0.35, 0.65)  # scene units per second
-        self._start = rng.uniform(0, 1)  # of a stride
+        self._start = rng.uniform(0, 1)  # fraction of a stride
         self.facing = rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0)  # 1 or -1 in profile, less when seen obliquely
         self.body = _with_gestures(_of_some_build(BODY, rng), rng)
         self._parents_first = sorted(self.body, key=generation)
@@ -120,19 +120,19 @@ class Walk:
         return poses
 
     def bounds(self, part: Part, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """The lower and upper corner (2,) of what the part can cover."""
+        """The lower and upper corners, (2,) each, of a box around the part."""
         end = pose.joint + part.length * pose.rotation[:, 1]
         radius = max(part.radii)
         return np.minimum(pose.joint, end) - radius, np.maximum(pose.joint, end) + radius
 
 
 def _of_some_build(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Part, ...]:
-    """The same body, taller or smaller, stouter or leaner; its feet stay on the ground."""
+    """The body, scaled to a random height and width; its feet stay on the ground."""
     height, girth = rng.uniform(0.85, 1.0), rng.uniform(0.85, 1.2)
     limbs = ("arm", "leg", "foot", "torso", "head")
     lengths = {limb: height * rng.uniform(0.92, 1.08) for limb in limbs}
     widths = {limb: height * girth * rng.uniform(0.88, 1.15) for limb in limbs}
-    widths["head"] = height * rng.uniform(0.9, 1.15)  # a stout man's head is no larger
+    widths["head"] = height * rng.uniform(0.9, 1.15)  # the head does not widen with the body
     limb_of = {part.name: LIMBS[part.name] for part in body}
     root = (
         _GROUND - next(part.length for part in body if part.parent is None) * lengths["torso"] - _LEG * lengths["leg"]
@@ -149,7 +149,7 @@ def _of_some_build(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Pa
 
 
 def _with_gestures(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Part, ...]:
-    """The same body with a wider or narrower gait; each arm swings as it walks, or is lifted and waves."""
+    """The body with a wider or narrower gait; each arm swings as in walking, or is raised and waves."""
     legs, arms = rng.uniform(0.75, 1.15), rng.uniform(0.5, 1.4)
     widths = {"leg": legs, "arm": arms}
     walking = [replace(part, swing=part.swing * widths.get(LIMBS[part.name], 1.0)) for part in body]
@@ -164,7 +164,7 @@ def _with_gestures(body: tuple[Part, ...], rng: np.random.Generator) -> tuple[Pa
 
 
 def generation(part: Part) -> int:
-    """How many parents a part has: parents are posed before their children."""
+    """The number of a part's ancestors: parents are posed before their children."""
     parents = {other.name: other.parent for other in BODY}
     depth, name = 0, part.parent
     while name is not None:

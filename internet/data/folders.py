@@ -1,6 +1,6 @@
-"""What lies in a folder: its entries in natural order, and which of them are videos or pictures.
+"""The entries of a folder in natural order, and which of them are videos or pictures.
 
-A file's suffix is believed where it is usual; any other file is opened, so that a video is found whatever its name.
+A usual suffix decides; a file with any other is opened, so that a video is found whatever its name.
 """
 
 import re
@@ -13,13 +13,13 @@ from internet.data.image import MediaError, is_picture
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"})
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
-#: Not worth opening: what lies beside clips in most data sets.
+#: Not opened: files that accompany clips in most data sets.
 OTHER_SUFFIXES = frozenset(
     {".txt", ".md", ".json", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".npy", ".npz", ".pkl", ".pt", ".pth", ".py"}
     | {".zip", ".tar", ".gz", ".wav", ".mp3", ".flac", ".srt", ".log", ".pdf"}
 )
 
-#: What operating systems and storage devices put into folders (lower case), besides names that begin with a dot.
+#: Files of operating systems and storage devices (lower case), besides names that begin with a dot.
 SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found"}
     | {"system volume information", "icon\r"}
@@ -29,7 +29,7 @@ Kind = Literal["video", "picture"]
 
 
 def entries(folder: Path) -> list[Path]:
-    """What a person has put into a folder, frame 10 after frame 9. Raises :class:`MediaError` if it cannot be read."""
+    """The user's files in a folder, frame 10 after frame 9. Raises :class:`MediaError` if it cannot be read."""
     try:
         found = [entry for entry in folder.iterdir() if not _of_the_system(entry.name)]
     except OSError as error:
@@ -50,7 +50,7 @@ def kind(path: Path) -> Kind | None:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder itself, in natural order."""
+    """The pictures directly in a folder, in natural order."""
     return [entry for entry in entries(folder) if kind(entry) == "picture"]
 
 

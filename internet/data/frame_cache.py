@@ -1,4 +1,4 @@
-"""A cache of decoded frames, and of what is found in them: a short clip is decoded once, not once per sample."""
+"""A cache of decoded frames and of results from them, so that a short clip is decoded once, not once per sample."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class FrameCache:
-    """The most recently used frames, or what was found in them, up to a number of bytes; each worker has its own.
+    """The most recently used frames or results, up to a number of bytes; each worker has its own.
 
     Args:
         limit: bytes; 0 keeps nothing.

@@ -8,11 +8,11 @@ SOURCES = ("first", "random")
 
 
 class FrameSampler:
-    """Draws a source frame, and a driving frame that is far enough from it in time.
+    """Draws a source frame and a driving frame that is far enough from it in time.
 
     Args:
         min_seconds: the least time between the two.
-        frames: numbers (start, stop), as in ``slice``: driving frames come from there.
+        frames: (start, stop), as in ``slice``: the range of driving frames.
         source: "first", the clip's first frame, as in the paper; "random", any in the same range. A model that was
             trained on first frames alone generalises poorly to other sources.
     """
@@ -30,24 +30,24 @@ class FrameSampler:
         return _any(self.sources(times, current), generator), current
 
     def driving(self, times: Sequence[float]) -> list[int]:
-        """The numbers that a driving frame can have: it has a predecessor, which is not its source."""
+        """The possible numbers of a driving frame: one with a predecessor that is not its source."""
         numbers = self.numbers(times)
-        ends = self._known(numbers)[:1] + self._known(numbers)[-1:]  # times ascend: one of these is the furthest
+        ends = self._known(numbers)[:1] + self._known(numbers)[-1:]  # times ascend, so the furthest is one of these
         return [number for number in numbers if number > 0 and self._far(times, number, ends)]
 
     def sources(self, times: Sequence[float], current: int) -> list[int]:
-        """The numbers that the source of a driving frame can have."""
+        """The possible numbers of a driving frame's source."""
         return self._far(times, current, self._known(self.numbers(times)))
 
     @property
     def need(self) -> str:
-        """What a clip must have, for a message."""
+        """What a clip needs, in words for a message."""
         where = "" if self.frames == slice(None) else f" of those numbered {self.frames.start} to {self.frames.stop}"
         which = "the first" if self.source == "first" else "its source"
         return f"a sample needs three{where}, the driving one {self.min_seconds:g} s from {which}"
 
     def numbers(self, times: Sequence[float]) -> list[int]:
-        """Those of all driving frames there can be, and of random sources."""
+        """The numbers in the range, of driving frames and random sources."""
         return list(range(len(times)))[self.frames]
 
     def _known(self, numbers: list[int]) -> list[int]:

@@ -34,7 +34,7 @@ def check_file(path: str | os.PathLike[str], kind: str) -> Path:
         raise MediaError(f"the {kind} '{path}' does not exist")
     if path.is_dir():
         raise MediaError(f"'{path}' is a folder, not a {kind}")
-    if not path.is_file():  # a pipe would be waited for, and read only once
+    if not path.is_file():  # opening a pipe would block, and it can be read only once
         raise MediaError(f"'{path}' is not a regular file; a {kind} must be one")
     if not os.access(path, os.R_OK):
         raise MediaError(f"the {kind} '{path}' may not be read (permission denied)")
@@ -42,7 +42,7 @@ def check_file(path: str | os.PathLike[str], kind: str) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """``path.exists()``, also for what no file system could hold: a name too long, or with a zero byte in it."""
+    """``path.exists()``, but False for impossible names: too long, or with a zero byte."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -50,12 +50,12 @@ def is_there(path: Path) -> bool:
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as a picture that OpenCV reads, whatever its name."""
+    """Whether a file's first bytes are those of a picture that OpenCV reads; its name does not matter."""
     cv2 = require("cv2", "reading a picture")
     with Path(path).open("rb") as file:
         try:
             os.fspath(path).encode()
-        except UnicodeEncodeError:  # OpenCV takes names in UTF-8 only
+        except UnicodeEncodeError:  # OpenCV accepts only names that are valid UTF-8
             path = f"/dev/fd/{file.fileno()}"
         try:
             return bool(file.read(1)) and bool(cv2.haveImageReader(os.fspath(path)))
@@ -66,8 +66,8 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 def read_image(path: str | os.PathLike[str], background: Colour = WHITE) -> np.ndarray:
     """Read any picture that OpenCV knows (PNG, JPEG, WebP, ...) as a viewer shows it: uint8 (H, W, 3) RGB.
 
-    It is turned and mirrored as its EXIF orientation says, grey is repeated over the channels, and what is transparent
-    shows `background`, RGB levels. Raises :class:`MediaError`.
+    It is oriented by its EXIF tag, grey is repeated over the channels, and transparent pixels show `background`, in RGB
+    levels. Raises :class:`MediaError`.
     """
     cv2 = require("cv2", "reading a picture")
     path = check_file(path, "picture")
@@ -83,13 +83,13 @@ def read_image(path: str | os.PathLike[str], background: Colour = WHITE) -> np.n
         raise MediaError(f"'{path}' is not a picture that can be decoded")
     if alpha is None:
         return image
-    if _is_tiff(encoded):  # libtiff has multiplied the colours by the opacity
+    if _is_tiff(encoded):  # libtiff has already multiplied the colours by the opacity
         image = (image / np.maximum(alpha[..., None] / 255, 1 / 255)).clip(0, 255).round().astype(np.uint8)
     return blend(np.dstack([image, alpha]), background)
 
 
 def blend(image: np.ndarray, background: Colour) -> np.ndarray:
-    """uint8 (H, W, 4) RGB with its opacity over one colour -> uint8 (H, W, 3), rounded."""
+    """Blend uint8 (H, W, 4) RGBA over one colour -> uint8 (H, W, 3), rounded."""
     opacity = image[..., 3:].astype(np.uint16)
     mixed = image[..., :3] * opacity + np.asarray(background, np.uint16) * (255 - opacity)
     return ((mixed + 127) // 255).astype(np.uint8)
@@ -99,12 +99,14 @@ def _alpha(cv2: Any, encoded: np.ndarray) -> np.ndarray | None:
     """The opacity of a picture, uint8 (H, W), turned as its colours are; None if it has none."""
     if not _may_be_transparent(encoded[:2048].tobytes()):
         return None
-    stored = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)  # this alone keeps the opacity, and ignores the orientation
+    stored = cv2.imdecode(
+        encoded, cv2.IMREAD_UNCHANGED
+    )  # the only mode that keeps the opacity; it ignores the orientation
     if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
         return None
     whole = np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1.0
     alpha = np.clip(stored[..., 3] / whole * 255 + 0.5, 0, 255).astype(np.uint8)
-    if _is_tiff(encoded):  # the one format that is turned in any case
+    if _is_tiff(encoded):  # the one format that is oriented even in this mode
         return alpha
     _, kinds, values = cv2.imdecodeWithMetadata(encoded, flags=cv2.IMREAD_UNCHANGED)
     exif = [(kind, value) for kind, value in zip(kinds, values, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
@@ -115,7 +117,7 @@ def _alpha(cv2: Any, encoded: np.ndarray) -> np.ndarray | None:
 
 
 def _may_be_transparent(header: bytes) -> bool:
-    """False for what tells at once that it is opaque: JPEG, and PNG of a colour type without opacity."""
+    """False if the header shows that the picture is opaque: JPEG, or PNG of a colour type without opacity."""
     if header.startswith(b"\x89PNG"):
         return header[25:26] in (b"\x04", b"\x06") or b"tRNS" in header  # an alpha channel, or a transparent colour
     return not header.startswith(b"\xff\xd8")
@@ -126,7 +128,7 @@ def _is_tiff(encoded: np.ndarray) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What OpenCV says, without the place in its own sources."""
+    """OpenCV's message without the place in its source code."""
     text = str(error)
     if "CV_IO_MAX_IMAGE" in text:
         return "it is larger than OpenCV reads"
@@ -141,7 +143,7 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 def as_float(value: Tensor) -> Tensor:
-    """Numbers as float32, where they are: of uint8, which pictures are, 255 becomes 1; True of a mask does, too."""
+    """To float32, on the same device; uint8 pictures are divided by 255."""
     return value.float() / 255 if value.dtype == torch.uint8 else value.float()
 
 

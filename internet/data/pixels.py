@@ -1,9 +1,9 @@
 """From a decoded video frame to the pixels that a player shows: colours, transparency, aspect and orientation.
 
-Each is a property that the file states beside its samples, and that a reader who takes the samples alone loses:
+The file states each of these beside its samples; a reader that takes only the samples loses them:
 
-* colours: the matrix and range that the file names; without a name, Rec. 709 above 576 lines or from 1280 columns on
-  and Rec. 601 below, as players guess. HDR transfer curves (PQ, HLG) and wide gamuts are converted to Rec. 709 by
+* colours: the matrix and range that the file states; otherwise Rec. 709 above 576 lines or from 1280 columns on
+  and Rec. 601 below, as players do. HDR transfer curves (PQ, HLG) and wide gamuts are converted to Rec. 709 by
   swscale, reference white to white;
 * transparency: blended over a background colour, in the stored (gamma-encoded) values;
 * sample aspect ratio: the shorter side is enlarged, so that pixels are square and no detail is lost;
@@ -30,8 +30,8 @@ HDR_TRANSFERS, WIDE_PRIMARIES = frozenset({16, 18}), frozenset({9, 11, 12})
 
 
 def displayed_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """Width and height with square pixels, of pixels that are `aspect` times as wide as high; None: square."""
-    if not aspect or aspect == 1 or not Fraction(1, 16) <= aspect <= 16:  # beyond is damage, not a format
+    """Width and height with square pixels, for pixels that are `aspect` times as wide as high (None: square)."""
+    if not aspect or aspect == 1 or not Fraction(1, 16) <= aspect <= 16:  # other values come from damaged files
         return width, height
     return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
@@ -63,7 +63,7 @@ def upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     The matrix maps a stored position to a shown one: x' = a x + c y, y' = b x + d y.
     """
     a, b, c, d = _display_matrix(frame)
-    if abs(b) + abs(c) > abs(a) + abs(d):  # x' follows y: swap the axes, then look for mirrorings
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x' depends on y: swap the axes first
         pixels, a, d = pixels.transpose(1, 0, 2), c, b
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
@@ -72,7 +72,7 @@ def _display_matrix(frame: Any) -> tuple[float, float, float, float]:
     kind = require("av", "reading a video").sidedata.sidedata.Type.DISPLAYMATRIX
     try:
         data = frame.side_data.get(kind)
-    except ValueError:  # PyAV lists none where one is of a kind that it does not know, such as EXIF
+    except ValueError:  # PyAV cannot list side data if one entry has a type unknown to it, such as EXIF
         angle = math.radians(frame.rotation)
         return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
     if data is None:
@@ -82,7 +82,7 @@ def _display_matrix(frame: Any) -> tuple[float, float, float, float]:
 
 
 def _matrix(frame: Any) -> dict[str, Any]:
-    """The matrix that turns YCbCr into RGB, if the file leaves it open and it is not swscale's default, Rec. 601."""
+    """The matrix from YCbCr to RGB, if the file does not state it and swscale's default, Rec. 601, would be wrong."""
     high_definition = frame.width >= 1280 or frame.height > 576
     if frame.colorspace != UNSPECIFIED or not high_definition:
         return {}
@@ -102,5 +102,5 @@ def _rec709() -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _converter(thread: int, *kind: int) -> Any:
-    """A converter for frames of one kind: its table of colours takes seconds to build, so it is kept."""
+    """A converter for frames of one kind: its colour table takes seconds to build, so converters are kept."""
     return require("av", "reading a video").video.reformatter.VideoReformatter()

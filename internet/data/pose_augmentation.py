@@ -1,4 +1,4 @@
-"""Poses that a clip does not show: its person, part by part, cut out and put before its background in another pose."""
+"""New poses: the person of a clip, cut out part by part and drawn in another pose before the clip's background."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from internet.geometry import identity_field
 from internet.utils.optional import require
 from internet.utils.settings import Section, setting
 
-#: Nothing is taken for background within so many pixels of the person's mask, nor where the mask is above this.
+#: Pixels within this distance of the person's mask, or where the mask is above this value, are not background.
 _MARGIN, _FREE = 2, 0.1
 
 _NUMBERS = {part.name: number for number, part in enumerate(BODY)}
@@ -29,7 +29,7 @@ _PARENTS_FIRST = sorted(BODY, key=generation)
 class PoseAugmentation(Section):
     """A random pose: the person turned, moved and resized as a whole, and each part turned about its joint.
 
-    Amounts are drawn evenly from -a to a; the size's factor from 1 - a to 1 + a.
+    Amounts are drawn evenly from -a to a; the factor of the size from 1 - a to 1 + a.
     """
 
     probability: float = setting(0.0, "that a frame shows its person in another pose", least=0, most=1)
@@ -42,7 +42,7 @@ class PoseAugmentation(Section):
     def __call__(
         self, frame: Tensor, parts: BodyParts, background: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, BodyParts]:
-        """The frame and its parts in another pose, or, by chance, as they are.
+        """The frame and its parts in another pose or, at random, unchanged.
 
         Args:
             frame, background: (1, 3, S, S); the background is that of the clip (:func:`clip_background`).
@@ -61,7 +61,7 @@ class PoseAugmentation(Section):
 def clip_background(frames: Sequence[Tensor], parts: Sequence[BodyParts]) -> Tensor:
     """What a still camera sees behind the person: the median of the frames (1, 3, S, S) where the person is not.
 
-    What no frame shows is painted from its surroundings.
+    Pixels that no frame shows are painted from their surroundings.
     """
     cv2 = require("cv2", "painting what no frame shows")
     masks = torch.stack([part.mask for part in parts])[:, None]
@@ -74,7 +74,7 @@ def clip_background(frames: Sequence[Tensor], parts: Sequence[BodyParts]) -> Ten
 
 
 def _posed(skeleton: Skeleton, angles: np.ndarray, size: float, shift: np.ndarray) -> Skeleton:
-    """Each part turned about its joint and then moved with the part that it hangs on; the torso about its middle."""
+    """Each part turned about its joint, then moved with its parent; the torso is turned about its middle."""
     neck = skeleton.start[_TORSO]  # between the shoulders
     pivots = skeleton.start.copy()
     pivots[_TORSO], pivots[_HEAD] = skeleton.middles[_TORSO], neck
@@ -89,14 +89,14 @@ def _posed(skeleton: Skeleton, angles: np.ndarray, size: float, shift: np.ndarra
 
 
 def _about(pivot: np.ndarray, angle: float, size: float = 1.0, shift: np.ndarray | float = 0.0) -> np.ndarray:
-    """Turned and resized about a point and then moved: (3, 3), homogeneous."""
+    """The map that turns and resizes about a point and then moves: (3, 3), homogeneous."""
     cosine, sine = size * math.cos(angle), size * math.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
     return np.vstack([np.column_stack([linear, pivot + shift - linear @ pivot]), [0.0, 0.0, 1.0]])
 
 
 def _drawn(skeleton: Skeleton, frame: Tensor, parts: BodyParts, background: Tensor) -> tuple[Tensor, BodyParts]:
-    """The person of a frame in another pose before the background, and its parts."""
+    """The person of a frame drawn in another pose before the background, and its parts."""
     size = len(parts.mask)
     anywhere = BodyParts(skeleton, torch.ones(size, size))
     motion, _ = anywhere.motion(parts)

@@ -7,23 +7,23 @@ import numpy as np
 
 from internet.data.figure import BODY
 
-#: The key points whose mean is the beginning of a part, and those of its end: for limbs the left ones; the right one of
-#: a pair has the next number. "Far" limbs of a drawn figure are the right ones.
+#: The key points whose mean is the beginning of a part, and those of its end. Of limbs, these are the left ones; the
+#: right one of each pair has the next number. The "far" limbs of a drawn figure correspond to the right ones.
 _ENDS = {
     "head": ((2, 5, 7, 8), (9, 10, 11, 12)),  # from eyes and ears to mouth and shoulders
     "torso": ((11, 12), (23, 24)),
     "upper arm": ((11,), (13,)),
-    "forearm": ((13,), (17, 19)),  # the hand goes with it
+    "forearm": ((13,), (17, 19)),  # includes the hand
     "thigh": ((23,), (25,)),
     "shin": ((25,), (27,)),
     "foot": ((27, 29), (31,)),
 }
-#: A limb that points at the camera is not taken for shorter than this part of its length.
+#: A limb that points at the camera appears short; its length is at least this fraction of the full one.
 _SHORTEST = 0.25
 
 _DRAWN = np.array([part.length for part in BODY])
 _RADII = np.array([max(part.radii) for part in BODY])
-#: A head is round, and has no length to speak of.
+#: A head is nearly round.
 _LONG = np.array([part.name != "head" for part in BODY])
 
 
@@ -40,7 +40,7 @@ class Skeleton:
 
     @classmethod
     def of(cls, points: np.ndarray, depth: np.ndarray) -> "Skeleton":
-        """That of key points (33, 2), normalised to [-1, 1], in BlazePose's order, and their depth (33,)."""
+        """From key points (33, 2), normalised to [-1, 1], in BlazePose's order, and their depth (33,)."""
         numbers = [_ends(part.name) for part in BODY]
         ends = np.array([[points[list(end)].mean(0) for end in both] for both in numbers])
         return cls(ends[:, 0], ends[:, 1], np.array([depth[list(sum(both, ()))].mean() for both in numbers]))
@@ -51,14 +51,15 @@ class Skeleton:
         return Skeleton(start, end, self.depth)
 
     def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The number of the part at each point (N, 2), from 1, and the point's distance from the nearest part in radii.
+        """The number (from 1) of the part at each point (N, 2), and the point's distance from the nearest part, in
+        radii.
 
-        The part is the foremost that the point is inside of, else the nearest.
+        The part is the foremost of those that contain the point; if none does, the nearest.
         """
         x, y = points.T.astype(np.float32)[:, None] - self.start.T.astype(np.float32)[..., None]  # (12, N) each
         along_x, along_y = self._along.T.astype(np.float32)[..., None]
         length, radius = (side.astype(np.float32)[:, None] for side in (self._length, self._scale * _RADII))
-        share = ((x * along_x + y * along_y) / length**2).clip(0, 1)  # of the way along each part
+        share = ((x * along_x + y * along_y) / length**2).clip(0, 1)  # how far along each part
         distance = np.hypot(x - share * along_x, y - share * along_y) / radius
         foremost = np.where(distance < 1, self.depth[:, None], np.inf).argmin(0)
         least = distance.min(0)
@@ -66,14 +67,14 @@ class Skeleton:
 
     @cached_property
     def middles(self) -> np.ndarray:
-        """The middle of each part, (12, 2); of the head between eyes and ears."""
+        """The middle of each part, (12, 2); that of the head is between eyes and ears."""
         return self.start + 0.5 * self._along * _LONG[:, None]
 
     @cached_property
     def turns(self) -> np.ndarray:
-        """Each part's rotation and size, (12, 2, 2): across by the whole person's size, along by its own length."""
+        """Each part's rotation and size, (12, 2, 2): scaled across by the person's size, along by its own length."""
         stretch = np.where(_LONG, self._length / _DRAWN, self._scale).clip(min=_SHORTEST * self._scale)
-        angle = np.arctan2(self._along[:, 1], self._along[:, 0])  # some direction also of what has no length
+        angle = np.arctan2(self._along[:, 1], self._along[:, 0])  # also defined for length 0
         down = np.stack([np.cos(angle), np.sin(angle)], axis=1)
         across = np.stack([down[:, 1], -down[:, 0]], axis=1)
         return np.stack([across * self._scale, down * stretch[:, None]], axis=-1)
@@ -94,7 +95,7 @@ class Skeleton:
 
 
 def _ends(name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The key points of a part's beginning and end."""
+    """The key points at a part's beginning and end."""
     side, _, kind = name.partition(" ")
     if side not in ("far", "near"):
         return _ENDS[name]

@@ -1,4 +1,4 @@
-"""Lists of clips: text files with a path in each line."""
+"""Lists of clips: text files with one path per line."""
 
 import codecs
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from internet.data.image import MediaError, is_there
 
-#: UTF-16 and UTF-8 as Windows editors mark them.
+#: Byte order marks that Windows editors write, and their encodings.
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def listed_paths(listed: Path, root: Path) -> Iterator[tuple[int, Path]]:
-    """The lines of a list, counted from 1, and the places relative to `root` that they name.
+    """The line numbers of a list, from 1, and the paths (relative to `root`) in these lines.
 
-    A line may end in a comment, which # begins, but the whole line is tried first: # is a character that names can
-    have. Raises :class:`MediaError` for a line that names nothing, and for what is not text.
+    A line may end in a comment, which begins with #; the whole line is tried as a path first, as names can contain #.
+    Raises :class:`MediaError` if a line's path does not exist, or if the file is not text.
     """
     for number, line in enumerate(_text(listed).splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

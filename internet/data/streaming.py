@@ -1,4 +1,4 @@
-"""Frames of a video of any length, one at a time, and when each is shown."""
+"""The frames of a video of any length, one at a time, with their times."""
 
 import os
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from internet.utils.optional import require
 
 
 class BrokenVideoError(MediaError):
-    """A video does not decode any further; the frames before are good."""
+    """A video cannot be decoded further; the frames before are good."""
 
 
 class FrameStream:
     """Iterates over (stamp, frame): frames are uint8 (H, W, 3), stamps ascend from 0 in units of `clock`.
 
-    Stamps are the file's own, so that frames at irregular times keep them; where it has none they follow its rate.
+    Stamps are the file's own, so that irregular times are kept; a file without them has stamps from its frame rate.
 
     Attributes:
         fps: the average frame rate of the video.
-        clock: seconds between one stamp and the next, exactly.
+        clock: seconds per unit of the stamps, exactly.
         origin: seconds in the file's own time at which the first frame is shown.
     """
 
@@ -51,12 +51,12 @@ class FrameStream:
         self.origin: Fraction = (self._first.pts if self._timed else start) * self.clock
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Raises :class:`BrokenVideoError` where the video does not decode any further."""
+        """Raises :class:`BrokenVideoError` where the video cannot be decoded further."""
         last, count = -1, 0
         errors = require("av", "reading a video").error
         try:
             for frame in chain([self._first], self._frames):
-                last = max(self._stamp(frame), last + 1)  # some damaged files go back in time
+                last = max(self._stamp(frame), last + 1)  # in some damaged files times decrease
                 yield last, displayed(frame, self._stream.sample_aspect_ratio, self._background)
                 count += 1
         except errors.FFmpegError as error:
@@ -66,7 +66,7 @@ class FrameStream:
             ) from error
 
     def _stamp(self, frame: Any) -> int:
-        """The frame's own stamp; 0, which any last one exceeds, if it has none."""
+        """The frame's own stamp; 0 if it has none (the caller then counts on from the last)."""
         return frame.pts - self._first.pts if self._timed and frame.pts is not None else 0
 
 
@@ -76,8 +76,8 @@ def stream_frames(
 ) -> Iterator[FrameStream]:
     """Open the frames number `start` to before `stop` of a video; the first is decoded here, the others as they come.
 
-    What is transparent shows `background`. Raises :class:`MediaError` if the video has no such frame or it does not
-    decode.
+    Transparent pixels show `background`. Raises :class:`MediaError` if the video has no such frame or it cannot be
+    decoded.
     """
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"start is {start} and stop is {stop}, expected 0 <= start < stop")

@@ -1,4 +1,4 @@
-"""A textured articulated figure walking over a textured background, drawn with numpy alone.
+"""A textured articulated figure walking before a textured background, drawn with numpy alone.
 
 The clip is a function of a seed and a size: nothing is stored and every pixel's true motion is known. The figure's
 parts move rigidly: between two times a point of a part moves by z -> R' R^T (z - j) + j', with the rotation R and
@@ -19,13 +19,13 @@ from internet.data.textures import Texture
 #: Where the wall meets the floor: y in scene units, a little above the feet.
 _HORIZON = 0.62
 
-#: How far a moving background goes either way, as a part of the frame's shorter side, and the seconds it takes.
+#: The amplitude of a moving background, as a fraction of the frame's shorter side, and its period in seconds.
 _SWAY, _SWAY_PERIOD = 0.06, (1.6, 2.6)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one part covers at one time: N pixels."""
+    """The N pixels that one part covers at one time."""
 
     part: Part
     label: int
@@ -34,19 +34,19 @@ class Layer:
     local: np.ndarray
     """(N, 2): the pixels' centres in the part's own coordinates."""
     cover: np.ndarray
-    """(N,) in (0, 1]: how much of each pixel, one pixel wide at the outline."""
+    """(N,) in (0, 1]: the covered fraction of each pixel; the edge is one pixel wide."""
 
 
 class WalkingClip:
     """A clip of one walking figure: ``clip[i]`` is frame i, uint8 (H, W, 3) RGB.
 
     Args:
-        seed: chooses build, dress, textures, pace, gestures and the point of the stride where the clip begins.
+        seed: determines build, clothes, textures, pace, gestures and the phase of the stride at the clip's start.
         size: (height, width) in pixels.
         frames: how many frames the clip has.
         fps: frames per second; one stride takes about 1.1 s.
         moving_background: the background sways, by whole pixels.
-        plain_background: wall and floor have no texture: nothing there tells how it moves.
+        plain_background: wall and floor have no texture, so that their motion cannot be seen.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class WalkingClip:
         self._floor = Texture(rng, rng.uniform(0.15, 0.6, 3), contrast=contrast[1], wavelengths=wide)
         self._sway_phase, self._sway_period = rng.uniform(0, 2 * np.pi, 2), rng.uniform(*_SWAY_PERIOD, 2)
         self._sway = round(_SWAY * min(size)) if moving_background else 0  # pixels
-        # The picture, labels and flows of a time share these.
+        # Picture, labels and flow at one time share these results.
         self._poses, self._layers = lru_cache(maxsize=4)(self._posed), lru_cache(maxsize=4)(self._drawn)
         self._labels = lru_cache(maxsize=4)(self._labelled)
 
@@ -114,13 +114,13 @@ class WalkingClip:
         return np.round(image * 255).astype(np.uint8).reshape(*self.size, 3)
 
     def labels(self, time: float) -> np.ndarray:
-        """Which part is seen at each pixel: int64 (H, W), 0 the background, p the p-th part of the body."""
+        """The visible part at each pixel: int64 (H, W), 0 for the background, p for the p-th part of the body."""
         return self._labels(time).copy()
 
     def flow(self, time: float, other: float) -> np.ndarray:
         """The true optical flow from ``time`` to ``other``: float32 (2, H, W) in pixels, channel 0 is x.
 
-        A pixel's flow is that of the part seen there at ``time``, also where that part is hidden at ``other``.
+        A pixel's flow is that of the part visible there at ``time``, even if that part is hidden at ``other``.
         """
         label, before, after = self._labels(time).ravel(), self._poses(time), self._poses(other)
         moved = np.empty((label.size, 2), np.float32)
@@ -133,10 +133,10 @@ class WalkingClip:
         return np.ascontiguousarray(moved.T).reshape(2, *self.size)
 
     def visible(self, time: float, other: float, flow: np.ndarray | None = None) -> np.ndarray:
-        """Where what is seen at ``time`` is seen at ``other`` too: bool (H, W).
+        """Where what is visible at ``time`` is visible at ``other`` too: bool (H, W).
 
-        Hidden is what the flow (that of :meth:`flow`, if it is there already) leads out of the frame or to a pixel,
-        the nearest one, that shows another part.
+        A pixel is hidden if the flow (from :meth:`flow`, unless given) ends outside the frame, or if the nearest pixel
+        to its end shows another part.
         """
         flow = self.flow(time, other) if flow is None else flow
         height, width = self.size
@@ -147,7 +147,7 @@ class WalkingClip:
         return inside & (there == self._labels(time))
 
     def shift(self, time: float) -> np.ndarray:
-        """How far the background is from its place at ``time``: (2,) whole pixels, x first."""
+        """The displacement of the background at ``time``: (2,) whole pixels, x first."""
         return np.rint(self._sway * np.sin(2 * np.pi * time / self._sway_period + self._sway_phase))
 
     def _posed(self, time: float) -> dict[str, Pose]:
@@ -173,7 +173,7 @@ class WalkingClip:
         return Layer(part, label, pixels[seen], local[seen], cover[seen].astype(np.float32))
 
     def _window(self, low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
-        """The rectangle of pixels that a box of the scene, and half a pixel around it, reaches."""
+        """The rectangle of pixels that a box of the scene, enlarged by half a pixel, touches."""
         pixel = 2 / min(self.size)
         middle = 0.5 * np.array(self.size[::-1])
         left, top = np.maximum(np.floor((low - pixel) / pixel + middle), 0)
@@ -191,7 +191,7 @@ class WalkingClip:
         return np.arange(self.size[0] * self.size[1]).reshape(self.size)
 
     def _centres(self, margin: int) -> np.ndarray:
-        """The same with so many more pixels on every side."""
+        """The pixel centres, with `margin` more pixels on every side."""
         x, y = (
             (np.arange(-margin, side + margin) + 0.5 - 0.5 * side) / (0.5 * min(self.size)) for side in self.size[::-1]
         )

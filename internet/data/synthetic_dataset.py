@@ -1,4 +1,4 @@
-"""An endless supply of training samples whose every motion is known: `SyntheticDataset`."""
+"""An endless supply of training samples with known motion: `SyntheticDataset`."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,16 +14,16 @@ from internet.data.image import as_float
 from internet.data.synthetic import WalkingClip, numbered_clip
 
 SAMPLES_PER_CLIP = 8
-"""Drawing a clip's background costs more than a sample: so many samples share it ..."""
+"""Drawing a clip's background takes longer than drawing a sample, so this many samples share it ..."""
 
 CLIPS_AT_ONCE = 8
-"""... but samples that follow each other, as a batch takes them, are of so many clips in turn."""
+"""... but consecutive samples, as in a batch, come from this many clips in turn."""
 
 
 class SyntheticDataset(Dataset[dict[str, Any]]):
     """Samples of drawn clips: a pure function of a seed and an index, on any machine and for any number of workers.
 
-    A sample is a dict of float32 tensors, and `name`, which says in words where it comes from. Pictures are (3, S, S)
+    A sample is a dict of float32 tensors, and `name`, which states its origin in words. Pictures are (3, S, S)
     in [0, 1], flows (2, S, S) in pixels, x first:
 
     ================  ===============================================================================
@@ -32,25 +32,25 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
     current           the driving frame, D_t
     flow              from previous to current, as :func:`internet.losses.temporal.temporal_loss` takes it
     flow_backward     from current to previous
-    visible           (1, S, S), 1 where what previous shows is seen in current too: the truth of Eq. 3's mask
-    motion            from current to source: the truth of the motion field
-    motion_visible    (1, S, S), 1 where what current shows is seen in source too
+    visible           (1, S, S), 1 where what previous shows is visible in current too: the true mask of Eq. 3
+    motion            from current to source: the true motion field
+    motion_visible    (1, S, S), 1 where what current shows is visible in source too
     source_anchors    (12, 2), the middles of the figure's parts in the source, x first, in [-1, 1]
-    current_anchors   (12, 2), and in the current frame
-    source_turns      (12, 2, 2), how the parts are turned in the source: rotations from a hanging limb
-    current_turns     (12, 2, 2), and in the current frame
-    current_parts     (1, S, S), which part current shows: 0 the background, p the p-th
+    current_anchors   (12, 2), the same in the current frame
+    source_turns      (12, 2, 2), rotations of the parts in the source, relative to a hanging limb
+    current_turns     (12, 2, 2), the same in the current frame
+    current_parts     (1, S, S), the part that current shows: 0 for the background, p for the p-th
     ================  ===============================================================================
 
     Args:
         size: S.
         length: how many samples; the default is more than anyone will draw.
-        seed: another seed, other clips.
+        seed: of the clips.
         min_seconds: the least time between source and current.
         source: "first", the clip's first frame, or "random", any.
         moving_background: the fraction of clips whose background moves.
-        previous: also draw the frame before the current one, with its flows and `visible`: half of the work, which
-            only the temporal loss needs.
+        previous: also draw the frame before the current one, with its flows and `visible`: half of the work, and needed
+            only by the temporal loss.
         compact: pictures as uint8, masks as bool, parts as int8 and flows as float16, up to a thirtieth of a pixel
             off: a third of the bytes for a worker process to hand over. :func:`~internet.data.image.as_float` undoes
             it.
@@ -122,7 +122,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
 
     @staticmethod
     def _before(clip: WalkingClip, previous: float, current: float) -> dict[str, Tensor]:
-        """What a sample has of the frame before the current one."""
+        """A sample's entries for the frame before the current one."""
         flow = clip.flow(previous, current)
         return {
             "previous": _picture(clip.render(previous)),
@@ -135,7 +135,7 @@ class SyntheticDataset(Dataset[dict[str, Any]]):
         return numbered_clip(self.seed, number, self.size, **self._options)
 
     def __getstate__(self) -> dict[str, object]:
-        """Workers are sent the arguments, not the clips that were drawn last."""
+        """Worker processes get the arguments, not the clips drawn last."""
         return {**self.__dict__, "_clip": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:

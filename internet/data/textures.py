@@ -1,17 +1,17 @@
-"""Textures that are formulas: they can be read at any point, without resampling."""
+"""Textures given by formulas: they can be evaluated at any point, without resampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-#: How far the colours on both sides of a seam run into each other, in scene units: two thirds of a pixel at 128.
+#: The width of the transition between the colours at a seam, in scene units: two thirds of a pixel at 128.
 _SEAM = 0.01
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Another colour beyond a straight seam: where ``direction · point > start``."""
+    """Another colour on one side of a straight seam: where ``direction · point > start``."""
 
     colour: np.ndarray
     direction: tuple[float, float]
@@ -20,7 +20,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Stripes:
-    """One wave that stands out among a texture's others."""
+    """One wave of a texture that is stronger than the others."""
 
     wavelength: float
     direction: tuple[float, float]
@@ -28,9 +28,9 @@ class Stripes:
 
 
 class Texture:
-    """An endless random texture: plane waves of many wavelengths and directions around one colour.
+    """An endless random texture: one colour plus plane waves of many wavelengths and directions.
 
-    Being a formula, it can be read at any point without resampling, so that a moving limb's texture moves
+    It can be evaluated at any point without resampling, so that a moving limb's texture moves
     with it exactly. ``contrast`` is the standard deviation; ``wavelengths`` are the shortest and the longest
     in scene units; the amplitude grows with the square root of the wavelength, roughly as in photographs.
     Later ``patches`` lie over earlier ones.

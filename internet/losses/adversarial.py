@@ -34,7 +34,7 @@ def generator_loss(fake: DiscriminatorOutput, form: str = "log") -> Tensor:
 
 
 def feature_matching_loss(fake: DiscriminatorOutput, real: DiscriminatorOutput) -> Tensor:
-    """pix2pixHD's: the mean absolute difference of the discriminators' features, a mean over layers and scales."""
+    """Feature matching as in pix2pixHD: the mean absolute difference of features, over all layers and scales."""
     pairs = [pair for ours, theirs in zip(fake, real, strict=True) for pair in zip(ours[:-1], theirs[:-1], strict=True)]
     return torch.stack([mean_absolute_difference(ours, theirs.detach()) for ours, theirs in pairs]).mean()
 

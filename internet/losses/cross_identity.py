@@ -1,4 +1,4 @@
-"""The temporal loss across identities, which the paper leaves to future work: optical flow of what was generated."""
+"""The temporal loss across identities, which the paper leaves to future work: flow between generated frames."""
 
 from collections.abc import Callable
 
@@ -19,21 +19,21 @@ def cross_identity_loss(
     previous: Tensor,
     flow: FlowFunction = dis_flow,
 ) -> Tensor:
-    r"""Eq. 4 for a source and a driving video of two people, of whom no true frame is known.
+    r"""Eq. 4 where source and driving video show different people, so that no true frame exists.
 
     .. math:: \| (f_t(O_t) - O_{t-1}) \cdot M_t \|_1, \quad O_t = G(S^a; D^b_t)
 
     The driving video's flow does not fit another person's outline (Fig. 2). So f_t is estimated between the generated
-    frames themselves, from O_{t-1} to O_t, and takes no gradient; neither does O_{t-1}, which O_t is to continue. Each
-    driving frame is imitated by the next sample's source.
+    frames themselves, from O_{t-1} to O_t. No gradient passes through f_t or through O_{t-1}, the target of O_t. Each
+    sample's driving frame drives the source of the next sample.
 
     Args:
         imitate: the model, called with source and driving frames.
         source, driving, previous: of a batch, (B, 3, H, W) in [0, 1]; previous is the driving frame before.
-        flow: estimates it, as :func:`internet.flow.dis_flow`, the default, does.
+        flow: estimates optical flow; :func:`internet.flow.dis_flow` by default.
 
     Raises:
-        ValueError: the batch has a single sample: nobody else to imitate.
+        ValueError: the batch has a single sample, so there is no second identity.
     """
     if len(source) < 2:
         raise ValueError(f"the batch has {len(source)} sample; to imitate another identity it needs at least 2")

@@ -14,13 +14,13 @@ from internet.model.blocks import without_autocast
 def equivariance_losses(
     detector: Callable[[Tensor], Anchors], frame: Tensor, anchors: Anchors, spline: ThinPlateSpline
 ) -> tuple[Tensor, Tensor]:
-    r"""How far anchors of a deformed frame are from the deformed anchors, and the same of their Jacobians.
+    r"""How far the anchors of a deformed frame are from the deformed anchors, and likewise their Jacobians.
 
     The deformed frame shows at z what the frame has at T(z), so its anchors p' lie at T(p') in the frame:
 
     .. math:: p = T(p'), \qquad J = T'(p')\, J'
 
-    as in first-order-motion, whose form :math:`|1 - J^{-1} T'(p') J'|` of the second does not fall as J shrinks.
+    as in first-order-motion. Its form of the second, :math:`|1 - J^{-1} T'(p') J'|`, cannot be lowered by shrinking J.
 
     Args:
         detector: frame (B, 3, H, W) -> anchors.

@@ -1,25 +1,25 @@
-"""Flow guidance: optical flow teaches the motion field before the generated frames can."""
+"""Flow guidance: optical flow teaches the motion field before the generated frames are good enough to."""
 
 import torch
 from torch import Tensor
 
 from internet.geometry import full_flow
 
-#: In normalised coordinates: motion of less than a hundredth of the frame counts as much as this does.
+#: In normalised coordinates. It keeps the quotient finite: motion much smaller than this hardly counts.
 SMALL = 0.02
 
 
 def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = None) -> Tensor:
-    r"""How much of the flow from the driving frame to the source a motion field leaves unexplained.
+    r"""The share of the flow from driving frame to source that a motion field does not explain.
 
     .. math:: \frac{\sum_z v(z)\, \| F(z) - z - f(z) \|^2}{\sum_z v(z)\, (\| f(z) \|^2 + \epsilon^2)}
 
-    averaged over the batch, in normalised coordinates, F upsampled progressively: 0 for the flow itself, at most 1
+    averaged over the batch, in normalised coordinates, with F upsampled progressively: 0 for the flow itself, at most 1
     for no motion at all, whether the sample moves much or little. Not one of the paper's losses. An untrained
-    model's anchors lie together in the middle and its frames are noise: no gradient tells an anchor where to go, and
-    the still background explains the frame best. It takes epochs until motion is found, and short trainings never find
-    it; flow gives it from the first step. The square lets the few pixels that move far outweigh the many that are
-    still; with an absolute difference the many prevail, and nothing moves.
+    model's anchors lie together in the middle and its frames are noise: no gradient tells an anchor where to move, and
+    an unmoved source explains the frame best. It takes epochs until motion is learnt, and short trainings never learn
+    it; flow shows it from the first step. The square lets the few pixels that move far outweigh the many that are
+    still; with an absolute difference the still ones prevail, and the field stays zero.
 
     Args:
         field: F^0, (B, h, w, 2), in [-1, 1]; H/h is a power of two.
@@ -34,5 +34,5 @@ def flow_guidance_loss(field: Tensor, motion: Tensor, visible: Tensor | None = N
     whole = (motion * pixel).square() + SMALL**2 / 2
     if visible is not None:
         left, whole = left * visible, whole * visible
-    nothing = torch.finfo(whole.dtype).tiny  # where nothing is visible, there is nothing to explain
+    nothing = torch.finfo(whole.dtype).tiny  # no division by 0 where nothing is visible
     return (left.sum((1, 2, 3)) / whole.sum((1, 2, 3)).clamp(min=nothing)).mean()

@@ -27,9 +27,9 @@ FRAME_TERMS = ("adversarial", "perceptual", "style", "temporal", "cross_identity
 
 @dataclass(frozen=True)
 class Weights(Section):
-    """The λ of Eqs. 1 and 7, and of the terms that the text names. The paper states none of them: these are ours.
+    """The λ of Eqs. 1 and 7, and the weights of further terms. The paper states no values: these are ours.
 
-    A term of weight 0 is left out. Eq. 10 is tiny, hence the large number for the style.
+    A term of weight 0 is not computed. Eq. 10 is tiny, hence the large weight of the style.
     """
 
     adversarial: float = setting(1.0, "of Eq. 8, 1 in Eq. 7", least=0)
@@ -50,23 +50,23 @@ class Weights(Section):
 
     @property
     def of_motion(self) -> "Weights":
-        """The weights of the terms that do not depend on the generated frame, and so train stage I alone."""
+        """The weights of the terms that do not depend on the generated frame: they train stage I alone."""
         return dataclasses.replace(self, **dict.fromkeys(FRAME_TERMS, 0.0))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loss compares with. All frames (B, 3, H, W) in [0, 1], flows (B, 2, H, W) in pixels.
+    """The targets of the losses. All frames are (B, 3, H, W) in [0, 1], flows (B, 2, H, W) in pixels.
 
-    target: I_t, which drives as well. previous: I_{t-1}, for the temporal loss. flow: from I_{t-1} to I_t.
+    target: I_t, which is the driving frame too. previous: I_{t-1}, for the temporal loss. flow: from I_{t-1} to I_t.
     flow_backward: from I_t to I_{t-1}; only the extrinsic scheme needs it.
-    motion: where known or estimated, the flow from I_t to the source.
-    motion_reliable: (B, 1, H, W), 1 where that flow holds; without it, everywhere.
-    motion_visible: (B, 1, H, W), 1 where what I_t shows is seen in the source too.
-    source_anchors, current_anchors: where the parts of the body are known, their middles, (B, P, 2), in the source and
+    motion: the flow from I_t to the source, if known or estimated.
+    motion_reliable: (B, 1, H, W), 1 where that flow is correct; None means everywhere.
+    motion_visible: (B, 1, H, W), 1 where what I_t shows is visible in the source too.
+    source_anchors, current_anchors: if the parts of the body are known, their middles, (B, P, 2), in the source and
         in I_t.
-    source_turns, current_turns: and how they are turned, (B, P, 2, 2).
-    current_parts: which part I_t shows, (B, 1, H, W), 0 the background.
+    source_turns, current_turns: the rotations of these parts, (B, P, 2, 2).
+    current_parts: which part I_t shows at each pixel, (B, 1, H, W); 0 is the background.
     """
 
     target: Tensor
@@ -83,7 +83,7 @@ class Batch:
     motion_reliable: Tensor | None = None
 
 
-#: What some terms need.
+#: For messages: what some terms need.
 _PARTS = "the parts of the body, which drawn figures have and data.pose finds"
 
 
@@ -91,7 +91,7 @@ class Objective(nn.Module):
     """What the generator side and the discriminators minimise.
 
     Args:
-        features: frames -> features of the layers that Eqs. 9-11 sum over (:mod:`internet.losses.features`).
+        features: frames -> the features of each layer in the sums of Eqs. 9-11 (:mod:`internet.losses.features`).
         regularization: the temporal scheme, of :data:`internet.losses.temporal.REGULARIZATIONS`.
         adversarial: the form of Eq. 8, of :data:`internet.losses.adversarial.FORMS`.
         weights: the λ.
@@ -126,12 +126,12 @@ class Objective(nn.Module):
         weights: Weights | None = None,
         spline: ThinPlateSpline | None = None,
     ) -> dict[str, Tensor]:
-        """Every term of the generator side that has a weight, not yet weighted, by its name in :class:`Weights`.
+        """Every term of the generator side whose weight is not 0, unweighted, by its name in :class:`Weights`.
 
-        The discriminator is evaluated only; its own parameters should take no gradient here.
+        The discriminator is only evaluated; its parameters should not require gradients here.
 
         Args:
-            weights: of this step, where they change; they take the place of the objective's own.
+            weights: of this step, if they change during training; they replace the objective's own.
             spline: the deformation of each target, for the equivariance; drawn at random if there is none.
         """
         used = weights or self.weights
@@ -176,7 +176,7 @@ class Objective(nn.Module):
         return torch.stack([used[name] * term for name, term in terms.items()]).sum()
 
     def discriminator_total(self, fake: DiscriminatorOutput, real: DiscriminatorOutput) -> Tensor:
-        """What the discriminators minimise (Eq. 8), given their outputs for O_t, detached, and for I_t."""
+        """What the discriminators minimise (Eq. 8), from their outputs for the detached O_t and for I_t."""
         return discriminator_loss(fake, real, self.form)
 
     def _frame_terms(
@@ -203,7 +203,7 @@ class Objective(nn.Module):
 
 
 def _anchor_terms(result: Result, batch: Batch) -> dict[str, Tensor]:
-    """Both frames' anchors against the drawn truth."""
+    """The anchors of both frames against the true parts."""
     truth = (batch.source_anchors, batch.source_turns), (batch.current_anchors, batch.current_turns)
     found = result.source_anchors, result.driving_anchors
     losses = []
@@ -216,7 +216,7 @@ def _anchor_terms(result: Result, batch: Batch) -> dict[str, Tensor]:
 
 
 def _background_term(result: Result, batch: Batch) -> Tensor:
-    """The background's motion against the truth."""
+    """The background's motion against the true one."""
     if result.motion.background is None:
         raise ValueError("the loss of the background needs a model whose background is 'affine'")
     if batch.motion is None or batch.current_parts is None:

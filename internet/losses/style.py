@@ -22,7 +22,7 @@ def gram(features: Tensor) -> Tensor:
 def style_loss(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
     r"""Eq. 10, :math:`\sum_l \tfrac{1}{C_l H_l W_l} \|G(\phi_l(I)) - G(\phi_l(O))\|_F^2`, averaged over the batch.
 
-    The Gram matrix is divided by CHW once in Eq. 11 and its squared norm again here, as the paper prints it: the
+    The Gram matrix is divided by CHW in Eq. 11, and its squared norm again here, as the paper prints it: the
     values are tiny, and fall with the frame's area.
 
     Args:
@@ -39,16 +39,16 @@ def _layer(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _through_pixels(ours: Tensor, theirs: Tensor) -> Tensor:
-    r""":math:`\|G(F) - G(F')\|_F^2` of each sample, (B,), from matrices of pixels by pixels.
+    r""":math:`\|G(F) - G(F')\|_F^2` of each sample, (B,), computed from (HW, HW) matrices.
 
-    A deep layer has more channels than pixels, and its Gram matrix costs more than the layer. With the pixels' channels
+    A deep layer has more channels than pixels, so its Gram matrix is larger than the layer. With the pixels' channels
     as rows, :math:`D = F - F'` and :math:`M = (F + F') / 2`, both (HW, C), the difference of the products is
     :math:`F^T F - F'^T F' = D^T M + M^T D`, and as :math:`\|A\|_F^2 = \mathrm{tr}(A^T A)` and a trace is
     invariant under cyclic permutation,
 
     .. math:: \|D^T M + M^T D\|_F^2 = 2\, \mathrm{tr}(D D^T\, M M^T) + 2\, \mathrm{tr}(M D^T\, M D^T),
 
-    in which all products are (HW, HW). Like the plain form it is exactly 0 where F is F', and loses no digits nearby.
+    in which all products are (HW, HW). Like the plain form it is exactly 0 where F = F', and loses no accuracy nearby.
     """
     with without_autocast(ours):
         ours, theirs = _pixels(ours), _pixels(theirs)
@@ -59,5 +59,5 @@ def _through_pixels(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _pixels(features: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, HW, C), in float32 at least: of channels_last features a view, and so is its gradient."""
+    """(B, C, H, W) -> (B, HW, C), in float32 at least. For channels_last features it is a view, as is the gradient."""
     return widened(features).permute(0, 2, 3, 1).flatten(1, 2)

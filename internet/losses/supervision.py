@@ -1,4 +1,4 @@
-"""What drawn figures can teach directly, because their truth is known. None of it is the paper's."""
+"""Losses against what is known of drawn figures: parts, motion, visibility. None of them is the paper's."""
 
 import torch
 from torch import Tensor
@@ -8,15 +8,16 @@ from internet.geometry import flow_to_field, identity_field
 from internet.model.anchors import Anchors
 from internet.model.blocks import widened
 
-#: Confidences are kept this far from 0 and 1, where logarithms are infinite, and distances from 0, where roots bend.
+#: Confidences are kept this far from 0 and 1, where logarithms are infinite, and squared distances this far from 0,
+#: where the derivative of the square root is.
 EPSILON = 1e-4
 
 
 def anchor_losses(anchors: Anchors, points: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the first P anchors are from the middles of P parts, and their Jacobians from the parts' rotations.
+    """How far the first P anchors are from the middles of the P parts, and their Jacobians from the parts' rotations.
 
-    An anchor on each rigid part, turned as the part is, makes every map of Eq. 5 the part's true motion. A part whose
-    middle is out of the frame is not counted: a soft-argmax cannot reach it.
+    With an anchor on each rigid part, turned as the part is, each map of Eq. 5 is the true motion of a part. A part
+    whose middle is outside the frame is not counted: a soft-argmax cannot get there.
 
     Args:
         anchors: of K >= P, (B, K, 2) and (B, K, 2, 2).
@@ -40,11 +41,11 @@ def anchor_losses(anchors: Anchors, points: Tensor, turns: Tensor) -> tuple[Tens
 
 
 def region_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    r"""The cross entropy of Eq. 5's mixture and the shares of the parts in each of its pixels.
+    r"""The cross entropy between the weights of Eq. 5's mixture and the share of each part in each of its pixels.
 
     .. math:: -\tfrac{1}{Bhw} \sum_z \sum_{p=0}^{P} s_p(z) \log \omega_p(z)
 
-    With an anchor on each part (:func:`anchor_losses`), the part's pixels should follow this anchor.
+    With an anchor on each part (:func:`anchor_losses`), the part's pixels should follow that anchor.
 
     Args:
         logits: (B, K+1, h, w), of the mixture weights ω, channel 0 the background.
@@ -56,7 +57,7 @@ def region_loss(logits: Tensor, parts: Tensor) -> Tensor:
 
 
 def background_loss(background: Tensor, motion: Tensor, parts: Tensor) -> Tensor:
-    r"""How far the background's motion is from the true one, on the pixels where the driving frame shows it.
+    r"""How far the background's motion is from the true one, over the pixels where the driving frame shows background.
 
     .. math:: \tfrac{1}{\#\{z : p(z) = 0\}} \sum_{p(z) = 0} \| T_0(z) - z - f(z) \|
 
@@ -75,13 +76,13 @@ def background_loss(background: Tensor, motion: Tensor, parts: Tensor) -> Tensor
 
 
 def confidence_loss(confidence: Tensor, visible: Tensor) -> Tensor:
-    r"""The binary cross entropy of M^0 and the share of each of its pixels that the source shows as well.
+    r"""The binary cross entropy between M^0 and the share of each of its pixels that the source shows as well.
 
     .. math:: -\tfrac{1}{Bhw} \sum_z v(z) \log M(z) + (1 - v(z)) \log(1 - M(z))
 
     Args:
         confidence: M^0, (B, 1, h, w) in (0, 1).
-        visible: v, (B, 1, H, W) in [0, 1], 1 where what the driving frame shows is seen in the source too; (H, W) is
+        visible: v, (B, 1, H, W) in [0, 1], 1 where what the driving frame shows is visible in the source too; (H, W) is
             a multiple of (h, w).
     """
     share = functional.adaptive_avg_pool2d(visible, (confidence.shape[2], confidence.shape[3]))

@@ -1,4 +1,4 @@
-"""Eqs. 2-4: the temporal loss, under each of the regularisation schemes that the paper compares."""
+"""Eqs. 2-4: the temporal loss, in each of the regularisation schemes that the paper compares."""
 
 import torch
 from torch import Tensor
@@ -27,23 +27,23 @@ def temporal_loss(
     .. math:: \tfrac{1}{BCHW} \sum \rho\big( (f_t(O_t) - I_{t-1}) \cdot M \big), \qquad
         M = 1, \quad M_t, \quad M_t(F_t).
 
-    f_t comes from the real frames :math:`I_{t-1}, I_t`, so O_t is the only frame to generate, whatever the scheme.
-    In the intrinsic scheme M is the model's own: through it the gradient reaches the motion estimator without passing
-    the generator. Nothing in Eq. 4 alone keeps M from vanishing; that it also gates the features (Eq. 6) does.
+    f_t comes from the real frames :math:`I_{t-1}, I_t`, so in every scheme only O_t has to be generated.
+    In the intrinsic scheme M is the model's own: through it gradients reach the motion estimator without passing
+    the generator. Eq. 4 alone would be minimal for M = 0; M does not vanish because it also gates the features (Eq. 6).
 
     Args:
         output: O_t, (B, 3, H, W).
         previous: I_{t-1}, (B, 3, H, W).
-        flow: (B, 2, H, W) in pixels, from I_{t-1} to I_t: where each pixel of I_{t-1} lies in I_t.
-        regularization: "flow" (Eq. 2), "extrinsic" (Eq. 3), "intrinsic" (Eq. 4), or "none": 0.
+        flow: (B, 2, H, W) in pixels, from I_{t-1} to I_t: where each pixel of I_{t-1} is in I_t.
+        regularization: "flow" (Eq. 2), "extrinsic" (Eq. 3), "intrinsic" (Eq. 4), or "none", whose loss is 0.
         confidence: the model's M^0, (B, 1, h, w); the intrinsic scheme needs it.
-        flow_backward: from I_t to I_{t-1}; the extrinsic scheme needs it, for the mask is where both flows agree.
+        flow_backward: from I_t to I_{t-1}; the extrinsic scheme needs it: its mask is where both flows agree.
         norm, padding_mode: of :func:`internet.ops.masked_backwarp_loss`.
-        scales: the mean of the loss at so many sizes of the frame, each half of the one before, frames, flow and mask
-            being averaged over blocks of pixels. 1 is the paper's; more is what it leaves to future work.
+        scales: how many sizes of the frame to average the loss over, each half of the one before, with frames, flow and
+            mask averaged over blocks of pixels. 1 is the paper's; it leaves more to future work.
 
     Raises:
-        ValueError: an unknown scheme, or one without what it needs; frames that cannot be halved so often.
+        ValueError: an unknown scheme, a missing input, or frames that cannot be halved so often.
     """
     if regularization == "none":
         return output.new_zeros(())

@@ -3,8 +3,8 @@ r"""Random smooth deformations: thin-plate splines (Bookstein 1989) and their ex
 .. math:: T(z) = b + A z + \sum_i w_i\, U(|z - c_i|), \qquad U(r) = r^2 \log r^2,
     \qquad \sum_i w_i = 0, \quad \sum_i w_i c_i^T = 0
 
-is the interpolant of least bending energy that maps every control point :math:`c_i` to its target. The weights are
-linear in the targets, by a matrix that depends on the control points alone.
+is the map of least bending energy that takes every control point :math:`c_i` to its target. The weights are
+linear in the targets: a matrix that depends only on the control points, times the targets.
 """
 
 import functools
@@ -17,13 +17,13 @@ from internet import ops
 from internet.geometry import identity_grid
 from internet.model.blocks import without_autocast
 
-#: Squared distances are clamped to this from below: U and its slope vanish there.
+#: Squared distances are clamped to this from below: U and its derivative vanish at 0.
 NEAREST = 1e-12
 
 
 @dataclass(frozen=True)
 class ThinPlateSpline:
-    """A deformation of the plane for each sample. centres: (N, 2). weights: (B, N+3, 2), of U, of 1, of x and of y."""
+    """One deformation of the plane per sample. centres: (N, 2). weights: (B, N+3, 2), of U, 1, x and y."""
 
     centres: Tensor
     weights: Tensor
@@ -46,9 +46,10 @@ class ThinPlateSpline:
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
     ) -> "ThinPlateSpline":
-        """Normally distributed: an affine map near the identity, and each of points² control points on its own.
+        """Random: a normally distributed affine map near the identity, plus an offset of each of points² control
+        points.
 
-        affine, bend: standard deviations, in units where the frame is 2 wide.
+        affine, bend: standard deviations of the two, in units where the frame is 2 wide.
         """
         centres = _grid(points)[0].to(device, torch.float32)
         noise = torch.randn(batch, 3 + len(centres), 2, device=device, generator=generator)
@@ -58,7 +59,7 @@ class ThinPlateSpline:
             return cls.through(centres @ matrix.mT + shift)
 
     def part(self, rows: slice, device: torch.device | str | None = None) -> "ThinPlateSpline":
-        """The deformations of some samples, on a device: one rank's share of the batch."""
+        """The deformations of some samples of the batch, such as one rank's, on a device."""
         return ThinPlateSpline(self.centres.to(device), self.weights[rows].to(device))
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _grid(points: int) -> tuple[Tensor, Tensor]:
     """Control points (N, 2) and the matrix (N+3, N) from their targets to the weights, in float64.
 
     The weights solve [[U, P], [Pᵀ, 0]] w = [targets, 0] with rows (1, x, y) in P; the last three columns of the
-    inverse meet zeros.
+    inverse are multiplied by zeros.
     """
     line = torch.linspace(-1, 1, points, dtype=torch.float64)
     centres = torch.cartesian_prod(line, line).flip(-1)  # row by row, x first

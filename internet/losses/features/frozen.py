@@ -13,9 +13,9 @@ RANDOM = "random"
 
 
 class FrozenFeatures(nn.Module):
-    """A network that stays in evaluation mode and whose parameters take no gradient; its input does.
+    """A network in evaluation mode whose parameters get no gradients; its input does.
 
-    mean, std: of the images it was trained on, for each channel, in [0, 1].
+    mean, std: of the images that it was trained on (in [0, 1]), for each channel.
     """
 
     mean: Tensor
@@ -27,21 +27,21 @@ class FrozenFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def normalise(self, frame: Tensor) -> Tensor:
-        """Frame (B, 3, H, W) in [0, 1] -> what the network was trained on."""
+        """Frame (B, 3, H, W) in [0, 1] -> the network's input, normalised as in its training."""
         return (frame - self.mean) / self.std
 
     def freeze(self) -> None:
-        """Stop gradients and training; call it once the weights are loaded."""
+        """Switch off gradients and training mode; to be called when the weights are loaded."""
         self.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> "FrozenFeatures":
-        """Stay in evaluation mode, whatever the module around it does."""
+        """Stay in evaluation mode, also when the module around it is trained."""
         return super().train(False)
 
 
 def load_file(module: FrozenFeatures, path: str | os.PathLike[str], how_to_get: str) -> None:
-    """Load what the module needs of a file of weights; if there is none, the error ends with `how_to_get`."""
+    """Load what the module needs from a weights file; if there is no such file, the error ends with `how_to_get`."""
     if not Path(path).is_file():
         raise MissingWeightsError(f"there are no weights at '{path}'. {how_to_get}")
     load_weights(module, read_weights(path), f"'{path}'", spare=True)

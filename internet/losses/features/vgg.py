@@ -15,7 +15,7 @@ HOW_TO_GET = (
     "in a Python package."
 )
 
-#: Channels of the 3x3 convolutions; "M" halves the size. The last is conv5_1, the rest is not needed.
+#: Channels of the 3x3 convolutions; "M" halves the size. The last is conv5_1; the later layers are not needed.
 _LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M", 512)
 #: relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 among the layers below.
 _TAPS = (1, 6, 11, 20, 29)
