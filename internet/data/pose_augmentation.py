@@ -34,8 +34,7 @@ class PoseAugmentation(Section):
 
     probability: float = setting(0.0, "that a frame shows its person in another pose", least=0, most=1)
     turn: float = setting(25.0, "a: the whole person is turned, degrees", least=0, most=180)
-    arms: float = setting(90.0, "a: an upper arm is turned about its shoulder, degrees", least=0, most=180)
-    limbs: float = setting(45.0, "a: every other part is turned about its joint, degrees", least=0, most=180)
+    limbs: float = setting(45.0, "a: each part is turned about its joint, degrees", least=0, most=180)
     shift: float = setting(0.15, "a: the person is moved, as a part of the frame's side", least=0, most=1)
     size: float = setting(0.1, "a: of the factor of the person's size", least=0, below=1)
 
@@ -52,8 +51,8 @@ class PoseAugmentation(Section):
         if chance >= self.probability:
             return frame, parts
         amounts = 2 * np.array(draws) - 1
-        ranges = {"torso": self.turn, "near upper arm": self.arms, "far upper arm": self.arms}
-        angles = np.radians([ranges.get(part.name, self.limbs) for part in BODY]) * amounts[3:]
+        ranges = [self.limbs if part.parent else self.turn for part in BODY]
+        angles = np.radians(ranges) * amounts[3:]
         skeleton = _posed(parts.skeleton, angles, 1 + self.size * amounts[0], 2 * self.shift * amounts[1:3])
         return _drawn(skeleton, frame, parts, background)
 

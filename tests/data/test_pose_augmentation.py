@@ -41,7 +41,7 @@ def reposed(seed: int = 0, **amounts: float) -> tuple[Tensor, BodyParts]:
     return augmentation(frame, parts, background, torch.Generator().manual_seed(seed))
 
 
-STILL = {"turn": 0.0, "arms": 0.0, "limbs": 0.0, "shift": 0.0, "size": 0.0}
+STILL = {"turn": 0.0, "limbs": 0.0, "shift": 0.0, "size": 0.0}
 
 
 def test_nothing_changes_where_nothing_is_drawn() -> None:
@@ -76,7 +76,7 @@ def test_a_body_hangs_together_and_keeps_its_limbs_lengths(seed: int) -> None:
 
 def test_the_whole_person_is_turned_moved_and_resized_as_one() -> None:
     _, before = person()
-    _, after = reposed(2, arms=0.0, limbs=0.0)
+    _, after = reposed(2, limbs=0.0)
     maps = after.turns @ before.turns.inverse()
     assert torch.allclose(maps, maps[:1].expand_as(maps), atol=1e-5)
     factor = torch.linalg.det(maps).sqrt()
@@ -98,10 +98,10 @@ def test_every_part_is_where_its_label_says_in_its_own_colour(seed: int) -> None
     body = (parts.labels > 0) & inner[0]
     assert body.sum() > 200
     assert wrong[body].float().mean() < 0.1  # an opening joint shows what covered it before
-    for part in ("head", "torso", "near thigh", "far thigh"):
-        middle = parts.middles[NUMBERS[part]]
-        x, y = ((middle + 1) * (SIDE / 2)).long().clamp(0, SIDE - 1).tolist()
-        assert (frame[0, :, y, x] - COLOURS[NUMBERS[part] + 1]).abs().max() < 0.05
+    inside = (parts.middles.abs() < 1).all(1)
+    x, y = ((parts.middles[inside] + 1) * (SIDE / 2)).long().unbind(1)
+    found = parts.labels[y, x] == 1 + torch.arange(len(BODY))[inside]
+    assert found.float().mean() > 0.6  # arms may lie before the rest
 
 
 def test_the_motion_back_leads_to_the_same_colours() -> None:
