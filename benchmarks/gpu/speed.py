@@ -36,6 +36,7 @@ def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
         both = {"layout": layout, **options}
         yield work.pyramid_warp(batch, base, **both)
         yield work.skip_warp(batch, base // 2, **both)
+        yield work.confidence_warp(batch, base // 2, 4, blended=True, **both)
         yield work.volume_warp(batch, base // 2, **both)
         yield work.masked_backwarp_loss(batch, frame, **both)
         yield work.affine_mixture(batch, base, **both)

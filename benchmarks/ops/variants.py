@@ -1,6 +1,6 @@
-"""The operators against themselves: half precision, and motion fields made to be slow: `python -m benchmarks variants`.
+"""The operators against themselves: half precision, slow motion fields, options: `python -m benchmarks variants`.
 
-Prints two Markdown tables, medians over rounds in which all that stands in a row takes its turn.
+Prints three Markdown tables, medians over rounds in which all that stands in a row takes its turn.
 """
 
 import argparse
@@ -87,6 +87,26 @@ def _motions(others: Sequence[str], device: torch.device, seconds: float, shrink
             yield _cells(base, passed, [timings[motion].over(timings["base"]) for motion in others])
 
 
+def warp_options(device: torch.device, seconds: float, shrink: int = 1) -> str:
+    """A table of how many times longer `confidence_warp` takes that interpolates, or blends, than the plain one."""
+    options = {"interpolated": {"interpolated": True}, "blended": {"blended": True}}
+    return _table(list(options), _warp_options(options, device, seconds, shrink))
+
+
+def _warp_options(
+    options: dict[str, dict[str, bool]], device: torch.device, seconds: float, shrink: int
+) -> Iterator[list[str]]:
+    for layout in LAYOUTS:
+        for size, ratio in ((64, 1), (64, 4), (128, 4)):
+            base, *others = (
+                work.confidence_warp(1, size // shrink, ratio, layout=layout, **chosen)
+                for chosen in ({}, *options.values())
+            )
+            candidates = {name: (workload, ops) for name, workload in zip(options, others, strict=True)}
+            for passed, timings in _rows(base, candidates, device, seconds):
+                yield _cells(base, passed, [timings[name].over(timings["base"]) for name in options])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks variants", description=__doc__)
@@ -102,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(half_precision(device, args.seconds, args.shrink))
     print("\nMotion fields, times slower than the smooth one:\n")
     print(motions(device, args.seconds, args.shrink))
+    print("\nconfidence_warp that interpolates, or blends, times slower than the plain one:\n")
+    print(warp_options(device, args.seconds, args.shrink))
 
 
 if __name__ == "__main__":

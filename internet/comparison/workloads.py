@@ -5,6 +5,7 @@ data, as under autocast. Flows are smooth, like those of a network or a flow met
 neighbouring input pixels.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,36 +81,32 @@ def upsample_motion(batch: int, size: int, **options: Any) -> Workload:
     return Workload("upsample_motion", f"B={batch} {size}²", make, MOTION_NAMES, **options)
 
 
-def confidence_warp(batch: int, size: int, ratio: int = 1, **options: Any) -> Workload:
+def confidence_warp(
+    batch: int, size: int, ratio: int = 1, *, interpolated: bool = False, blended: bool = False, **options: Any
+) -> Workload:
     """Eq. 6 at one level: features `ratio` times the size of the field."""
-    channels = PYRAMID[ratio]
+    channels, fine = PYRAMID[ratio], ratio * size
 
     def make(maker: Maker) -> Inputs:
-        return {
-            "features": maker.data(batch, channels, ratio * size, ratio * size),
+        inputs: Inputs = {
+            "features": maker.data(batch, channels, fine, fine),
             "field": maker.motion_field(batch, size),
             "confidence": maker.confidence(batch, size),
         }
+        if blended:
+            inputs["blend"] = maker.data(batch, channels, fine, fine)
+        if interpolated:
+            inputs["upsampling"] = "interpolate"
+        return inputs
 
-    shape = f"B={batch} {channels}@{ratio * size}²"
-    return Workload("confidence_warp", shape, make, ("features", *MOTION_NAMES), **options)
+    extras = ", ".join(itertools.compress(("interpolated", "blended"), (interpolated, blended)))
+    trained = ("features", *MOTION_NAMES, "blend")[: 4 if blended else 3]
+    return Workload("confidence_warp", f"B={batch} {channels}@{fine}² {extras}".strip(), make, trained, **options)
 
 
 def skip_warp(batch: int, size: int, **options: Any) -> Workload:
     """Articulated-animation's last skip connection: four times the size of the field, over the decoder's features."""
-    channels, fine = PYRAMID[4], 4 * size
-
-    def make(maker: Maker) -> Inputs:
-        return {
-            "features": maker.data(batch, channels, fine, fine),
-            "field": maker.motion_field(batch, size),
-            "confidence": maker.confidence(batch, size),
-            "blend": maker.data(batch, channels, fine, fine),
-            "upsampling": "interpolate",
-        }
-
-    shape = f"B={batch} {channels}@{fine}² interpolated, blended"
-    return Workload("confidence_warp", shape, make, ("features", *MOTION_NAMES, "blend"), **options)
+    return confidence_warp(batch, size, 4, interpolated=True, blended=True, **options)
 
 
 def pyramid_warp(batch: int, size: int, **options: Any) -> Workload:

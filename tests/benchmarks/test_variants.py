@@ -31,13 +31,15 @@ def test_fields_are_what_they_are_called() -> None:
     assert 0 < (fields["smooth"] - still).abs().max() < 1
 
 
-def test_both_tables_have_a_row_for_every_workload_and_pass(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_table_has_a_row_for_every_workload_and_pass(capsys: pytest.CaptureFixture[str]) -> None:
     variants.main(["--device", "cpu", "--shrink", "32", "--seconds", "0"])
     rows = markdown.cells(capsys.readouterr().out)
-    halves, motions = rows[:12], rows[12:]
+    halves, motions, options = rows[:12], rows[12:24], rows[24:]
     assert [row[:3] for row in halves] == [row[:3] for row in motions]
     assert {len(row) for row in halves} == {3 + 4}
     assert {len(row) for row in motions} == {3 + len(MOTIONS) - 1}
+    assert len(options) == 12
+    assert {len(row) for row in options} == {3 + 2}
 
 
 def test_the_overhead_of_every_operator_is_told() -> None:
