@@ -1,9 +1,11 @@
-"""What calls take of the processor, which other processes hardly change: for calls of a second on a busy machine."""
+"""What calls take of the processor, which other processes hardly change: for timings on a busy machine."""
 
 import time
 from collections.abc import Callable, Mapping
 
 from internet.comparison.timing import Timing
+
+SHORTEST_SAMPLE, FEWEST_ROUNDS = 1e-3, 5
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
@@ -22,3 +24,30 @@ def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> d
             function()
             samples[name].append(time.process_time() - start)
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}
+
+
+def least(functions: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Of short calls, the least seconds a call in many samples; the functions take turns.
+
+    Args:
+        functions: by name.
+        seconds: for all of them together.
+    """
+    repeats = {}
+    for name, function in functions.items():
+        function()
+        repeats[name] = max(1, round(SHORTEST_SAMPLE / max(_seconds(function, 1), 1e-6)))
+    found = dict.fromkeys(functions, float("inf"))
+    end, rounds = time.perf_counter() + seconds, 0
+    while rounds < FEWEST_ROUNDS or time.perf_counter() < end:
+        rounds += 1
+        for name, function in functions.items():
+            found[name] = min(found[name], _seconds(function, repeats[name]))
+    return found
+
+
+def _seconds(function: Callable[[], object], repeats: int) -> float:
+    start = time.process_time()
+    for _ in range(repeats):
+        function()
+    return (time.process_time() - start) / repeats

@@ -44,7 +44,7 @@ def quick_rows(shrink: int = 1) -> list[Row]:
 def all_rows(shrink: int = 1) -> list[Row]:
     """All nine, in both layouts where they have one, and small calls, of which the overhead is the price."""
     mixture = work.affine_mixture(4, 128 // shrink)
-    last = {"layout": "channels_last"}
+    last: dict[str, Any] = {"layout": "channels_last"}
     return [
         Row.of(mixture),
         Row(mixture, eager.affine_mixture_one_matmul, "against one matmul"),

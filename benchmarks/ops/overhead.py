@@ -1,18 +1,17 @@
 """What a call costs before it computes anything: `python -m benchmarks overhead`.
 
 On 4x4 pixels the arithmetic is nothing, and what remains is Python, the dispatcher, autograd and allocation. The
-yardstick is `torch.relu`, one call of one operator. Prints a Markdown table, microseconds a call.
+yardstick is `torch.relu`, one call of one operator. Prints a Markdown table, microseconds of processor time a call.
 """
 
 import argparse
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from benchmarks.lib import markdown
+from benchmarks.lib.processor_time import least
 from internet import ops
-from internet.comparison import timing
 from internet.comparison import workloads as work
 from internet.comparison.case import Case
 
@@ -22,22 +21,17 @@ CPU = torch.device("cpu")
 WITH_GRADIENT = tuple(make for make in work.EVERY if make(1, SIZE).trained)
 
 
-def _microseconds(functions: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    timings = timing.interleaved(functions, CPU, seconds=seconds, rounds=101)
-    return {name: 1e6 * statistics.median(measured.samples) for name, measured in timings.items()}
-
-
 def _relu() -> Case:
     return Case({"input": torch.randn(1, 3, SIZE, SIZE)}, ("input",), torch.relu)
 
 
 def table(seconds: float = 0.5) -> str:
     """The costs of `torch.relu` and of every operator."""
-    costs = [("torch.relu", _microseconds(_relu().passes(torch.relu), seconds)), *_operators(seconds)]
+    costs = [("torch.relu", least(_relu().passes(torch.relu), seconds)), *_operators(seconds)]
     passes = ("forward", "forward+backward")
     return markdown.table(
         ["operator", *passes],
-        ([f"`{name}`", *(f"{cost[passed]:.1f} µs" for passed in passes)] for name, cost in costs),
+        ([f"`{name}`", *(f"{1e6 * cost[passed]:.1f} µs" for passed in passes)] for name, cost in costs),
     )
 
 
@@ -45,7 +39,7 @@ def _operators(seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
     for make in WITH_GRADIENT:
         workload = make(1, SIZE)
         function = getattr(ops, workload.operator)
-        yield workload.operator, _microseconds(workload.case(CPU, function).passes(function), seconds)
+        yield workload.operator, least(workload.case(CPU, function).passes(function), seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,8 +4,7 @@ What first-order-motion trains with: each operator and the whole of its dense mo
 against eager torch; and what a pixel of 120² takes over one of 128². Once with the kernels for this machine and once
 with those for AVX2, each in a process of its own. Prints two Markdown tables; `--update` puts them into the docs.
 
-Figures are of one thread's processor time, the least of many samples that are taken in turn: so what else runs on the
-machine hardly shows, though it would be most of what a clock on the wall shows of calls this short.
+Figures are of one thread's processor time, the least of many samples (benchmarks/lib/processor_time.py).
 """
 
 import argparse
@@ -13,8 +12,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.lib import machine, markdown
+from benchmarks.lib.processor_time import least
 from internet import ops
 from internet.comparison import eager
 from internet.comparison import workloads as work
@@ -42,7 +41,6 @@ OPERATORS = (
     work.soft_argmax,
     work.anchor_features,
 )
-SHORTEST_SAMPLE, FEWEST_ROUNDS = 1e-3, 5
 CHAIN = "first-order-motion's dense motion"
 
 
@@ -96,28 +94,6 @@ def _candidates(workload: Workload) -> tuple[Function, Function]:
     if workload.operator == CHAIN:
         return chain(ops), chain(eager)
     return getattr(ops, workload.operator), getattr(eager, workload.operator)
-
-
-def _processor_seconds(function: Callable[[], object], repeats: int) -> float:
-    start = time.process_time()
-    for _ in range(repeats):
-        function()
-    return (time.process_time() - start) / repeats
-
-
-def least(functions: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Of each function, the least processor time a call; they take turns for so many seconds."""
-    repeats = {}
-    for name, function in functions.items():
-        function()
-        repeats[name] = max(1, round(SHORTEST_SAMPLE / max(_processor_seconds(function, 1), 1e-6)))
-    found = dict.fromkeys(functions, float("inf"))
-    end, rounds = time.perf_counter() + seconds, 0
-    while rounds < FEWEST_ROUNDS or time.perf_counter() < end:
-        rounds += 1
-        for name, function in functions.items():
-            found[name] = min(found[name], _processor_seconds(function, repeats[name]))
-    return found
 
 
 def small(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
