@@ -1,7 +1,7 @@
 """Training: `internet train`, and its parts for other programs.
 
-What is random in a step depends on the seed, the step's number and the sample's place in the whole batch alone. So a
-run that was killed goes on as if it had not been, and N processes compute what one does with the whole batch.
+What is random in a step depends only on the seed, the step's number and the sample's place in the whole batch. So a
+run that was killed can be resumed with the same results, and N processes compute what one does with the whole batch.
 """
 
 from internet.training.checkpoint import Checkpoints, warm_start

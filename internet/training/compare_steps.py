@@ -1,4 +1,4 @@
-"""Time the identical training step with the fused operators and with plain eager torch."""
+"""Time the same training step with the fused operators and with plain eager torch."""
 
 import copy
 import dataclasses
@@ -10,10 +10,10 @@ from internet.training.trainer import Trainer
 
 
 def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
-    """Take the same steps from the trainer's state, on the same batch, with both implementations.
+    """Take the same steps from the trainer's state, on the same batch, with both implementations of the operators.
 
-    A step is complete: both sides' forward and backward passes and updates. The trainer itself is left unchanged.
-    "Fused" is the backend named after its device; see :func:`internet.comparison.compare_steps`.
+    Steps are complete: forward and backward passes and updates of both sides. The trainer itself does not change.
+    "Fused" is the backend of its device; see :func:`internet.comparison.compare_steps`.
     """
     fused, eager = _twin(trainer), _twin(trainer)
     micro_batches = next(fused.batches())
@@ -22,14 +22,14 @@ def compare_training(trainer: Trainer, rounds: int = 5) -> Comparison:
 
 
 def _twin(trainer: Trainer) -> Trainer:
-    """A trainer in the same state, at the latest before its last step, which reads its samples in this process."""
+    """A trainer in the same state (but at most one step before the end), which reads its samples in this process."""
     config = trainer.config
     twin = Trainer(dataclasses.replace(config, data=dataclasses.replace(config.data, workers=0)), trainer.world)
-    twin.load_state_dict(copy.deepcopy(trainer.state_dict()))  # optimizers would share what they load
+    twin.load_state_dict(copy.deepcopy(trainer.state_dict()))  # copied, as optimizers would share these tensors
     twin.step = min(twin.step, twin.steps - 1)
     return twin
 
 
 def _step(trainer: Trainer, micro_batches: list[MicroBatch]) -> float:
-    """Take a step; the loss before it, read once the step is done."""
+    """Take a step; returns the loss before it, read after the step."""
     return float(trainer.train_step(micro_batches).terms["total"])

@@ -17,7 +17,7 @@ from internet.training.config.sections import SYNTHETIC
 from internet.training.sampler import EpochStream
 from internet.utils.settings import SettingError
 
-#: Added to the seed, so that validation draws other clips than training does.
+#: Added to the seed, so that validation draws other clips than training.
 HELD_OUT_SEED = 1 << 20
 
 
@@ -56,7 +56,7 @@ def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:
     clips = _clips("validation.path", held_out.path, held_out.split)
     each = -(-held_out.samples // len(clips))
     options: dict[str, Any] = {"min_seconds": config.data.min_seconds, "frames": held_out.frames, "seed": config.seed}
-    if config.data.motion:  # what guides training also judges its motion
+    if config.data.motion:  # the flow that guides training also measures its motion
         options |= {"flow": _flow(config), "motion": True, "chain": config.data.chain}
     options["pose"] = _pose(config)
     data = ClipDataset(clips, config.model.size, samples_per_clip=each, **options)
@@ -75,7 +75,7 @@ def _synthetic(config: Config, seed: int, source: str, *, compact: bool = False)
 
 
 def _flow(config: Config) -> FlowFunction | None:
-    """Optical flow for whatever needs it, kept on disk."""
+    """The optical flow function, if the configuration needs one; results are cached on disk."""
     if config.loss.regularization == "none" and not config.data.motion:
         return None
     flow = config.data.flow
@@ -87,7 +87,7 @@ def _flow(config: Config) -> FlowFunction | None:
 
 
 def _pose(config: Config) -> PoseFunction | None:
-    """Where the body's parts are, if they are to teach."""
+    """The function that finds the body's parts, if the configuration needs one."""
     if not config.data.pose:
         return None
     try:
@@ -97,7 +97,7 @@ def _pose(config: Config) -> PoseFunction | None:
 
 
 def _clips(name: str, path: str, split: str = "train") -> list[Clip]:
-    """The clips that a setting leads to."""
+    """The clips at the path of a setting."""
     if not path:
         raise SettingError(f"{name} is empty, expected '{SYNTHETIC}', a video, a folder of frames or a folder of these")
     try:

@@ -1,4 +1,4 @@
-"""The processes that train together: who they are, and what little they tell each other besides gradients."""
+"""The processes that train together, and what they exchange besides gradients."""
 
 import os
 import re
@@ -13,17 +13,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
-#: What a collective says when the process at its other end is gone.
+#: Matches the message of a collective whose peer has ended.
 _CONNECTION_LOST = re.compile(r"connection (closed|reset|refused)|broken pipe|socket closed", re.IGNORECASE)
 
 
 class PeerError(RuntimeError):
-    """Another process of this training has failed; it has said why."""
+    """Another process of this training has failed; it has printed the reason."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among `size`, and its device. For a single process all of this is trivial."""
+    """This process among `size` processes, and its device. With one process the exchanges do nothing."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
@@ -31,11 +31,11 @@ class World:
 
     @classmethod
     def join(cls, device: str = "auto") -> "World":
-        """The world that torchrun's environment describes, or a world of one; `device` is auto, cpu or cuda.
+        """The world that torchrun's environment variables describe, or a single process; `device` is auto, cpu or cuda.
 
         Raises:
-            ValueError: CUDA is asked for and there is none; the environment is not one of torchrun's.
-            OSError: the processes do not find each other.
+            ValueError: there is no CUDA device for "cuda"; the environment variables are not torchrun's.
+            OSError: the processes cannot connect.
         """
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("run.device is cuda, and torch finds no CUDA device")
@@ -45,7 +45,7 @@ class World:
         rank, size, place = _place(kind)
         try:
             store, rank, size = next(distributed.rendezvous("env://"))
-            # torchrun keeps the store when it starts everybody again: what they had written must not be found there
+            # torchrun keeps the store when it restarts all processes: the entries of the first start must not be read
             attempt = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
             backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
             distributed.init_process_group(backend, store=attempt, rank=rank, world_size=size)
@@ -62,26 +62,26 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether it is this process that writes and logs."""
+        """Whether this is the process that writes and logs."""
         return self.rank == 0
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """The module with gradients that are means over all processes.
+        """The module, with gradients averaged over all processes.
 
-        Not every step reaches every parameter: a term may have no weight yet. Looking for those that are not
-        reached also keeps the buckets of the exchange as they are from the first step on, so that sums over more
-        than two processes are taken in the same order after a restart.
+        Not every step uses every parameter: a term's weight may still be 0. With `find_unused_parameters` the buckets
+        of the exchange also stay the same from the first step on, so that sums over more than two processes are taken
+        in the same order after a restart.
         """
         return DistributedDataParallel(module, find_unused_parameters=True) if self.size > 1 else module
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """A block that may fail in one process, and then ends with an error in all of them, at once.
+        """A block that, if it fails in one process, raises an error in all of them at once.
 
-        Otherwise the others would wait for that process in their next collective. The block itself has none.
+        Otherwise the others would wait for that process in their next collective. The block itself must have none.
 
         Raises:
-            PeerError: it was another process that failed.
+            PeerError: another process failed.
         """
         error: Exception | None = None
         try:
@@ -96,7 +96,7 @@ class World:
 
     @contextmanager
     def noticing_lost_peers(self) -> Iterator[None]:
-        """A block whose collectives raise a PeerError, not whatever the backend has to say, if a process is gone."""
+        """A block whose collectives raise a PeerError, not the backend's own error, if a process has ended."""
         try:
             yield
         except RuntimeError as error:
@@ -105,7 +105,7 @@ class World:
             raise
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag whether any process has raised it."""
+        """For each flag, whether it is true in any process."""
         if self.size == 1:
             return list(flags)
         raised = torch.tensor(flags, dtype=torch.int32)
@@ -133,7 +133,7 @@ class World:
         return [item for one in lists for item in one]
 
     def broadcast(self, item: T) -> T:
-        """The main process's item."""
+        """The item of the main process."""
         items = [item]
         if self.size > 1:
             distributed.broadcast_object_list(items, device=torch.device("cpu"))
@@ -141,7 +141,7 @@ class World:
 
 
 def _place(kind: str) -> tuple[int, int, torch.device]:
-    """Rank, number of processes and device, by torchrun's environment variables; ValueError if they make no sense."""
+    """Rank, number of processes and device, from torchrun's environment variables; ValueError if they are invalid."""
     rank, size = _variable("RANK"), _variable("WORLD_SIZE")
     if not 0 <= rank < size:
         raise ValueError(f"the environment variable RANK is {rank}, expected 0 to WORLD_SIZE - 1, {size - 1}")

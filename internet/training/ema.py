@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights, which is often the better model."""
+"""An exponential moving average of a model's weights, which is often better than the weights themselves."""
 
 import copy
 
@@ -9,9 +9,9 @@ from internet.model import INTERnet
 
 
 class Ema:
-    """`model`, a copy of a model whose weights follow the original's: m ← d m + (1 - d) w.
+    """`model` is a copy of a model, whose weights follow those of the original: m ← d m + (1 - d) w.
 
-    The first averages are over fewer steps, d = min(decay, (1 + n) / (10 + n)), so they forget the initial weights.
+    The first averages are over fewer steps, d = min(decay, (1 + n) / (10 + n)), so that the initial weights fade.
     Buffers are copied.
     """
 

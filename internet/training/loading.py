@@ -1,7 +1,7 @@
-"""Samples read by other processes, and what goes wrong there raised in this one, whatever it was.
+"""Samples read by worker processes, whose errors, of any kind, are raised in this process.
 
-A process that reads sends back either samples or, as text, the reason why there are none. So no error has to be
-pickled, none is lost on its way, and none arrives as another process's traceback.
+A worker sends back either samples or, as text, the reason why there are none. So no error has to be pickled or can be
+lost, and none appears as another process's traceback.
 """
 
 import os
@@ -22,24 +22,24 @@ from internet.utils.errors import format_error, is_expected
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
-#: For how long the system's word that a process has ended is waited for.
+#: How long to wait for the system's signal that a process has ended.
 SIGNAL_SECONDS = 5.0
 
 
 class SampleError(ValueError):
-    """Samples cannot be read; the message says why."""
+    """Samples cannot be read; the message states the reason."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why samples could not be read: the reason, and where it was raised if it is a bug of ours."""
+    """Why samples could not be read: the reason and, for a bug in this library, the traceback."""
 
     reason: str
     trace: str = ""
 
 
 class MicroBatchDataset(Dataset[Any]):
-    """Collated samples of a stream by a list of their numbers, or the :class:`Failure` to read them."""
+    """Collated samples of a stream, indexed by lists of their numbers; or the :class:`Failure` to read them."""
 
     def __init__(self, stream: EpochStream) -> None:
         self.stream = stream
@@ -55,16 +55,16 @@ class MicroBatchDataset(Dataset[Any]):
 def read_micro_batches(
     stream: EpochStream, sampler: StepSampler, *, workers: int, pin: bool
 ) -> Generator[Any, None, None]:
-    """Collated samples, micro-batch after micro-batch.
+    """The collated samples of each micro-batch.
 
     Args:
-        stream: where samples come from.
-        sampler: their numbers.
-        workers: how many processes read; 0: this one does.
-        pin: put them into pinned memory, from which a GPU copies faster.
+        stream: of samples.
+        sampler: of their numbers.
+        workers: the number of processes that read; 0: this process reads.
+        pin: into pinned memory, from which a GPU copies faster.
 
     Raises:
-        SampleError: they cannot be read, or a process that reads was killed.
+        SampleError: samples cannot be read, or a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
         MicroBatchDataset(stream),
@@ -75,7 +75,7 @@ def read_micro_batches(
         worker_init_fn=end_with_the_parent,
         multiprocessing_context="fork" if workers else None,
         pin_memory=pin,
-        generator=torch.Generator("cpu"),  # or it would draw from everybody's
+        generator=torch.Generator("cpu"),  # not torch's global generator
     )
     with noticing_lost_workers():
         for samples in _received(loader):
@@ -87,14 +87,14 @@ def read_micro_batches(
 
 
 def _received(loader: "DataLoader[Any]") -> Iterator[Any]:
-    """What a loader gives; a process that ends while its samples are fetched is a lost one too."""
+    """The items of a loader; a worker that ends while its samples are fetched raises the same error as a killed one."""
     samples = iter(loader)
     end = object()
     while True:
         try:
             received = next(samples, end)
-        except (OSError, EOFError) as error:  # the memory of samples is asked for at the process that made them
-            time.sleep(SIGNAL_SECONDS)  # torch raises from here when the system says which process it was
+        except (OSError, EOFError) as error:  # the worker that made samples is asked for their memory
+            time.sleep(SIGNAL_SECONDS)  # torch raises its own error here when the signal arrives
             raise RuntimeError(f"a DataLoader worker cannot be reached ({format_error(error)})") from error
         if received is end:
             return
@@ -103,7 +103,7 @@ def _received(loader: "DataLoader[Any]") -> Iterator[Any]:
 
 @contextmanager
 def noticing_lost_workers() -> Iterator[None]:
-    """A block in which torch's error about a reading process that was killed, raised anywhere, is a SampleError."""
+    """A block that turns torch's error about a killed worker, which may be raised anywhere, into a SampleError."""
     try:
         yield
     except RuntimeError as error:
@@ -116,13 +116,13 @@ def noticing_lost_workers() -> Iterator[None]:
 
 
 def end_with_the_parent(worker: int = 0) -> None:
-    """In a process that reads: end at SIGTERM from the parent, and at nobody else's.
+    """In a worker: end at SIGTERM from the parent process only.
 
-    A terminal's Ctrl-C and a batch system's SIGTERM reach all processes of a run. Those that read must go on then, for
-    the one they read for finishes its step and saves its work.
+    A terminal's Ctrl-C and a batch system's SIGTERM reach all processes of a run. Workers must continue then, as the
+    process that needs their samples finishes its step and saves a checkpoint.
     """
     parent = os.getppid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # for the thread below as well, and all that follow
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # also for the thread below and later ones
 
     def wait() -> None:
         while True:

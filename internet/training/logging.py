@@ -1,4 +1,4 @@
-"""What a run logs while it goes on: learning curves, pictures, a progress bar or lines of text."""
+"""The log of a run: learning curves, pictures, a progress bar or lines of text."""
 
 import sys
 import time
@@ -11,42 +11,42 @@ import numpy as np
 
 from internet.utils.optional import require
 
-#: Seconds between two lines, where there is no terminal to draw a bar on.
+#: Seconds between two lines, if there is no terminal for a progress bar.
 PAUSE = 10.0
 
-#: Seconds, a century: what is further off is shown as this.
+#: The largest remaining time that is shown: a century, in seconds.
 FAR_OFF = 3.2e9
 
 
 class NullLogger:
-    """Logs nothing: what processes other than the main one have."""
+    """Logs nothing; for processes other than the main one."""
 
     def advance(self, step: int) -> None:
-        """A step is done; now there are `step` of them."""
+        """`step` steps are done."""
 
     def scalars(self, step: int, group: str, values: Mapping[str, float]) -> None:
         """Points of learning curves."""
 
     def progress(self, step: int, loss: float, seconds_left: float) -> None:
-        """How the run stands. It may end by the clock before it ends by its steps."""
+        """Show progress. A run may reach its time limit before its last step."""
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """An image, uint8 (H, W, 3)."""
 
     def log(self, text: str) -> None:
-        """A line for the user."""
+        """Print a line for the user."""
 
     def close(self) -> None:
-        """The end of the log."""
+        """End the log."""
 
 
 class RunLogger(NullLogger):
     """Logs to tensorboard and to standard error.
 
     Args:
-        folder: where the curves go. Points after step `start`, of a run that was cut off, are dropped from them.
-        start, steps: where the run begins and ends.
-        batch: samples of a step: as many generated frames.
+        folder: for the curves. Points after step `start`, from a run that was interrupted, are dropped.
+        start, steps: the run's first and last step.
+        batch: samples (generated frames) in a step.
     """
 
     def __init__(self, folder: Path, start: int, steps: int, batch: int) -> None:

@@ -1,4 +1,4 @@
-"""Which samples a step takes: a function of the seed and the step's number alone."""
+"""The choice of a step's samples, which depends only on the seed and the step's number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from torch.utils.data import Dataset, Sampler
 
 
 def generator(*entropy: int) -> torch.Generator:
-    """A generator of random numbers that depend on these numbers and on nothing else."""
+    """A random number generator seeded by these numbers alone."""
     return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
 
 class EpochStream(Dataset[dict[str, Any]]):
-    """The samples of epoch after epoch as one endless sequence: sample k depends on k alone, not on who asks or when.
+    """The samples of successive epochs as one endless sequence; sample k depends only on k, not on earlier requests.
 
     Args:
-        data: a data set; one with a `set_epoch` is told the epoch of the sample that is asked for.
-        seed: of the order, another in each epoch.
-        endless: the data set is endless and in random order itself: take it as it comes.
+        data: a data set; if it has a `set_epoch`, that is called with the requested sample's epoch.
+        seed: of the order, which differs in each epoch.
+        endless: the data set is itself endless and in random order: do not shuffle.
     """
 
     def __init__(self, data: Any, seed: int, *, endless: bool = False) -> None:
@@ -35,7 +35,7 @@ class EpochStream(Dataset[dict[str, Any]]):
         return sample
 
     def order(self, epoch: int) -> list[int]:
-        """The samples of an epoch, shuffled."""
+        """The numbers of an epoch's samples, shuffled."""
         if self._order[0] != epoch:
             self._order = (
                 epoch,
@@ -46,10 +46,10 @@ class EpochStream(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class BatchShard:
-    """What each of `size` processes computes of a batch: `count` micro-batches, one after the other.
+    """The division of a batch among `size` processes, each with `count` micro-batches, one after the other.
 
     Raises:
-        ValueError: the batch cannot be divided so.
+        ValueError: the batch cannot be divided evenly.
     """
 
     batch: int
@@ -65,7 +65,7 @@ class BatchShard:
             )
 
     def rows(self, index: int) -> slice:
-        """The rows of the batch that are this process's micro-batch number `index`."""
+        """The rows of the batch in this process's micro-batch number `index`."""
         length = self.batch // (self.count * self.size)
         begin = (index * self.size + self.rank) * length
         return slice(begin, begin + length)

@@ -1,4 +1,4 @@
-"""Weights of the loss that change as training goes on."""
+"""Loss weights that change during training."""
 
 import dataclasses
 
@@ -9,9 +9,9 @@ from internet.training.config.sections import Loss
 
 
 def weights_at(section: Loss, step: int) -> Weights:
-    """The weights at a step: those with a schedule are interpolated between its points, and constant beyond its ends.
+    """The weights at a step; a schedule is interpolated between its points and constant beyond its ends.
 
-    In the first `stage_one` steps the weights of the frame's terms are 0, and stage II is not run.
+    In the first `stage_one` steps the weights of all terms of the frame are 0, and stage II is not run.
     """
     changes = {}
     for name, points in section.schedule.items():

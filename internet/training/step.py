@@ -14,7 +14,7 @@ from internet.losses.cross_identity import cross_identity_loss
 from internet.model import Discriminator, INTERnet, Result
 from internet.training.distributed import World
 
-#: What the loss reads of a sample beside its frames, where the sample has it.
+#: The entries of a sample, besides frames, that losses may use.
 TRUTH = (
     *("flow", "flow_backward", "motion", "motion_visible", "motion_reliable"),
     *("source_anchors", "current_anchors", "source_turns", "current_turns", "current_parts"),
@@ -22,7 +22,7 @@ TRUTH = (
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss or a gradient is infinite or not a number; the message names the samples."""
+    """A loss or a gradient is infinite or NaN; the message names the samples."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ class MicroBatch:
 
 @dataclass
 class StepResult:
-    """What a step computed, before it changed the weights.
+    """The results of a step, from before the update of the weights.
 
-    terms: the means over this process's samples of every term that has a weight, of the discriminators' loss, and of
-        the confidence M. norms: of both sides' gradients, before clipping. micro_batch, result: the last of the step.
+    terms: the means, over this process's samples, of every term whose weight is not 0, of the discriminators' loss and
+        of the confidence M. norms: of both sides' gradients, before clipping. micro_batch, result: the step's last
+        ones.
     suspects: the samples whose loss is not finite.
     """
 
@@ -75,7 +76,7 @@ class StepResult:
     suspects: list[str] = field(default_factory=list)
 
     def add(self, terms: dict[str, Tensor], fraction: float) -> None:
-        """Add the terms of a micro-batch that is this fraction of the batch."""
+        """Add the terms of a micro-batch, weighted by its fraction of the batch."""
         for name, term in terms.items():
             self.terms[name] = self.terms.get(name, 0) + fraction * term.detach()
 
@@ -90,7 +91,7 @@ class GeneratorSide(nn.Module):
     def forward(
         self, micro_batch: MicroBatch, objective: Objective, discriminator: Discriminator, weights: Weights
     ) -> tuple[Tensor, dict[str, Tensor], Result]:
-        """The loss; its terms and the result they were computed for, both detached."""
+        """The loss, its terms and the model's result; the last two detached."""
         with _autocast(micro_batch.source, self.precision):
             imitate = self.model.move if weights == weights.of_motion else self.model
             result = imitate(micro_batch.source, micro_batch.batch.target)
@@ -121,7 +122,7 @@ class DiscriminatorSide(nn.Module):
         self.discriminator, self.precision = discriminator, precision
 
     def forward(self, fake: Tensor, real: Tensor, objective: Objective) -> Tensor:
-        """The loss, for generated and for real frames."""
+        """The loss, from generated and real frames."""
         with _autocast(fake, self.precision):
             return objective.discriminator_total(self.discriminator(fake), self.discriminator(real))
 
@@ -129,13 +130,13 @@ class DiscriminatorSide(nn.Module):
 class TrainingStep:
     """One step: forward and backward of each micro-batch, gradients averaged and clipped, both sides' weights updated.
 
-    The discriminators see the frames that the model generated before its update; so each micro-batch takes one pass.
+    The discriminators get the frames that the model generated before its update, so each micro-batch is generated once.
 
     Args:
         model, discriminator: on their device, in training mode.
         objective: with its feature network on the same device.
         optimizers: of the model's parameters and of the discriminators'.
-        precision: "float32", or "bfloat16" under autocast, which needs no scaling of the loss.
+        precision: "float32", or "bfloat16" for autocast, which needs no scaling of the loss.
         clip: largest norm of each side's gradient; 0 does not clip.
         world: the processes that share the batch.
     """
@@ -158,10 +159,10 @@ class TrainingStep:
         self._discriminator = self.world.parallel(DiscriminatorSide(discriminator, precision))
 
     def __call__(self, micro_batches: Sequence[MicroBatch], weights: Weights | None = None) -> StepResult:
-        """Take a step by a batch in equal micro-batches; `weights` replace the objective's own.
+        """Take a step on a batch in equal micro-batches; `weights` replace the objective's own.
 
         Raises:
-            NonFiniteError: nothing has been changed then, in any process.
+            NonFiniteError: a loss or gradient is not finite; no process has changed any weights.
         """
         weights = weights or self.objective.weights
         for optimizer in self.optimizers:
@@ -182,7 +183,7 @@ class TrainingStep:
     def _accumulate(
         self, step: StepResult, micro_batch: MicroBatch, weights: Weights, fraction: float, *, last: bool
     ) -> None:
-        """Both backward passes of a micro-batch. Gradients are exchanged with the last one only."""
+        """Both backward passes of a micro-batch. Gradients are exchanged after the last micro-batch only."""
         for side in (self._generator, self._discriminator):
             if self.world.size > 1:
                 side.require_backward_grad_sync = last  # type: ignore[assignment]  # what its no_sync() sets

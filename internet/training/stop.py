@@ -7,15 +7,15 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-#: Seconds in which a second signal is the same request: torchrun passes on what the terminal has sent already.
+#: A second signal within this many seconds is the same request: torchrun repeats the terminal's signal.
 ECHO = 1.0
 
 
 class StopRequest:
-    """A context in which SIGTERM and SIGINT are recorded as a request to stop; a second one acts as usual.
+    """A context in which SIGTERM and SIGINT request a stop; a second signal acts as usual.
 
     Args:
-        minutes: the time allowed, after which the run is to stop as well.
+        minutes: the time limit, after which the run stops too.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -34,7 +34,7 @@ class StopRequest:
 
     @property
     def seconds_left(self) -> float:
-        """Of the time allowed; infinite if there is no limit."""
+        """The time left; infinite if there is no limit."""
         return self._seconds - (time.monotonic() - self._begin)
 
     def _record(self, number: int, frame: FrameType | None) -> None:

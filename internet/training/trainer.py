@@ -32,10 +32,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def resume_or_create(config: Config, world: World) -> "Trainer":
-    """The run in the folder `config.out`, new or as it was left. Its `run` trains to the end.
+    """The run in the folder `config.out`, new or resumed. Its method `run` trains to the end.
 
     Raises:
-        OSError, ValueError: a file, a folder or a setting is at fault; the message names it.
+        OSError, ValueError: a file, a folder or a setting is wrong; the message names it.
         PeerError: another process has failed.
     """
     state = open_run(config, world)
@@ -51,7 +51,7 @@ def resume_or_create(config: Config, world: World) -> "Trainer":
 def _load(trainer: "Trainer", state: dict[str, Any]) -> None:
     try:
         trainer.load_state_dict(state)
-    except Exception as error:  # whole as a file, but torch finds something else in it than it expects
+    except Exception as error:  # the file is intact, but its contents do not fit
         reason = format_error(error).splitlines()[0]
         raise ValueError(
             f"the run in '{trainer.config.out}' cannot go on from its newest checkpoint: {reason}"
@@ -59,7 +59,7 @@ def _load(trainer: "Trainer", state: dict[str, Any]) -> None:
 
 
 class Trainer:
-    """The state of a run, and its loop."""
+    """The state of a run, and the training loop."""
 
     def __init__(self, config: Config, world: World) -> None:
         torch.manual_seed(config.seed)
@@ -104,7 +104,7 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """How many the run takes."""
+        """The number of steps of the whole run."""
         run = self.config.run
         whole = -(-run.epochs * self.epoch_length // run.batch)
         return whole if run.steps is None else min(whole, run.steps)
@@ -115,7 +115,7 @@ class Trainer:
         return self.step * self.config.run.batch // self.epoch_length
 
     def run(self) -> int | None:
-        """Train until the last step, or until asked to stop; returns the signal that asked.
+        """Train until the last step or until asked to stop; returns the signal that asked, if one did.
 
         Raises:
             NonFiniteError: a loss or gradient is not finite.
@@ -147,7 +147,7 @@ class Trainer:
         self.validate_and_save(validate=not asked, save=True)
 
     def batches(self) -> Generator[list[MicroBatch], None, None]:
-        """The micro-batches of each step that is left, with the deformations that belong to their samples."""
+        """The micro-batches of each remaining step, with the deformations for their samples."""
         run, device = self.config.run, self.world.device
         sampler = StepSampler(self.shard, self.step, self.steps)
         pin = device.type == "cuda"
@@ -200,7 +200,7 @@ class Trainer:
                     self.checkpoints.save(self.step, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the rest of the run depends on, and what a use of the model needs: tensors and plain types."""
+        """All that the rest of the run, and users of the model, need: tensors and plain types."""
         return {
             **checkpoint_of(self.model, None if self.ema is None else self.ema.model.state_dict()),
             "config": self.config.to_dict(),
@@ -214,7 +214,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Restore the state from :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.discriminator.load_state_dict(state["discriminator"])
         if self.ema is not None:
@@ -225,7 +225,7 @@ class Trainer:
         self.step, self.metrics = state["step"], state["metrics"]
 
     def start_from(self, path: str) -> None:
-        """Take another training's weights, not its state."""
+        """Start with another training's weights, but not its state."""
         warm_start(self.model, path)
         if self.ema is not None:
             self.ema.model.load_state_dict(self.model.state_dict())

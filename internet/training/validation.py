@@ -1,4 +1,4 @@
-"""How good the model is on held-out samples."""
+"""Measure the model on held-out samples."""
 
 from typing import Any, NamedTuple
 
@@ -12,12 +12,12 @@ from internet.training.distributed import World
 from internet.training.step import MicroBatch
 from internet.visualization.figures import training_sheet
 
-#: Samples that go through the model together.
+#: Samples in a batch.
 BATCH = 4
 
 
 class ValidationResult(NamedTuple):
-    """Metrics by name, and a sheet of the first samples, uint8 (H, W, 3)."""
+    """Metrics by name, and a contact sheet of the first samples, uint8 (H, W, 3)."""
 
     metrics: dict[str, float]
     sheet: np.ndarray | None
@@ -27,7 +27,7 @@ class Validation:
     """All of :class:`~internet.evaluation.TransferMetrics` over held-out samples.
 
     Args:
-        samples: what to measure on; each process takes its share.
+        samples: the held-out samples, divided among the processes.
         precision: of :class:`~internet.training.step.TrainingStep`.
 
     Raises:
@@ -42,7 +42,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, model: INTERnet) -> ValidationResult:
-        """The model's metrics over the samples of all processes; it is left in the mode that it was in."""
+        """The model's metrics over all samples; its training or evaluation mode is restored."""
         training, sheet = model.training, None
         model.eval()
         self._metrics.reset()

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its checkpoints, its folder, and the weights that another run can start from."""
+"""A run's files: its folder, its checkpoints, and the weights that another run can start from."""
 
 from internet.training.checkpoint.run_folder import open_run
 from internet.training.checkpoint.store import Checkpoints

@@ -1,4 +1,4 @@
-"""The folder of a run: which run it holds, and where that goes on."""
+"""The folder of a run: which run it holds, and where to resume it."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from internet.utils.optional import require
 from internet.utils.run_checkpoints import CHECKPOINTS, CONFIG, is_run
 from internet.utils.settings import SettingError
 
-#: What a checkpoint has that a run can go on from, beside what every checkpoint has, and of which type.
+#: The further entries (with their types) of a checkpoint from which a run can be resumed.
 _ENTRIES: dict[str, type] = {
     "config": dict,
     "discriminator": dict,
@@ -26,12 +26,13 @@ _ENTRIES: dict[str, type] = {
 
 
 def open_run(config: Config, world: World) -> dict[str, Any] | None:
-    """Make the run's folder and write its configuration there; the checkpoint to go on from, None for a fresh start.
+    """Make the run's folder and write its configuration there; returns the checkpoint to resume from, None if there is
+    none.
 
-    All processes see the same folder, also those on other machines.
+    All processes must see the same folder, also those on other machines.
 
     Raises:
-        SettingError: the folder has a run that was set differently in what matters.
+        SettingError: the folder holds a run with other settings that cannot change on the way.
         OutputError: it holds something else, or cannot be written.
     """
     path = None
@@ -48,12 +49,12 @@ def open_run(config: Config, world: World) -> dict[str, Any] | None:
 
 
 def checkpoints(config: Config) -> Checkpoints:
-    """Those of a run."""
+    """The checkpoints of a run."""
     return Checkpoints(Path(config.out, CHECKPOINTS), config.checkpoint.keep)
 
 
 def _read_state(path: Path, config: Config) -> dict[str, Any]:
-    """All entries of a run's checkpoint, which must be of a run with the same settings."""
+    """All entries of a run's checkpoint; SettingError if its settings differ."""
     state = read_checkpoint(path)
     if missing := [name for name, kind in _ENTRIES.items() if not isinstance(state.get(name), kind)]:
         raise ValueError(
@@ -84,5 +85,5 @@ def _newest(config: Config) -> Path | None:
 
 
 def _counts(path: Path) -> bool:
-    """Whether somebody has put a file there: systems leave hidden ones and these two wherever they look."""
+    """Whether a file makes the folder non-empty: hidden files and those of operating systems do not."""
     return not path.name.startswith(".") and path.name not in ("Thumbs.db", "desktop.ini")

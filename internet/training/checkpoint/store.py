@@ -22,14 +22,14 @@ class Checkpoints:
         self.folder, self.keep = folder, keep
 
     def paths(self) -> list[Path]:
-        """All there are, oldest first."""
+        """All checkpoints, oldest first."""
         return step_checkpoints(self.folder)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint: tensors and plain types, among them those of :func:`internet.model.checkpoint_of`.
 
         Raises:
-            OutputError: it cannot be written, for lack of space for instance; those before it are still there.
+            OutputError: it cannot be written, for lack of space for instance; earlier checkpoints are kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / checkpoint_name(step)
@@ -41,9 +41,9 @@ class Checkpoints:
         return path
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole. A damaged one is reported, and set aside under another name.
+        """The newest checkpoint that is not damaged. A damaged one is reported and renamed.
 
-        What a killed process had begun to write is removed: call this when no other writes here.
+        Partial files of a killed process are removed: call this only when no other process writes here.
         """
         for scrap in self.folder.glob(".step-*"):
             scrap.unlink()

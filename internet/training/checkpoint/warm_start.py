@@ -1,4 +1,4 @@
-"""Begin with weights that another training has made."""
+"""Start from the weights of another training."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,18 +15,18 @@ from internet.model.checkpoint import (
 )
 from internet.model.weights import load_weights
 
-#: The settings of first-order-motion that are not of its stage I.
+#: The settings of first-order-motion that do not concern its stage I.
 _OTHERS = ("size", "generator_width", "generator_widest", "levels", "blocks")
-#: What the names of a predictor of the background's motion begin with.
+#: The prefix of the names of the background predictor's weights.
 _BACKGROUND = "background_predictor."
 _STAGE_ONE = [field.name for field in fields(FirstOrderConfig) if field.name not in _OTHERS]
 
 
 def warm_start(model: INTERnet, path: str) -> None:
-    """Load a checkpoint of such a model, its averaged weights where it has them, or stage I of first-order-motion.
+    """Load a checkpoint of such a model (its averaged weights, if it has them), or stage I of first-order-motion.
 
-    Of a training folder it takes the newest checkpoint, of what `internet import-fomm` wrote stage I. The predictor of
-    the background's motion is an addition: one that the checkpoint lacks begins anew, one that the model lacks is left.
+    From a training folder it takes the newest checkpoint; from a file of `internet import-fomm`, stage I. If only the
+    model has a background predictor, it starts from its initial weights; if only the checkpoint has, it is ignored.
 
     Raises:
         OSError, ValueError: the file cannot be read, or its weights do not fit.
@@ -44,13 +44,13 @@ def warm_start(model: INTERnet, path: str) -> None:
 
 
 def _own_background(model: INTERnet, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights with a predictor of the background's motion if, and only if, the model has one."""
+    """The weights, with those of a background predictor added or removed to fit the model."""
     own = {name: value for name, value in model.state_dict().items() if name.startswith(_BACKGROUND)}
     return {**own, **{name: value for name, value in weights.items() if own or not name.startswith(_BACKGROUND)}}
 
 
 def _stage_one(imported: MotionTransfer) -> dict[str, Tensor]:
-    """Stage I of first-order-motion, if it computes what an INTERnet's does.
+    """Stage I of first-order-motion, if it computes the same as an INTERnet's.
 
     Raises a ValueError that names the settings in which it differs.
     """

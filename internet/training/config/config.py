@@ -40,7 +40,7 @@ class Config(Section):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """The inverse of :meth:`to_dict`; `model.preset` names what the other model settings change.
+        """The inverse of :meth:`to_dict`; `model.preset` is the preset that the other model settings change.
 
         Raises:
             SettingError: an unknown name, with the nearest known one; a value of a wrong type or out of range.
@@ -61,16 +61,16 @@ class Config(Section):
         words: Sequence[str] = (),
         changes: Mapping[str, Any] | None = None,
     ) -> "Config":
-        """A configuration from a YAML file or recipe, if there is one.
+        """A configuration from a YAML file or a recipe, or the default one, with changes.
 
         Args:
             path: the file, or the recipe's name.
             words: changes to it, like `run.batch=8`.
-            changes: changes before those, values by dotted names.
+            changes: changes applied before those: values by dotted names.
 
         Raises:
             OSError: the file cannot be read.
-            SettingError: see :meth:`from_dict`; or a file or a word is something else.
+            SettingError: see :meth:`from_dict`; or the file or a word is malformed.
             MissingExtraError: PyYAML is not installed.
         """
         values = {} if path is None else read_file(recipe_or_file(path))
@@ -85,7 +85,7 @@ class Config(Section):
         return values
 
     def differences(self, other: "Config") -> list[str]:
-        """What keeps a run with one from being resumed with the other, in words."""
+        """The differences, in words, for which a run with one cannot be resumed with the other."""
         return [
             f"{name} was {plain(mine)!r}, is {plain(theirs)!r}"
             for name, field in settings(Config)
@@ -93,5 +93,5 @@ class Config(Section):
         ]
 
     def at(self, name: str) -> Any:
-        """The setting of a dotted name."""
+        """The setting with a dotted name."""
         return operator.attrgetter(name)(self)

@@ -34,7 +34,7 @@ class Flow(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Those of the estimator that is used."""
+        """The options of the chosen estimator."""
         options: dict[str, dict[str, Any]] = {
             "dis": {"preset": self.preset},
             "raft": {"weights": self.weights, "updates": self.updates},

@@ -1,7 +1,7 @@
 """Settings as people write them: in YAML, and as words like `run.batch=8`.
 
-Numbers stay text until the setting they are for says what they are. So `010`, `12:30`, `2026-11-26`, `+5` and `run #1`
-are the names of folders that somebody typed, and not eight, 750, a date, five and `run`.
+Values stay text until the type of their setting is known. So `010`, `12:30`, `2026-11-26`, `+5` and `run #1` can be
+the names of folders; YAML would read 8, 750, a date, 5 and `run`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ _NOTHING = ("", "~", "null", "Null", "NULL")
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The sections of a YAML file. Raises OSError if it cannot be read, SettingError if it is something else."""
+    """The sections of a YAML file. Raises OSError if it cannot be read, SettingError if it is malformed."""
     try:
         values = parse(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
@@ -30,11 +30,11 @@ def read_words(words: Iterable[str], texts: Collection[str]) -> dict[str, Any]:
     """`["run.batch=8", "out=runs/a"]` -> `{"run": {"batch": "8"}, "out": "runs/a"}`.
 
     Args:
-        words: what comes after `=` is YAML or, for a setting that is text, that text.
-        texts: the dotted names of those settings.
+        words: `name=value`; the value is YAML or, for a text setting, the text itself.
+        texts: the dotted names of the text settings.
 
     Raises:
-        SettingError: a word is something else.
+        SettingError: a word is malformed.
     """
     settings: dict[str, Any] = {}
     for word in words:
@@ -57,13 +57,13 @@ def nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with what `changes` says: mappings are merged, everything else is replaced."""
+    """`base` with `changes`: mappings are merged, everything else is replaced."""
     both = [name for name in changes if isinstance(base.get(name), Mapping) and isinstance(changes[name], Mapping)]
     return {**base, **changes, **{name: merged(base[name], changes[name]) for name in both}}
 
 
 def parse(text: str) -> Any:
-    """YAML as dictionaries and lists of text, and None where nothing is said. Raises ValueError for anything else."""
+    """YAML as dictionaries and lists of text, with None for empty values. Raises ValueError for anything else."""
     yaml = require("yaml", "reading settings")
     try:
         return _plain(yaml.compose(text, Loader=yaml.BaseLoader))
@@ -74,7 +74,7 @@ def parse(text: str) -> Any:
 
 
 def _plain(node: Any) -> Any:
-    """A node of YAML's syntax tree without what YAML would make of its text."""
+    """A node of YAML's syntax tree as plain types, with scalars as text."""
     if node is None or (node.id == "scalar" and node.style is None and node.value in _NOTHING):
         return None
     if node.id == "scalar":
