@@ -34,8 +34,8 @@ COMMANDS = {
     "info": "internet.commands.info",
 }
 
-#: An option by itself, or with its value behind "=".
-OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*(=|$)")
+#: An option by itself, or with its value behind "="; a version may end its name (`--trained-with-torch-1.0`).
+OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9-]*(=|$)|--[A-Za-z][A-Za-z0-9-]*-\d+\.\d+$")
 
 ABOUT = """\
 Human motion transfer: train an INTERnet, animate pictures, and see what the fused operators do on this machine.

@@ -79,8 +79,8 @@ def test_files_of_old_torch_are_told_from_new(files, small, capsys):
     torch.save(small[1], files / "old.pth.tar", _use_new_zipfile_serialization=False)
     config = ("--config", str(files / "vox.yaml"))
     assert imported(files, *config, name="old.pth.tar") == 0
-    assert "--trained-with-torch-1.0 samples as it was trained" in capsys.readouterr().out
-    assert imported(files, *config, "--trained-with-torch-1.0", "--overwrite", name="old.pth.tar") == 0
+    assert "--trained-with-torch-1.0 samples as in training" in capsys.readouterr().out
+    assert imported(files, *config, "--overwrite", "--trained-with-torch-1.0", name="old.pth.tar") == 0
     assert "--trained" not in capsys.readouterr().out
 
 
