@@ -18,14 +18,19 @@ from torch import Tensor, nn
 
 import internet
 
+CONFIG = "config/vox-256.yaml"
 KEY_POINTS = 5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repo", type=Path, help="a checkout of first-order-model")
-    parser.add_argument("--frames", type=int, default=4, help="of the video (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=4, help="of the video, at least 2 (default: %(default)s)")
     arguments = parser.parse_args()
+    if arguments.frames < 2:
+        parser.error(f"--frames is {arguments.frames}, expected at least 2: the first encodes the source")
+    if arguments.repo and not (arguments.repo / CONFIG).is_file():
+        parser.error(f"--repo is {arguments.repo}, expected a checkout of first-order-model; it has no {CONFIG}")
     torch.manual_seed(0)
     model = (
         networks_of(arguments.repo) if arguments.repo else nn.ModuleList([KPDetector(), DenseMotionNetwork()]).eval()
@@ -64,7 +69,7 @@ def networks_of(repo: Path) -> nn.Module:
     from modules.generator import OcclusionAwareGenerator
     from modules.keypoint_detector import KPDetector
 
-    config = yaml.safe_load((repo / "config/vox-256.yaml").read_text())["model_params"]
+    config = yaml.safe_load((repo / CONFIG).read_text())["model_params"]
     common = config["common_params"]
     detector = KPDetector(**config["kp_detector_params"], **common)
     return nn.ModuleList([detector, OcclusionAwareGenerator(**config["generator_params"], **common)]).eval()

@@ -52,6 +52,20 @@ def test_accelerate_first_order_motion(tmp_path):
     assert float(said.split("largest difference ")[1].split(";")[0]) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--frames", "1"], "--frames is 1, expected at least 2"),
+        (["--repo", "nowhere"], "--repo is nowhere, expected a"),
+    ],
+)
+def test_accelerate_first_order_motion_with_bad_arguments(tmp_path, arguments, said):
+    command = [sys.executable, str(EXAMPLES / "accelerate_first_order_motion.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
 def test_register_two_frames(tmp_path):
     said = run("register_two_frames", folder=tmp_path)
     still, _, fitted = (float(line.split()[-1]) for line in said.splitlines()[:3])
