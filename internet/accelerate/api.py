@@ -47,7 +47,7 @@ def accelerate(
         TypeError: `module` is neither a module nor a LivePortraitWrapper.
         ValueError: nothing was recognised and `strict` is True, or `memory_format` is unknown.
 
-    Whatever ends it early leaves the model as it was.
+    If it ends early, by an error or Ctrl-C, the model is left as it was.
     """
     if memory_format not in MEMORY_FORMATS:
         raise ValueError(f'accelerate: memory_format is {memory_format!r}, expected "channels_last" or None')
@@ -131,7 +131,7 @@ class _Walk:
 
 
 def _recognised(module: nn.Module, inside: Peer | None) -> tuple[Peer, Part] | tuple[None, None]:
-    """The nearest: a class derived from one that is known may be known itself."""
+    """The part whose class is nearest: a class that is derived from a known one may be known itself."""
     parts = [(peer, part) for peer in PEERS for part in peer.parts]
     parts += [(inside, part) for part in inside.blocks] if inside is not None else []
     found = [(peer, part) for peer, part in parts if part.describes(module)]

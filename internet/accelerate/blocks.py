@@ -41,7 +41,7 @@ class _Block(Replacement):
 
     def _computes_in_inference(self, x: Tensor, conv: nn.Conv2d) -> bool:
         return (
-            isinstance(x, Tensor)  # torch.fx traces with what is none
+            isinstance(x, Tensor)  # not while torch.fx traces
             and type(conv) in CONVOLUTIONS
             and conv.padding_mode == "zeros"
             and LARGEST_RATIO * x.numel() >= conv.weight.numel()

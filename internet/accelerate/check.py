@@ -28,7 +28,7 @@ def replace_if_equal(module: nn.Module, part: Part) -> tuple[bool, str]:
         own = f"{original_class(module).__name__} has its own {', '.join(sorted(overridden))}"
         return False, f"all: {own}, and what replaces {part.class_name}'s would go before it"
     training = {submodule: submodule.training for submodule in module.modules()}
-    for submodule in training:  # by hand: a `train` of their own may do more
+    for submodule in training:  # not by eval(), which a class may override
         submodule.training = False
     try:
         return _replace_unless_other(module, part)
@@ -53,7 +53,7 @@ def _replace_unless_other(module: nn.Module, part: Part) -> tuple[bool, str]:
 
 
 def _called(module: nn.Module, arguments: Arguments, device: torch.device) -> Any:
-    """What it returns, in full precision; the random numbers that it draws are the same at every call, and not gone."""
+    """What it returns in full precision. Every call draws the same random numbers, and leaves the generators as is."""
     devices = [device] if device.type == "cuda" else []
     with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices):
         return module.forward(**arguments)

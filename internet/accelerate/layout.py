@@ -12,7 +12,7 @@ CONVERTED = "_channels_last"
 def to_channels_last(module: nn.Module) -> None:
     """Lay out the weights of all 2-D convolutions in channels_last, in place; remember which.
 
-    Those that other processes share stay where they are: laid out anew, they would not be shared any more.
+    Weights that processes share are left alone: another layout is other memory, which would not be shared.
     """
     for part in _convolutions(module):
         if part.weight.is_contiguous() and not (part.weight.device.type == "cpu" and part.weight.is_shared()):
@@ -30,7 +30,8 @@ def restore(module: nn.Module) -> None:
 def _convolutions(module: nn.Module) -> list[Any]:
     """Whatever their classes are called: LIA has its own.
 
-    A weight that is computed whenever it is read (`torch.nn.utils.parametrize`) is not a parameter, and is not read.
+    A weight that is computed on every read (`torch.nn.utils.parametrize`) is not a parameter; reading it may change
+    the module.
     """
     parts = [(part, part._parameters.get("weight")) for part in module.modules()]
     return [part for part, weight in parts if weight is not None and weight.dim() == 4]

@@ -24,8 +24,8 @@ class Outputs(dict[str, Any]):
         Args:
             name: of the value.
             make: what makes it.
-            of: a tensor of the caller's that it is made of. If that is written to first, the value cannot be made any
-                more, and asking for it is a RuntimeError.
+            of: a tensor of the caller's that it is made of. Asking for the value after a write to that tensor is a
+                RuntimeError.
         """
         super().__setitem__(name, make() if _is_recorded() else _Later(name, make, of))
 
@@ -112,8 +112,8 @@ class _Later:
     def made(self) -> Any:
         if self._of is not None and versions(self._of) != self._versions:
             raise RuntimeError(
-                f"'{self._name}' is made when it is read, and the image that it is made of has been written to since "
-                "the model was called: read it before"
+                f"'{self._name}' is computed when it is read, and the image that it is computed from has been written "
+                "to since the model was called; read it before that"
             )
         contexts: list[AbstractContextManager[Any]] = [torch.set_grad_enabled(self._gradients)]
         contexts += [torch.autocast(device, dtype, enabled) for device, enabled, dtype in self._autocast]

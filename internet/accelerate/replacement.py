@@ -87,11 +87,11 @@ class Part:
         )
 
     def generations(self, module: nn.Module) -> int:
-        """How many classes are between the class and that of an instance."""
+        """How many classes an instance's class is derived through from the one of this name."""
         return len(self._derived(module))
 
     def overridden_in(self, module: nn.Module) -> set[str]:
-        """What is replaced of the class, and a class derived from it does in its own way."""
+        """The methods that would be replaced and that an instance's derived class overrides."""
         ours = itertools.takewhile(lambda base: base is not Replacement, self.replacement.__mro__)
         replaced = {name for base in ours for name, value in vars(base).items() if callable(value)}
         return {name for base in self._derived(module) for name in vars(base)} & replaced

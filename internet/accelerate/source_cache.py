@@ -24,9 +24,9 @@ class SourceCache(Generic[Value]):
 
     It holds one source. A picture is never stale: on the CPU, where numpy may share a tensor's memory, the source is
     compared by its contents; elsewhere, where that would make the host wait, by its memory and torch's counter of
-    writes into it. Weights are compared by that counter, and on the CPU by a few of their values, which tell what was
-    written past it (`weight.data.mul_`) to all of a weight; what was written so to a part of one, or on a GPU, is seen
-    after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
+    writes into it. Weights are compared by that counter, and on the CPU by a few of their values too, which catches
+    writes that bypass it (`weight.data.mul_`) and change all of a weight. Such a write to part of one, or on a GPU, is
+    noticed after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
 
     Nothing is kept, or served, where gradients may be asked for, in training, under `torch.compile`, while a CUDA
     graph is captured, under transforms, where modules have hooks that count on being called, and in the threads of
@@ -84,7 +84,7 @@ def settings(device: torch.device) -> tuple[Any, ...]:
 
 
 SAMPLES = 16
-"""Values of a weight that are compared."""
+"""How many values of a weight are compared."""
 
 
 class Weights:
@@ -110,7 +110,7 @@ def _tensors(modules: Iterable[nn.Module]) -> Iterable[Tensor]:
 
 
 def _sample(tensor: Tensor) -> Tensor:
-    """Values at even distances in the memory of a tensor; none where reading them would make the host wait."""
+    """Evenly spaced values in a tensor's memory; none where reading them would make the host wait."""
     if tensor.device.type != "cpu" or not tensor.numel():
         return torch.empty(0)
     span = 1 + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))

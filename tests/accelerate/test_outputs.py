@@ -101,7 +101,7 @@ def test_what_it_would_be_made_of_has_been_written_to():
     assert outputs["before"] == 2
     image.zero_()
     assert outputs["before"] == 2
-    with pytest.raises(RuntimeError, match=r"'after' is made when it is read, and the image .* written to since"):
+    with pytest.raises(RuntimeError, match=r"'after' is computed when it is read, and the image .* written to since"):
         outputs["after"]
 
 
