@@ -22,6 +22,8 @@ ARCHITECTURES = (900,)  # no source tells it from others: test_emulated.py
 EMULATOR = ("emulator", "kernel_needs")
 TORCH = Path(torch.__file__).parent
 TORCH_TARGET_VERSION = "0x020a000000000000"  # as setup.py has it
+CHECKS = "-fsanitize=alignment,bounds"
+"""What the compiler checks before each access; what reports it is in emulator.cpp."""
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 
@@ -33,18 +35,16 @@ def compiler() -> str | None:
 
 def _rules(root: Path, sanitize: bool) -> dict[str, str]:
     everywhere = SANITIZERS if sanitize else ""
-    alignment = "" if sanitize else "-fsanitize=alignment"  # emulator.cpp reports violations
+    checks = "" if sanitize else CHECKS
     common = f"-std=c++20 -fPIC -fvisibility=hidden -DNDEBUG -g1 -w {everywhere} -MD -MF $out.d -c $in -o $out"
     headers = f"-I{HERE}/include -I{root}/csrc"
-    device = (
-        f"-D__CUDACC__ -D__CUDA_ARCH__=$architecture {alignment} -fno-extern-tls-init -include cuda_runtime.h -x c++"
-    )
+    device = "-D__CUDACC__ -D__CUDA_ARCH__=$architecture -fno-extern-tls-init -include cuda_runtime.h -x c++"
     stable = f"-DUSE_CUDA -DTORCH_STABLE_ONLY -DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} -isystem {TORCH}/include"
     libraries = f"-L{TORCH}/lib -ltorch_cpu -lc10"
     return {
         "emulator": f"{compiler()} -O2 {common}",
         "glue": f"{compiler()} -O0 {headers} {stable} -include on_cpu.h {common}",
-        "kernel": f"{compiler()} -O1 {alignment} {headers} {device} {common}",
+        "kernel": f"{compiler()} -O1 {checks} {headers} {device} {common}",
         "link": f"{compiler()} -shared {everywhere} $in -o $out -Wl,--no-as-needed {libraries}",
     }
 

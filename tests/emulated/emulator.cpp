@@ -434,21 +434,32 @@ void check_stream(const void* stream) {
 
 }  // namespace emulated
 
-// What the compiler inserts before an access that may be misaligned (-fsanitize=alignment).
+// What the compiler inserts before accesses (-fsanitize=alignment,bounds) calls these where one is wrong.
+struct SourcePlace {
+  const char* file;
+  uint32_t line, column;
+  operator emulated::Site() const { return {file, int(line)}; }
+};
+struct TypeDescriptor {
+  uint16_t kind, information;
+  char name[1];
+};
 struct TypeMismatch {
-  struct {
-    const char* file;
-    uint32_t line, column;
-  } site;
-  const struct {
-    uint16_t kind, information;
-    char name[1];
-  }* type;
+  SourcePlace place;
+  const TypeDescriptor* type;
   unsigned char log_alignment, kind;
+};
+struct OutOfBounds {
+  SourcePlace place;
+  const TypeDescriptor *array, *index;
 };
 extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(
     const TypeMismatch* what, uintptr_t address) {
-  emulated::fail(
-      "misaligned access to " + std::string(what->type->name) + " at ..." + std::to_string(address % 4096),
-      {what->site.file, int(what->site.line)});
+  const std::string name = what->type->name;
+  emulated::fail("misaligned access to " + name + " at ..." + std::to_string(address % 4096), what->place);
+}
+extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_out_of_bounds(const OutOfBounds* what,
+                                                                                   uintptr_t index) {
+  const std::string name = what->array->name;
+  emulated::fail("element " + std::to_string(intptr_t(index)) + " of " + name, what->place);
 }

@@ -37,6 +37,7 @@ __global__ void __launch_bounds__(64) kernel(Parameters p) {
   if (p.fault == 8) shared_memory[16 + thread] = 1;
   if (p.fault == 9) sum += numbers[63];
   if (p.fault == 10) sum += reinterpret_cast<float*>(shared_memory)[0];
+  if (p.fault == 13) sum += numbers[thread + 1];
   if (p.fault == 12) p.out[68 + thread] = sum;
   p.out[thread] = sum;
 }

@@ -13,7 +13,6 @@ import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -87,6 +86,7 @@ class Break:
     start: int
     end: int
     text: str
+    number: int
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.what}"
@@ -94,6 +94,7 @@ class Break:
 
 def breaks(root: Path, words: Sequence[str]) -> Iterator[Break]:
     """Every break in every file whose path contains one of the words, or in all files without words."""
+    number = 0
     for path in sorted(root.glob("csrc/cuda/**/*")):
         name = path.relative_to(root)
         if path.suffix not in (".cu", ".h", ".cuh") or (words and not any(word in str(name) for word in words)):
@@ -101,10 +102,11 @@ def breaks(root: Path, words: Sequence[str]) -> Iterator[Break]:
         text = path.read_text(encoding="utf-8")
         for what, pattern, replacement in BREAKS:
             for match in re.finditer(pattern, text):
+                number += 1
                 line_start = text.rfind("\n", 0, match.start()) + 1
                 if not re.search(r"//|#|static_assert|constexpr", text[line_start : match.start()]):
                     line = text.count("\n", 0, match.start()) + 1
-                    yield Break(name, what, line, *match.span(), match.expand(replacement))
+                    yield Break(name, what, line, *match.span(), match.expand(replacement), number)
 
 
 def chosen(found: Sequence[Break], most: int, seed: int) -> list[Break]:
@@ -118,16 +120,21 @@ def chosen(found: Sequence[Break], most: int, seed: int) -> list[Break]:
 
 
 def write(todo: Sequence[Break], work: Path) -> None:
-    """The sources with every break as an alternative, which its place in the list numbers."""
-    shutil.rmtree(work / "csrc", ignore_errors=True)
-    shutil.copytree(ROOT / "csrc", work / "csrc")
-    (work / "csrc/cuda/broken.h").write_text(HEADER, encoding="utf-8")
-    for path in {one.path for one in todo}:
-        text = (work / path).read_text(encoding="utf-8")
-        numbered = [(number, one) for number, one in enumerate(todo) if one.path == path]
-        for number, one in sorted(numbered, key=lambda entry: -entry[1].start):
-            text = text[: one.start] + one.text.replace("BROKEN", f"emulated::broken({number})") + text[one.end :]
-        (work / path).write_text(f'#include "cuda/broken.h"\n#line 1\n{text}', encoding="utf-8")
+    """The sources with every break as an alternative. What is there already is left as old as it is."""
+    for path in (path for path in (ROOT / "csrc").rglob("*") if path.is_file()):
+        name = path.relative_to(ROOT)
+        text = path.read_text(encoding="utf-8")
+        of_file = [one for one in todo if one.path == name]
+        for one in sorted(of_file, key=lambda one: -one.start):
+            text = text[: one.start] + one.text.replace("BROKEN", f"emulated::broken({one.number})") + text[one.end :]
+        _write(work / name, f'#include "cuda/broken.h"\n#line 1\n{text}' if of_file else text)
+    _write(work / "csrc/cuda/broken.h", HEADER)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def compiled(todo: Sequence[Break], work: Path) -> tuple[list[Break], Path]:
@@ -175,10 +182,10 @@ def _run(selection: Sequence[str], number: int, log: Path) -> int | None:
     return None
 
 
-def notices(one: Break, number: int, log: Path) -> str:
+def notices(one: Break, log: Path) -> str:
     """The first test that fails with a break; nothing if all pass."""
     for selection in tests_of(one.path):
-        status = _run(selection, number, log)
+        status = _run(selection, one.number, log)
         if status is None:
             return "they do not end"
         if status not in (0, 5):  # 5: pytest has no such test
@@ -195,10 +202,10 @@ def serve(work: Path) -> None:
     found = json.loads((work / "breaks.json").read_text(encoding="utf-8"))
     todo = [Break(**one | {"path": Path(one["path"])}) for one in found]
     unnoticed = 0
-    for number in random.Random(0).sample(range(len(todo)), len(todo)):  # so that half of the time tells of every file
-        noticed = notices(todo[number], number, work / "log")
+    for one in random.Random(0).sample(todo, len(todo)):  # so that half of the time tells of every file
+        noticed = notices(one, work / "log")
         unnoticed += not noticed
-        print(f"| {todo[number]} | {noticed or '**nothing**'} |", flush=True)
+        print(f"| {one} | {noticed or '**nothing**'} |", flush=True)
     print(f"\n{len(todo)} breaks, {unnoticed} not noticed")
     sys.exit(unnoticed > 0)
 
@@ -214,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.serve:
         serve(args.serve)
     work = ROOT / "build/mutated"  # what is not broken is compiled once
+    work.mkdir(parents=True, exist_ok=True)
     todo, library = compiled(chosen(list(breaks(ROOT, args.only)), args.most, args.seed), work)
     (work / "breaks.json").write_text(json.dumps([one.__dict__ for one in todo], default=str), encoding="utf-8")
     changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library)}
