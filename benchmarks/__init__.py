@@ -1,1 +1,1 @@
-"""How fast the operators are, and against what. `python -m benchmarks` lists the commands."""
+"""Measure how fast the operators are compared with others. `python -m benchmarks` lists the commands."""

@@ -14,7 +14,7 @@ COMMANDS = {
     "gpu-report": "benchmarks.gpu.report",
     "publish": "benchmarks.gpu.publish",
 }
-"""By name, the module that has it. Only the one that is asked for is imported."""
+"""The module of each command. Only the requested one is imported."""
 
 
 def usage() -> str:
@@ -25,7 +25,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the command that is named first."""
+    """Run the command named by the first argument."""
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return

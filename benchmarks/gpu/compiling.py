@@ -1,9 +1,9 @@
-"""torch.compile beforehand, in processes that can be ended: what they compiled is in torch's cache on disk.
+"""Run torch.compile in advance, in processes that can be killed; their results are in torch's cache on disk.
 
-A compilation takes as long as it takes, and nothing inside its process can be relied on to cut it short. So while
-the tests run, a few processes (`python -m benchmarks.gpu.compiling`) compile the eager formulations, one row
-after the other; before the first timing they are ended. A row that they finished then compiles in seconds from the
-cache, also before the first timing; one that they did not is timed without torch.compile, and the report says so.
+A compilation can take any time, and nothing inside its process can reliably stop it. So while the tests run, a few
+processes (`python -m benchmarks.gpu.compiling`) compile the eager formulations, one row after the other; before the
+first timing they are killed. A row that they finished then compiles in seconds from the cache, also before the first
+timing; any other is timed without torch.compile, and the report says so.
 """
 
 import os
@@ -22,21 +22,21 @@ from benchmarks.lib.comparison import Row, compiled
 from internet.comparison.case import Function
 
 PROCESSES = 6
-"""At most: each holds a case's tensors on the device."""
+"""The most processes: each holds a case's tensors on the device."""
 TO_LOAD = 3.0
-"""Seconds that a row takes to be compiled from the cache, for planning."""
+"""Estimated seconds to compile a row from the cache, for planning."""
 AT_ONCE = 20.0
-"""Seconds that torch.compile may take for what it has in its cache. It has the generated code of every graph, but of
-one with `torch.inverse` not the graph, which it works through again."""
+"""Limit in seconds of torch.compile for a row in its cache. For graphs with `torch.inverse` the cache has only the
+generated code, and the graph is traced and lowered again."""
 MANY = 64
-"""Versions of one function, for all rows of an operator."""
+"""torch's limit on versions of one function: enough for all rows of an operator."""
 DONE, FAILED, NOT_IN_TIME, NOT_ASKED = "compiled", "failed", "not compiled in time", "not asked for"
 
 
 class Compilations:
-    """Rows being compiled, until the block ends.
+    """Rows that are compiled until the block ends.
 
-    Each row has a file: made by the process that takes the row, filled when that is done with it.
+    Each row has a file: created by the process that takes the row, and filled when it has finished.
     """
 
     def __init__(self, rows: Sequence[Row], device: torch.device, shrink: int, log: Path) -> None:
@@ -62,13 +62,13 @@ class Compilations:
         self.stop()
 
     def stop(self) -> None:
-        """End the processes, and keep what is known of each row."""
+        """End the processes, and record the state of each row."""
         if self._folder.exists():
             self._states = {name: _state(self._folder / str(index)) for index, name in enumerate(self._names)}
         self._stack.close()
 
     def wait(self, seconds: float) -> dict[str, int]:
-        """Until all rows are compiled, or so long, and stop; returns how many rows are in which state."""
+        """Wait until all rows are compiled, at most `seconds`, and stop; returns the number of rows in each state."""
         budget = Budget(seconds)
         for started in self._processes:
             with suppress(subprocess.TimeoutExpired):
@@ -77,7 +77,7 @@ class Compilations:
         return {state: [*self._states.values()].count(state) for state in (DONE, FAILED, NOT_IN_TIME)}
 
     def load(self, device: torch.device, seconds: float) -> None:
-        """Compile in this process, for so long at most, what the others have compiled, which is in the cache now."""
+        """Compile in this process, at most `seconds`, what the other processes have put into the cache."""
         budget = Budget(seconds)
         torch._dynamo.reset()
         torch._dynamo.config.recompile_limit = MANY
@@ -90,13 +90,13 @@ class Compilations:
             self._states[name] = NOT_IN_TIME if self._states[name] == DONE else self._states[name]
 
     def of(self, row: Row) -> tuple[str, Function | None]:
-        """What has become of a row, and what was compiled for it."""
+        """The state of a row, and its compiled function."""
         name = str(row.workload)
         return self._states.get(name, NOT_ASKED), self._functions.get(name)
 
 
 def _processes() -> int:
-    """One core is left to the tests."""
+    """All cores but one, which is left to the tests."""
     return max(1, min(PROCESSES, len(os.sched_getaffinity(0)) - 1))
 
 
@@ -107,17 +107,17 @@ def _state(path: Path) -> str:
 def _compile(row: Row, device: torch.device) -> str:
     try:
         return DONE if compiled(row.baseline, speed.case_of(row, device)) else FAILED
-    except Exception as error:  # its tensors may not fit beside those of the other processes
+    except Exception as error:  # for instance, no memory beside the other processes' tensors
         print(f"{row.workload}: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command line: the folder of the rows' files, the device, what divides the shapes, and how many rows."""
+    """The command line: the folder of the rows' files, the device, the divisor of the shapes, the number of rows."""
     folder, device, shrink, count = Path(argv[0]), torch.device(argv[1]), int(argv[2]), int(argv[3])
     for index, row in enumerate(filter(speed.is_compiled, speed.rows(shrink)[:count])):
         path = folder / str(index)
-        with suppress(FileExistsError):  # another process has it then
+        with suppress(FileExistsError):  # if another process has taken it
             path.touch(exist_ok=False)
             path.write_text(_compile(row, device), encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""Is it right here? The test suite, and the small shapes under compute-sanitizer, each in a process of its own.
+"""Correctness on this GPU: the test suite, and small shapes under compute-sanitizer, each in its own process.
 
-An illegal access ends a CUDA context, and with it all work of its process: timing goes on in another.
+An illegal access ends a CUDA context and all work of its process, so timing runs in another process.
 """
 
 import importlib.util
@@ -22,21 +22,21 @@ SANITIZER_TOOLS = ("memcheck", "racecheck", "synccheck")
 FIRST = ("tests/ops/test_cuda.py", "tests/ops/test_triton.py")
 REST = "tests/ops"
 PROCESSES = 10
-"""At most, where pytest-xdist is installed: each has a CUDA context of its own."""
+"""The most processes, if pytest-xdist is installed: each has its own CUDA context."""
 
 
 def first_selection() -> list[str]:
-    """What a GPU alone has: every operator, dtype and layout on both backends; streams, graphs, repeatability."""
+    """The tests that need a GPU: every operator, dtype and layout on both backends; streams, graphs, repeatability."""
     return [name for name in FIRST if Path(name).exists()]
 
 
 def rest_selection() -> list[str]:
-    """Everything else of the operators' tests that is about a backend of GPUs."""
+    """The other operators' tests that concern a GPU backend."""
     return [REST, *(f"--ignore={name}" for name in FIRST)]
 
 
 def run_tests(name: str, selection: Sequence[str], folder: Path, seconds: float) -> dict[str, Any]:
-    """Run a selection of the test suite for so long at most.
+    """Run a selection of the test suite, at most `seconds`.
 
     Returns:
         How many tests passed, failed and were skipped, the failed ones with their errors, and how it ended:
@@ -48,7 +48,7 @@ def run_tests(name: str, selection: Sequence[str], folder: Path, seconds: float)
     if importlib.util.find_spec("xdist"):
         plugins += ["-n", str(min(PROCESSES, len(os.sched_getaffinity(0))))]
     if importlib.util.find_spec("pytest_benchmark"):
-        plugins += ["-p", "no:benchmark"]  # it warns of the several processes
+        plugins += ["-p", "no:benchmark"]  # it warns about several processes
     command = [sys.executable, "-m", "pytest", "-q", *plugins, *selection]
     environment = {**os.environ, VARIABLE: str(outcomes.resolve())}
     ended = limits.run(command, folder / f"tests of {name}.log", seconds, environment)
@@ -58,17 +58,17 @@ def run_tests(name: str, selection: Sequence[str], folder: Path, seconds: float)
     return {
         "name": name,
         "selection": list(selection),
-        "ended": ended if ended != "exit status 1" else "finished",  # pytest's word for failed tests
+        "ended": ended if ended != "exit status 1" else "finished",  # pytest's status for failed tests
         **{name: Counter(test["outcome"] for test in tests)[name] for name in ("passed", "failed", "skipped")},
         "failures": failed,
     }
 
 
 def sanitize(tool: str, device: torch.device, folder: Path, seconds: float) -> dict[str, Any]:
-    """A tool of compute-sanitizer over `benchmarks.gpu.small_shapes`: its summary, or why it did not run.
+    """Run `benchmarks.gpu.small_shapes` under a tool of compute-sanitizer: its summary, or why it did not run.
 
-    Without torch's cache of memory, which is one allocation of the driver's for many tensors: what lies beyond a
-    tensor is then beyond an allocation, where memcheck sees an access.
+    torch's caching allocator is switched off, as it puts many tensors into one allocation of the driver's: without it,
+    an access beyond a tensor is beyond an allocation, which memcheck detects.
     """
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
     if device.type != "cuda" or sanitizer is None:

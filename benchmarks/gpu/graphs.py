@@ -1,4 +1,4 @@
-"""Small shapes as CUDA graphs: what is left when no launch costs the host anything."""
+"""Small shapes as CUDA graphs: times without the host's cost of launches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,16 +16,16 @@ SIZE = 64
 
 
 def rows(shrink: int = 1) -> Iterator[Row]:
-    """Every operator at batch 1 and half the base size."""
+    """Every operator with batch 1 and half the base size."""
     for make in work.EVERY:
         yield Row.of(make(1, max(4, SIZE // shrink)))
 
 
 def measure(row: Row, device: torch.device, seconds: float) -> dict[str, Any]:
-    """Replays of the forward pass as a graph, ours and eager's; without CUDA the calls themselves.
+    """Replays of the forward pass as a graph, ours and the eager one; without CUDA, plain calls.
 
-    First-order-motion's `torch.inverse` waits for the device, which reports singular matrices: what calls it makes no
-    graph and is not among the samples.
+    First-order-motion's `torch.inverse` waits for the device, which reports singular matrices: calls of it cannot be
+    captured and are not among the samples.
     """
     workload = row.workload
     candidates = {name: on_backend(workload.operator, name) for name in backends(device)}

@@ -1,4 +1,4 @@
-"""Nothing may run longer than it is given: a clock for all, an alarm for a call, an end for a process and its kin."""
+"""Time limits: a budget for a run, an alarm for a call, and the end of a process and all its children."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 AGAIN = 5.0
-"""Seconds after which an alarm that was swallowed goes off once more."""
+"""Seconds after which an alarm whose exception was swallowed is raised again."""
 UNTIL_DEAD = 2.0
-"""Seconds in which a killed process is gone, if it can go."""
+"""Seconds to wait for a killed process to end."""
 TO_SUM_UP = 4.0
-"""Seconds that an interrupted command has to tell what it knows, as pytest does of the failures until then."""
+"""Seconds for an interrupted command to print what it has, such as pytest's failures."""
 
 
 class Budget:
@@ -31,14 +31,14 @@ class Budget:
 
 
 class OutOfTime(BaseException):
-    """A call took longer than it was given. Like KeyboardInterrupt, no `except Exception` catches it."""
+    """A call took longer than its limit. Like KeyboardInterrupt, it is not caught by `except Exception`."""
 
 
 @contextmanager
 def alarm(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in the block after so long, or when an alarm around it does. Main thread only.
+    """Raise OutOfTime in the block after `seconds`, or when the alarm of an outer block does. Main thread only.
 
-    Python raises it between two of its instructions: a call that never comes back from C is for `end` to stop.
+    Python raises it between two of its instructions; a call that never returns from C has to be stopped by `end`.
     """
 
     def ring(*_: object) -> None:
@@ -59,7 +59,7 @@ def alarm(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def process(command: Sequence[str], grace: float = 0.0, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, which ends with the block, and with it all that it started."""
+    """A process in its own session; at the end of the block it is ended, with all processes that it started."""
     started = subprocess.Popen(command, start_new_session=True, **options)
     try:
         yield started
@@ -68,19 +68,19 @@ def process(command: Sequence[str], grace: float = 0.0, **options: Any) -> Itera
 
 
 def end(started: subprocess.Popen[bytes], grace: float = 0.0) -> None:
-    """End a session: asked to first, if there is grace, and then made to."""
+    """End a session: with SIGTERM and `grace` seconds, if any, then by killing it."""
     if grace and started.poll() is None:
         started.terminate()
         with suppress(subprocess.TimeoutExpired):
             started.wait(grace)
     with suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGKILL)
-    with suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver does not even die
+    with suppress(subprocess.TimeoutExpired):  # a process that hangs in a driver cannot be killed
         started.wait(UNTIL_DEAD)
 
 
 def run(command: Sequence[str], log: Path, seconds: float, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command for so long at most; how it ended: "finished", "out of time" or its exit status."""
+    """Run a command, at most `seconds`; returns "finished", "out of time" or its exit status."""
     with log.open("wb") as file, process(command, stdout=file, stderr=file, env=environment) as started:
         try:
             status = started.wait(max(1.0, seconds))
@@ -94,7 +94,7 @@ def run(command: Sequence[str], log: Path, seconds: float, environment: Mapping[
 
 @contextmanager
 def leaving_when_asked() -> Iterator[None]:
-    """Meanwhile SIGTERM unwinds the stack, so that every `process` block ends what it started."""
+    """A block in which SIGTERM unwinds the stack, so that every `process` block ends its process."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
     try:
         yield

@@ -1,8 +1,8 @@
 """A pytest plugin for the tests of GPU backends, which writes each outcome to a file as soon as it is known.
 
 Loaded by `-p benchmarks.gpu.outcomes`; the file, named by the environment variable INTERNET_OUTCOMES, gets one line of
-JSON a test. A test that crashes its process takes nothing with it but itself. Of the operators' tests only those of
-GPU backends are kept, told by their parameters: names would match files, and tests in the interpreter.
+JSON per test. If a test crashes its process, the outcomes before it are kept. Of the operators' tests only those of GPU
+backends are run, selected by their parameters: names would also match files, and tests in the interpreter.
 """
 
 import json
@@ -18,7 +18,7 @@ GPU_BACKENDS = ("cuda", "triton")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Called by pytest with all that it has collected."""
+    """Called by pytest with all collected tests."""
     dropped = [item for item in items if "tests/ops/" in item.nodeid and not _is_about_gpus(item)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
@@ -32,7 +32,7 @@ def _is_about_gpus(item: pytest.Item) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Called by pytest at the start. Under pytest-xdist it is the controller that writes, which hears of every test."""
+    """Called by pytest at the start. Under pytest-xdist the controller writes, as it gets every report."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Outcomes(Path(os.environ[VARIABLE])))
 
@@ -44,7 +44,7 @@ class _Outcomes:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called by pytest after each phase of each test."""
         if report.when != "call" and report.passed:
-            return  # set up and torn down without a failure
+            return  # set-up or tear-down without a failure
         outcome = {"test": report.nodeid, "outcome": report.outcome, "seconds": round(report.duration, 3)}
         if report.failed:
             outcome["error"] = report.longreprtext[-2000:]

@@ -1,4 +1,4 @@
-"""The report on one screen of Markdown: `report.md`."""
+"""The report as one screen of Markdown: `report.md`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ LEGEND = (
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """Everything that fits a screen; `report.json` has every sample."""
+    """The report's summary; `report.json` has every sample."""
     state = "" if report["finished"] else f", stopped early: {report.get('ended', 'still running')}"
     lines = [
         f"# {report['device']}",
@@ -43,7 +43,7 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Every row of batch 16 that was measured, and the verdicts on those with a target."""
+    """Every measured row of batch 16, with verdicts on those that have a target."""
     found = list(results(report))
     if not found:
         return "No row of batch 16 was measured: no target can be judged."
@@ -83,11 +83,11 @@ EXCERPT = (
     ("masked_backwarp_loss", "contiguous"),
     ("affine_mixture", "contiguous"),
 )
-"""What the README shows, in float32."""
+"""The operators in the README's excerpt, in float32."""
 
 
 def excerpt(report: Mapping[str, Any]) -> str:
-    """Both passes of the three operators that a training step spends its time in."""
+    """Both passes of the three operators that take most of a training step."""
     header = ("operator, float32", "pass", "cuda", "triton", "eager", "torch.compile", "the faster, of a copy's speed")
     rows = [
         [
@@ -115,7 +115,7 @@ def _correctness(sections: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _last_line(error: str) -> str:
-    """What pytest marks with E, or else the end."""
+    """The line that pytest marks with E, or else the last one."""
     lines = [line.removeprefix("E").strip() for line in error.splitlines() if line.startswith("E ")]
     return (lines or error.strip().splitlines() or [""])[0][:200]
 
@@ -156,7 +156,7 @@ def _power(rows: list[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _left_out(report: Mapping[str, Any]) -> Iterator[str]:
-    """What there was no time for, and what failed."""
+    """What was left out for lack of time, and what failed."""
     pending = report.get("pending", [])
     reasons: dict[str, list[str]] = {}
     for entry in report.get("left_out", []):

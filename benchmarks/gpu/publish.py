@@ -1,8 +1,8 @@
-"""Put the newest GPU report where readers and the library look: `python -m benchmarks publish`.
+"""Put the newest GPU report into the docs and the library: `python -m benchmarks publish`.
 
-Reports live in `benchmarks/results/<gpu>/`. From the newest come the GPU tables of the pages that have a place for
-them, and internet/ops/preference.json, by which the library chooses between its CUDA and its Triton kernels. Where
-there is no report the pages say so and CUDA is chosen.
+Reports are in `benchmarks/results/<gpu>/`. The newest one determines the GPU tables of all pages that have a place for
+them, and internet/ops/preference.json, from which the library chooses between its CUDA and its Triton kernels. Without
+a report the pages say so, and CUDA is chosen.
 """
 
 import argparse
@@ -23,23 +23,23 @@ PAGES = ("README.md", "docs/*.md")
 PREFERENCE = Path("internet/ops/preference.json")
 NOT_MEASURED = "Not measured yet. `python -m benchmarks gpu-report --out DIR` measures it on yours."
 CLEARLY = 1.05
-"""Triton must be this much faster to be chosen: less is noise."""
+"""Triton is chosen only if it is faster by this factor: less is noise."""
 
 
 def folder_of(device: str) -> str:
-    """The name of a GPU as the name of a folder."""
+    """The name of the folder for a GPU."""
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def newest(results: Path) -> Mapping[str, Any] | None:
-    """The report, of those measured on a GPU, that was written last."""
+    """The newest report that was measured on a GPU."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*/report.json")]
     measured = [report for report in found if report["measurement"]]
     return max(measured, key=lambda report: report["date"], default=None)
 
 
 def prefers_triton(report: Mapping[str, Any]) -> list[str]:
-    """The operators that Triton serves faster than CUDA, by the median over the passes of all their rows."""
+    """The operators for which Triton is faster than CUDA, in the median over all passes and rows."""
     ratios: dict[str, list[float]] = {}
     for row in report["sections"].get("speed", []):
         for measured in row["passes"].values():
@@ -50,13 +50,13 @@ def prefers_triton(report: Mapping[str, Any]) -> list[str]:
 
 
 def _places(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every page with a place for a GPU table, and which."""
+    """Every page with a place for a GPU table, and the table's name."""
     for path in (path for pattern in PAGES for path in sorted(root.glob(pattern))):
         yield from ((path, name) for name in (markdown.GPU, markdown.GPU_EXCERPT) if markdown.has_place(path, name))
 
 
 def publish(root: Path) -> str:
-    """Bring the pages and the preference up to date; returns what they are from."""
+    """Update the pages and the preference; returns their source, in words."""
     report = newest(root / RESULTS)
     source = "no report" if report is None else f"the report of {report['date']} on {report['device']}"
     texts = dict.fromkeys((markdown.GPU, markdown.GPU_EXCERPT), NOT_MEASURED)

@@ -1,13 +1,13 @@
-"""Everything this library claims of a GPU, proved or refuted: `python -m benchmarks gpu-report --out DIR`.
+"""Check this library's claims on a GPU: `python -m benchmarks gpu-report --out DIR`.
 
-Takes less than nine minutes. First whether it is right (the tests of the GPU backends, compute-sanitizer over small
-shapes), then how fast (every operator at the paper's sizes against eager and torch.compile, whole models, small
+Takes less than nine minutes. First correctness (the tests of the GPU backends, compute-sanitizer over small
+shapes), then speed (every operator at the paper's sizes against eager and torch.compile, whole models, small
 shapes as CUDA graphs, energy). Writes `report.json` with every sample, `report.md` with the verdicts, `roofline.png`;
-what was measured is on disk at once, so a run that is killed keeps it. Without a GPU the same steps run on the CPU on
-tiny shapes, which proves the steps and measures nothing.
+results are on disk at once, so a run that is killed keeps them. Without a GPU the same steps run on the CPU with
+tiny shapes, which tests the steps and measures nothing.
 
-The time holds on any machine: all measuring is done by another process, which this one ends at its limit, whatever
-it is doing, and the report lists what was left out.
+The time limit holds on any machine: all measuring is done by another process, which this one kills at the limit; the
+report lists what was left out.
 
 Needs the installed library, pytest and numpy; nvidia-ml-py for energy, matplotlib for the picture. In a checkout
 that is not built in place, run it where only `benchmarks` and `tests` are, so that the installed library is found.
@@ -26,15 +26,15 @@ from benchmarks.gpu.limits import Budget
 from benchmarks.gpu.store import write
 
 SECONDS, QUICK_SECONDS = 500.0, 150.0
-"""For everything, once torch is imported: on a machine that never did, that can take half a minute."""
+"""Seconds for everything after torch's import, which can take half a minute the first time on a machine."""
 PAGES = 10.0
-"""Seconds of them for the pages and the picture, once measuring has ended."""
+"""Of these, seconds for the pages and the picture, after measuring."""
 SPARE = 5.0
-"""Seconds between when the measuring process should be done and when it is ended."""
+"""Seconds between the time by which the measuring process should finish and its kill."""
 
 
 def supervise(command: Sequence[str], budget: Budget, spare: float = SPARE) -> str:
-    """Run the measuring process, told until when, within the budget; returns how it ended."""
+    """Run the measuring process, which is given its deadline, within the budget; returns how it ended."""
     until = time.time() + budget.left() - spare
     with limits.process([*command, "--until", str(until)], grace=1.0) as started:
         try:
@@ -45,7 +45,7 @@ def supervise(command: Sequence[str], budget: Budget, spare: float = SPARE) -> s
 
 
 def write_pages(folder: Path, ended: str, began: float) -> str:
-    """The page, from what the measuring process left on disk; returns its text."""
+    """Write the page from the measuring process's file; returns its text."""
     path = folder / "report.json"
     if path.exists():
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def write_pages(folder: Path, ended: str, began: float) -> str:
 
 
 def _draw(folder: Path) -> str:
-    """The picture, in a process of its own too: matplotlib's first run on a machine can take long."""
+    """Draw the picture, also in its own process: matplotlib's first run on a machine can take long."""
     log = folder / "roofline.log"
     ended = limits.run([sys.executable, "-m", "benchmarks.gpu.roofline", str(folder)], log, PAGES - 2)
     return log.read_text(encoding="utf-8").strip() if ended == "finished" else f"roofline.png was not drawn: {ended}"

@@ -1,6 +1,6 @@
-"""The picture of a report: how near each operator comes to the speed of a plain copy.
+"""The picture of a report: how close each operator comes to the speed of a plain copy.
 
-`python -m benchmarks.gpu.roofline DIR`, where the report is.
+`python -m benchmarks.gpu.roofline DIR`, where DIR has the report.
 """
 
 import json
@@ -15,7 +15,7 @@ COLOURS = {"cuda": "#2a6f97", "cpu": "#2a6f97", "triton": "#61a5c2", "compile": 
 
 
 def bars(report: Mapping[str, Any], dtype: str = "float32") -> dict[str, dict[str, float]]:
-    """Of every row of `dtype` at the first batch: by label, the time of the copy over that of each candidate."""
+    """For every row of `dtype` and the first batch, by label: the time of the copy over that of each candidate."""
     rows = [row for row in report["sections"].get("speed", []) if row["dtype"] == dtype and "passes" in row]
     first = rows[0]["batch"] if rows else ""
     found: dict[str, dict[str, float]] = {}

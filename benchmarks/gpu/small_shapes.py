@@ -1,4 +1,4 @@
-"""Every operator once, forward and backward, on small shapes: what compute-sanitizer watches.
+"""Run every operator once, forward and backward, on small shapes, for compute-sanitizer.
 
 `python -m benchmarks.gpu.small_shapes [cpu|cuda]`.
 """

@@ -1,4 +1,4 @@
-"""How fast is it here? Our backends, eager and torch.compile on the paper's sizes, interleaved."""
+"""Speed on this device: our backends, eager and torch.compile on the paper's sizes, interleaved."""
 
 import dataclasses
 import itertools
@@ -26,7 +26,7 @@ def rows(shrink: int = 1) -> list[Row]:
 
 
 def is_compiled(row: Row) -> bool:
-    """Whether torch.compile takes part: where there is a target, and its half-precision twin."""
+    """Whether torch.compile is measured: for rows with a target, and the same rows in half precision."""
     return describe(row.workload)["batch"] == BATCH
 
 
@@ -50,17 +50,17 @@ def _workloads(batch: int, shrink: int, **options: Any) -> Iterator[Workload]:
 
 
 def case_of(row: Row, device: torch.device) -> Case:
-    """The row's tensors; gradients arrive in our outputs' layout."""
+    """The row's tensors; gradients have the layout of our outputs."""
     ours = backends(device)
     return row.workload.case(device, on_backend(row.workload.operator, ours[0]) if ours else row.baseline)
 
 
 def measure(row: Row, device: torch.device, seconds: float, compiled: Function | None = None) -> dict[str, Any]:
-    """Every sample of every candidate in each pass of a row: on the device, and of calls with their host work.
+    """Every sample of every candidate in each pass of a row: times on the device, and of calls with their host work.
 
     Args:
-        row: what.
-        device: where.
+        row: of the table.
+        device: to measure on.
         seconds: for one pass.
         compiled: the baseline, compiled for this row.
     """
@@ -75,7 +75,7 @@ def measure(row: Row, device: torch.device, seconds: float, compiled: Function |
 
 
 def describe(workload: Workload) -> dict[str, Any]:
-    """A workload in plain JSON types."""
+    """A workload as plain JSON types."""
     return {
         "operator": workload.operator,
         "shape": workload.shape,
@@ -105,7 +105,7 @@ def _plain(timings: Mapping[str, timing.Timing]) -> dict[str, list[float]]:
 
 
 def measure_power(row: Row, device: torch.device) -> dict[str, Any]:
-    """Energy, clocks and throttling of the first of our backends, forward and backward; or why there is no reading."""
+    """Energy, clocks and throttling of the first of our backends, forward and backward; or why there is none."""
     described = {**describe(row.workload), "backend": backends(device)[0]}
     function = on_backend(row.workload.operator, described["backend"])
     passes = row.workload.case(device, function).passes(function)

@@ -1,4 +1,4 @@
-"""The report as it grows: on disk after every entry, so that whoever stops the run keeps what was measured."""
+"""The report, written to disk after every entry, so that a run that is stopped keeps its measurements."""
 
 import json
 import os
@@ -13,8 +13,8 @@ Report = dict[str, Any]
 class Store:
     """`report.json` in a folder.
 
-    `sections`: by name, lists of entries. `pending`: what is still to be done, the part that runs now first.
-    `left_out`: what was not done, and why not.
+    `sections`: lists of entries, by name. `pending`: the parts still to be done, beginning with the running one.
+    `left_out`: what was not done, with reasons.
     """
 
     def __init__(self, folder: Path, **header: Any) -> None:
@@ -26,38 +26,38 @@ class Store:
         self.write()
 
     def plan(self, parts: Iterable[str]) -> None:
-        """Everything that is to be done, by name."""
+        """Set the parts to be done, by name."""
         self.report["pending"] = list(parts)
         self.write()
 
     def add(self, section: str, entry: Any) -> None:
-        """Append an entry to its section, and write."""
+        """Append an entry to its section, and write the file."""
         self.report["sections"].setdefault(section, []).append(entry)
         self.write()
 
     def leave_out(self, what: str, why: str) -> None:
-        """Note what was not done."""
+        """Record what was not done, and why."""
         self.report["left_out"].append({"what": what, "why": why})
         self.write()
 
     def done(self, part: str) -> None:
-        """Nothing is to be done about a part any more."""
+        """Record that a part is done."""
         self.report["pending"].remove(part)
         self.write()
 
     def finish(self) -> None:
-        """Nothing more will come."""
+        """Record that the report is complete."""
         self.report["finished"] = True
         self.write()
 
     def write(self) -> None:
-        """Bring the file up to date."""
+        """Write the file."""
         self.report["seconds"] = round(time.perf_counter() - self._start, 1)
         write(self.folder, self.report)
 
 
 def write(folder: Path, report: Report) -> None:
-    """Replace the file by a whole new one: a reader never sees half of it."""
+    """Replace the file at once: a reader never sees half of it."""
     path = folder / "report.json"
     part = path.with_suffix(".part")
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What an H100 is asked for, and whether a report shows it."""
+"""The targets on an H100, and whether a report meets them."""
 
 import statistics
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.lib.targets import Target, fastest, ratio, target_of
 
 BATCH = "B=16"
-"""The batch that targets are about: data several times the size of the L2 cache."""
+"""The batch of the targets: its data are several times the size of the L2 cache."""
 
 COPY, EAGER, COMPILE = "of a copy", "over eager", "over torch.compile"
 """The figures: the time of a copy that moves the fewest bytes the pass must, over ours; others' times over ours."""
@@ -23,7 +23,7 @@ def _targets(
     eager: float | None = None,
     compiled: tuple[float, ...] = (),
 ) -> Iterator[Target]:
-    """For forward and, if there are two fractions, forward with backward; speed is asked for in float32."""
+    """For forward and, if there are two fractions, forward with backward; speed targets are for float32."""
     for layout in layouts:
         row = {"operator": operator, "layout": layout, "batch": BATCH}
         for i, fraction in enumerate(fractions):
@@ -53,7 +53,7 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One pass of a row: which of our backends was the fastest, its figures, and what is asked of them."""
+    """One pass of a row: the fastest of our backends, its figures and its targets."""
 
     row: Mapping[str, Any]
     passed: str
@@ -63,7 +63,7 @@ class Result:
 
     @property
     def is_met(self) -> bool | None:
-        """None where nothing is asked."""
+        """None if there is no target."""
         return None if self.target is None else self.target.is_met(self.figures)
 
     def seconds(self, name: str, kind: str = "samples") -> float | None:
@@ -73,7 +73,7 @@ class Result:
 
 
 def results(report: Mapping[str, Any], batch: str = BATCH) -> Iterator[Result]:
-    """Every pass of the rows of a batch, in the order of the report."""
+    """Every pass of a batch's rows, in the order of the report."""
     for row in report["sections"].get("speed", []):
         for passed, measured in row["passes"].items():
             samples = measured["samples"]

@@ -1,7 +1,7 @@
-"""The process that measures for `python -m benchmarks gpu-report`, which starts it and ends it.
+"""The measuring process of `python -m benchmarks gpu-report`, which starts and ends it.
 
-All parts, the most important first. Each asks the clock before it begins, is cut short when the time is over, and
-if it fails says so in the report; the rest goes on.
+Parts run in order of importance. Each begins only if time is left and is cut short at its limit; if one fails, the
+error goes into the report and the others run.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from internet.comparison import timing
 from internet.utils.machine import processor
 
 LEAST = 2.0
-"""Seconds: with less than this no part begins."""
+"""No part begins if fewer seconds than this are left."""
 FIRST_TESTS = 60.0
 """Seconds."""
 SECTIONS = ("tests", "speed", "end to end", "small", "power", "sanitizer")
@@ -41,12 +41,12 @@ SECTIONS = ("tests", "speed", "end to end", "small", "power", "sanitizer")
 
 @dataclass(frozen=True)
 class Part:
-    """What is measured in one go. It may take a `share` of the time that is left, and no more than `most` seconds."""
+    """One measurement. It may take a `share` of the time left, at most `most` seconds."""
 
     section: str
     name: str
     measure: Callable[[float], dict[str, Any]]
-    """Takes the seconds that it has, returns an entry of the section."""
+    """Called with its time limit in seconds; returns an entry of the section."""
     share: float = 1.0
     most: float = math.inf
 
@@ -55,13 +55,13 @@ class Part:
 
 
 def first_checks(folder: Path, options: argparse.Namespace) -> Iterator[Part]:
-    """Whether it is right, as far as a minute tells."""
+    """Correctness: the checks of the first minute."""
     selection = options.tests or correctness.first_selection()
     yield _tests("the GPU", selection, folder, 0.3, most=FIRST_TESTS)
 
 
 def more_checks(folder: Path, device: torch.device, options: argparse.Namespace) -> Iterator[Part]:
-    """Whether it is right, whatever the time allows."""
+    """Correctness: as many further checks as time allows."""
     if not options.tests:
         yield _tests("the operators", correctness.rest_selection(), folder, 0.5)
     for tool in correctness.SANITIZER_TOOLS:
@@ -75,7 +75,7 @@ def _tests(name: str, selection: Sequence[str], folder: Path, share: float, most
 def timings(
     device: torch.device, options: argparse.Namespace, compilations: Compilations | None = None
 ) -> Iterator[Part]:
-    """How fast it is: what has a target first."""
+    """Speed: rows with targets first."""
     rows = selected(options)
     yield from _speed([row for row in rows if _has_targets(row)], device, options, compilations)
     for preset in throughput.PRESETS[: 1 if device.type == "cpu" or options.quick else None]:
@@ -92,7 +92,7 @@ def _has_targets(row: Row) -> bool:
 
 
 def compiles(options: argparse.Namespace) -> bool:
-    """Whether anything of what torch.compile compiles is measured."""
+    """Whether any selected row is measured with torch.compile."""
     return options.only is None or "speed" in options.only
 
 
@@ -103,7 +103,7 @@ def selected(options: argparse.Namespace) -> list[Row]:
 
 
 def _worth_energy(rows: Sequence[Row]) -> Iterator[Row]:
-    """One row an operator: the first, which is the largest."""
+    """One row per operator: the first, which is the largest."""
     first = {row.workload.operator: row for row in reversed(rows)}
     yield from (row for row in rows if first[row.workload.operator] is row)
 
@@ -136,7 +136,7 @@ def _power(row: Row, device: torch.device, _: float) -> dict[str, Any]:
 
 
 def work(todo: Sequence[Part], store: Store, budget: Budget) -> None:
-    """Do all parts for which there is time."""
+    """Run all parts for which there is time."""
     for part in todo:
         seconds = min(part.share * budget.left(), part.most)
         if seconds < LEAST:
@@ -148,13 +148,13 @@ def work(todo: Sequence[Part], store: Store, budget: Budget) -> None:
 
 
 def _note(store: Store, part: Part, seconds: float) -> None:
-    """Add what a part returns, or how it failed."""
+    """Record a part's result, or its error."""
     try:
         with limits.alarm(seconds):
             entry = part.measure(seconds)
     except OutOfTime as reason:
         store.leave_out(str(part), f"cut short: {reason}")
-    except Exception as error:  # out of memory, a kernel that fails: the report tells it and goes on
+    except Exception as error:  # out of memory or a failing kernel: recorded in the report, and the rest goes on
         traceback.print_exc()
         store.add("errors", {"section": part.section, "error": f"{type(error).__name__}: {error}"})
     else:
@@ -163,14 +163,14 @@ def _note(store: Store, part: Part, seconds: float) -> None:
 
 
 def wait_for(path: Path, budget: Budget) -> None:
-    """Until a file exists, or the time is over."""
+    """Wait until a file exists or the time is over."""
     while not path.exists() and budget.left() > 0:
         time.sleep(0.1)
 
 
 @limits.leaving_when_asked()
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line of the report, and when to be done: `--until`, in seconds of `time.time()`."""
+    """The report's command line, plus the deadline `--until`, in seconds of `time.time()`."""
     options = parser().parse_args(argv)
     budget = Budget(options.until - time.time())
     device = torch.device(options.device)
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.cost = 3.0 if device.type == "cuda" else 1.0
     options.size = None if device.type == "cuda" else 64
     if device.type != "cuda":
-        timing.FEWEST_ROUNDS = 1  # nothing is measured
+        timing.FEWEST_ROUNDS = 1  # timings are not used
         options.tests = options.tests or ["tests/support/test_samples.py"]
     options.out.mkdir(parents=True, exist_ok=True)
     compilations = Compilations(selected(options), device, options.shrink, options.out / "compile.log")
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         store.plan(str(part) for part in (*first, *then, *rest))
         work(first, store, budget)
-        if compiling:  # nothing is timed before all that compile have ended
+        if compiling:  # compiling processes must have ended before anything is timed
             loading = TO_LOAD * sum(map(speed.is_compiled, selected(options)))
             store.add("compilations", compiling.wait(budget.left() - options.cost * len(then) - loading))
             compiling.load(device, budget.left() - options.cost * len(then))
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What both commands take."""
+    """The options of both commands."""
     found = argparse.ArgumentParser(prog="python -m benchmarks gpu-report", add_help=False)
     found.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
     found.add_argument("--quick", action="store_true", help="the rows with targets only, in 150 seconds")

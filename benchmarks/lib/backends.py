@@ -10,13 +10,13 @@ from internet import ops
 
 
 def backends(device: torch.device) -> list[str]:
-    """Those that are ready for tensors on this device, the library's first choice first."""
+    """The backends available for tensors on this device, the library's first choice first."""
     wanted = ("cuda", "triton") if device.type == "cuda" else ("cpu",)
     return [name for name in wanted if ops.backends()[name].ready]
 
 
 def on_backend(operator: str, backend: str) -> Callable[..., Any]:
-    """The operator, served by one backend whatever the library would choose."""
+    """The operator on a given backend, whichever the library would choose."""
     function = getattr(ops, operator)
 
     @functools.wraps(function)

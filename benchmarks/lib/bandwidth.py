@@ -1,4 +1,4 @@
-"""The speed of a copy, which bounds what an operator can reach that moves as many bytes."""
+"""The speed of a copy: an upper bound for an operator that moves as many bytes."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ from internet.comparison import timing
 
 
 def copy_of(count: int, device: torch.device) -> Callable[[], object]:
-    """A copy that moves `count` bytes in all: it reads half and writes half, into memory that is in use already.
+    """A copy that moves `count` bytes in total, half of them read and half written, into memory that is already mapped.
 
-    An operator's outputs are fresh memory, which the system has to find first; the copy's are not. It is the
-    bound that an operator on reused memory could reach.
+    An operator's outputs are fresh memory, which the system has to provide first; the copy's target is not. So this is
+    the bound for an operator that reuses memory.
     """
     source = torch.zeros(max(1, count // 8), device=device)
     target = torch.zeros_like(source)

@@ -1,4 +1,4 @@
-"""What is compared with what: an operator's workload, and its eager formulation, compiled and not."""
+"""What is compared: an operator's workload, and its eager formulation, with and without torch.compile."""
 
 import sys
 from dataclasses import dataclass
@@ -13,30 +13,30 @@ from internet.comparison.workloads import Workload
 
 @dataclass(frozen=True)
 class Row:
-    """An operator's workload, and the eager formulation it is compared with."""
+    """An operator's workload, and the eager formulation to compare it with."""
 
     workload: Workload
     baseline: Function
     note: str = ""
     ours: Function | None = None
-    """What is measured where it is not an operator of that name."""
+    """The function to measure, if it is not the operator of that name."""
 
     @classmethod
     def of(cls, workload: Workload) -> "Row":
-        """Beside what the field writes."""
+        """The row of a workload, with its usual eager formulation."""
         return cls(workload, getattr(eager, workload.operator))
 
 
 def is_fused(operator: str, device: torch.device) -> bool:
-    """Whether the device's own kernels serve the operator, or the reference in their place."""
+    """Whether kernels serve the operator on this device, not the reference."""
     status = ops.backends()[device.type]
     return status.ready and operator not in status.fallbacks
 
 
 def compiled(function: Function, case: Case, *, forget: bool = True) -> Function | None:
-    """For the case's shapes alone, which is the best torch.compile can do; None, with a message, where it cannot.
+    """Compile for the case's shapes only, which is the best torch.compile can do; None, with a message, if it fails.
 
-    What was compiled before is forgotten, if so wished: torch stops after a few versions of one function.
+    `forget` drops what was compiled before: torch stops after a few versions of one function.
     """
     if forget:
         torch._dynamo.reset()
@@ -44,7 +44,7 @@ def compiled(function: Function, case: Case, *, forget: bool = True) -> Function
     try:
         for run in case.passes(result).values():
             run()
-    except Exception as error:  # any of a compiler's: the other columns are still worth having
+    except Exception as error:  # whatever the compiler raises, the other columns are still useful
         print(f"  torch.compile: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
     return result

@@ -1,4 +1,4 @@
-"""A call as a CUDA graph: what is left when no launch costs the host anything."""
+"""A call as a CUDA graph, which takes the host's cost of launches away."""
 
 from collections.abc import Callable
 
@@ -6,15 +6,15 @@ import torch
 
 
 def replayed(run: Callable[[], object]) -> Callable[[], object] | None:
-    """A call that replays the graph of another, which has no arguments; its result is that call's, overwritten.
+    """A call that replays the CUDA graph of `run`; each replay overwrites the result of the captured call.
 
-    None where the call waits for the device, which a graph cannot. A capture that fails would leave the allocator
-    in disorder, so that is found out before.
+    None if the call waits for the device, which a graph cannot contain. This is tested before the capture, as a failed
+    capture would leave the allocator in an inconsistent state.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        run()  # whatever is made once, outside of the graph
+        run()  # one-time work, outside the graph
         is_waiting = _waits(run)
     torch.cuda.current_stream().wait_stream(side)
     if is_waiting:

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""A description of the machine."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from internet.utils.machine import processor
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Processor, how busy others keep it, instruction set of our kernels, versions: plain JSON types."""
+    """Processor, its load by other processes, instruction set of our kernels, versions: plain JSON types."""
     gathered = info.gather()
     return {
         "processor": processor(device),

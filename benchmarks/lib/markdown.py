@@ -1,16 +1,16 @@
-"""Tables in Markdown, how their cells are written, and their place in a page."""
+"""Markdown tables: formatting their cells, and replacing them in a page."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 CPU, CPU_EXCERPT, SMALL = "benchmark table", "benchmark excerpt", "small shapes table"
 GPU, GPU_EXCERPT = "gpu table", "gpu excerpt"
-"""What stands between the markers `<!-- ...: start -->` and `<!-- ...: end -->` of a page."""
+"""Names of tables in pages, between the markers `<!-- NAME: start -->` and `<!-- NAME: end -->`."""
 UNKNOWN = "–"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
-    """A table whose first columns, `words` of them, are aligned to the left and the others to the right."""
+    """A table whose first `words` columns are aligned to the left, the others to the right."""
     rule = ["---"] * words + ["--:"] * (len(header) - words)
     lines = (f"| {' | '.join(cells)} |" for cells in (header, *rows))
     first, *others = lines
@@ -24,14 +24,14 @@ def seconds(value: float) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """How many times one is the other; None was not measured."""
+    """A ratio; None means not measured."""
     if ratio is None:
         return UNKNOWN
     return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2f}×"
 
 
 def mebibytes(count: float | None, digits: int = 1) -> str:
-    """A number of bytes; None was not measured."""
+    """A number of bytes; None means not measured."""
     return UNKNOWN if count is None else f"{count / 2**20:.{digits}f} MiB"
 
 
@@ -41,10 +41,10 @@ def has_place(page: Path, name: str) -> bool:
 
 
 def update(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the two markers of `name`.
+    """Replace the text between the two markers of `name`.
 
     Raises:
-        ValueError: the file does not hold each marker once, in order; it is left as it is.
+        ValueError: the file does not have each marker once, in order; it is not changed.
     """
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     whole = page.read_text(encoding="utf-8")

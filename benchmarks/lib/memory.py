@@ -13,12 +13,12 @@ PROCESS = Path("/proc/self")
 
 
 def extra_peak(function: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes in use at the worst moment of a call, less those before it, less the tensors it returns.
+    """The peak of the bytes in use during a call, minus those before it, minus the tensors it returns.
 
-    On CUDA these are the bytes of torch's allocator, exactly. On the CPU they are the process's resident memory,
-    and so include scratch that does not come from torch (kernels' own, math libraries') and what the C library's
-    allocator has not given back yet; our operators' pool of outputs is emptied before. None where the system does
-    not tell (Linux does).
+    On CUDA these are the bytes of torch's allocator, exactly. On the CPU they are the process's resident memory, which
+    includes scratch that is not torch's (of kernels, math libraries) and what the C library's allocator has not
+    returned yet; our operators' pool of outputs is emptied before. None where the system does not report it (Linux
+    does).
     """
     function()
     if device.type == "cuda":
@@ -37,10 +37,10 @@ def _cuda_peak(function: Callable[[], object]) -> int:
 
 def _resident_peak(function: Callable[[], object]) -> int | None:
     try:
-        ops.clear_output_pool()  # freed memory that still is resident would hide what the call uses
+        ops.clear_output_pool()  # freed but resident memory would hide what the call uses
         ctypes.CDLL(None).malloc_trim(0)
         before = _resident("VmRSS")
-        (PROCESS / "clear_refs").write_text("5")  # the high-water mark starts anew
+        (PROCESS / "clear_refs").write_text("5")  # resets the high-water mark
         returned = function()
         peak = _resident("VmHWM")
     except (OSError, AttributeError, KeyError):

@@ -9,23 +9,23 @@ from typing import Any
 import torch
 
 LONG_ENOUGH = 1.0
-"""Seconds: the energy counter moves a few times a second only."""
+"""Seconds of a measurement: the energy counter is updated only a few times a second."""
 
 
-class NotAvailable(RuntimeError):  # noqa: N818 (it is no mistake)
+class NotAvailable(RuntimeError):  # noqa: N818 (not an error)
     """No NVIDIA GPU, driver or nvidia-ml-py; the message says which."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the GPU did during a measurement."""
+    """The GPU's readings during a measurement."""
 
     joules_per_call: float
     watts: float
     sm_clock_mhz: int
     memory_clock_mhz: int
     throttled: bool
-    """The clocks were held down by heat or by the power limit."""
+    """The clocks were limited by temperature or power."""
 
 
 def _nvml() -> Any:

@@ -1,4 +1,4 @@
-"""What calls take of the processor, which other processes hardly change: for timings on a busy machine."""
+"""Processor time of calls, which other processes hardly affect: for timings on a busy machine."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ SHORTEST_SAMPLE, FEWEST_ROUNDS = 1e-3, 5
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Seconds of this process, of all its threads; the functions take turns, after a call of each that is not counted.
+    """Processor seconds of all threads of this process; the functions take turns, after one uncounted call of each.
 
     Args:
         functions: by name.

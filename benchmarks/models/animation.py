@@ -1,8 +1,8 @@
 """Frames a second of `internet animate`, in every layout and precision: `python -m benchmarks animation`.
 
-The same random weights and frames in each, in turn, in one process; processor time, medians. The source is encoded
-beforehand, as once for a clip; decoding and encoding of the video are not counted. With them comes how far the frames
-are from those of float32.
+All use the same random weights and frames and take turns in one process; figures are medians of processor time. The
+source is encoded beforehand, as once per clip; decoding and encoding of the video are not counted. The last column is
+the difference of the frames from those in float32.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def make_model(name: str) -> MotionTransfer:
 
 
 def ways(name: str, compiled: bool) -> dict[str, Callable[[], Tensor]]:
-    """By how it is run, what makes one frame."""
+    """The functions that make one frame, by the way of running the model."""
     torch.manual_seed(0)
     model = make_model(name)
     frames = torch.rand(2, 1, model.frame_channels, model.config.size, model.config.size)
@@ -49,7 +49,7 @@ def ways(name: str, compiled: bool) -> dict[str, Callable[[], Tensor]]:
 
 
 def _frame(model: MotionTransfer, source: Tensor, driving: Tensor, *, bfloat16: bool = False) -> Callable[[], Tensor]:
-    """One more frame of a stream."""
+    """The function that makes one frame of a stream."""
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
     with torch.no_grad(), autocast:
         known = model.kp_detector(source), model.generator.encode(source)
@@ -63,7 +63,7 @@ def _frame(model: MotionTransfer, source: Tensor, driving: Tensor, *, bfloat16: 
 
 
 def rows(name: str, rounds: int, compiled: bool) -> list[list[str]]:
-    """A line for each way of running a model."""
+    """A row of the table for each way of running a model."""
     runs = ways(name, compiled)
     timings = processor_time.interleaved(runs, rounds)
     first = next(iter(runs))
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     print(f"{processor(torch.device('cpu'))}, torch {torch.__version__}, one thread\n")
-    for name in args.model:  # a table each: the large ones take their time
+    for name in args.model:  # a table each, as large models take long
         print(markdown.table(HEADER, rows(name, args.rounds, args.compile), words=2), end="\n\n", flush=True)
 
 

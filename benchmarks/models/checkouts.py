@@ -1,4 +1,4 @@
-"""Checkouts of other people's models: which one it is, how it is built, and how its demo and its training call it."""
+"""Checkouts of other people's models: how to recognise and build them, and how their demos and trainings call them."""
 
 import importlib
 import sys
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 
 class Checkout(ABC):
-    """One model. Subclasses say how it is recognised, built and called."""
+    """One model. Subclasses define how it is recognised, built and called."""
 
     name = ""
     marker = ""
-    """A file that no other of these repositories has."""
+    """A file that none of the other repositories has."""
     holders: tuple[str, ...] = ()
-    """The classes whose own code is the part."""
+    """The classes whose own code makes up the part (see `parts.py`)."""
     side = 256
     parity_side: int | None = None
-    """Of images for gradients in float64, where those of full size do not fit; with `model(small=True)`."""
+    """The side of images for gradients in float64, if full size needs too much memory; with `model(small=True)`."""
 
     def __init__(self, repo: Path) -> None:
         self.repo = repo
@@ -31,18 +31,18 @@ class Checkout(ABC):
 
     @abstractmethod
     def model(self, small: bool = False) -> nn.Module:
-        """With random weights."""
+        """The model with random weights."""
 
     @abstractmethod
     def frame(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], Any]:
-        """What is called for each frame; what is computed once is computed here."""
+        """The function that makes one frame; what is computed once per video is computed here."""
 
     @abstractmethod
     def step(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], None]:
-        """Forward and backward of all networks, of a loss on the picture alone."""
+        """Forward and backward of all networks, with a loss on the picture alone."""
 
     def images(self, side: int | None = None) -> tuple[Tensor, Tensor]:
-        """Two smooth ones."""
+        """Two smooth random images."""
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand(2, 3, 8, 8, generator=generator)
         fine = F.interpolate(coarse, (side or self.side,) * 2, mode="bicubic", align_corners=True).clamp(0, 1)
@@ -109,7 +109,7 @@ class DaGAN(FirstOrder):
         return {**common, "num_channels": 4}
 
     def _with_depth(self, image: Tensor) -> Tensor:
-        """Its depth network is not part of this: brightness stands for depth."""
+        """The image with its brightness in place of depth; the depth network is not used here."""
         return torch.cat([image, image.mean(1, keepdim=True)], 1)
 
     def frame(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], Any]:
@@ -187,7 +187,7 @@ class ThinPlate(Checkout):
     holders = ("DenseMotionNetwork", "InpaintingNetwork")
 
     def model(self, small: bool = False) -> nn.Module:
-        _stand_in("torchvision", models=ModuleType("models"))  # for its key points' ResNet, which is not timed
+        _stand_in("torchvision", models=ModuleType("models"))  # for the ResNet of its key points, which is not timed
         config = self.config("config/vox-256.yaml")
         common = config["common_params"]
         motion = importlib.import_module("modules.dense_motion").DenseMotionNetwork
@@ -215,7 +215,7 @@ class ThinPlate(Checkout):
     def step(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], None]:
         def call() -> None:
             made = self._generated(model, source)
-            apart = sum(level.mean() for level in made["warped_encoder_maps"])  # its warp loss reads them
+            apart = sum(level.mean() for level in made["warped_encoder_maps"])  # used by its warp loss
             (apart + (made["prediction"] - driving).abs().mean()).backward()
 
         return call
@@ -308,7 +308,7 @@ class LivePortrait(Checkout):
         )
 
     def images(self, side: int | None = None) -> tuple[Tensor, Tensor]:
-        """A volume of features, which its pipeline keeps for a clip; and a picture to compare with."""
+        """A volume of features, which its pipeline computes once per clip, and a target picture."""
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand(1, 32, 4, 8, 8, generator=generator)
         size = (16, side or self.side, side or self.side)
@@ -330,13 +330,13 @@ class LivePortrait(Checkout):
 
 
 def _points(model: Any, axes: int) -> list[Tensor]:
-    """Key points, which their detectors would find, of two images that differ little; learnt, for their gradients."""
+    """Random key points of two slightly different images; they require gradients, as a detector's would."""
     first, change = model["points"].weight
     return [torch.tanh(row).view(1, -1, axes) for row in (first, first + 0.1 * change)]
 
 
 def _stand_in(name: str, **attributes: Any) -> None:
-    """A package that their code imports and does not use here."""
+    """Install a stub for a package that their code imports but does not use here."""
     module = sys.modules.setdefault(name, ModuleType(name))
     for attribute, value in attributes.items():
         if not hasattr(module, attribute):
@@ -346,14 +346,14 @@ def _stand_in(name: str, **attributes: Any) -> None:
 KNOWN: tuple[type[Checkout], ...] = (
     DaGAN, Articulated, ThinPlate, EDTalk, LIA, FaceVid2Vid, SadTalker, LivePortrait, FirstOrder,
 )  # fmt: skip
-"""In the order in which they are tried: DaGAN and EDTalk have the files of what they descend from, too."""
+"""In the order in which they are tried: DaGAN and EDTalk also have the files of the models they are derived from."""
 
 
 def checkout_of(repo: Path) -> Checkout:
     """The model that a folder is a checkout of.
 
     Raises:
-        SystemExit: it is none that is known here.
+        SystemExit: it is not one of these models.
     """
     for kind in KNOWN:
         if (repo / kind.marker).is_file():

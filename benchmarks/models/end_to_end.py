@@ -1,4 +1,4 @@
-"""Whole models on a page: streaming and training, what is asked of them, and whether it was met."""
+"""The report's page on whole models: streaming and training, with targets and verdicts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from benchmarks.lib.targets import Target, fastest, ratio, target_of
 from internet.comparison.timing import Timing
 
 OTHERS = ("eager", "reference")
-"""What ours is compared with: the field's formulation of the operators, and our own plain torch."""
+"""What ours is compared with: the usual eager formulation of the operators, and our own plain torch."""
 FRAME, STEP = "frame", "training step"
 
 RATE, EAGER, MEMORY = "frames a second", "× eager", "of its memory"
@@ -46,7 +46,7 @@ def _cells(row: Mapping[str, Any], passed: str, measured: Mapping[str, Any], nam
 
 
 def verdicts(row: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each target that a row is about."""
+    """A line for each target that applies to a row."""
     for passed, measured in row["passes"].items():
         target = target_of(TARGETS, row, passed)
         ours = fastest(measured["samples"], [name for name in measured["samples"] if name not in OTHERS])
@@ -60,7 +60,7 @@ def verdicts(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _figures(measured: Mapping[str, Any], ours: str) -> dict[str, float]:
-    """A system that does not tell a process's memory has no figure for it."""
+    """The figures; memory is missing where the system does not report it."""
     memory = measured["extra_memory"]
     found = {RATE: _rate(measured, ours), EAGER: _over(measured, "eager", ours)}
     return found | ({MEMORY: memory[ours] / memory["eager"]} if memory["eager"] else {})

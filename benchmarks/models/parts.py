@@ -1,4 +1,4 @@
-"""What a model computes between its networks of convolutions, alone: its time, its memory."""
+"""The part of a model between its convolutional networks, measured alone: its time and its memory."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any]]
 
 
 class Part:
-    """A model whose networks return what they returned in one frame; it stays as it is, a copy is taken apart.
+    """A copy of a model whose networks return recorded results of one frame, so that only the rest is computed.
 
     Args:
-        model: as its authors wrote it, or accelerated; the source is never cached here.
-        checkout: says which classes the part is the code of.
+        model: as its authors wrote it, or accelerated; not changed. The source is never cached here.
+        checkout: defines the classes whose code makes up the part.
     """
 
     def __init__(self, model: nn.Module, checkout: Checkout) -> None:
@@ -41,15 +41,15 @@ class Part:
         self._calls.append((module, _detached(arguments), _detached(named)))
 
     def forward(self) -> None:
-        """Once, as in inference."""
+        """Run the part once, as in inference."""
         with torch.no_grad():
             for module, arguments, named in self._calls:
                 module(*arguments, **named)
 
     def made(self) -> list[Tensor]:
-        """Once, as in inference; all that it made for others, its caller and the networks, each piece of memory once.
+        """Run the part once, as in inference; returns what it made for its caller and the networks, each storage once.
 
-        Whatever else it has in memory while it runs is its own.
+        All other memory that it uses while it runs is scratch.
         """
         given: list[Any] = []
         for network in self._networks:
@@ -62,13 +62,13 @@ class Part:
         return [held for address, held in _memory([returned, given]).items() if address not in there]
 
     def backward(self) -> None:
-        """Once, as in training: forward and backward."""
+        """Run the part once, as in training: forward and backward."""
         for module, arguments, named in self._calls:
             outputs = self._with_gradients(module, arguments, named)
             torch.autograd.backward(outputs, [tensor.detach() for tensor in outputs])
 
     def saved(self) -> int:
-        """Bytes that the backward pass keeps from the forward pass, inputs among them."""
+        """Bytes that the forward pass saves for the backward pass, including inputs."""
         kept: list[Tensor] = []
 
         def keep(tensor: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def tensors(result: Any, name: str = "") -> dict[str, Tensor]:
 
 
 def _memory(value: Any) -> dict[int, Tensor]:
-    """By its address, each piece of memory in which a tensor is, as bytes."""
+    """The storages of all tensors, as byte tensors, by address."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors(value).values()}
     return {address: torch.empty(0, dtype=torch.uint8).set_(storage) for address, storage in storages.items()}
 
@@ -106,7 +106,7 @@ def _detached(value: Any) -> Any:
 
 
 def _leaves(value: Any) -> Any:
-    """As in training: gradients are asked for of all but images."""
+    """As leaves that require gradients, except images, as in training."""
     return _mapped(value, lambda tensor: tensor if tensor.shape[1:2] == (3,) else tensor.detach().requires_grad_())
 
 
@@ -132,14 +132,14 @@ def _record(module: nn.Module, holders: list[nn.Module]) -> list["_Recorded"]:
 
 
 class _Recorded(nn.Module):
-    """Returns what it returned the first time; a gradient of what came in is there likewise."""
+    """Returns its first result again; the gradient of its input is a recorded one too."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._module = [module]  # no submodule
+        self._module = [module]  # in a list, so that it is not registered as a submodule
         self.returned: Any = None
         self.given: list[Any] | None = None
-        """Where there is a list, what it is called with is kept in it."""
+        """If it is a list, the arguments of calls are appended to it."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_module"][0], name)

@@ -1,4 +1,4 @@
-"""Whole models: streaming and training steps, with our operators and with the field's; same weights, same frames.
+"""Whole models: streaming and training steps, with our operators and with eager ones; same weights, same frames.
 
 `python -m benchmarks throughput` prints a Markdown table; the GPU report has the same rows. "reference" are our
 operators in plain torch, "eager" those of first-order-motion and its descendants (`internet.comparison.eager`).
@@ -29,9 +29,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 PRESETS = ("tiny", "internet-256", "internet-512")
 FEATURES = {"tiny": "efficientnet-lite0"}
-"""The network of the perceptual loss; the paper's, VGG-19, for the paper's sizes."""
+"""The network of the perceptual loss by preset; for the paper's sizes it is the paper's, VGG-19."""
 BATCH = 4
-"""Of a training step."""
+"""Samples of a training step."""
 PRECISIONS = {"cpu": "float32", "cuda": "bfloat16"}
 
 
@@ -47,7 +47,7 @@ class EndToEnd:
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
         self._model, discriminator = _placed(INTERnet(config), device), _placed(make_discriminator(config), device)
         objective = Objective(_placed(make_features(FEATURES.get(preset, "vgg19"), "random"), device))
-        # a rate of 0 costs what any other does, and every step starts from the same weights
+        # a rate of 0 takes as long as any other, and every step starts from the same weights
         sides = (self._model, discriminator)
         optimizers = tuple(torch.optim.RAdam(side.parameters(), lr=0.0) for side in sides)
         self._step = TrainingStep(*sides, objective, optimizers, precision=precision)  # type: ignore[arg-type]
@@ -62,19 +62,19 @@ class EndToEnd:
             self._known = self._model.kp_detector(self._source), self._model.generator.encode(self._source)
 
     def frame(self) -> Tensor:
-        """One more frame of a stream: the source's anchors and features are computed already."""
+        """One frame of a stream: the source's anchors and features have been computed before."""
         with torch.no_grad(), self._autocast:
             driving = self._model.kp_detector(self._driving)
             background = self._model.background_motion(self._source, self._driving)
             return self._model.imitate(self._source, *self._known, driving, background).frame
 
     def step(self) -> StepResult:
-        """One step of both sides under the intrinsic scheme."""
+        """One step of both sides with the intrinsic scheme."""
         return self._step([self._part])
 
 
 def _placed(module: Module, device: torch.device) -> Module:
-    """On the device, with weights as its convolutions like them."""
+    """The module on the device, with weights in the memory format that is fastest there."""
     module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     return module
 
@@ -88,7 +88,7 @@ def measure(
     batch: int = BATCH,
     precision: str | None = None,
 ) -> dict[str, Any]:
-    """Samples of both passes by backend; frames are replays of a CUDA graph where one can be made."""
+    """Samples of both passes by backend; frames are replays of a CUDA graph if one can be captured."""
     precision = precision or PRECISIONS[device.type]
     model = EndToEnd(preset, device, size=size, batch=batch, precision=precision)
     names = (*backends(device), "reference")
@@ -128,7 +128,7 @@ def _within(context: Callable[[], AbstractContextManager[None]], run: Callable[[
 
 
 def _without_result(run: Callable[[], Any]) -> Callable[[], None]:
-    """What a step returns is for its monitor, and would be counted as memory that it does not need."""
+    """Drop the result of a step, which would otherwise count as memory that the step needs."""
 
     def call() -> None:
         run()

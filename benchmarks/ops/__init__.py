@@ -1,1 +1,1 @@
-"""The operators one by one: against eager and compiled torch, against themselves, and what a call costs."""
+"""The operators one by one: against eager and compiled torch, in variants, and the overhead of a call."""

@@ -27,11 +27,11 @@ from internet.comparison.case import Case, Function
 from internet.comparison.dense_motion import dense_motion
 
 QUICK_COMPILES = 45.0
-"""Seconds. torch's cache keeps what it compiled: where this is too short, the next run goes on from there."""
+"""Seconds for compiling. torch's cache keeps compiled rows, so that the next run goes on from there."""
 
 
 def quick_rows(shrink: int = 1) -> list[Row]:
-    """The five operators a training step spends its time in; what compiles in the least time comes first."""
+    """The five operators that take most of a training step; those that compile fastest come first."""
     return [
         Row.of(work.upsample_motion(4, 128 // shrink)),
         Row.of(work.affine_mixture(4, 128 // shrink)),
@@ -42,7 +42,7 @@ def quick_rows(shrink: int = 1) -> list[Row]:
 
 
 def all_rows(shrink: int = 1) -> list[Row]:
-    """All nine, in both layouts where they have one, and small calls, of which the overhead is the price."""
+    """All nine operators, in both layouts if they have one, and small calls, which are dominated by overhead."""
     mixture = work.affine_mixture(4, 128 // shrink)
     last: dict[str, Any] = {"layout": "channels_last"}
     return [
@@ -82,10 +82,10 @@ def compare(
     """Measure the rows.
 
     Args:
-        rows: in this order.
-        device: where.
-        threads: how many, one run after the other.
-        compile_within: seconds from the start after which no row is compiled any more.
+        rows: measured in this order.
+        device: to measure on.
+        threads: numbers of threads, one run for each.
+        compile_within: seconds from the start after which no further row is compiled.
         seconds: for the timing of one pass.
 
     Returns:
@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """What repeats the measurement; where the results were written does not matter."""
+    """The command that repeats the measurement, without the options that only write results."""
     flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
     only = ["--only", args.only] if args.only else []
     threads = ["--threads", *map(str, args.threads)] if args.threads else []

@@ -38,7 +38,7 @@ def render(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-#: What the README shows of the first number of threads: operator and layout.
+#: The rows in the README's excerpt, from the first number of threads: operator and layout.
 EXCERPT = (
     ("affine_mixture", "contiguous"),
     ("pyramid_warp", "contiguous"),
@@ -50,20 +50,20 @@ EXCERPT = (
 
 
 def excerpt(report: Mapping[str, Any]) -> str:
-    """The ratios of six rows, and what they were measured on."""
+    """The ratios of six rows, and the machine."""
     run, machine = report["runs"][0], report["machine"]
     header = (f"float32, {_threads(run['threads'])}", *(f"{name}: over eager, compiled" for name in PASSES.values()))
     found: dict[tuple[str, str], list[str]] = {}
     for row in run["rows"]:
         key = (row["operator"], row["layout"])
-        if key in EXCERPT and key not in found and not row["note"]:  # the first is the one of the paper's size
+        if key in EXCERPT and key not in found and not row["note"]:  # the first one has the paper's size
             found[key] = [f"`{row['operator']}`, {row['shape']}, {row['layout']}", *_ratios(row["passes"])]
     rows = [found[key] for key in EXCERPT if key in found]
     on = f"{machine['processor']}, kernels for {machine['instruction set']}, torch {machine['torch']}"
     return f"{markdown.table(header, rows)}\n\nMeasured on {on}, by `{report['command']}`."
 
 
-#: The passes, and what the README calls them.
+#: The passes, and their names in the README.
 PASSES = {"forward": "forward", "forward+backward": "forward + backward"}
 
 

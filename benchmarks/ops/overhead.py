@@ -1,6 +1,6 @@
-"""What a call costs before it computes anything: `python -m benchmarks overhead`.
+"""The overhead of a call: `python -m benchmarks overhead`.
 
-On 4x4 pixels the arithmetic is nothing, and what remains is Python, the dispatcher, autograd and allocation. The
+On 4x4 pixels arithmetic takes no time, and what remains is Python, the dispatcher, autograd and allocation. The
 yardstick is `torch.relu`, one call of one operator. Prints a Markdown table, microseconds of processor time a call.
 """
 
@@ -26,7 +26,7 @@ def _relu() -> Case:
 
 
 def table(seconds: float = 0.5) -> str:
-    """The costs of `torch.relu` and of every operator."""
+    """The overhead of `torch.relu` and of every operator."""
     costs = [("torch.relu", least(_relu().passes(torch.relu), seconds)), *_operators(seconds)]
     passes = ("forward", "forward+backward")
     return markdown.table(

@@ -1,8 +1,8 @@
-"""Small shapes, and rows that are no whole vectors: `python -m benchmarks small-shapes`.
+"""Small shapes, and rows that do not fill whole vectors: `python -m benchmarks small-shapes`.
 
-What first-order-motion trains with: each operator and the whole of its dense motion at 64², ten anchors, batch one,
-against eager torch; and what a pixel of 120² takes over one of 128². Once with the kernels for this machine and once
-with those for AVX2, each in a process of its own. Prints two Markdown tables; `--update` puts them into the docs.
+The shapes of first-order-motion's training: each operator and its whole dense motion at 64², ten anchors, batch one,
+against eager torch; and the time per pixel at 120² over that at 128². Once with the kernels for this machine and once
+with those for AVX2, each in its own process. Prints two Markdown tables; `--update` puts them into the docs.
 
 Figures are of one thread's processor time, the least of many samples (benchmarks/lib/processor_time.py).
 """
@@ -45,7 +45,7 @@ CHAIN = "first-order-motion's dense motion"
 
 
 def chain(operators: ModuleType) -> Function:
-    """First-order-motion's own arithmetic between its networks, by the operators of a module."""
+    """First-order-motion's arithmetic between its networks, with the operators of a module."""
 
     def run(
         heat: Tensor,
@@ -67,7 +67,7 @@ def chain(operators: ModuleType) -> Function:
 
 
 def dense_motion(batch: int, size: int, **options: Any) -> Workload:
-    """What `chain` takes: heat maps of the driving frame, the source's anchors, what the networks would make."""
+    """Inputs of `chain`: heat maps of the driving frame, the source's anchors, outputs of the networks."""
 
     def make(maker: Maker) -> Inputs:
         points = work.soft_argmax(batch, size).make(maker)
@@ -90,14 +90,14 @@ def dense_motion(batch: int, size: int, **options: Any) -> Workload:
 
 
 def _candidates(workload: Workload) -> tuple[Function, Function]:
-    """Fused and eager."""
+    """The fused and the eager function."""
     if workload.operator == CHAIN:
         return chain(ops), chain(eager)
     return getattr(ops, workload.operator), getattr(eager, workload.operator)
 
 
 def small(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
-    """Of each workload, what a pass takes, and how many times longer eager's."""
+    """For each workload, the time of a pass, and how many times longer the eager one takes."""
     for make in (*OPERATORS, dense_motion):
         workload = make(1, SIZE // shrink)
         fused, baseline = _candidates(workload)
@@ -110,7 +110,7 @@ def small(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
 
 
 def odd_rows(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
-    """Of each operator in each layout, a pixel of odd rows over one of even ones."""
+    """For each operator and layout, the time per pixel with odd rows over that with even rows."""
     for make in (*OPERATORS, work.flow_confidence):
         for layout in ("contiguous", "channels_last"):
             odd, even = (make(1, size // shrink, layout=layout) for size in (ODD, EVEN))
@@ -123,7 +123,7 @@ def odd_rows(seconds: float, shrink: int = 1) -> Iterator[dict[str, Any]]:
 
 
 def _measure(isa: str, seconds: float, shrink: int) -> dict[str, Any]:
-    """Both tables' figures, in a process with the kernels of one instruction set."""
+    """The figures of both tables, measured in a process with the kernels of one instruction set."""
     command = [sys.executable, "-m", "benchmarks", "small-shapes", "--measure"]
     command += ["--seconds", str(seconds), "--shrink", str(shrink)]
     done = subprocess.run(
@@ -154,7 +154,7 @@ def _odd_table(measured: dict[str, dict[str, Any]]) -> str:
 
 
 def render(seconds: float, shrink: int = 1) -> str:
-    """Both tables, with what they were measured on."""
+    """Both tables, with a description of the machine."""
     best = cpu_isa()
     if best is None:
         raise SystemExit("the CPU kernels are not built")
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks small-shapes", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for all that is interleaved (1)")
     parser.add_argument("--update", action="store_true", help="put the tables into docs/benchmarks.md")
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # what _measure asks of a process
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # used by _measure's processes
     parser.add_argument("--shrink", type=int, default=1, help=argparse.SUPPRESS)  # shapes for tests
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

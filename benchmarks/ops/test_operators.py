@@ -1,8 +1,8 @@
-"""The suites: operator × implementation × dtype × layout × shape × pass, by pytest-benchmark.
+"""The suites: operator × implementation × dtype × layout × shape × pass, with pytest-benchmark.
 
 `python -m pytest benchmarks`; `-k "pyramid_warp and cpu"` selects, `--benchmark-autosave` and `--benchmark-compare`
-keep and compare. Every entry's `extra_info` says what the bare time does not: bytes moved, the bandwidth that is,
-its fraction of a copy's in the same run, extra memory, and on NVIDIA energy, power and clocks.
+keep and compare. Every entry's `extra_info` has what the time alone does not show: bytes moved, the bandwidth, its
+fraction of a copy's bandwidth in the same run, extra memory, and on NVIDIA GPUs energy, power and clocks.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,11 +22,11 @@ from internet.comparison import workloads as work
 from internet.comparison.workloads import Workload
 
 SECONDS = 0.5
-"""For one entry."""
+"""Seconds for one entry."""
 
 
 def _workloads() -> Iterator[Workload]:
-    """Paper shapes in both layouts, the big three in half precision too, and small shapes."""
+    """Paper shapes in both layouts, three operators in half precision too, and small shapes."""
     last: dict[str, Any] = {"layout": "channels_last"}
     yield work.upsample_motion(4, 128)
     yield work.flow_confidence(4, 512)
@@ -52,7 +52,7 @@ def _workloads() -> Iterator[Workload]:
 
 
 def _implementations(workload: Workload) -> Iterator[tuple[str, torch.device]]:
-    """What there is for it on each device: every backend that is ready, and what the field writes."""
+    """A workload's implementations on each device: every available backend, and eager torch."""
     for kind in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
         device = torch.device(kind)
         for name, status in ops.backends().items():
@@ -79,7 +79,7 @@ def test_operator(
         case = workload.case(device, function)
         run = case.passes(function)[passed]
         moved = case.fewest_bytes(passed)
-        if not benchmark.enabled:  # that it runs is all that is asked
+        if not benchmark.enabled:  # only check that it runs
             benchmark(run)
             return
         seconds, copy_seconds = _medians(run, moved, device)
@@ -111,7 +111,7 @@ def _power(run: Callable[[], object], device: torch.device) -> dict[str, Any]:
 
 
 def _synchronous(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """The clock of pytest-benchmark does not wait for a GPU."""
+    """Add a wait for the GPU, as pytest-benchmark's clock does not wait."""
     if device.type != "cuda":
         return run
 

@@ -1,6 +1,6 @@
-"""The operators against themselves: half precision, slow motion fields, options: `python -m benchmarks variants`.
+"""Variants of the operators: half precision, slow motion fields, options: `python -m benchmarks variants`.
 
-Prints three Markdown tables, medians over rounds in which all that stands in a row takes its turn.
+Prints three Markdown tables: medians over rounds in which all entries of a row take turns.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def _passes(workload: Workload, function: Callable[..., Any], device: torch.devi
 def _rows(
     base: Workload, candidates: dict[str, tuple[Workload, Any]], device: torch.device, seconds: float
 ) -> Iterator[tuple[str, dict[str, timing.Timing]]]:
-    """Of each pass, the timings of `base` and of the others, all interleaved."""
+    """For each pass, the timings of `base` and of the others, all interleaved."""
     everything = {"base": (base, ops), **candidates}
     runs = {
         name: _passes(workload, getattr(module, base.operator), device)
@@ -57,7 +57,7 @@ def _table(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
 
 
 def half_precision(device: torch.device, seconds: float, shrink: int = 1) -> str:
-    """A table of how many times faster bfloat16 and float16 are than our float32, and than eager's."""
+    """A table of how many times faster our bfloat16 and float16 are than our float32 and than eager torch."""
     names = [str(dtype).removeprefix("torch.") for dtype in HALVES]
     columns = [f"{name} over {other}" for name in names for other in ("our float32", f"eager {name}")]
     return _table(columns, _half_precision(names, device, seconds, shrink))
@@ -75,7 +75,7 @@ def _half_precision(names: Sequence[str], device: torch.device, seconds: float, 
 
 
 def motions(device: torch.device, seconds: float, shrink: int = 1) -> str:
-    """A table of how many times longer than the smooth field each of the others takes."""
+    """A table of how many times longer each of the other fields takes than the smooth one."""
     others = [motion for motion in MOTIONS if motion != "smooth"]
     return _table(others, _motions(others, device, seconds, shrink))
 

@@ -26,8 +26,7 @@ _ENTRIES: dict[str, type] = {
 
 
 def open_run(config: Config, world: World) -> dict[str, Any] | None:
-    """Make the run's folder and write its configuration there; returns the checkpoint to resume from, None if there is
-    none.
+    """Make the run's folder and write its configuration there; returns the checkpoint to resume from, if any.
 
     All processes must see the same folder, also those on other machines.
 
