@@ -1,10 +1,10 @@
-"""One line for models that exist: ``internet.accelerate(model)``.
+"""Make existing models faster with one line: ``internet.accelerate(model)``.
 
 The modules of first-order-motion (and DaGAN), articulated-animation, thin-plate-spline motion, LIA (and EDTalk),
-face-vid2vid (and SadTalker) and LivePortrait are found by class name and attributes, and compute the same with fused
-operators, the source encoded once, and channels_last convolutions. docs/accelerate.md has what that gains.
+face-vid2vid (and SadTalker) and LivePortrait are recognised by class name and attributes. They compute the same with
+fused operators, one encoding of the source, and channels_last convolutions. docs/accelerate.md lists the gains.
 
-This package is itself the function: ``internet.accelerate(model)`` is ``internet.accelerate.accelerate(model)``.
+The package is callable: ``internet.accelerate(model)`` is ``internet.accelerate.accelerate(model)``.
 """
 
 import sys

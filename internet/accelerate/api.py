@@ -22,26 +22,27 @@ def accelerate(
     compile: bool = False,
     strict: bool = True,
 ) -> Report:
-    """Let a model that people run compute the same, faster; in place.
+    """Make a published model compute the same, faster; in place.
 
-    Its modules are recognised by class name and attributes, and compute their motion and their warps with
-    `internet.ops`; each is compared with its own code on a small random input first, and left alone if it differs.
-    Parameters, state-dict keys, hooks and classes (`isinstance`) stay; so do results, to rounding. It works in
+    Its modules are recognised by class name and attributes, and then compute their motion and their warps with
+    `internet.ops`. Each is first compared with its own code on a small random input, and left as it is if it differs.
+    Parameters, state-dict keys, hooks and classes (`isinstance`) stay, and results up to rounding. It works in
     training and inference, under autocast, in DataParallel and DistributedDataParallel, before and after
     `torch.compile`; an accelerated model can be copied and pickled. :func:`restore` undoes it.
 
     Args:
         module: the model, or any module that contains or wraps it (DataParallel, a compiled module, a training
             module), or LivePortrait's `LivePortraitWrapper`.
-        cache_source: keep what is computed of the source alone for the next frame, in evaluation mode, where no
-            gradients are asked for. One source is kept. It is computed again when the source, the weights, the
+        cache_source: keep what depends only on the source for the next frame, in evaluation mode, when no
+            gradients are required. One source is kept. Everything is recomputed when the source, the weights, the
             device or autocast change.
-        memory_format: "channels_last" for weights and with them for all convolutions, None to leave them.
+        memory_format: "channels_last" for the weights, and thereby for all convolutions; None to leave them as they
+            are.
         compile: compile the convolutional parts with `torch.compile` when they are first called.
         strict: raise if nothing was recognised.
 
     Returns:
-        A report of what was replaced, and what was left and why. `print` shows it as a table.
+        A report of what was replaced, and what was left as it was and why. `print` shows it as a table.
 
     Raises:
         TypeError: `module` is neither a module nor a LivePortraitWrapper.
@@ -70,10 +71,10 @@ def accelerate(
 
 
 def restore(module: Any) -> None:
-    """Undo :func:`accelerate`: code, memory format and compilation of every module are those it had.
+    """Undo :func:`accelerate`: every module has its former code, memory format and compilation again.
 
     Args:
-        module: what was given to `accelerate`, or a copy of it. Of a module that was not accelerated, nothing changes.
+        module: the argument of `accelerate`, or a copy of it. A module that was not accelerated does not change.
 
     Raises:
         TypeError: `module` is neither a module nor a LivePortraitWrapper.
@@ -94,7 +95,7 @@ def _replaced(root: nn.Module) -> list[Replacement]:
 
 
 class _Walk:
-    """One walk over the modules of a model, children first: a module is compared when its children are replaced."""
+    """One walk over the modules of a model, children first: a module is compared after its children are replaced."""
 
     def __init__(self, path: str, cache_source: bool) -> None:
         self._path = path
@@ -139,7 +140,7 @@ def _recognised(module: nn.Module, inside: Peer | None) -> tuple[Peer, Part] | t
 
 
 def _why_not(module: nn.Module) -> str | None:
-    """Of a module that is called as a part of a model is, but is not like it: what it lacks."""
+    """For a module with the class name of a known part but other attributes: the differences."""
     name = original_class(module).__name__
     parts = [(peer, part) for peer in PEERS for part in peer.parts if part.class_name == name]
     if not parts:
@@ -152,7 +153,7 @@ def _why_not(module: nn.Module) -> str | None:
 
 
 def _roots(module: Any) -> list[tuple[str, nn.Module]]:
-    """The modules of what was given, each with its path."""
+    """The modules of the argument, each with its path."""
     if isinstance(module, nn.Module):
         return [("", module)]
     roots = (
@@ -169,7 +170,7 @@ def _roots(module: Any) -> list[tuple[str, nn.Module]]:
 
 
 def _outermost(root: nn.Module) -> Iterator[Replacement]:
-    """The replaced modules that are in no other replaced module."""
+    """The replaced modules that are not inside another replaced module."""
     if isinstance(root, Replacement):
         yield root
     else:

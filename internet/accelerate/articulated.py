@@ -1,6 +1,6 @@
 """Articulated-animation (Siarohin et al., CVPR 2021; MRAA): regions instead of key points, and a moving background.
 
-Its grid of coordinates is made with align_corners=True and sampled with False, as first-order-motion's.
+Its grid of coordinates is made with align_corners=True and sampled with False, as in first-order-motion.
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ class RegionPredictor(Replacement):
         return outputs.returned()
 
     def _principal_axes(self, covariance: Tensor) -> Regions:
-        """By its authors' own function, whose choice of signs a trained model knows."""
+        """With the authors' own function: trained models depend on its choice of signs."""
         svd = original_class(self).forward.__globals__["svd"]
         u, s, _ = svd(covariance.view(-1, 2, 2), self.fast_svd)
         d = torch.diag_embed(s**0.5)
@@ -56,7 +56,7 @@ class RegionPredictor(Replacement):
 
 
 class PixelwiseFlowPredictor(Replacement):
-    """Heat maps and moved sources by `anchor_features`, the motion field by `affine_mixture`."""
+    """Heat maps and moved sources with `anchor_features`, the motion field with `affine_mixture`."""
 
     state = {"_source_cache": SourceCache}  # noqa: RUF012
     _source_cache: SourceCache[Tensor]
@@ -93,7 +93,7 @@ class PixelwiseFlowPredictor(Replacement):
         return {"optical_flow": field, "occlusion_map": torch.sigmoid(self.occlusion(prediction))}
 
     def _regions(self, source: Regions, driving: Regions) -> tuple[Any, ...]:
-        """Centres and affine maps, in the order in which operators take them."""
+        """Centres and affine maps, in the order of the operators' arguments."""
         if "affine" not in driving:
             return source["shift"], driving["shift"], None, None
         affine_source, affine_driving = source["affine"], driving["affine"]
@@ -103,14 +103,14 @@ class PixelwiseFlowPredictor(Replacement):
 
 
 def _sign_of_product(a: Tensor, b: Tensor) -> Tensor:
-    """(B, K, 1, 1): the sign of the first element of a b^-1, of which no gradient comes."""
+    """(B, K, 1, 1): the sign of the first element of a b^-1, without a gradient."""
     with torch.no_grad():
         (p, q), ((r, s), (t, u)) = a[..., 0, :].unbind(-1), (row.unbind(-1) for row in b.unbind(-2))
         return torch.sign((p * u - q * t) * (r * u - s * t))[..., None, None]
 
 
 class Generator(Replacement):
-    """Encodes the source once; warps and blends by `confidence_warp`."""
+    """Encodes the source once; warps and blends with `confidence_warp`."""
 
     state = {"_source_cache": SourceCache}  # noqa: RUF012
     _source_cache: SourceCache[list[Tensor]]
@@ -153,7 +153,7 @@ class Generator(Replacement):
         input_skip: Any = None,
         motion_params: Regions | None = None,
     ) -> Any:
-        """What the source shows, where it can be seen, and what has been painted, elsewhere."""
+        """The warped source where it is visible, and painted features elsewhere."""
         if motion_params is None:
             return input_skip if input_previous is None else input_previous
         occlusion = motion_params.get("occlusion_map")

@@ -1,12 +1,12 @@
-"""The convolutional blocks of first-order-motion and of everything descended from it, in inference.
+"""The convolutional blocks of first-order-motion and of the models derived from it, in inference.
 
-A batch norm behind a convolution is an affine map of its output: its scale goes into the weights, its shift into the
-bias. A 3x3 convolution behind nearest-neighbour 2x upsampling reads each pixel several times: over the image itself
-that is a 2x2 convolution with sums of its weights, one set for each of the four pixels that one becomes, at 4/9 of the
-multiplications. And an image that is filtered and then subsampled needs no other pixels filtered.
+A batch norm after a convolution is an affine map of its output: its scale goes into the weights, its shift into the
+bias. A 3x3 convolution after nearest-neighbour 2x upsampling reads each pixel several times. On the image itself
+it is a 2x2 convolution with sums of its weights, one set for each of the four pixels that a pixel becomes, with 4/9 of
+the multiplications. And if an image is filtered and then subsampled, only the pixels that are kept need the filter.
 
-In training, or where a gradient may be asked for, blocks compute as their authors wrote them. So they do where the
-weights are much larger than the image: those made here are kept, and would cost more than they save.
+In training, or where a gradient may be required, blocks compute as their authors wrote them. The same holds where the
+weights are much larger than the image: derived weights are kept, and would cost more than they save.
 """
 
 import math
@@ -27,7 +27,7 @@ CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {nn.Conv2d: F.conv2
 
 
 LARGEST_RATIO = 8
-"""Of weights to image, in elements."""
+"""The limit of the ratio of weights to image, in elements."""
 
 
 LARGEST_EXAMPLE = 1 << 30
@@ -49,7 +49,7 @@ class _Block(Replacement):
         )
 
     def _is_compiled_for_inference(self) -> bool:
-        """Its weights are then made in the graph, at every call: a small part of what the convolution takes."""
+        """The folded weights are then computed in the graph at every call, which takes little time."""
         return not (torch.is_grad_enabled() or any(must_be_called(part) for part in self.modules()))
 
     def _normalized(self, x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
@@ -60,12 +60,12 @@ class _Block(Replacement):
         return CONVOLUTIONS[type(conv)](x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     def _activated(self, x: Tensor) -> Tensor:
-        """In place: what a convolution or a norm returned is nobody else's."""
+        """The activation, in place: nothing else uses the result of the convolution or norm."""
         return F.leaky_relu_(x, self.ac.negative_slope) if hasattr(self, "ac") and _leaks(self.ac) else x.relu_()
 
 
 class SameBlock(_Block):
-    """Convolution, norm, activation, and a pool where there is one: SameBlock2d, DownBlock2d, DownBlock3d."""
+    """Convolution, norm, activation and, in some, a pool: SameBlock2d, DownBlock2d, DownBlock3d."""
 
     conv: nn.Conv2d
     norm: nn.Module
@@ -112,7 +112,7 @@ class ResBlock(_Block):
 
 
 class AntiAlias(Replacement):
-    """A Gaussian filter and every n-th pixel of what it makes."""
+    """A Gaussian filter, and every n-th pixel of its result."""
 
     compiled_whole = True
     weight: Tensor
@@ -126,7 +126,7 @@ class AntiAlias(Replacement):
 
 
 def folded(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution that does what a batch norm behind it does, too."""
+    """Weight and bias of a convolution that includes the batch norm after it."""
     scale = torch.rsqrt(norm.running_var + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight
@@ -139,10 +139,10 @@ def folded(conv: nn.Conv2d, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def of_upsampled(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Of weights (O, I, [3,] 3, 3) over the upsampled image, those over the image itself: (4 O, I, [3,] 2, 2).
+    """From weights (O, I, [3,] 3, 3) for the upsampled image to those for the image itself: (4 O, I, [3,] 2, 2).
 
-    Of the two pixels of an axis that one becomes, the first sees it once before and twice after the 2x2 weights'
-    middle, the second twice and once.
+    A pixel becomes two along each axis. The first of them combines the three weights as (w0, w1 + w2), the second as
+    (w0 + w1, w2).
     """
     sums = weight.new_tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
     phases = torch.einsum("pay,qbx,...yx->pq...ab", sums, sums, weight).flatten(0, 2)
@@ -151,7 +151,7 @@ def of_upsampled(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution of the image with its pixels doubled along the last two axes, by the weights of `of_upsampled`."""
+    """The convolution of the image with its last two axes doubled, computed with the weights of `of_upsampled`."""
     batch, _, *depth, H, W = x.shape
     phases = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, padding=1)
     size = (batch, len(weight) // 4, *depth, 2 * H, 2 * W)
@@ -180,19 +180,19 @@ def _is_plain_3x3(conv: nn.Conv2d) -> bool:
 
 
 def _is_channels_last(x: Tensor) -> bool:
-    """Whether an image or a volume, or their weights, are in channels_last and not contiguous too."""
+    """Whether an image, a volume or weights are in channels_last and not also contiguous."""
     return _memory_format(x) != torch.contiguous_format
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:
-    """Of the two that convolutions know."""
+    """The memory format of a tensor: one of the two that convolutions know."""
     channels_last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
     in_it = x.dim() in (4, 5) and x.is_contiguous(memory_format=channels_last) and not x.is_contiguous()
     return channels_last if in_it else torch.contiguous_format
 
 
 def _example_of_block(module: Any, random: Random) -> Arguments:
-    """An image that is large enough for what is done in inference, where that takes no more than a moment."""
+    """An image large enough for the code of inference, unless that would take long."""
     conv = module.conv1 if hasattr(module, "conv1") else module.conv
     depth = [4] if isinstance(conv, nn.Conv3d) else []
     plane = conv.in_channels * math.prod(depth)
@@ -231,4 +231,4 @@ BLOCKS = (
         example=_example_of_filter,
     ),
 )
-"""Found in several models, and replaced inside of what is known of those."""
+"""Blocks of several models, replaced only inside known parts of these."""

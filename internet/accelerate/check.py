@@ -1,6 +1,6 @@
-"""Whether a replacement computes what a module's own code does: names and attributes cannot tell.
+"""Check that a replacement computes the same as a module's own code, which names and attributes cannot guarantee.
 
-Derived repositories keep the names and change the code. So both are called with the same small random arguments.
+Derived repositories keep names and change code. So both are called with the same small random arguments.
 """
 
 import itertools
@@ -14,11 +14,11 @@ from internet.accelerate.examples import Arguments, Random
 from internet.accelerate.replacement import Part, Replacement, original_class, put_back, replace
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
-"""Of the largest value of an output; what is computed otherwise differs by far more."""
+"""The tolerance, relative to an output's largest value; different computations differ by far more."""
 
 
 def replace_if_equal(module: nn.Module, part: Part) -> tuple[bool, str]:
-    """Replace a module's code, unless it then returns something else; whether that was done, and what to say of it.
+    """Replace a module's code unless results change; returns whether it was replaced, and a remark for the report.
 
     The module is called in evaluation mode, without gradients and without its hooks.
     """
@@ -44,7 +44,7 @@ def _replace_unless_other(module: nn.Module, part: Part) -> tuple[bool, str]:
     like = next((tensor for tensor in weights if tensor.is_floating_point()), None)
     try:
         arguments = None if like is None or like.is_meta else part.example(module, Random(like.detach()))
-    except Exception as error:  # how other people build theirs is not known
+    except Exception as error:  # other people's modules may be built in any way
         return False, f"all: it is not built as the one known here ({_first_line(error)})"
     if like is None or arguments is None:
         replace(module, part.replacement)
@@ -53,7 +53,7 @@ def _replace_unless_other(module: nn.Module, part: Part) -> tuple[bool, str]:
 
 
 def _called(module: nn.Module, arguments: Arguments, device: torch.device) -> Any:
-    """What it returns in full precision. Every call draws the same random numbers, and leaves the generators as is."""
+    """The result in full precision. Every call draws the same random numbers and leaves the generators as they were."""
     devices = [device] if device.type == "cuda" else []
     with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices):
         return module.forward(**arguments)
@@ -64,7 +64,7 @@ def _replace_if_same_result(
 ) -> tuple[bool, str]:
     try:
         theirs = _called(module, arguments, device)
-    except Exception as error:  # what code of other people raises is not known; this is the answer to it
+    except Exception as error:  # other people's code may raise anything
         replace(module, part.replacement)
         uncompared = f"not compared, its own code does not run here ({_first_line(error)})"
         return True, "; ".join(filter(None, (part.left, uncompared)))
@@ -81,7 +81,7 @@ def _replace_if_same_result(
 
 
 def _difference(theirs: Any, ours: Any, name: str) -> str | None:
-    """Where two results differ, None where they do not."""
+    """Where two results differ, in words; None if they are equal."""
     if isinstance(theirs, Tensor):
         return _difference_of_tensors(theirs, ours, name)
     if isinstance(theirs, Mapping):

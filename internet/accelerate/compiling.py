@@ -7,11 +7,11 @@ from torch import nn
 from internet.accelerate.replacement import Replacement
 
 COMPILED = "_compiled_here"
-"""The attribute of a module that was compiled here."""
+"""The attribute that marks a module that was compiled here."""
 
 
 def compile_convolutions(module: nn.Module) -> None:
-    """Compile, when they are first called, the parts of a module that nothing but weights and input decide."""
+    """Compile, at their first call, the parts of a module whose results depend only on weights and input."""
     for part in _parts(module):
         if part._compiled_call_impl is None:
             part.compile()
@@ -19,14 +19,14 @@ def compile_convolutions(module: nn.Module) -> None:
 
 
 def restore(module: nn.Module) -> None:
-    """Call as it is whatever was compiled here, of a module and all that are in it."""
+    """Undo the compilation of a module and of all modules in it."""
     for part in module.modules():
         if vars(part).pop(COMPILED, False):
             vars(part).pop("_compiled_call_impl", None)
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest ones that have weights and no source cache in them."""
+    """The largest submodules that have weights and no source cache."""
     for child in module.children():
         opened = isinstance(child, nn.ModuleList) or (isinstance(child, Replacement) and not child.compiled_whole)
         if opened:

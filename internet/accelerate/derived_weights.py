@@ -1,4 +1,4 @@
-"""Weights made of a module's own, in inference: made once, and again when those change."""
+"""Weights computed from a module's own for inference: once, and again when those change."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ Tensors = tuple[Tensor, ...]
 
 
 class DerivedWeights:
-    """What was made of the weights of some modules, until those change, or autocast does.
+    """Tensors computed from the weights of some modules, kept until the weights or autocast change.
 
-    It is made in the precision of the weights, and then rounded to that of autocast: once, not at every call. A graph
-    that is compiled makes it at every call.
+    They are computed in the precision of the weights and then rounded to that of autocast, once, not at every call. A
+    compiled graph computes them at every call.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class DerivedWeights:
         self._entry = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles of a model make them anew."""
+        """Copies and pickles of a model compute them again."""
         return {"_entry": None}
 
 

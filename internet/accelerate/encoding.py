@@ -14,7 +14,7 @@ def in_turn(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 
 def levels(modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
-    """What each of the modules, one after the other, makes."""
+    """The results of all modules, applied one after the other."""
     made = []
     for module in modules:
         x = module(x)
@@ -23,5 +23,5 @@ def levels(modules: Sequence[nn.Module], x: Tensor) -> list[Tensor]:
 
 
 def encoded(cache: SourceCache[Tensor], encoder: Sequence[nn.Module], source: Tensor) -> Tensor:
-    """What an encoder makes of a source; of the same source, again what it made."""
+    """The encoding of a source; for the same source, the cached one."""
     return cache.get(source, encoder, lambda source: in_turn(encoder, source))

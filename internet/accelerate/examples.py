@@ -1,4 +1,4 @@
-"""Small random arguments that modules of these models can be called with."""
+"""Small random arguments for calling modules of these models."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Arguments = dict[str, Any]
 
 
 class Random:
-    """Tensors in a dtype, on a device, the same every time; nobody else's random numbers are drawn."""
+    """Random tensors with a dtype and a device, the same every time, from a generator of their own."""
 
     def __init__(self, like: Tensor) -> None:
         self._generator = torch.Generator("cpu").manual_seed(0)
@@ -20,7 +20,7 @@ class Random:
         return self._placed(self._uniform(1, channels, *size))
 
     def points(self, count: int, axes: int) -> Tensor:
-        """(1, K, n), well inside of the frame."""
+        """(1, K, n), well inside the frame."""
         return self._placed(1.2 * self._uniform(1, count, axes) - 0.6)
 
     def jacobians(self, count: int, axes: int) -> Tensor:
@@ -29,7 +29,7 @@ class Random:
         return self._placed(torch.eye(axes, device="cpu") + noise)
 
     def _uniform(self, *size: int) -> Tensor:
-        """On the CPU, whatever `torch.set_default_device` says: there the numbers are the same everywhere."""
+        """On the CPU, whatever `torch.set_default_device` is: there the numbers are the same on every machine."""
         return torch.rand(*size, generator=self._generator, device="cpu")
 
     def _placed(self, tensor: Tensor) -> Tensor:
@@ -37,12 +37,12 @@ class Random:
 
 
 def hourglass_side(hourglass: Any, scale_factor: float = 1) -> int:
-    """Of an image that is two pixels wide where the hourglass is narrowest; of a volume, which takes longer, one."""
+    """The side of an image that is two pixels wide in the hourglass's middle; for volumes one, as they take longer."""
     halved = len(hourglass.encoder.down_blocks)
     is_3d = any(isinstance(part, nn.Conv3d) for part in hourglass.modules())
     return int(2 ** (halved if is_3d else halved + 1) / scale_factor)
 
 
 def in_channels(module: nn.Module) -> int:
-    """What the first convolution of a module takes."""
+    """The input channels of a module's first convolution."""
     return next(part for part in module.modules() if isinstance(part, (nn.Conv2d, nn.Conv3d))).in_channels

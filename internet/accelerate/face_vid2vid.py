@@ -1,6 +1,6 @@
 """face-vid2vid (Wang et al., CVPR 2021) in its public implementation, and SadTalker (Zhang et al., CVPR 2023).
 
-They move volumes of features. Their grid of coordinates is made with align_corners=True and sampled with False.
+They warp volumes of features. Their grid of coordinates is made with align_corners=True and sampled with False.
 """
 
 import inspect
@@ -23,7 +23,7 @@ KeyPoints = dict[str, Any]
 
 
 class KPDetector(Replacement):
-    """Key points and Jacobians as expectations under heat maps of volumes: `soft_argmax`."""
+    """Key points and Jacobians as expectations over volume heat maps: `soft_argmax`."""
 
     channels_last = False
     jacobian: nn.Module | None
@@ -49,21 +49,21 @@ class DenseMotionNetwork(VolumeMotion):
 
 
 class SadTalkerMotion(DenseMotionNetwork):
-    """SadTalker's, which leaves out weights of less than 0.001, and does not make the others sum to 1 again."""
+    """SadTalker's version, which sets weights below 0.001 to 0 without rescaling the others to sum to 1."""
 
     def _weights(self, logits: Tensor) -> Tensor:
         weights = torch.softmax(logits, dim=1)
         return torch.where(weights < 1e-3, 0, weights)
 
     def _field(self, logits: Tensor, *anchors: Any) -> Tensor:
-        """`affine_mixture` makes the weights that remain sum to 1; their sum is put back behind it."""
+        """`affine_mixture` rescales the remaining weights to sum to 1; the result is multiplied by their sum."""
         weights = self._weights(logits)
         remaining = logits.masked_fill(weights == 0, -torch.inf)
         return super()._field(remaining, *anchors) * weights.sum(1).unsqueeze(-1)
 
 
 class _Generator(Replacement, ABC):
-    """Encodes the source's volume once, and warps it by `volume_warp`."""
+    """Encodes the source's volume once, and warps it with `volume_warp`."""
 
     state = {"_source_cache": SourceCache}  # noqa: RUF012
     _source_cache: SourceCache[Tensor]
@@ -88,7 +88,7 @@ class _Generator(Replacement, ABC):
 
     @abstractmethod
     def _decoded(self, out: Tensor) -> Tensor:
-        """The picture, (B, 3, H, W), that warped features (B, C, H, W) are decoded to."""
+        """Decode warped features (B, C, H, W) to the picture (B, 3, H, W)."""
 
 
 class OcclusionAwareGenerator(_Generator):
@@ -104,7 +104,7 @@ class OcclusionAwareSPADEGenerator(_Generator):
 
 
 def _leaves_out_weights(module: nn.Module) -> bool:
-    """What no attribute tells: whether its code calls `torch.where`."""
+    """Whether its code calls `torch.where`, which no attribute shows."""
     code = getattr(inspect.unwrap(original_class(module).forward), "__code__", None)
     return code is not None and "where" in code.co_names
 

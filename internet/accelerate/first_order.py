@@ -1,6 +1,6 @@
 """First-order-motion (Siarohin et al., NeurIPS 2019), and DaGAN (Hong et al., CVPR 2022), whose motion is the same.
 
-Their grid of coordinates is made with align_corners=True, and sampled with False, as `grid_sample` has had it since
+Their grid of coordinates is made with align_corners=True and sampled with False, the default of `grid_sample` since
 torch 1.3.
 """
 
@@ -22,7 +22,7 @@ KeyPoints = dict[str, Tensor]
 
 
 class KPDetector(Replacement):
-    """Key points and Jacobians as expectations under heat maps: `soft_argmax`."""
+    """Key points and Jacobians as expectations over heat maps: `soft_argmax`."""
 
     jacobian: nn.Module | None
     temperature: float
@@ -40,7 +40,7 @@ class KPDetector(Replacement):
 
 
 class DenseMotionNetwork(Replacement):
-    """Heat maps and moved sources by `anchor_features`, the motion field by `affine_mixture`."""
+    """Heat maps and moved sources with `anchor_features`, the motion field with `affine_mixture`."""
 
     state = {"_source_cache": SourceCache}  # noqa: RUF012
     _source_cache: SourceCache[Tensor]
@@ -56,7 +56,7 @@ class DenseMotionNetwork(Replacement):
         logits = self.mask(prediction)
 
         outputs = Outputs()
-        # each anchor's features are its heat map and then the source that it moved
+        # each anchor's features are its heat map, then the source moved by it
         outputs["sparse_deformed"] = features.unflatten(1, (self.num_kp + 1, -1))[:, :, 1:]
         outputs.later("mask", lambda: torch.softmax(logits, dim=1))
         outputs["deformation"] = ops.affine_mixture(logits, *anchors, align_corners=True)
@@ -66,13 +66,13 @@ class DenseMotionNetwork(Replacement):
 
 
 def _anchors(kp_source: KeyPoints, kp_driving: KeyPoints) -> tuple[Any, ...]:
-    """Key points and Jacobians, in the order in which operators take them."""
+    """Key points and Jacobians, in the order of the operators' arguments."""
     jacobians = (kp_source["jacobian"], kp_driving["jacobian"]) if "jacobian" in kp_driving else (None, None)
     return kp_source["value"], kp_driving["value"], *jacobians
 
 
 class _Generator(Replacement):
-    """Encodes the source once, and warps it by `confidence_warp`."""
+    """Encodes the source once, and warps it with `confidence_warp`."""
 
     state = {"_source_cache": SourceCache}  # noqa: RUF012
     _source_cache: SourceCache[Tensor]
@@ -81,7 +81,7 @@ class _Generator(Replacement):
     def _warped(
         self, source_image: Tensor, kp_driving: KeyPoints, kp_source: KeyPoints
     ) -> tuple[Tensor, Tensor | None, Outputs]:
-        """The source's features where the driving frame has them, the field, and what there is to return so far."""
+        """The source's warped features, the field, and the outputs so far."""
         out = encoded(self._source_cache, [self.first, *self.down_blocks], source_image)
         outputs = Outputs()
         if self.dense_motion_network is None:
@@ -104,7 +104,7 @@ class OcclusionAwareGenerator(_Generator):
 
 
 class DepthAwareGenerator(_Generator):
-    """DaGAN's: the warped features attend to the source's depth, which is encoded once too."""
+    """DaGAN's version: the warped features attend to the source's depth, which is also encoded once."""
 
     state = {"_source_cache": SourceCache, "_depth_cache": SourceCache}  # noqa: RUF012
     _depth_cache: SourceCache[Tensor]
@@ -130,7 +130,7 @@ class DepthAwareGenerator(_Generator):
 
 
 class SPADEDepthAwareGenerator(DepthAwareGenerator):
-    """DaGAN's, whose decoder also sees the moved source itself."""
+    """DaGAN's version whose decoder also gets the warped source image."""
 
     def _painted(self, out: Tensor, source_image: Tensor, field: Tensor | None, outputs: Outputs) -> Tensor:
         assert field is not None, "a SPADEDepthAwareGenerator has a dense_motion_network"

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 CONVERTED = "_channels_last"
-"""The attribute of a module whose weights were converted."""
+"""The attribute that marks a module whose weights were converted."""
 
 
 def to_channels_last(module: nn.Module) -> None:
-    """Lay out the weights of all 2-D convolutions in channels_last, in place; remember which.
+    """Convert the weights of all 2-D convolutions to channels_last, in place, and mark these modules.
 
     Weights that processes share are left alone: another layout is other memory, which would not be shared.
     """
@@ -21,14 +21,14 @@ def to_channels_last(module: nn.Module) -> None:
 
 
 def restore(module: nn.Module) -> None:
-    """Lay out as before what was converted, in a module and in all that are in it."""
+    """Convert back the weights of a module and of all modules in it."""
     for part in _convolutions(module):
         if vars(part).pop(CONVERTED, False):
             _lay_out(part.weight, torch.contiguous_format)
 
 
 def _convolutions(module: nn.Module) -> list[Any]:
-    """Whatever their classes are called: LIA has its own.
+    """All modules with 2-D convolution weights, of any class: LIA has its own classes.
 
     A weight that is computed on every read (`torch.nn.utils.parametrize`) is not a parameter; reading it may change
     the module.
@@ -38,7 +38,7 @@ def _convolutions(module: nn.Module) -> list[Any]:
 
 
 def _lay_out(weight: nn.Parameter, memory_format: torch.memory_format) -> None:
-    """The parameter stays the same object, which optimizers hold, and one that can be trained."""
+    """Convert a parameter, which stays the same trainable object, as optimizers refer to it."""
     with torch.inference_mode(weight.is_inference()):
         weight.data = weight.data.contiguous(memory_format=memory_format)
         if weight.grad is not None:

@@ -1,7 +1,7 @@
 """LIA (Wang et al., ICLR 2022), and EDTalk (Tan et al., ECCV 2024), whose encoder and synthesis network are the same.
 
-Each level of features is moved by a flow that a network adds to the pixels' own coordinates (ends at -1 and 1) and
-`grid_sample` reads with align_corners=False.
+Each level of features is warped by a flow that a network predicts: it is added to the pixels' coordinates (ends at -1
+and 1), and `grid_sample` reads with align_corners=False.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ class _Encoder(Replacement):
         return code, list(features)
 
     def _appearance(self, source: Tensor) -> Appearance:
-        """Contiguous, as the decoder's images are: torch takes five times as long to blend images of two layouts."""
+        """The appearance, contiguous like the decoder's images: torch is five times slower with two layouts."""
         code, features = self.net_app(source)
         return code, [level.contiguous() for level in features]
 
@@ -48,7 +48,7 @@ class Encoder(_Encoder):
 
 
 class EDTalkEncoder(_Encoder):
-    """EDTalk's, which encodes driving images too: with those it is called without `h_start`."""
+    """EDTalk's version, which also encodes driving images: then it is called without `h_start`."""
 
     def forward(self, input_source: Tensor, input_target: Tensor | None, h_start: Any = NOT_GIVEN) -> Any:
         code, features = self.net_app(input_source) if h_start is NOT_GIVEN else self._encoded(input_source)
@@ -57,7 +57,7 @@ class EDTalkEncoder(_Encoder):
 
 
 class ToFlow(Replacement):
-    """Features warped and gated by `confidence_warp`."""
+    """Features warped and gated with `confidence_warp`."""
 
     bias: Tensor
 
@@ -74,14 +74,14 @@ class ToFlow(Replacement):
 
 
 class ModulatedConv2d(Replacement):
-    """Its code views a batch's channels as one axis, which channels_last images have not."""
+    """Its code views batch and channels as one axis, which is impossible for channels_last images."""
 
     def forward(self, input: Tensor, style: Tensor) -> Tensor:
         return super().forward(input if len(input) == 1 else input.contiguous(), style)
 
 
 class Blur(Replacement):
-    """A small filter on every channel: one depthwise convolution."""
+    """A small filter for every channel, as one depthwise convolution."""
 
     kernel: Tensor
 
@@ -93,7 +93,7 @@ class Blur(Replacement):
 
 
 class Upsample(Replacement):
-    """A small filter on every channel of an image with zeros between its pixels: a transposed convolution."""
+    """A small filter for every channel of an image with zeros between its pixels, as a transposed convolution."""
 
     kernel: Tensor
     factor: int
@@ -107,7 +107,7 @@ class Upsample(Replacement):
 
 
 class FusedLeakyReLU(Replacement):
-    """In inference, in the memory of its own first result."""
+    """In inference, in place on its own first result."""
 
     bias: Tensor
 
@@ -122,7 +122,7 @@ def _depthwise(kernel: Tensor, image: Tensor) -> Tensor:
 
 
 def _grid(image: Tensor) -> Tensor:
-    """(1, H, H, 2) coordinates from -1 to 1, rounded to float32 as LIA's are."""
+    """(1, H, H, 2) coordinates from -1 to 1, rounded to float32 as in LIA."""
     count = image.shape[2]
     line = torch.arange(count, dtype=torch.float64, device=image.device) * (2 / (count - 1)) - 1
     y, x = torch.meshgrid(line, line, indexing="ij")

@@ -16,7 +16,7 @@ class DenseMotionNetwork(VolumeMotion):
 
 
 class WarpingNetwork(Replacement):
-    """Warps by `volume_warp`."""
+    """Warps with `volume_warp`."""
 
     channels_last = False
     dense_motion_network: nn.Module

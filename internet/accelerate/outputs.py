@@ -1,4 +1,4 @@
-"""The dictionary that a model returns, with what only a visualiser reads made when it is read."""
+"""The dictionary that a model returns; values that only a visualiser reads are computed when they are read."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -11,32 +11,32 @@ from internet.utils.torch_internals import inside_jit_trace, register_container,
 
 
 class Outputs(dict[str, Any]):
-    """A dictionary, some of whose values are made the first time that somebody asks for them.
+    """A dictionary, some of whose values are computed when they are first read.
 
-    They are made as they would have been at once: with gradients or without, in the precision of autocast. Copies,
-    pickles and what DataParallel gathers hold the values themselves. What is compiled, exported or traced makes them
-    all at once.
+    They are computed as they would have been at once: with or without gradients, in the precision of autocast. Copies,
+    pickles and the results that DataParallel gathers hold the values themselves. When a model is compiled, exported or
+    traced, all are computed at once.
     """
 
     def later(self, name: str, make: Callable[[], Any], *, of: Tensor | None = None) -> None:
-        """Hold a value that `make` returns when it is asked for.
+        """Hold a value that `make` returns when it is read.
 
         Args:
             name: of the value.
-            make: what makes it.
+            make: computes it.
             of: a tensor of the caller's that it is made of. Asking for the value after a write to that tensor is a
                 RuntimeError.
         """
         super().__setitem__(name, make() if _is_recorded() else _Later(name, make, of))
 
     def share(self, other: dict[str, Any], *names: str) -> None:
-        """Hold the values of another dictionary under some of its names; what it has not made is not made."""
+        """Hold some values of another dictionary, without computing those that it has not computed."""
         for name in names:
             if name in other:
                 super().__setitem__(name, dict.__getitem__(other, name))
 
     def returned(self) -> dict[str, Any]:
-        """Itself; a plain dictionary to those who record a graph, because they know no other."""
+        """Itself; while a graph is recorded, a plain dictionary, the only kind that recorders know."""
         return self._made() if _is_recorded() else self
 
     def __getitem__(self, name: str) -> Any:
@@ -71,7 +71,7 @@ class Outputs(dict[str, Any]):
         return self._made().copy()
 
     def __iter__(self) -> Iterator[str]:
-        """Defined, so that `dict(outputs)` and `{**outputs}` read through `__getitem__`."""
+        """Defined so that `dict(outputs)` and `{**outputs}` read through `__getitem__`."""
         return super().__iter__()
 
     def __eq__(self, other: object) -> bool:
@@ -99,7 +99,7 @@ def _is_recorded() -> bool:
 
 
 class _Later:
-    """A value that has not been made, and the state of torch that it would have been made in."""
+    """A value that has not been computed, and the state of torch to compute it in."""
 
     def __init__(self, name: str, make: Callable[[], Any], of: Tensor | None) -> None:
         self._name, self._make, self._of = name, make, of

@@ -1,7 +1,7 @@
-"""Let a module compute with other code, and everything else about it stay: its class becomes a subclass of its class.
+"""Replace a module's code and nothing else: its class becomes a subclass of its class.
 
 Parameters, state-dict keys, hooks, `isinstance` and the methods that are not replaced remain. A `forward` set on the
-instance would not: replicas of DataParallel would all run the first one's.
+instance would not work: replicas of DataParallel would all run the first one's.
 """
 
 import itertools
@@ -15,10 +15,10 @@ from internet.accelerate.examples import Arguments, Random
 
 
 class Replacement(nn.Module):
-    """What replaces the code of a class: `forward`, or methods that it calls. Never instantiated by itself.
+    """The code that replaces that of a class: `forward`, or methods that it calls. Never instantiated itself.
 
-    A subclass may name instance attributes of its own in `state`, each with what makes it; they are set when a module
-    is accelerated, and deleted when it is restored.
+    A subclass may name instance attributes of its own in `state`, each with a function that makes it; they are set when
+    a module is accelerated, and deleted when it is restored.
     """
 
     state: dict[str, Callable[[], Any]] = {}  # noqa: RUF012  # of the class, never written to
@@ -30,10 +30,10 @@ class Replacement(nn.Module):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """What instances of the replaced class have."""
+            """For type checkers: the attributes of the replaced class."""
 
     def forget(self) -> None:
-        """Empty what is kept of sources and weights."""
+        """Clear the caches of sources and weights."""
         for name in self.state:
             getattr(self, name).clear()
 
@@ -47,26 +47,26 @@ class Replacement(nn.Module):
         super()._load_from_state_dict(*arguments, **options)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        """The subclass is made at run time: a pickle names the two classes that it is made of."""
+        """The subclass is made at run time: a pickle names the two classes it is made of."""
         state = super().__reduce_ex__(protocol)[2:]
         return (_new, replacement_and_original(self), *state)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A class of somebody's model, and what replaces its code.
+    """A class of a published model, and the code that replaces its own.
 
     Args:
         class_name: of the class, in any package (all of these repositories call theirs `modules`), or of one that it
             is derived from.
         attributes: an instance has all of these.
         replacement: the code.
-        replaced: for the report, what computes it now.
+        replaced: for the report: what computes it now.
         absent: an instance has none of these.
-        where: what else is true of an instance.
-        left: for the report, what of it stays as it is, and why.
-        example: arguments that an instance can be called with, by which the two codes are compared; None: it is not
-            compared.
+        where: a further condition on an instance.
+        left: for the report: what of it stays as it is, and why.
+        example: makes arguments for an instance, with which its code and the replacement are compared; None: they are
+            not compared.
     """
 
     class_name: str
@@ -87,7 +87,7 @@ class Part:
         )
 
     def generations(self, module: nn.Module) -> int:
-        """How many classes an instance's class is derived through from the one of this name."""
+        """The number of classes between this class and that of an instance."""
         return len(self._derived(module))
 
     def overridden_in(self, module: nn.Module) -> set[str]:
@@ -103,12 +103,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Peer:
-    """A model that people run.
+    """A published model.
 
     Args:
         name: of the model.
-        parts: of it, that are replaced wherever they are found.
-        blocks: that are replaced inside of these parts, and nowhere else: other models have blocks of these names.
+        parts: its classes that are replaced wherever they are found.
+        blocks: classes that are replaced only inside these parts, as other models have classes of the same names.
     """
 
     name: str
@@ -117,25 +117,25 @@ class Peer:
 
 
 def original_class(module: nn.Module) -> type[nn.Module]:
-    """The class that a module's authors gave it."""
+    """The class of a module before the replacement."""
     return replacement_and_original(module)[1] if isinstance(module, Replacement) else type(module)
 
 
 def replacement_and_original(module: Replacement) -> tuple[type[Replacement], type[nn.Module]]:
-    """The two classes that the class of a replaced module was made of."""
+    """The two classes of which the class of a replaced module was made."""
     replacement, original = type(module).__bases__
     return replacement, original
 
 
 def replace(module: nn.Module, replacement: type[Replacement]) -> None:
-    """Let a module compute with the code of a replacement."""
+    """Make a module use the code of a replacement."""
     module.__class__ = _subclass(replacement, original_class(module))
     for name, make in replacement.state.items():
         setattr(module, name, make())
 
 
 def put_back(module: Replacement) -> None:
-    """Let a module compute with its authors' code again."""
+    """Make a module use its own code again."""
     replacement, original = replacement_and_original(module)
     module.__class__ = original  # type: ignore[assignment]  # no Replacement any more
     for name in replacement.state:
@@ -146,7 +146,7 @@ _SUBCLASSES: dict[tuple[type, type], type[nn.Module]] = {}
 
 
 def _subclass(replacement: type[Replacement], original: type[nn.Module]) -> type[nn.Module]:
-    """Of both: what the replacement does not define, the original does. There is one for each pair."""
+    """The subclass of both, the replacement first; there is one for each pair."""
     pair = (replacement, original)
     if pair not in _SUBCLASSES:
         _SUBCLASSES[pair] = type(original.__name__, pair, {"__module__": replacement.__module__})

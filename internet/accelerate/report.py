@@ -1,4 +1,4 @@
-"""What `accelerate` did to a model, module by module."""
+"""The report on what `accelerate` did to each module of a model."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ class Row:
 
     Args:
         path: where it is in the model; "" is the model itself.
-        class_name: of the module, as its authors call it.
-        model: the model it was recognised as a part of; "" if of none.
+        class_name: of the module before the replacement.
+        model: the model of which it was recognised as a part; "" if none.
         replaced: what computes it now; "" if it was left as it was.
-        left: what of it is as it was, and why; "" if nothing.
+        left: what of it was left as it was, and why; "" if nothing.
     """
 
     path: str
@@ -34,12 +34,12 @@ class Report:
 
     @property
     def replaced(self) -> tuple[Row, ...]:
-        """The modules that compute with something else than before."""
+        """The modules with replaced code."""
         return tuple(row for row in self.rows if row.replaced)
 
     @property
     def left(self) -> tuple[Row, ...]:
-        """The modules of which something, or everything, was left as it was; `left` says why."""
+        """The modules that were left as they were, partly or entirely; `left` says why."""
         return tuple(row for row in self.rows if row.left)
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Report:
         return "\n".join(text for line in lines for text in _wrapped(line, widths))
 
     def _grouped(self) -> Iterator[tuple[str, ...]]:
-        """A line for all modules of which the same is to be said."""
+        """One line for all modules with the same entries."""
         groups: dict[tuple[str, str, str, str], list[str]] = {}
         for row in self.rows:
             groups.setdefault((row.class_name, row.model, row.replaced, row.left), []).append(row.path)
@@ -59,7 +59,7 @@ class Report:
 
 
 def _wrapped(cells: Sequence[str], widths: list[int]) -> Iterator[str]:
-    """A row of a table, over as many lines as its longest cell needs."""
+    """A row of the table, wrapped over as many lines as its longest cell needs."""
     columns = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)]
     for i in range(max(map(len, columns))):
         parts = (

@@ -1,4 +1,4 @@
-"""What a model computes of its source alone, kept for the next frame; and of its weights alone, likewise."""
+"""Results that depend only on a model's source (or only on its weights), kept for the next frame."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ Value = TypeVar("Value")
 
 
 class SourceCache(Generic[Value]):
-    """What modules make of one source, until source, weights or settings change.
+    """The result of modules for one source, kept until source, weights or settings change.
 
-    It holds one source. A picture is never stale: on the CPU, where numpy may share a tensor's memory, the source is
-    compared by its contents; elsewhere, where that would make the host wait, by its memory and torch's counter of
-    writes into it. Weights are compared by that counter, and on the CPU by a few of their values too, which catches
+    It holds one source. A changed source is noticed: on the CPU, where numpy may share a tensor's memory, it is
+    compared by its contents; on other devices, where that would make the host wait, by its address and torch's counter
+    of writes into it. Weights are compared by that counter, and on the CPU by a few of their values too, which catches
     writes that bypass it (`weight.data.mul_`) and change all of a weight. Such a write to part of one, or on a GPU, is
     noticed after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
 
-    Nothing is kept, or served, where gradients may be asked for, in training, under `torch.compile`, while a CUDA
-    graph is captured, under transforms, where modules have hooks that count on being called, and in the threads of
+    Nothing is kept or reused when gradients may be required, in training, under `torch.compile`, while a CUDA
+    graph is captured, under transforms, when modules have hooks that expect to be called, and in the threads of
     DataParallel.
     """
 
@@ -38,7 +38,7 @@ class SourceCache(Generic[Value]):
         self._entry: _Entry[Value] | None = None
 
     def get(self, source: Tensor, modules: Sequence[nn.Module], make: Callable[[Tensor], Value]) -> Value:
-        """`make(source)`, which must depend on nothing but the source and the modules; perhaps an earlier result."""
+        """`make(source)`, or its earlier result; it must depend only on the source and the modules."""
         if not (self.enabled and is_repeatable(source, modules)):
             return make(source)
         entry = self._entry  # read once: another thread may replace it
@@ -50,12 +50,12 @@ class SourceCache(Generic[Value]):
         self._entry = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles of a model begin with nothing in the cache."""
+        """Copies and pickles of a model start with an empty cache."""
         return {"enabled": self.enabled, "_entry": None}
 
 
 def is_repeatable(source: Tensor, modules: Iterable[nn.Module]) -> bool:
-    """Whether what modules make of a source may be made once and used again."""
+    """Whether the result of modules for a source may be computed once and used again."""
     return not (
         torch.compiler.is_compiling()
         or torch.is_grad_enabled()
@@ -70,12 +70,12 @@ def is_repeatable(source: Tensor, modules: Iterable[nn.Module]) -> bool:
 
 
 def must_be_called(module: nn.Module) -> bool:
-    """It is in training, somebody waits for its calls, or it lives for one call, in a thread of DataParallel."""
+    """Whether it is in training, has hooks, or exists for one call only, in a thread of DataParallel."""
     return module.training or bool(module._forward_hooks or module._forward_pre_hooks) or hasattr(module, "_is_replica")
 
 
 def settings(device: torch.device) -> tuple[Any, ...]:
-    """What else a result depends on."""
+    """The settings on which a result depends."""
     return (
         torch.is_autocast_enabled(device.type),
         torch.get_autocast_dtype(device.type),
@@ -88,7 +88,7 @@ SAMPLES = 16
 
 
 class Weights:
-    """The parameters and buffers of modules, as they were."""
+    """A record of the parameters and buffers of modules, to detect changes."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self._tensors = list(_tensors(modules))
@@ -119,9 +119,9 @@ def _sample(tensor: Tensor) -> Tensor:
 
 
 class _Memory:
-    """Where the values of a tensor are, and how often they had been written to.
+    """The address of a tensor's values and torch's counter of writes into them.
 
-    It keeps the memory from being freed: while it does, no new tensor can be at that address.
+    It keeps the memory from being freed, so that no new tensor can have that address.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -129,7 +129,7 @@ class _Memory:
         self._version = None if tensor.is_inference() else tensor._version
 
     def is_unchanged_in(self, tensor: Tensor) -> bool:
-        """Not known of an inference tensor: it counts no writes."""
+        """False for an inference tensor, which has no counter of writes."""
         return (
             self._version is not None
             and not tensor.is_inference()
@@ -140,7 +140,7 @@ class _Memory:
 
 
 class _Source:
-    """A source, as it was."""
+    """A record of a source, to detect changes."""
 
     def __init__(self, source: Tensor) -> None:
         self._contents = source.detach().clone() if source.device.type == "cpu" else None
@@ -169,7 +169,7 @@ class _Entry(Generic[Value]):
 
     @classmethod
     def made_by(cls, make: Callable[[Tensor], Value], source: Tensor, modules: Sequence[nn.Module]) -> "_Entry[Value]":
-        """What it is made of is noted before: a write that comes in between is seen."""
+        """The inputs are recorded before the call, so that a write during it is seen."""
         origin = _Source(source), Weights(modules), settings(source.device)
         value = make(source)
         return cls(*origin, value, versions(*leaves(value)))
@@ -177,7 +177,7 @@ class _Entry(Generic[Value]):
     def serves(self, source: Tensor, modules: Sequence[nn.Module]) -> bool:
         return (
             self.settings == settings(source.device)
-            and self.versions == versions(*leaves(self.value))  # whoever was given it may have written into it
+            and self.versions == versions(*leaves(self.value))  # a caller may have written into it
             and self.weights.are_those_of(modules)
             and self.source.is_unchanged_in(source)
         )

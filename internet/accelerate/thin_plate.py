@@ -1,7 +1,7 @@
 """Thin-plate-spline motion (Zhao and Zhang, CVPR 2022; TPSMM): coordinates with align_corners=True throughout.
 
-Its local motions are splines, not affine maps: they, and their mixture with dropped-out weights, stay as they are. So
-does the memory format: torch copies a channels_last image into another one, and back, for an instance norm.
+Its local motions are splines, not affine maps, so they and their mixture with dropped-out weights are not replaced. The
+memory format stays too: for an instance norm, torch copies a channels_last image to the other format and back.
 """
 
 from typing import Any
@@ -27,14 +27,14 @@ class DenseMotionNetwork(Replacement):
     channels_last = False
 
     def create_deformed_source_image(self, source_image: Tensor, transformations: Tensor) -> Tensor:
-        """(B, K+1, C, H, W): the source moved by each transformation (B, K+1, H, W, 2), without copies of it."""
+        """(B, K+1, C, H, W): the source moved by each transformation (B, K+1, H, W, 2), without copying it."""
         count = transformations.shape[1]
         deformed = F.grid_sample(source_image, transformations.flatten(1, 2), align_corners=True)
         return deformed.unflatten(2, (count, -1)).transpose(1, 2).contiguous()
 
 
 class InpaintingNetwork(Replacement):
-    """Encodes the source once; warps and blends by `confidence_warp`."""
+    """Encodes the source once; warps and blends with `confidence_warp`."""
 
     channels_last = False
     state = {"_source_cache": SourceCache}  # noqa: RUF012
@@ -63,7 +63,7 @@ class InpaintingNetwork(Replacement):
 
 
 def _warped_apart(features: list[Tensor], field: Tensor, masks: list[Tensor]) -> list[Tensor]:
-    """The warped features of a loss that is to teach the field, and neither the encoder nor the masks."""
+    """The warped features for a loss whose gradient reaches the field, but neither the encoder nor the masks."""
     pairs = zip(features, masks, strict=True)
     return [warp(level.detach(), field, mask.detach(), align_corners=True) for level, mask in pairs]
 
@@ -112,7 +112,7 @@ PEER = Peer(
             InpaintingNetwork,
             "confidence_warp; the source encoded once; warped_encoder_maps and deformed made when asked for",
             left="memory format: instance norms would copy",
-            where=lambda module: not module.multi_mask or module.num_down_blocks == 3,  # one mask a level
+            where=lambda module: not module.multi_mask or module.num_down_blocks == 3,  # one mask per level
             example=_example_of_inpainting,
         ),
     ),

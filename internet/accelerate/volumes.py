@@ -1,4 +1,4 @@
-"""What face-vid2vid and LivePortrait have in common: dense motion of volumes, and the warp of one."""
+"""Code shared by face-vid2vid and LivePortrait: dense motion of volumes, and the warp of a volume."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from internet.accelerate.replacement import Replacement
 
 
 class VolumeMotion(Replacement):
-    """Heat maps and moved features by `anchor_features`, the motion field by `affine_mixture`."""
+    """Heat maps and moved features with `anchor_features`, the motion field with `affine_mixture`."""
 
     channels_last = False
     occlusion: nn.Module | None
@@ -20,7 +20,7 @@ class VolumeMotion(Replacement):
         """
         Args:
             feature: (B, C, D, H, W) of the source.
-            anchors: as operators take them.
+            anchors: in the order of the operators' arguments.
         """
         compressed = torch.relu(self.norm(self.compress(feature)))
         prediction = self.hourglass(ops.anchor_features(compressed, *anchors, grid_align_corners=True))
@@ -41,7 +41,7 @@ class VolumeMotion(Replacement):
 
 
 def warped(generator: Any, volume: Tensor, field: Tensor, occlusion: Tensor | None) -> Tensor:
-    """(B, C', H, W): a volume (B, C, D, H, W) moved, its depth among its channels, reduced, and occluded."""
+    """(B, C', H, W): a volume (B, C, D, H, W) warped, with depth merged into its channels, reduced and occluded."""
     if field.shape[1:4] == volume.shape[2:]:
         out = ops.volume_warp(volume, field)
     else:

@@ -1,4 +1,4 @@
-"""The warps of these models in terms of the operators."""
+"""The warps of these models, computed with the operators."""
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ def warp(
     blend: Tensor | None = None,
     align_corners: bool = False,
 ) -> Tensor:
-    """`confidence_warp` with field and confidence resized at once, all in one convention of coordinates."""
+    """`confidence_warp`, which also resizes field and confidence, with one convention of coordinates."""
     return ops.confidence_warp(
         features,
         field,
