@@ -1,5 +1,5 @@
-// Calls the operators as a file tells, and writes their results: program CALLS RESULTS THREADS. What both
-// files look like: tests/aarch64/exchange.py.
+// Calls the operators as listed in a file, and writes their results: program CALLS RESULTS THREADS. The
+// format of both files is defined in tests/aarch64/exchange.py.
 #include <fstream>
 #include <iostream>
 

@@ -44,7 +44,7 @@ constexpr unsigned char poison = 0xff;  // NaN in every floating-point type, -1 
 
 enum class State { ready, at_barrier, at_exchange, done };
 
-// A fiber, which does one thread of a block after another.
+// A fiber, which runs threads of blocks, one after the other.
 struct Fiber {
   Thread thread;
   State state = State::done;
@@ -68,7 +68,7 @@ struct Failure {
   std::string what;
 };
 
-// Everything there is of one at a time: a launch holds the lock.
+// There is one emulated device: a launch holds the lock.
 std::recursive_mutex lock;
 std::vector<std::unique_ptr<Fiber>> fibers;
 const std::function<void()>* body = nullptr;
@@ -88,7 +88,7 @@ uint64_t first_seed() {
   return seed;
 }
 
-// SplitMix64: a draw for every switch, so it has to be quick.
+// SplitMix64, as every switch of fibers takes a draw.
 uint64_t draw() {
   static uint64_t state = first_seed();
   uint64_t z = state += 0x9e3779b97f4a7c15;
@@ -145,7 +145,7 @@ void enter_fiber([[maybe_unused]] void* fake) {
 #endif
 }
 
-// From a fiber to the scheduler, until that comes back.
+// Switches from a fiber to the scheduler, until it switches back.
 SWITCHES void wait() {
   void* fake = nullptr;
   if (SAVE(current->context) == 0) {
@@ -155,7 +155,7 @@ SWITCHES void wait() {
   enter_fiber(fake);
 }
 
-// The life of a fiber: it never returns, and is given the next thread where it waits.
+// The loop of a fiber: it never returns; while it waits, the scheduler assigns the next thread.
 void live() {
   enter_fiber(nullptr);
   for (;;) {
@@ -170,7 +170,7 @@ void begin(Fiber& fiber) {
     void* memory =
         mmap(nullptr, stack_bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) std::abort();
-    mprotect(memory, page, PROT_NONE);  // a stack that overflows is a segmentation fault
+    mprotect(memory, page, PROT_NONE);  // so that a stack overflow is a segmentation fault
     fiber.stack = memory;
   }
   ucontext_t context;
@@ -183,7 +183,7 @@ void begin(Fiber& fiber) {
   setcontext(&context);
 }
 
-// From the scheduler to a fiber, until it waits.
+// Switches from the scheduler to a fiber, until it waits.
 SWITCHES void go_on(Fiber& fiber) {
   void* fake = nullptr;
   current = &fiber;
@@ -198,13 +198,13 @@ SWITCHES void go_on(Fiber& fiber) {
 
 // ---- the block
 
-// All of the library's thread-local memory: the kernels' `__shared__` variables.
+// The library's thread-local memory, which is the kernels' `__shared__` variables.
 struct SharedMemory {
   unsigned char* data = nullptr;
   size_t size = 0;
 };
 SharedMemory shared_memory() {
-  dynamic_shared[0] = poison;  // touched, so that it is there
+  dynamic_shared[0] = poison;  // touched, so that it is allocated
   SharedMemory found;
   auto look = [](dl_phdr_info* info, size_t, void* result) {
     bool ours = false;
@@ -224,7 +224,7 @@ SharedMemory shared_memory() {
   return found;
 }
 
-// Fresh shared memory holds nothing that a kernel may count on, and beyond what it asked for, a canary.
+// Fills fresh shared memory with poison, and the bytes beyond the requested ones with a canary.
 void poison_shared(const SharedMemory& all, size_t dynamic_bytes) {
   unsigned char* dynamic_end = dynamic_shared + sizeof dynamic_shared;
   std::memset(all.data, poison, dynamic_shared - all.data);
@@ -242,7 +242,7 @@ void check_canary(size_t dynamic_bytes) {
   }
 }
 
-// Every thread that waits, and for what.
+// How many threads wait, and for what.
 std::string who_waits(size_t threads) {
   std::map<std::string, int> counts;
   for (size_t i = 0; i < threads; ++i) {
@@ -257,7 +257,7 @@ std::string who_waits(size_t threads) {
   return told;
 }
 
-// All that are left wait. Lets them go on if all are at one barrier.
+// All remaining threads wait. Releases them if all are at the same barrier.
 void release_barrier(size_t threads, std::vector<Fiber*>& ready) {
   for (size_t i = 0; i < threads; ++i) {
     if (fibers[i]->state != State::at_barrier || !(fibers[i]->site == fibers[0]->site)) {
@@ -319,7 +319,7 @@ void run_block(size_t threads) {
   }
 }
 
-// What every GPU since sm_80 refuses.
+// Why every GPU since sm_80 would refuse a launch; empty if it would not.
 std::string unacceptable(const Launch& launch) {
   const Index g = launch.grid, b = launch.block;
   if (g.x == 0 || g.y == 0 || g.z == 0) return "an empty grid " + text(g);
@@ -374,7 +374,7 @@ void fail(const std::string& what, Site site) {
   const std::string whole = text(site) + ": " + what;
   if (current == nullptr) throw std::runtime_error("emulated CUDA: " + whole);
   failure = whole;
-  for (;;) wait();  // the scheduler does not come back
+  for (;;) wait();  // the scheduler does not resume this thread
 }
 
 void block_barrier(Site site) {
@@ -407,7 +407,7 @@ int run(const Launch& launch, const std::function<void()>& thread) {
     run_grid(launch);
   } catch (const Failure& reason) {
     failure = launched + ": block " + text(block.index) + ": " + reason.what;
-    for (auto& fiber : fibers) fiber->begun = false;  // what they were at is forgotten
+    for (auto& fiber : fibers) fiber->begun = false;  // their threads are abandoned
     current = nullptr;
     return 719;  // cudaErrorLaunchFailure
   }
@@ -434,7 +434,7 @@ void check_stream(const void* stream) {
 
 }  // namespace emulated
 
-// What the compiler inserts before accesses (-fsanitize=alignment,bounds) calls these where one is wrong.
+// The checks that -fsanitize=alignment,bounds inserts before accesses call these functions on errors.
 struct SourcePlace {
   const char* file;
   uint32_t line, column;

@@ -38,13 +38,13 @@ const Block& current_block();
 const Thread& current_thread();
 inline int lane_of_current_thread() { return current_thread().number % warp_size; }
 
-// Ends the kernel, if one runs, and is the error of the call that launched it.
+// Ends the running kernel, if any, with an error of the call that launched it.
 [[noreturn]] void fail(const std::string& what, Site site);
 
-// Until all threads of the block are here.
+// Waits until all threads of the block have arrived.
 void block_barrier(Site site);
 
-// Until all lanes of the mask are here; `value` then is that of the lane `source`.
+// Waits until all lanes of the mask have arrived; `value` then is that of the lane `source`.
 void warp_exchange(Site site, unsigned mask, void* value, size_t size, int source);
 
 struct Launch {
@@ -55,12 +55,12 @@ struct Launch {
   const void* stream;
 };
 
-// Runs `thread` in each thread of a grid; an error of CUDA's, which last_failure() tells.
+// Runs `thread` in each thread of a grid; returns a CUDA error code, described by last_failure().
 int run(const Launch& launch, const std::function<void()>& thread);
 int allow_shared_bytes(const void* kernel, int bytes);
 std::string last_failure();
 
-// Torch's current stream, the only one on which anything may be done.
+// Torch's current stream, the only one that may be used.
 void* current_stream();
 void check_stream(const void* stream);
 

@@ -1,4 +1,4 @@
-// Kernels with one fault each, and one without: what test_emulator.py asks the emulator to notice.
+// Kernels with one fault each, and one without, for test_emulator.py: the emulator must report the faults.
 #include <cstring>
 
 namespace internet::cuda {
@@ -53,7 +53,7 @@ __global__ void large_kernel(Parameters p) {
 }  // namespace
 }  // namespace internet::cuda
 
-// What a launch says, or nothing; `out` then has what the threads found.
+// A launch's error, or an empty string; then `out` has the threads' results.
 extern "C" const char* launch(int fault, unsigned blocks, unsigned threads, size_t shared_bytes,
                               int allowed_bytes, int on_stream, float* out) {
   using namespace internet::cuda;

@@ -15,7 +15,7 @@
 namespace emulated {
 namespace {
 
-// This library's own symbols, those that no other library sees among them.
+// This library's own symbols, including hidden ones.
 struct Symbols {
   std::map<uintptr_t, std::string> functions;           // by address
   std::vector<std::pair<std::string, size_t>> statics;  // `__shared__` variables, which are thread-local here
@@ -54,7 +54,7 @@ struct Symbols {
   }
 };
 
-// include/cuda_runtime.h writes __launch_bounds__ as that many NOPs at the kernel's beginning.
+// include/cuda_runtime.h encodes __launch_bounds__ as that many NOPs at the beginning of the kernel.
 unsigned nops_at(const unsigned char* code) {
   const unsigned char endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
   if (std::equal(endbr64, endbr64 + 4, code)) code += 4;

@@ -1,4 +1,4 @@
-// What a compiler for GPUs notes beside a kernel's code, and a launch is checked against.
+// The properties that a GPU compiler stores with a kernel's code, and that a launch is checked against.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ struct KernelNeeds {
   size_t static_bytes;    // of its `__shared__` variables
 };
 
-// Of a kernel by its address; throws std::runtime_error if this library's symbols cannot be read.
+// Those of the kernel at an address; throws std::runtime_error if this library's symbols cannot be read.
 const KernelNeeds& needs_of(const void* kernel);
 
 }  // namespace emulated

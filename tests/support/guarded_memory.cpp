@@ -1,7 +1,7 @@
-// Preloaded, gives each fresh CPU tensor of torch (posix_memalign) pages of its own, filled with bytes that
-// are NaN in every floating-point type, between pages that nobody may touch. Reading before writing then
-// changes results, and an access past the end (with FENCE=before: past the start) or after the end of its
-// life is a segmentation fault.
+// A library to preload: each new CPU tensor of torch (posix_memalign) gets its own pages, filled with bytes
+// that are NaN in every floating-point type, between pages without access rights. Reading before writing then
+// changes results, and an access past the end (with FENCE=before: before the start) or after the tensor is
+// freed is a segmentation fault.
 #include <dlfcn.h>
 #include <sys/mman.h>
 

@@ -1,6 +1,6 @@
-// What csrc/cpu uses of torch's stable ABI, by the same names, in plain C++: tensors that own their memory, a
-// table of the operators in the place of the dispatcher, and threads. With it the CPU operators, glue and
-// kernels as they are, make a program that needs no torch.
+// The part of torch's stable ABI that csrc/cpu uses, with the same names, in plain C++: tensors that own
+// their memory, a table of operators in place of the dispatcher, and threads. With it the unchanged CPU
+// operators, glue and kernels, make a program that does not need torch.
 #pragma once
 
 #include <algorithm>
@@ -74,7 +74,7 @@ constexpr AOTITorchError AOTI_TORCH_SUCCESS = 0;
 
 inline int32_t aoti_torch_device_type_cpu() { return 0; }
 inline int32_t aoti_torch_layout_strided() { return 0; }
-// The memory holds NaN, whatever the type: who reads what was never written is found out.
+// The memory is filled with NaN, whatever the type, so that reading uninitialised memory is noticed.
 inline AOTITorchError aoti_torch_empty_strided(int64_t dims, const int64_t* sizes, const int64_t* strides,
                                                int32_t type, int32_t, int32_t, AtenTensorHandle* out) {
   auto* tensor = new AtenTensorOpaque{
@@ -151,7 +151,7 @@ struct Argument<std::optional<Tensor>> {
 
 template <>
 struct Argument<std::vector<bool>> {
-  static std::vector<bool> of(const Value& value) {  // of an empty list nobody can tell what it is of
+  static std::vector<bool> of(const Value& value) {  // an empty list has no type
     const auto* none = std::get_if<std::vector<Tensor>>(&value);
     return none != nullptr && none->empty() ? std::vector<bool>{} : std::get<std::vector<bool>>(value);
   }
@@ -165,7 +165,7 @@ template <class... T>
 void append(std::vector<Tensor>& results, const std::tuple<T...>& parts) {
   std::apply([&](const auto&... part) { (append(results, part), ...); }, parts);
 }
-inline void append(std::vector<Tensor>&, int64_t) {}  // cpu_isa, clear_output_pool: nobody calls them
+inline void append(std::vector<Tensor>&, int64_t) {}  // cpu_isa, clear_output_pool: never called
 
 template <class R, class... Arguments, size_t... i>
 Operator boxed(R (*function)(Arguments...), std::index_sequence<i...>) {

@@ -1,4 +1,4 @@
-// __nv_bfloat16: the upper half of a float, to the nearest even.
+// __nv_bfloat16: the upper half of a float, rounded to nearest even.
 #pragma once
 
 #include <bit>

@@ -1,4 +1,4 @@
-// __half: two bytes that are converted, to the nearest even, from and to float.
+// __half: two bytes, converted from float (rounded to nearest even) and to float.
 #pragma once
 
 #include <bit>

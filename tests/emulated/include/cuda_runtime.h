@@ -1,6 +1,6 @@
 // The part of CUDA that the kernels use, for a host compiler: see ../emulator.h for how threads run.
 //
-// What is undefined in CUDA fails here with words wherever it can be noticed.
+// Undefined behaviour of CUDA is an error here, with a message, wherever it can be detected.
 #pragma once
 
 #include <math.h>  // in the global namespace, as in CUDA
@@ -52,7 +52,7 @@ inline double2 make_double2(double x, double y) { return {x, y}; }
 
 namespace emulated {
 
-// A number that is looked up whenever it is read.
+// An index that is looked up on every read.
 template <const Index& (*index)(), unsigned Index::* member>
 struct Component {
   operator unsigned() const { return index().*member; }
@@ -76,7 +76,7 @@ inline constexpr emulated::Vector<emulated::block_index> blockIdx{};
 inline constexpr emulated::Vector<emulated::block_dim> blockDim{};
 inline constexpr emulated::Vector<emulated::grid_dim> gridDim{};
 
-// ---- barriers, shuffles and votes: who comes when is found out by where in the source they are called
+// ---- barriers, shuffles and votes: calls are matched by their place in the source
 
 inline void __syncthreads(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   emulated::block_barrier({file, line});
@@ -88,7 +88,7 @@ inline void __syncwarp(unsigned mask = ~0u, const char* file = __builtin_FILE(),
 
 namespace emulated {
 
-// A lane's value, and the lane whose value it wants.
+// A lane's value, and the lane whose value it reads.
 template <class T>
 T shuffle(Site site, unsigned mask, T value, int source) {
   static_assert(sizeof(T) <= largest_shuffle && std::is_trivially_copyable_v<T>);
@@ -233,7 +233,7 @@ inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
 inline long long __double_as_longlong(double x) { return std::bit_cast<long long>(x); }
 
-// To nearest even; what does not fit is the nearest that does, and NaN is the most negative, as on the
+// Rounds to nearest even; too large values are clamped, and NaN becomes the most negative one, as on the
 // device.
 inline long long __double2ll_rn(double x) {
   if (!(x > -9223372036854775808.0)) return LLONG_MIN;

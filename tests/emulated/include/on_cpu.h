@@ -1,5 +1,5 @@
-// Included before csrc/cuda's glue and the schemas: operators of CUDA tensors become operators of CPU
-// tensors, in a namespace of their own, and device, stream and errors those of the emulator.
+// Included before csrc/cuda's glue and the schemas: makes operators of CUDA tensors operators of CPU
+// tensors, in their own namespace, and uses the emulator's device, stream and errors.
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
