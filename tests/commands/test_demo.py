@@ -16,7 +16,7 @@ from internet.cli import main
 from internet.commands import demo
 from internet.commands._shared.demo import animation, showcase
 from internet.commands._shared.demo.results import times
-from internet.comparison import why_not_fused
+from internet.comparison import timing, why_not_fused
 from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip, numbered_clip
 from internet.data.video import probe, read_frames
@@ -65,6 +65,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """As few rounds as possible of every measurement, and a short clip."""
     monkeypatch.setattr(showcase, "OPERATOR_SECONDS", 0.0)
     monkeypatch.setattr(showcase, "MODEL_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)
     monkeypatch.setattr(animation, "FRAMES", 10)
 
 
