@@ -225,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     todo, library = compiled(chosen(list(breaks(ROOT, args.only)), args.most, args.seed), work)
     (work / "breaks.json").write_text(json.dumps([one.__dict__ for one in todo], default=str), encoding="utf-8")
     changes = {emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library)}
+    changes["PYTHONDONTWRITEBYTECODE"] = ""  # every fork imports the tests
     environment = {**os.environ, "INTERNET_BACKEND": "", **changes, **guard(work, "after", alignment=32)}
     command = [sys.executable, "-m", "tests.emulated.mutate", "--serve", str(work)]
     sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
