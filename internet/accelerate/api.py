@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from internet.accelerate import check, compiling, layout
 from internet.accelerate.known import PEERS
@@ -37,7 +38,7 @@ def accelerate(
             gradients are required. One source is kept. Everything is recomputed when the source, the weights, the
             device or autocast change.
         memory_format: "channels_last" for the weights, and thereby for all convolutions; None to leave them as they
-            are.
+            are. They are left inside DistributedDataParallel too: accelerate a model before wrapping it.
         compile: compile the convolutional parts with `torch.compile` when they are first called.
         strict: raise if nothing was recognised.
 
@@ -58,11 +59,12 @@ def accelerate(
         rows = [row for path, root in roots for row in _Walk(path, cache_source).rows_of(root)]
         if strict and not any(row.model for row in rows):
             raise ValueError(_nothing_recognised(module))
-        for part in [part for _, root in roots for part in _outermost(root)]:
-            if memory_format is not None and part.channels_last:
-                layout.to_channels_last(part)
-            if compile:
-                compiling.compile_convolutions(part)
+        for _, root in roots:
+            for part in _outermost(root):
+                if memory_format is not None and part.channels_last and not _has_gradient_buckets(root):
+                    layout.to_channels_last(part)
+                if compile:
+                    compiling.compile_convolutions(part)
     except BaseException:
         for part in {part for _, root in roots for part in _replaced(root)} - before:
             _restore(part)
@@ -88,6 +90,14 @@ def _restore(module: nn.Module) -> None:
     compiling.restore(module)
     for part in _replaced(module):
         put_back(part)
+
+
+def _has_gradient_buckets(root: nn.Module) -> bool:
+    """Whether DistributedDataParallel has laid out buckets for gradients in the layout that the weights have now.
+
+    With a static graph it does not notice that they have another, and mixes the gradients up.
+    """
+    return any(isinstance(module, DistributedDataParallel) for module in root.modules())
 
 
 def _replaced(root: nn.Module) -> list[Replacement]:
