@@ -184,7 +184,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         (first_at, first), (after_at, after) = source, current
         before, now = self._parts(number, [first_at, after_at])
         if self.pose_augmentation is not None:
-            background = self._background(number)
+            background = self.background(number)
             first, before = self.pose_augmentation(first, before, background, generator)
             after, now = self.pose_augmentation(after, now, background, generator)
         motion, visible = now.motion(before)
@@ -200,8 +200,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
             "current_parts": now.labels.float()[None],
         }
 
-    def _background(self, number: int) -> Tensor:
-        """What is behind the person in a clip, (1, 3, S, S); cached."""
+    def background(self, number: int) -> Tensor:
+        """What is behind the person in a clip, (1, 3, S, S) (:func:`clip_background`); cached.
+
+        Raises MediaError if nobody is found in the clip. It needs a pose function.
+        """
         (background,) = self._cache.read((number, "background"), [0], lambda _: [self._behind(number)])
         return background
 

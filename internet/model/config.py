@@ -62,6 +62,9 @@ class INTERnetConfig(Section):
         choices=("still", "affine"),
     )
     blend: bool = setting(False, "mix what the generator paints with the source itself, moved by F; not the paper's")
+    scene: bool = setting(
+        False, "keep a picture of the one scene that it is trained on, to paint the uncovered ground; not the paper's"
+    )
     discriminators: int = setting(
         3, "N_D of Eq. 8; each sees the frame at half the size of the one before", least=1, most=10
     )
@@ -77,6 +80,8 @@ class INTERnetConfig(Section):
             raise ValueError("stage_one 'first-order' works at a quarter of the frame's size: three levels of channels")
         if self.stage_one == "first-order" and self.background != "still":
             raise ValueError("stage_one 'first-order' has a still background")
+        if self.scene and not (self.blend and self.background == "still"):
+            raise ValueError("scene is True, expected False without blend, or with a background that moves")
         if self.size % self.multiple:
             raise ValueError(f"size is {self.size}, expected a multiple of {self.multiple}")
 

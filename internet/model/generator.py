@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from internet import ops
 from internet.model.blocks import Head, ResidualBlock, conv3, conv_act, widened
-from internet.model.motion import Motion
+from internet.model.motion import Motion, enlarged
 
 #: With `blend`: the limit on the correction of M's logit, and how far M is kept from 0 and 1.
 CORRECTION, EPSILON = 3.0, 1e-3
@@ -41,7 +41,11 @@ class Generator(nn.Module):
         blocks: residual blocks of each stage.
         scales: "multi" or "single".
         blend: mix the painted frame with the warped source.
+        scene: with `blend`, the side of a picture of the scene without people, (1, 3, scene, scene), which takes the
+            place of what the layers paint as far as the mixture's weights say background. It starts grey.
     """
+
+    scene: Tensor | None
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Generator(nn.Module):
         blocks: Sequence[int] = (9, 3, 3),
         scales: str = "multi",
         blend: bool = False,
+        scene: int | None = None,
     ) -> None:
         super().__init__()
         finest_first = list(reversed(channels))
@@ -62,6 +67,7 @@ class Generator(nn.Module):
             stages.append(nn.Sequential(conv3(inputs, width), *(ResidualBlock(width) for _ in range(count))))
         self.stages = nn.ModuleList(stages)
         self.blend = blend
+        self.register_buffer("scene", None if scene is None else torch.full((1, 3, scene, scene), 0.5))
         self.last = Head(finest_first[0], 4 if blend else 3, 7, padding=3)
 
     def encode(self, source: Tensor) -> list[Tensor]:
@@ -102,4 +108,11 @@ class Generator(nn.Module):
         while confidence.shape[2] < source.shape[2]:
             field, confidence = ops.upsample_motion(field, confidence)  # type: ignore[assignment]  # one came, one goes
         odds = torch.logit(widened(confidence), eps=EPSILON) + CORRECTION * logits[:, 3:].tanh()
-        return torch.lerp(logits[:, :3].sigmoid(), widened(moved), odds.sigmoid())
+        return torch.lerp(self._painted(logits[:, :3].sigmoid(), motion), widened(moved), odds.sigmoid())
+
+    def _painted(self, frame: Tensor, motion: Motion) -> Tensor:
+        """What is not in the source: what the layers paint and, where the background is seen, the scene if known."""
+        if self.scene is None:
+            return frame
+        scene = functional.interpolate(self.scene, frame.shape[2:], mode="bilinear")
+        return torch.lerp(frame, scene, enlarged(motion.logits, frame).softmax(1)[:, :1])

@@ -31,7 +31,9 @@ class INTERnet(MotionTransfer):
         self.kp_detector, self.dense_motion_network = _stage_one(config)
         if config.background == "affine":
             self.background_predictor = BackgroundPredictor(_down(config))
-        self.generator = Generator(config.channels, config.blocks, config.scales, config.blend)
+        self.generator = Generator(
+            config.channels, config.blocks, config.scales, config.blend, config.size if config.scene else None
+        )
 
     def load_stage_one(self, state: Mapping[str, Tensor]) -> None:
         """Load the weights of first-order-motion's stage I; stage II stays as it is.

@@ -104,7 +104,7 @@ class MotionEstimator(nn.Module):
             ops.affine_mixture, background=background, threshold=self.threshold, align_corners=self.grid_align_corners
         )
         anchors = _pairs(source_anchors, driving_anchors)
-        fine_field = compose(_enlarged(logits, source), *anchors) if self.fine else None
+        fine_field = compose(enlarged(logits, source), *anchors) if self.fine else None
         return Motion(compose(logits, *anchors), confidence, logits, fine_field, background)  # Eq. 5
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +135,7 @@ def _pairs(source: Anchors, driving: Anchors) -> tuple[Tensor, Tensor, Tensor, T
     return source.kp, driving.kp, source.jac, driving.jac
 
 
-def _enlarged(logits: Tensor, frame: Tensor) -> Tensor:
+def enlarged(logits: Tensor, frame: Tensor) -> Tensor:
     """Logits at the size of a frame.
 
     A field composed from them changes within one pixel where a limb meets the background. A field that is itself

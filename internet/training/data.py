@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from internet.data.blaze_pose import BlazePose
@@ -44,6 +45,18 @@ def training_samples(config: Config) -> tuple[EpochStream, int]:
         seed=config.seed,
     )
     return EpochStream(clips, config.seed), len(clips)
+
+
+def scene_of(samples: EpochStream) -> Tensor:
+    """What is behind the person in the only clip there is, (1, 3, S, S).
+
+    Raises a SettingError if there are more.
+    """
+    clips = samples.data
+    if len(clips.clips) != 1:
+        raise SettingError(f"model.scene is true, expected one clip in data.path, which has {len(clips.clips)}")
+    background: Tensor = clips.background(0)
+    return background
 
 
 def validation_samples(config: Config) -> Dataset[dict[str, Any]] | None:

@@ -14,7 +14,7 @@ from internet.model.checkpoint import checkpoint_of
 from internet.training.checkpoint.run_folder import checkpoints, open_run
 from internet.training.checkpoint.warm_start import warm_start
 from internet.training.config import Config
-from internet.training.data import training_samples, validation_samples
+from internet.training.data import scene_of, training_samples, validation_samples
 from internet.training.distributed import World
 from internet.training.ema import Ema
 from internet.training.loading import noticing_lost_workers, read_micro_batches
@@ -43,8 +43,8 @@ def resume_or_create(config: Config, world: World) -> "Trainer":
     with world.together():
         if state is not None:
             _load(trainer, state)
-        elif config.warm_start:
-            trainer.start_from(config.warm_start)
+        else:
+            trainer.begin()
     return trainer
 
 
@@ -223,6 +223,14 @@ class Trainer:
             optimizer.load_state_dict(saved)
         torch.set_rng_state(state["rng"])
         self.step, self.metrics = state["step"], state["metrics"]
+
+    def begin(self) -> None:
+        """What a new run starts with beside random weights: another training's, and a picture of the scene."""
+        if self.config.warm_start:
+            self.start_from(self.config.warm_start)
+        for model in (self.model, self.ema.model if self.ema else None):
+            if model is not None and model.generator.scene is not None:
+                model.generator.scene.copy_(scene_of(self.samples))
 
     def start_from(self, path: str) -> None:
         """Start with another training's weights, but not its state."""

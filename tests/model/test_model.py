@@ -17,7 +17,7 @@ from internet.model import PRESETS, INTERnet, INTERnetConfig, Result, make_discr
 from internet.model.anchors import Anchors
 from internet.model.blocks import GroupNorm
 from internet.model.cost import activation_bytes, model_cost, multiply_adds, parameters
-from internet.model.generator import Generator
+from internet.model.generator import EPSILON, Generator
 from internet.model.motion import Motion
 from internet.model.relative import RelativeMotion, hull_area, relative_size
 from tests.support.compare import BACKENDS, DEVICES
@@ -267,6 +267,8 @@ def test_presets():
         ({"blocks": (1, 2)}, r"channels \(64, 32, 16\) and blocks \(1, 2\) must be of one length"),
         ({"size": 130}, "size is 130, expected a multiple of 32"),
         ({"stage_one": "first-order", "channels": (32, 16), "blocks": (1, 1)}, "three levels"),
+        ({"scene": True}, "scene is True, expected False without blend"),
+        ({"scene": True, "blend": True, "background": "affine"}, "with a background that moves"),
     ],
 )
 def test_a_wrong_field_is_named(changes, words):
@@ -345,6 +347,24 @@ def test_a_blending_generator_shows_the_moved_source_where_m_is_high_and_paints_
         confident = motion._replace(confidence=motion.confidence.clone().requires_grad_())
         generator(generator.encode(source), confident).sum().backward()
         assert confident.confidence.grad.isfinite().all()
+
+
+def test_uncovered_ground_is_the_scene_and_people_are_painted():
+    generator = Generator((8, 4), (1, 1), blend=True, scene=32)
+    generator.scene = torch.rand(1, 3, 32, 32)
+    source, hidden = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 8, 8)
+    logits = torch.zeros(1, 2, 8, 8)
+    logits[:, 0, :, :4], logits[:, 1, :, 4:] = 100, 100  # ground on the left, a person on the right
+    motion, features = Motion(identity_field(8, 8), hidden, logits), generator.encode(source)
+    with torch.no_grad():
+        shown = generator(features, motion)
+        generator.scene = None
+        painted = generator(features, motion)
+        generator.scene = torch.zeros(1, 3, 32, 32)
+        elsewhere = generator(features, motion)
+    torch.testing.assert_close(shown[..., 9:], painted[..., 9:])
+    assert (elsewhere[..., :7] <= EPSILON + 0.02).all()  # all that is left is what M keeps of the source
+    assert not torch.equal(shown[..., :7], painted[..., :7])
 
 
 def test_the_field_that_moves_the_source_has_an_edge_of_a_pixel():

@@ -14,6 +14,8 @@ import yaml
 from torch import Tensor
 
 from internet.cli import main
+from internet.data.clip import VideoClip
+from internet.data.dataset import ClipDataset
 from internet.data.synthetic import WalkingClip
 from internet.data.synthetic_dataset import SyntheticDataset
 from internet.data.video_writer import write_video
@@ -22,6 +24,7 @@ from internet.training.config import Config
 from internet.training.trainer import Trainer
 from internet.utils import weight_files
 from internet.utils.run_checkpoints import latest_checkpoint
+from tests.support.people import Seen
 from tests.support.training import SETTINGS, newest_state, start_training, weights
 
 STEPS = 9
@@ -231,9 +234,28 @@ def test_a_recipe_for_videos_does_not_draw_figures_instead(tmp_path: Path, capsy
 def test_one_video_starts_from_weights_that_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_video(tmp_path / "walk.mp4", WalkingClip(1, (128, 128), frames=12), fps=10)
     words = [f"data.path={tmp_path / 'walk.mp4'}", f"out={tmp_path / 'run'}", "model.preset=tiny", "data.pose=false"]
-    words += ["data.pose_augmentation.probability=0"]
+    words += ["data.pose_augmentation.probability=0", "model.scene=false"]
     assert main(["train", "one-video", *words]) == 2
     assert re.search(r"figures\.safetensors'.* do not fit", capsys.readouterr().err)
+
+
+def test_a_model_of_one_scene_begins_with_its_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("internet.training.data.BlazePose", Seen)
+    for name in ("one/walk.mp4", "two/a.mp4", "two/b.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_video(tmp_path / name, WalkingClip(1, (64, 64), frames=12), fps=10)
+    small = ["model.size=64", "run.batch=1", "run.steps=1", "data.workers=0", "loss.features.weights=random"]
+    words = ["train", "one-video", *small, "warm_start=", "optimizer.lr=0"]
+    assert main([*words, f"data.path={tmp_path / 'two'}", f"out={tmp_path / 'none'}"]) == 2
+    assert "model.scene is true, expected one clip in data.path, which has 2" in capsys.readouterr().err
+    assert main([*words, f"data.path={tmp_path / 'one'}", f"out={tmp_path / 'run'}"]) == 0
+    state = load_model(tmp_path / "run").state_dict()
+    clips = ClipDataset([VideoClip(tmp_path / "one/walk.mp4")], 64, min_seconds=0, pose=Seen())
+    assert torch.equal(state["generator.scene"], clips.background(0))
+    assert main(["train", "one-video", *small, "data.pose=false", "data.pose_augmentation.probability=0"]) == 2
+    assert "model.scene is True, expected False without data.pose" in capsys.readouterr().err
 
 
 def test_without_the_networks_a_pose_cannot_teach(

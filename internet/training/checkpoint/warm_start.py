@@ -18,15 +18,17 @@ from internet.model.weights import load_weights
 #: The settings of first-order-motion that do not concern its stage I.
 _OTHERS = ("size", "generator_width", "generator_widest", "levels", "blocks")
 #: The prefix of the names of the background predictor's weights.
-_BACKGROUND = "background_predictor."
+#: What the names of additions to the paper's model begin with: a background predictor, a picture of the scene.
+_ADDITIONS = ("background_predictor.", "generator.scene")
 _STAGE_ONE = [field.name for field in fields(FirstOrderConfig) if field.name not in _OTHERS]
 
 
 def warm_start(model: INTERnet, path: str) -> None:
     """Load a checkpoint of such a model (its averaged weights, if it has them), or stage I of first-order-motion.
 
-    From a training folder it takes the newest checkpoint; from a file of `internet import-fomm`, stage I. If only the
-    model has a background predictor, it starts from its initial weights; if only the checkpoint has, it is ignored.
+    From a training folder it takes the newest checkpoint; from a file of `internet import-fomm`, stage I. A
+    background predictor or a scene that only the model has starts as in a new one; one that only the checkpoint has is
+    ignored.
 
     Raises:
         OSError, ValueError: the file cannot be read, or its weights do not fit.
@@ -40,13 +42,13 @@ def warm_start(model: INTERnet, path: str) -> None:
     if checkpoint["architecture"] == FirstOrderMotion.architecture:
         model.load_stage_one(_stage_one(build_model(checkpoint, file)))
     else:
-        load_weights(model, _own_background(model, best_weights(checkpoint)), f"'{file}'")
+        load_weights(model, _own_additions(model, best_weights(checkpoint)), f"'{file}'")
 
 
-def _own_background(model: INTERnet, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights, with those of a background predictor added or removed to fit the model."""
-    own = {name: value for name, value in model.state_dict().items() if name.startswith(_BACKGROUND)}
-    return {**own, **{name: value for name, value in weights.items() if own or not name.startswith(_BACKGROUND)}}
+def _own_additions(model: INTERnet, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, with those of additions added or removed to fit the model."""
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(_ADDITIONS)}
+    return {**own, **{name: value for name, value in weights.items() if name in own or not name.startswith(_ADDITIONS)}}
 
 
 def _stage_one(imported: MotionTransfer) -> dict[str, Tensor]:

@@ -38,6 +38,9 @@ class Config(Section):
                 "the frame before is not in the same pose"
             )
 
+        if self.model.scene and not self.data.pose:
+            raise ValueError("model.scene is True, expected False without data.pose, which tells people from the scene")
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
         """The inverse of :meth:`to_dict`; `model.preset` is the preset that the other model settings change.
