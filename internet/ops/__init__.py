@@ -7,7 +7,7 @@ import warnings
 
 import torch
 
-from internet.ops._choice import backend
+from internet.ops._requested import backend
 from internet.ops._status import OPERATORS, Status, backends
 from internet.ops.affine_mixture import affine_mixture
 from internet.ops.anchor_features import anchor_features

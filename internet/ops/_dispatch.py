@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from internet.ops._choice import asked_for
+from internet.ops._requested import asked_for
 from internet.ops._status import OPERATORS, compiled, devices, triton_kernels, why_not_on
 from internet.utils.torch_internals import inside_functorch
 

@@ -20,7 +20,7 @@ ASKED = os.environ.get(VARIABLE)
 
 def stand_in() -> None:
     """Make the emulation the backend "cuda" for the rest of this process: ready, and for CPU tensors."""
-    from internet.ops import _choice, _dispatch, _status, fakes
+    from internet.ops import _dispatch, _requested, _status, fakes
     from tests.emulated.build import build
 
     torch.ops.load_library(os.environ.get(LIBRARY_VARIABLE) or build(int(ASKED or "900")))
@@ -30,7 +30,7 @@ def stand_in() -> None:
 
     def emulated(operator: str, device: torch.device) -> str | None:
         namespace = namespace_for(operator, device)
-        return NAMESPACE if namespace == "internet" and _choice.asked_for() == "cuda" else namespace
+        return NAMESPACE if namespace == "internet" and _requested.asked_for() == "cuda" else namespace
 
     for name, module in sys.modules.items():
         if name.startswith("internet.ops.") and getattr(module, "namespace_for", None) is namespace_for:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import internet
-from internet.ops import _choice, _dispatch, _status
+from internet.ops import _dispatch, _requested, _status
 from tests.support import samples
 from tests.support.compare import DEVICES
 from tests.support.evaluate import ROOT
@@ -36,7 +36,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
 
 
 def chosen() -> str | None:
-    return _choice.asked_for()
+    return _requested.asked_for()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,7 +128,7 @@ def test_threads_choose_for_themselves() -> None:
             assert entered.wait(60)
         assert chosen() == outside
         left.set()
-        default = _choice._FOR_A_RUN[-1] if _choice._FOR_A_RUN else None
+        default = _requested._FOR_A_RUN[-1] if _requested._FOR_A_RUN else None
         assert found.result() == (default, "reference", default)
 
 
@@ -202,7 +202,7 @@ def fresh_process(code: str, **environment: str) -> "subprocess.CompletedProcess
     )
 
 
-CODE = "from internet.ops import _choice; print(_choice.asked_for())"
+CODE = "from internet.ops import _requested; print(_requested.asked_for())"
 
 
 @pytest.mark.parametrize(("value", "expected"), [("reference", "reference"), ("", "None")])

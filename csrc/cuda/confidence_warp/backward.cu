@@ -2,7 +2,7 @@
 //
 // For the motion: an output pixel's gradient has four dot products with the features that the pixel reads.
 // For the features: each pixel gathers the gradients of the output pixels that read it
-// (sampling_transpose.h).
+// (sampling_transpose.h). The blend's gradient is in blend.cu.
 #include "cuda/confidence_warp/pixels.h"
 #include "cuda/confidence_warp/sampling_transpose.h"
 #include "cuda/confidence_warp/tile_readers.h"
