@@ -64,10 +64,11 @@ inline int broken(int number) {{ return number == taken; }}
 """
 
 VALUES = ("tests/ops/test_values.py", "tests/ops/test_gradients.py")
+CUDA = "gradients_are or same_bits or in_chunks or many_anchors"
 TESTS = (
     (VALUES, "cuda and float32"),
-    (("tests/emulated/test_fuzz.py",), "random or many_anchors"),
-    (("tests/ops/test_cuda.py",), "(gradients_are or same_bits or in_chunks) and (torch.float32 or bfloat16)"),
+    (("tests/emulated/test_fuzz.py",), "random"),
+    (("tests/ops/test_cuda.py",), f"({CUDA}) and (torch.float32 or bfloat16)"),
     (VALUES, "cuda and not float32"),
 )
 """Files, and which of their tests. The quick ones first: the others only run if these notice nothing."""

@@ -39,6 +39,7 @@ TAME: dict[str, dict[str, Any]] = {
     "empty batch": {"batch": 0},
     "covariance": {"covariance": True},
     "covariance, no Jacobian map": {"covariance": True, "jacobian_maps": 0, "align_corners": True},
+    "covariance, rows of four": {"size": (3, 8), "covariance": True, "jacobian_maps": 3},
     "covariance of narrow peaks": {"covariance": True, "temperature": 0.02},
     "volumes": {"size": (3, 4, 5)},
     "volumes, own Jacobian maps": {"size": (3, 4, 5), "jacobian_maps": 3, "align_corners": True},
