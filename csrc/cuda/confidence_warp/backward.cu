@@ -7,6 +7,7 @@
 #include "cuda/confidence_warp/sampling_transpose.h"
 #include "cuda/confidence_warp/tile_readers.h"
 #include "cuda/runtime/instantiate.h"
+#include "cuda/runtime/own_pixel.h"
 
 namespace internet::cuda {
 namespace {

@@ -3,6 +3,7 @@
 // plane after plane.
 #include "cuda/confidence_warp/pixels.h"
 #include "cuda/runtime/instantiate.h"
+#include "cuda/runtime/own_pixel.h"
 
 namespace internet::cuda {
 namespace {

@@ -6,6 +6,7 @@
 // compute pixel after pixel, 16 bytes per lane. Otherwise a thread computes one pixel, plane after plane.
 #include "cuda/confidence_warp/pixels.h"
 #include "cuda/runtime/instantiate.h"
+#include "cuda/runtime/own_pixel.h"
 
 namespace internet::cuda {
 namespace {

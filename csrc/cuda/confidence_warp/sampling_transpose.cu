@@ -2,6 +2,7 @@
 #include "cuda/confidence_warp/sampling_transpose.h"
 #include "cuda/confidence_warp/tile_readers.h"
 #include "cuda/runtime/launch.h"
+#include "cuda/runtime/own_pixel.h"
 
 namespace internet::cuda {
 namespace {

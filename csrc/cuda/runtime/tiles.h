@@ -58,17 +58,6 @@ INTERNET_HD TilePixel tile_pixel(const Tiles& tiles, const Tile& tile, int index
   return {row, column, row < tiles.rows && column < tiles.columns};
 }
 
-// The block's tile, and this thread's pixel of it.
-struct OwnPixel {
-  Tile tile;
-  TilePixel pixel;
-};
-template <class Tiles>
-__device__ __forceinline__ OwnPixel own_pixel(const Tiles& tiles) {
-  const Tile tile = tile_of_block(tiles, blockIdx.x);
-  return {tile, tile_pixel(tiles, tile, threadIdx.x)};
-}
-
 // Where a channel of an image, and a pixel of it, lie in (batch, channels, height, width).
 template <class T>
 INTERNET_HD T* channel_at(const Strided<T, 4>& view, int64_t image, int64_t channel) {

@@ -3,7 +3,7 @@
 
 #include "cuda/runtime/lanes.h"
 #include "cuda/runtime/launch.h"
-#include "cuda/runtime/tiles.h"
+#include "cuda/runtime/own_pixel.h"
 #include "cuda/runtime/vectors.h"
 #include "cuda/sampling/trilinear_sample.h"
 #include "cuda/volume_warp/kernels.h"
