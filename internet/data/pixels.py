@@ -28,6 +28,10 @@ UNSPECIFIED = 2
 #: ITU-T H.273: transfer curves PQ and HLG; primaries of BT.2020 and of the two variants of P3.
 HDR_TRANSFERS, WIDE_PRIMARIES = frozenset({16, 18}), frozenset({9, 11, 12})
 
+SCALER_THREADS = 1
+"""Of libswscale, by frame. More would belong to the process that made them: in a forked one, such as a worker of a
+DataLoader, freeing a frame that its parent had converted would wait for them for ever."""
+
 
 def displayed_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
     """Width and height with square pixels, for pixels that are `aspect` times as wide as high (None: square)."""
@@ -46,7 +50,7 @@ def displayed(frame: Any, aspect: Fraction | None = None, background: Colour = W
     """
     transparent = any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8"
     width, height = displayed_size(frame.width, frame.height, aspect)
-    shape = {"format": "rgba" if transparent else "rgb24", "width": width, "height": height}
+    shape = {"format": "rgba" if transparent else "rgb24", "width": width, "height": height, "threads": SCALER_THREADS}
     if frame.color_trc in HDR_TRANSFERS or frame.color_primaries in WIDE_PRIMARIES:
         converted = _converter(threading.get_ident(), width, height, frame.color_trc, frame.color_primaries).reformat(
             frame, **shape, **_rec709()

@@ -12,6 +12,7 @@ import numpy as np
 
 from internet.data.audio import AudioTrack
 from internet.data.container import file_url
+from internet.data.pixels import SCALER_THREADS
 from internet.data.streaming import BrokenVideoError
 from internet.utils.files import OutputError, replacement
 from internet.utils.optional import require
@@ -78,7 +79,7 @@ class VideoWriter:
             return picture
         kinds = self._av.video.reformatter
         options = {"dst_colorspace": kinds.Colorspace.ITU709, "dst_color_range": kinds.ColorRange.MPEG}
-        return picture.reformat(format=self._stream.pix_fmt, **options)
+        return picture.reformat(format=self._stream.pix_fmt, threads=SCALER_THREADS, **options)
 
     def _add_audio(self, audio: AudioTrack) -> None:
         try:

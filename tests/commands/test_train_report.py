@@ -74,7 +74,7 @@ def test_the_first_of_the_clips_that_are_held_out(tmp_path: Path) -> None:
 
 def test_it_needs_frames_that_are_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--report", *WORDS, f"out={tmp_path / 'run'}"]) == 2
-    assert "--report: needs frames that are not trained on; give validation.path" in capsys.readouterr().err
+    assert "--report: needs frames that are not trained on; set validation.path" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

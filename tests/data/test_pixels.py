@@ -1,5 +1,7 @@
 """Frames look like in a player: colours, transparency, square pixels, orientation."""
 
+import gc
+import multiprocessing
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -161,3 +163,20 @@ def test_what_is_transparent_shows_the_background(name: str, codec: str, pixels:
         shown = next(iter_frames(path, background))
         np.testing.assert_allclose(shown[2, 2], background, atol=3)
         np.testing.assert_allclose(shown[16, 16], (200, 30, 40), atol=3)
+
+
+def test_a_forked_process_can_free_a_frame_that_its_parent_converted() -> None:
+    """libswscale's threads stay in the parent: to free them in a child, such as a DataLoader's worker, is to wait."""
+    frames = [plain((120, 90, 200), 512)]
+    displayed(frames[0])
+
+    def free() -> None:
+        frames.clear()
+        gc.collect()  # a frame and its side data refer to each other
+
+    child = multiprocessing.get_context("fork").Process(target=free)
+    child.start()
+    child.join(60)
+    child.kill()
+    child.join()
+    assert child.exitcode == 0
