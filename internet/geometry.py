@@ -8,6 +8,7 @@ from torch.nn import functional
 
 __all__ = [
     "SMALLEST_DETERMINANT",
+    "affine_points",
     "field_to_flow",
     "full_flow",
     "identity_field",
@@ -33,6 +34,11 @@ def identity_grid(size: Sequence[int], align_corners: bool, like: Tensor) -> Ten
     """The identity motion field: (H, W, 2) for a size (H, W), (D, H, W, 3) for (D, H, W); x first."""
     axes = [pixel_coordinates(pixels, align_corners, like) for pixels in size]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
+
+
+def affine_points(matrix: Tensor, points: Tensor) -> Tensor:
+    """A z + t of points z (..., N, 2), for matrices [A | t] (B, 2, 3), or (B, 3, 3) with a last row that is ignored."""
+    return points @ matrix[..., :2, :2].transpose(-2, -1) + matrix[..., None, :2, 2]
 
 
 def inverse(matrix: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from internet.geometry import flow_to_field, identity_field
+from internet.geometry import affine_points, flow_to_field, identity_field
 from internet.model.anchors import Anchors
 from internet.model.blocks import widened
 
@@ -69,8 +69,7 @@ def background_loss(background: Tensor, motion: Tensor, parts: Tensor) -> Tensor
         parts: p, (B, 1, H, W), 0 where the driving frame shows the background.
     """
     here = identity_field(motion.shape[2], motion.shape[3], motion.device)
-    there = here @ background[:, None, :2, :2].transpose(2, 3) + background[:, None, None, :2, 2]
-    off = (there - flow_to_field(motion)).square().sum(-1)
+    off = (affine_points(background[:, None], here) - flow_to_field(motion)).square().sum(-1)
     seen = (parts[:, 0] == 0).to(off.dtype)
     return ((off + EPSILON**2).sqrt() * seen).sum() / seen.sum().clamp(min=1)
 

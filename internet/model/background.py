@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from internet.geometry import adjugate_and_determinant, identity_grid
+from internet.geometry import adjugate_and_determinant, affine_points, identity_grid
 from internet.model.blocks import Head, conv_act, widened, without_autocast
 
 #: How far a match is looked for, in cells; a cell is two pixels of the motion field.
@@ -107,8 +107,7 @@ def affine_fit(points: Tensor, matches: Matches) -> Tensor:
 
 def inliers(points: Tensor, matches: Matches, affine: Tensor, tolerance: Tensor) -> Matches:
     """The same matches; those farther than the tolerance from where the fit leads weigh less: a Gaussian."""
-    led = points @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
-    off = (led - matches.displacement).square().sum(-1)
+    off = (affine_points(affine, points) - matches.displacement).square().sum(-1)
     return matches._replace(weight=matches.weight * torch.exp(-off / tolerance.square()))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from internet import ops
-from internet.geometry import identity_field, inverse
+from internet.geometry import affine_points, identity_field, inverse
 from internet.model.anchors import Anchors
 from internet.model.blocks import GroupNorm, Head, fused_heads
 from internet.model.unet import Normalisation, UNet
@@ -123,8 +123,8 @@ def stabilised(source: Tensor, anchors: Anchors, background: Tensor) -> tuple[Te
     source's figure would stand in the driving frame: that is where M has to fall.
     """
     linear, shift = background[:, :2, :2], background[:, :2, 2]
-    field = identity_field(source.shape[2], source.shape[3], source.device) @ linear[:, None].transpose(2, 3)
-    there = ops.confidence_warp(source, field + shift[:, None, None])
+    field = identity_field(source.shape[2], source.shape[3], source.device)
+    there = ops.confidence_warp(source, affine_points(background[:, None], field))
     back = inverse(linear)[:, None]
     kp = (back @ (anchors.kp - shift[:, None])[..., None])[..., 0]
     return there, Anchors(kp, back @ anchors.jac)
