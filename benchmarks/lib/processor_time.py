@@ -11,6 +11,8 @@ SHORTEST_SAMPLE, FEWEST_ROUNDS = 1e-3, 5
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """Processor seconds of all threads of this process; the functions take turns, after one uncounted call of each.
 
+    Every other round runs in reverse: what a call leaves behind, in caches and in the allocator, is then met by each.
+
     Args:
         functions: by name.
         rounds: calls of each.
@@ -18,11 +20,13 @@ def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> d
     for function in functions.values():
         function()
     samples: dict[str, list[float]] = {name: [] for name in functions}
+    order = list(functions)
     for _ in range(rounds):
-        for name, function in functions.items():
+        for name in order:
             start = time.process_time()
-            function()
+            functions[name]()
             samples[name].append(time.process_time() - start)
+        order.reverse()
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}
 
 

@@ -7,8 +7,8 @@ configuration and random weights. For each it prints, as rows of a Markdown tabl
 - how far values and gradients are apart in float64, and, beside it, how far the authors' own code is from itself when
   images and weights move by one rounding; and how far the picture of each in float32 is from its authors' in float64;
 - how many times as fast a frame, a training step (forward and backward) and the part that operators compute are,
-  processor time of one thread, interleaved in one process, medians; with `--compile` how many times as fast
-  `compile=True` makes a frame that is accelerated already;
+  processor time of one thread, interleaved in one process, by medians and by the least of all rounds; with `--compile`
+  how many times as fast `compile=True` makes a frame that is accelerated already;
 - the part's peak memory in inference, beyond what it makes for others, and what a backward pass keeps of it.
 
 A frame is what a demo does for each frame of a video: source and its key points are there already. The part is what
@@ -60,6 +60,7 @@ def main() -> None:
         "--repo", type=Path, action="append", required=True, help="a checkout; may be given several times"
     )
     parser.add_argument("--rounds", type=int, default=5, help="of interleaved calls (default: %(default)s)")
+    parser.add_argument("--side", type=int, help="of the images that are timed (default: the model's own)")
     parser.add_argument("--row", action="store_true", help="no heading")
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES, help="the others are left out")
     parser.add_argument("--compile", action="store_true", help="also a frame with compile=True, which takes minutes")
@@ -67,20 +68,21 @@ def main() -> None:
     if not arguments.row:
         print(markdown.table(HEADER, []))
     if len(arguments.repo) == 1:
-        row = row_of(arguments.repo[0], arguments.rounds, arguments.only, compiled=arguments.compile)
-        print(row, flush=True)
+        checkout = checkout_of(arguments.repo[0])
+        checkout.side = arguments.side or checkout.side
+        print(row_of(checkout, arguments.rounds, arguments.only, compiled=arguments.compile), flush=True)
         return
     for repo in arguments.repo:  # a process for each: their packages have the same names
         options = ["--rounds", str(arguments.rounds), "--row", "--only", *arguments.only]
         options += ["--compile"] if arguments.compile else []
+        options += ["--side", str(arguments.side)] if arguments.side else []
         subprocess.run([sys.executable, __file__, "--repo", str(repo), *options], check=True)
 
 
-def row_of(repo: Path, rounds: int, figures: Sequence[str] = FIGURES, *, compiled: bool = False) -> str:
+def row_of(checkout: Checkout, rounds: int, figures: Sequence[str] = FIGURES, *, compiled: bool = False) -> str:
     """The figures of one checkout, as a row of the table."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    checkout = checkout_of(repo)
     torch.manual_seed(0)
     theirs = _after_training(checkout.model()).eval()
     ours = copy.deepcopy(theirs)
@@ -235,9 +237,10 @@ def _step(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
 
 
 def _compared(calls: Sequence[Callable[[], Any]], rounds: int) -> str:
-    """How many times as fast the second is, and what each takes."""
+    """How many times as fast the second is, round by round and by the least of each, and what each takes."""
     before, after = processor_time.interleaved(dict(zip(("before", "after"), calls, strict=True)), rounds).values()
-    return f"{before.over(after):.2f}× ({1e3 * before.median:.4g} → {1e3 * after.median:.4g} ms)"
+    least = f"{before.least / after.least:.2f}× by the least"
+    return f"{before.over(after):.2f}×, {least} ({1e3 * before.median:.4g} → {1e3 * after.median:.4g} ms)"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from internet.accelerate.checksums import checksums
 from internet.utils.torch_internals import (
     has_global_hooks,
     inside_forward_mode,
@@ -24,9 +25,9 @@ class SourceCache(Generic[Value]):
 
     It holds one source. A changed source is noticed: on the CPU, where numpy may share a tensor's memory, it is
     compared by its contents; on other devices, where that would make the host wait, by its address and torch's counter
-    of writes into it. Weights are compared by that counter, and on the CPU by a few of their values too, which catches
-    writes that bypass it (`weight.data.mul_`) and change all of a weight. Such a write to part of one, or on a GPU, is
-    noticed after a change between `train()` and `eval()`, or `load_state_dict`, each of which empties the cache.
+    of writes into it. Weights are compared by that counter, and on the CPU by checksums too, which catch writes that
+    bypass it (`weight.data.mul_`). On a GPU such a write is noticed after a change between `train()` and `eval()`, or
+    `load_state_dict`, each of which empties the cache.
 
     Nothing is kept or reused when gradients may be required, in training, under `torch.compile`, while a CUDA
     graph is captured, under transforms, when modules have hooks that expect to be called, and in the threads of
@@ -83,23 +84,19 @@ def settings(device: torch.device) -> tuple[Any, ...]:
     )
 
 
-SAMPLES = 16
-"""How many values of a weight are compared."""
-
-
 class Weights:
     """A record of the parameters and buffers of modules, to detect changes."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self._tensors = list(_tensors(modules))
         self._memory = [_Memory(tensor) for tensor in self._tensors]
-        self._samples = [_sample(tensor).clone() for tensor in self._tensors]
+        self._checksums = [checksums(tensor) for tensor in self._tensors]
 
     def are_those_of(self, modules: Sequence[nn.Module]) -> bool:
         now = list(_tensors(modules))
         return len(now) == len(self._tensors) and all(
-            tensor is before and memory.is_unchanged_in(tensor) and torch.equal(_sample(tensor), sample)
-            for tensor, before, memory, sample in zip(now, self._tensors, self._memory, self._samples, strict=True)
+            tensor is before and memory.is_unchanged_in(tensor) and torch.equal(checksums(tensor), sums)
+            for tensor, before, memory, sums in zip(now, self._tensors, self._memory, self._checksums, strict=True)
         )
 
 
@@ -107,15 +104,6 @@ def _tensors(modules: Iterable[nn.Module]) -> Iterable[Tensor]:
     for module in modules:
         yield from module.parameters()
         yield from module.buffers()
-
-
-def _sample(tensor: Tensor) -> Tensor:
-    """Evenly spaced values in a tensor's memory; none where reading them would make the host wait."""
-    if tensor.device.type != "cpu" or not tensor.numel():
-        return torch.empty(0)
-    span = 1 + sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    step = -(-span // SAMPLES)
-    return tensor.detach().as_strided((-(-span // step),), (step,))
 
 
 class _Memory:

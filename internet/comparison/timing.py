@@ -34,6 +34,10 @@ class Timing:
         return statistics.median(self.samples)
 
     @property
+    def least(self) -> float:
+        return min(self.samples)
+
+    @property
     def spread(self) -> float:
         """Half of the samples lie within this fraction of the median of each other."""
         if len(self.samples) < 2:

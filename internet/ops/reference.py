@@ -437,16 +437,17 @@ def soft_argmax(
     dtype, size = motion_dtype(logits.dtype), logits.shape[2:]
     heat = (logits.to(dtype) / temperature).flatten(2).softmax(dim=-1)  # (B, K, pixels)
     grid = identity_grid(size, align_corners, like=heat).flatten(0, -2)  # (pixels, n)
-    kp, jac = heat @ grid, None
+    # Sums of products, not matrix products, which add one pixel after the other: their rounding grows with the pixels.
+    kp, jac = (heat[..., None] * grid).sum(dim=2), None
     if jacobian_map is not None:
         maps = jacobian_map.to(dtype).flatten(3).expand(-1, logits.shape[1], -1, -1)  # (B, K, n^2, pixels)
-        jac = torch.einsum("bkp,bkcp->bkc", heat, maps).unflatten(-1, (len(size), len(size)))
+        jac = (heat[:, :, None] * maps).sum(dim=-1).unflatten(-1, (len(size), len(size)))
     if not covariance:
         return kp, jac
     offset = (
         grid - kp[:, :, None]
     )  # centred, because a difference of second moments would cancel all digits of a narrow peak
-    return kp, jac, torch.einsum("bkp,bkpi,bkpj->bkij", heat, offset, offset)
+    return kp, jac, (heat[..., None, None] * offset[..., :, None] * offset[..., None, :]).sum(dim=2)
 
 
 def gaussian_heatmaps(grid: Tensor, kp: Tensor, variance: float, covariance: Tensor | None) -> Tensor:

@@ -159,6 +159,17 @@ def test_the_covariance_of_a_narrow_peak_keeps_its_digits() -> None:
     assert found[1][0, 0, 0, 0].item() == pytest.approx(0.003**2, rel=1e-3)
 
 
+def test_sums_over_many_pixels_are_exact_to_a_few_roundings_in_float32() -> None:
+    """A matrix product adds one pixel after the other: it was wrong by some twenty roundings here."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 128, 128, generator=generator) / 10
+    maps = torch.randn(2, 4, 4, 128, 128, generator=generator)
+    found = reference.soft_argmax(logits, maps, covariance=True)
+    exact = reference.soft_argmax(logits.double(), maps.double(), covariance=True)
+    for rounded, expected in zip(found, exact, strict=True):
+        torch.testing.assert_close(rounded.double(), expected, rtol=0, atol=4 * 2**-24)
+
+
 def test_a_sharp_peak_is_its_pixel() -> None:
     logits = torch.zeros(1, 1, 5, 7, dtype=torch.float64)
     logits[0, 0, 1, 5] = 100.0
