@@ -1,6 +1,6 @@
 """Charts for a page of :mod:`internet.visualization.report`, in HTML and SVG; their colours come from the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -63,7 +63,11 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def bar_chart(
-    caption: str, bars: Mapping[tuple[str, str], Sequence[float]], series: Sequence[str], *, unit: str = "×"
+    caption: str,
+    bars: Mapping[tuple[str, str], Sequence[float]],
+    series: Sequence[str],
+    *,
+    label: Callable[[float], str],
 ) -> str:
     """Groups of horizontal bars from 0 to the longest; each bar is labelled with its value.
 
@@ -71,7 +75,7 @@ def bar_chart(
         caption: what the length of a bar means.
         bars: for each group, by its name and details, a value for each of the series.
         series: one or two names.
-        unit: shown after each value.
+        label: writes a value, with its unit.
     """
     longest = max(value for values in bars.values() for value in values)
     kinds = [("", "var(--fused)"), (" second", "var(--fused-soft)")]
@@ -83,8 +87,8 @@ def bar_chart(
     for (name, details), values in bars.items():
         lines = (
             f'<div class="bar{kind}"><i style="--share: {value / longest:.4f}" aria-hidden="true"></i>'
-            f'<b aria-label="{escape(label)}: {value:.1f}{unit}">{_short(value)}{unit}</b></div>'
-            for label, value, (kind, _) in zip(series, values, kinds, strict=False)
+            f'<b aria-label="{escape(one)}: {escape(label(value))}">{escape(label(value))}</b></div>'
+            for one, value, (kind, _) in zip(series, values, kinds, strict=False)
         )
         heading = f'<div class="name"><code>{escape(name)}</code> <small>{escape(details)}</small></div>'
         groups.append(f"<li>{heading}{''.join(lines)}</li>\n")
@@ -103,7 +107,3 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 def _limits(values: np.ndarray, marks: Sequence[float]) -> tuple[float, float]:
     low, high = _range(values)
     return min([low, *marks]), max([high, *marks])
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 20 else f"{value:.1f}"

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from internet.cli import main
 from internet.commands import demo
 from internet.commands._shared.demo import animation, showcase
 from internet.commands._shared.demo.results import times
-from internet.comparison import timing, why_not_fused
+from internet.comparison import operators, timing, why_not_fused
 from internet.data.image import read_image
 from internet.data.synthetic import WalkingClip, numbered_clip
 from internet.data.video import probe, read_frames
@@ -62,7 +63,8 @@ def checkpoint(tmp_path: Path) -> str:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As few rounds as possible of every measurement, and a short clip."""
+    """Small shapes, as few rounds as possible of every measurement, and a short clip."""
+    monkeypatch.setattr(operators, "paper", partial(operators.paper, 16))
     monkeypatch.setattr(showcase, "OPERATOR_SECONDS", 0.0)
     monkeypatch.setattr(showcase, "MODEL_SECONDS", 0.0)
     monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)

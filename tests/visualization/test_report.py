@@ -54,7 +54,10 @@ def page(tmp_path: Path) -> Path:
     blocks = [
         report.paragraph("Words."),
         charts.bar_chart(
-            "Bars", {("affine_mixture", "B=4"): (72.0, 40.0), ("soft_argmax", "B=1"): (6.3, 1.0)}, ("a", "b")
+            "Bars",
+            {("affine_mixture", "B=4"): (72.0, 40.0), ("soft_argmax", "B=1"): (6.3, 1.0)},
+            ("a", "b"),
+            label="{:g}×".format,
         ),
         report.table("Numbers", ("", "one", "two"), [["first", "1", "2"], ["second", "3", "4"]]),
         report.video((tmp_path / "video.mp4").read_bytes(), "Noise that moves", [["left", "right"]]),
@@ -112,7 +115,7 @@ def test_text_is_escaped():
         report.gallery(HOSTILE, [[(HOSTILE, IMAGE)]]),
         report.slider(HOSTILE, {HOSTILE: b"", "": b""}, [HOSTILE]),
         report.video(b"", HOSTILE, [[HOSTILE]]),
-        charts.bar_chart(HOSTILE, {(HOSTILE, HOSTILE): (1.0, 2.0)}, (HOSTILE, HOSTILE)),
+        charts.bar_chart(HOSTILE, {(HOSTILE, HOSTILE): (1.0, 2.0)}, (HOSTILE, HOSTILE), label=lambda _: HOSTILE),
         charts.line_chart(HOSTILE, {HOSTILE: [(0.0, 1.0)]}, across=HOSTILE),
     ]
     text = report.page(HOSTILE, HOSTILE, made, footer=HOSTILE).decode()

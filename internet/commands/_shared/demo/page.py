@@ -57,6 +57,7 @@ def _operators(speeds: list[OperatorSpeed], command: str) -> str:
             "How many times faster than eager PyTorch. Medians of interleaved runs in one process.",
             bars,
             ("forward", "forward + backward"),
+            label=times,
         ),
         report.table(
             "The times behind the bars; both: forward and backward. The difference between the two results is relative "

@@ -55,7 +55,7 @@ def show(model: MotionTransfer, folder: Path, command: str, *, seed: int, acts: 
 
 def _operators(device: torch.device) -> list[operators.OperatorSpeed]:
     tqdm = require("tqdm", "the progress bar").tqdm
-    bar = tqdm(operators.PAPER, desc="fused against eager", unit="operator", disable=None, leave=False)
+    bar = tqdm(operators.paper(), desc="fused against eager", unit="operator", disable=None, leave=False)
     return [operators.measure(workload, device, OPERATOR_SECONDS) for workload in bar]
 
 
