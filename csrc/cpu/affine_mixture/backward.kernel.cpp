@@ -73,18 +73,22 @@ class BackwardRows {
 
     const int64_t anchor_stride = p_.grad_logits.stride[1], pixel_stride = p_.grad_logits.stride[N + 1];
     T* out = row_out_ == nullptr ? nullptr : row_out_ + column * pixel_stride;
-    const bool dense = out != nullptr && pixel_stride == 1 && column + vectors * lanes<T> <= width_;
+    // How many vectors are stored where they belong: all but the one at the row's end, if it is not full.
+    const int64_t full = std::min<int64_t>(vectors, (width_ - column) / lanes<T>);
+    const int direct = out != nullptr && pixel_stride == 1 ? int(full) : 0;
     auto to_memory = [=, row_stride = p_.grad_logits.stride[N]](int k, int i, V v) {
       T* at = out + k * anchor_stride + i * lanes<T>;
       __builtin_prefetch(at + row_stride, 0,
                          2);  // the next row, so that a store waits for the L2 cache at most
       store<lanes<T>>(at, v);
     };
-    auto to_planes = [&](int k, int i, V v) { grad_logits_.planes(i)[k] = v; };
-    if (dense) return all_motions(column, vectors, to_memory);
-    all_motions(column, vectors, to_planes);
+    if (direct == vectors) return all_motions(column, vectors, to_memory);
+    all_motions(column, vectors, [&](int k, int i, V v) {
+      if (i < direct) return to_memory(k, i, v);
+      grad_logits_.planes(i)[k] = v;
+    });
     if (out == nullptr) return;
-    for (int i = 0; i < vectors; ++i) {
+    for (int i = direct; i < vectors; ++i) {
       const int64_t first = i * lanes<T>;
       const int count = pixels_from<T>(column + first, width_);
       const bool last = column + first + 2 * lanes<T> > width_;

@@ -27,11 +27,9 @@ INTERNET_HD int pixels_from(int64_t column, int64_t width) {
   return int(std::clamp<int64_t>(width - column, 0, lanes<T>));
 }
 
-// The logits of `count` pixels from column x on: straight from memory where they are neighbours, lane by lane
-// otherwise (channels_last). Lanes past `count` are 0.
+// The logits of `count` pixels that are `stride` apart, lane by lane. Lanes past `count` are 0.
 template <class T>
 INTERNET_HD Pixels<T> load_pixels(const T* p, int64_t stride, int count) {
-  if (stride == 1) return load_first<lanes<T>>(p, count, 0);
   Pixels<T> v{};
   for (int i = 0; i < count; ++i) v[i] = widen(p[i * stride]);
   return v;
@@ -199,6 +197,14 @@ class Row {
         // cache, because in L1 the rows of planes of 2^n pixels would evict each other.
         __builtin_prefetch(at + width, 0, 2);
         return load<lanes<T>>(at);
+      };
+      return math::compose_logits<thresholded>(anchors, logit, motion, stills, x, keep, f);
+    }
+    if (pixel_stride == 1) {
+      int counts[n];
+      for (int i = 0; i < n; ++i) counts[i] = pixels_from<T>(column + i * lanes<T>, width);
+      auto logit = [=](int k, int i) {
+        return load_first<lanes<T>>(p + k * anchor_stride + i * lanes<T>, counts[i], S(0));
       };
       return math::compose_logits<thresholded>(anchors, logit, motion, stills, x, keep, f);
     }

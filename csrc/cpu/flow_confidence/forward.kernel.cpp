@@ -4,6 +4,7 @@
 
 #include "cpu/flow_confidence/kernels.h"
 #include "cpu/simd/few_channels.h"
+#include "cpu/simd/row_end.h"
 #include "math/bilinear.h"
 #include "math/flow_confidence.h"
 
@@ -13,7 +14,7 @@ namespace {
 template <class T>
 using Native = Vec<opmath<T>, native_lanes<T>>;
 
-// A row of a flow. Past its end it continues with its last vector.
+// A row of a flow. Past its end it continues with its last pixel.
 template <class T>
 struct FlowRow {
   static constexpr int N = native_lanes<T>;
@@ -28,8 +29,15 @@ struct FlowRow {
         width(width) {}
 
   INTERNET_MEMBER math::FlowVector<V> at(int64_t x) const {
-    if (x + N <= width && column_stride == 1) return {load<N>(data + x), load<N>(data + channel_stride + x)};
-    if (x + N <= width && column_stride == 2 && channel_stride == 1) {
+    const int count = int(std::clamp<int64_t>(width - x, 0, N));
+    if (column_stride == 1) {
+      const T *across = data + x, *down = across + channel_stride;
+      if (count == N) return {load<N>(across), load<N>(down)};
+      const T* last = data + width - 1;
+      return {load_first<N>(across, count, widen(last[0])),
+              load_first<N>(down, count, widen(last[channel_stride]))};
+    }
+    if (column_stride == 2 && channel_stride == 1 && count == N) {
       math::FlowVector<V> w;
       deinterleave(load<N>(data + 2 * x), load<N>(data + 2 * x + N), w.x, w.y);
       return w;

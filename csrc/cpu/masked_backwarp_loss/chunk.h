@@ -74,13 +74,22 @@ INTERNET_HD void store_indices(Index<S>* p, Indices<S> v) {
   std::memcpy(p, &v, sizeof(v));
 }
 
-// `count` values that can be read in whole vectors: in place, or else a copy that repeats the last value.
+// Whether a vector that reaches past the end of row y of an image reads the next row.
+template <class T, class U>
+inline bool continues(const BackwarpInputs<T>& in, const Strided<U, 4>& image, int64_t y) {
+  return y + 1 < in.height && image.stride[2] == in.width && in.width >= native_lanes<T>;
+}
+
+// `count` values that can be read in whole vectors: in place if others follow in memory, or else a copy that
+// repeats the last value.
 template <class S>
-inline const S* read_line(const S* line, int64_t stride, int64_t count, S* copy) {
+inline const S* read_line(const S* line, int64_t stride, int64_t count, S* copy, bool others_follow = false) {
   const int64_t whole = whole_vectors<S>(count);
-  if (stride == 1 && whole == count) return line;
+  if (stride == 1 && (whole == count || others_follow)) return line;
   if (stride == 0) {
     std::fill_n(copy, count, *line);
+  } else if (stride == 1) {
+    std::copy_n(line, count, copy);
   } else {
     for (int64_t i = 0; i < count; ++i) copy[i] = line[i * stride];
   }
@@ -188,8 +197,9 @@ template <bool with_slopes, class T, class S = opmath<T>>
 inline void set_up(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t b, int64_t y, int64_t x0, int64_t count,
                    const S* mask, RowRange range) {
   const int64_t step = in.flow.stride[3], whole = whole_vectors<S>(count);
-  c.flow_x = read_line(flow_line(in, b, 0, y) + x0 * step, step, count, c.flow_x_copy);
-  c.flow_y = read_line(flow_line(in, b, 1, y) + x0 * step, step, count, c.flow_y_copy);
+  const bool more = continues(in, in.flow, y);
+  c.flow_x = read_line(flow_line(in, b, 0, y) + x0 * step, step, count, c.flow_x_copy, more);
+  c.flow_y = read_line(flow_line(in, b, 1, y) + x0 * step, step, count, c.flow_y_copy, more);
   c.mask = mask + x0;
   prefetch(ImageRow<const S>{flow_line(in, b, 0, y + 1), in.flow.stride[1], step, in.width, 2}, x0, count);
   if (in.padding == Padding::border) {
@@ -203,10 +213,10 @@ inline void set_up(Chunk<S>& c, const BackwarpInputs<T>& in, int64_t b, int64_t 
 // Four channels of the target for a chunk: in place, if they are planes of whole vectors.
 template <class T, class S = opmath<T>>
 inline void read_target(Chunk<S>& c, const ImageRow<const T>& row, int64_t row_stride, int64_t x0,
-                        int64_t count) {
+                        int64_t count, bool others_follow) {
   prefetch(below(row, row_stride), x0, count);
   if constexpr (std::is_same_v<T, S>) {
-    if (row.column_stride == 1 && whole_vectors<S>(count) == count) {
+    if (row.column_stride == 1 && (whole_vectors<S>(count) == count || others_follow)) {
       for (int ch = 0; ch < row.channels; ++ch) c.target[ch] = row.data + ch * row.channel_stride + x0;
       return;
     }

@@ -211,7 +211,7 @@ void BandLoss<T>::columns(int64_t b, int64_t y, int64_t x0, int64_t count, bool 
   if (with_gradients) point_to_gradients(b, y, x0, count, own);
   for (int64_t block = 0; block < blocks_of(in); ++block) {
     const auto target = image_row(in.target, in, b, block, y);
-    read_target(c, target, in.target.stride[2], x0, count);
+    read_target(c, target, in.target.stride[2], x0, count, continues(in, in.target, y));
     ImageRow<S> grad_target = {};
     if (with_gradients) grad_target = point_to_grad_target(b, y, x0, count, block, own);
     source.expect(c, whole, block);
