@@ -7,6 +7,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import overload
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.fakes import register_fake
 
 
@@ -38,6 +39,22 @@ def flow_confidence(
         ValueError: a shape does not fit.
         RuntimeError: tensors on different devices.
     """
+    flow_forward, flow_backward = _checked(flow_forward, flow_backward)
+    namespace = namespace_for("flow_confidence", flow_forward.device)
+    if namespace is None:
+        return reference.flow_confidence(flow_forward, flow_backward, consistency=consistency, boundary=boundary)
+    mask: Tensor = overload(namespace, "flow_confidence")(
+        flow_forward.detach(),
+        flow_backward.detach(),
+        *map(float, consistency),
+        boundary is not None,
+        *map(float, (0.0, 0.0) if boundary is None else boundary),
+    )
+    return mask
+
+
+@once_a_signature
+def _checked(flow_forward: Tensor, flow_backward: Tensor) -> tuple[Any, ...]:
     name = "flow_confidence"
     _checks.floating_tensor(name, "flow_forward", flow_forward, "B", "2", "H", "W")
     _checks.floating_tensor(name, "flow_backward", flow_backward, "B", "2", "H", "W")
@@ -47,17 +64,7 @@ def flow_confidence(
     _checks.same_device(name, "flow_backward", flow_backward, "flow_forward", flow_forward)
     if flow_backward.dtype != flow_forward.dtype:
         raise TypeError(f"{name}: flow_backward is {flow_backward.dtype}, flow_forward {flow_forward.dtype}")
-    namespace = namespace_for(name, flow_forward.device)
-    if namespace is None:
-        return reference.flow_confidence(flow_forward, flow_backward, consistency=consistency, boundary=boundary)
-    mask: Tensor = overload(namespace, name)(
-        flow_forward.detach(),
-        flow_backward.detach(),
-        *map(float, consistency),
-        boundary is not None,
-        *map(float, (0.0, 0.0) if boundary is None else boundary),
-    )
-    return mask
+    return flow_forward, flow_backward
 
 
 @register_fake("flow_confidence")

@@ -8,6 +8,7 @@ from torch import Tensor
 from internet.ops import _checks, reference
 from internet.ops._autograd import apply, first_order, overload
 from internet.ops._dispatch import namespace_for
+from internet.ops._signature import once_a_signature
 from internet.ops.confidence_warp import PADDING_MODES
 from internet.ops.fakes import register_fake
 from internet.ops.results import dense_like, empty, like_or_empty, memory_format_of
@@ -48,6 +49,16 @@ def volume_warp(
         ValueError: a shape does not fit, or `padding_mode` is unknown.
         RuntimeError: tensors on different devices.
     """
+    volume, field, confidence, padding_mode = _checked(volume, field, confidence, padding_mode)
+    namespace = namespace_for("volume_warp", volume.device)
+    if namespace is None:
+        return reference.volume_warp(volume, field, confidence, padding_mode=padding_mode, align_corners=align_corners)
+    warped: Tensor = apply(_VolumeWarp, namespace, volume, field, confidence, padding_mode, align_corners)
+    return warped
+
+
+@once_a_signature
+def _checked(volume: Tensor, field: Tensor, confidence: Tensor | None, padding_mode: str) -> tuple[Any, ...]:
     name = "volume_warp"
     _checks.floating_tensor(name, "volume", volume, "B", "C", "D", "H", "W")
     dims = ("B", "d", "h", "w", "3")
@@ -59,11 +70,7 @@ def volume_warp(
         dims, expected, meaning = ("B", "1", "d", "h", "w"), (batch, 1, *size), "(one channel, the size of field)"
         confidence = _checks.beside(name, "confidence", confidence, dims, expected, meaning, *beside)
     _checks.one_of(name, "padding_mode", padding_mode, PADDING_MODES)
-    namespace = namespace_for(name, volume.device)
-    if namespace is None:
-        return reference.volume_warp(volume, field, confidence, padding_mode=padding_mode, align_corners=align_corners)
-    warped: Tensor = apply(_VolumeWarp, namespace, volume, field, confidence, padding_mode, align_corners)
-    return warped
+    return volume, field, confidence, padding_mode
 
 
 class _VolumeWarp(torch.autograd.Function):
