@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-CPU, CPU_EXCERPT, SMALL = "benchmark table", "benchmark excerpt", "small shapes table"
+CPU, CPU_NARROWER, CPU_EXCERPT = "benchmark table", "narrower benchmark table", "benchmark excerpt"
+SMALL = "small shapes table"
 GPU, GPU_EXCERPT = "gpu table", "gpu excerpt"
 """Names of tables in pages, between the markers `<!-- NAME: start -->` and `<!-- NAME: end -->`."""
 UNKNOWN = "–"

@@ -1,12 +1,14 @@
 """Fused, eager and torch.compile side by side: `python -m benchmarks compare`.
 
 Prints a Markdown table. That of docs/benchmarks.md, and the README's excerpt of it, are written by
-`python -m benchmarks compare --update`.
+`python -m benchmarks compare --update`. With `INTERNET_CPU_ISA` set, it writes that page's second table instead, for
+machines with a narrower instruction set.
 """
 
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -164,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const=Path(),
         metavar="FOLDER",
-        help="put the table into docs/benchmarks.md of this checkout, and its excerpt into the README",
+        help="put the table into docs/benchmarks.md of this checkout, and its excerpt into the README (see above)",
     )
     parser.add_argument("--shrink", type=int, default=1, help=argparse.SUPPRESS)  # shapes for tests
     return parser
@@ -175,7 +177,26 @@ def _command(args: argparse.Namespace) -> str:
     flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
     only = ["--only", args.only] if args.only else []
     threads = ["--threads", *map(str, args.threads)] if args.threads else []
-    return " ".join(["python -m benchmarks compare", *flags, *only, *threads])
+    narrower = [f"INTERNET_CPU_ISA={isa}"] if (isa := _requested_isa()) else []
+    return " ".join([*narrower, "python -m benchmarks compare", *flags, *only, *threads])
+
+
+def _requested_isa() -> str:
+    return os.environ.get("INTERNET_CPU_ISA", "")
+
+
+def update(folder: Path, report: dict[str, Any]) -> None:
+    """Put the table into docs/benchmarks.md and its excerpt into the README, or that of a narrower instruction set.
+
+    Args:
+        folder: the checkout.
+        report: what `compare` returned, and the "command" that repeats it.
+    """
+    narrower = bool(_requested_isa())
+    place = markdown.CPU_NARROWER if narrower else markdown.CPU
+    markdown.update(folder / "docs/benchmarks.md", place, comparison_table.render(report))
+    if not narrower:
+        markdown.update(folder / "README.md", markdown.CPU_EXCERPT, comparison_table.excerpt(report))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -197,10 +218,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     report["command"] = _command(args)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
-    print(text := comparison_table.render(report))
+    print(comparison_table.render(report))
     if args.update is not None:
-        markdown.update(args.update / "docs/benchmarks.md", markdown.CPU, text)
-        markdown.update(args.update / "README.md", markdown.CPU_EXCERPT, comparison_table.excerpt(report))
+        update(args.update, report)
 
 
 if __name__ == "__main__":

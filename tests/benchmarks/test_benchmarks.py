@@ -231,7 +231,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     name = markdown.CPU_EXCERPT
     readme.write_text(f"<!-- {name}: start -->\nold\n<!-- {name}: end -->\n")
     arguments = ["--quick", "--device", "cpu", "--shrink", "16", "--no-compile", "--threads", "1"]
-    compare.main([*arguments, "--json", str(folder / "report.json"), "--update", str(folder)])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("INTERNET_CPU_ISA", raising=False)
+        compare.main([*arguments, "--json", str(folder / "report.json"), "--update", str(folder)])
     return json.loads((folder / "report.json").read_text()) | {"table": table.read_text(), "readme": readme.read_text()}
 
 
@@ -272,6 +274,21 @@ def test_the_readme_holds_an_excerpt(report: dict[str, Any]) -> None:
     assert [row[0].split("`")[1] for row in rows] == ["affine_mixture", "pyramid_warp", "masked_backwarp_loss"]
     assert all(re.fullmatch(r"[\d.]+×, –", cell) for row in rows for cell in row[1:])
     assert f"by `{report['command']}`" in report["readme"]
+
+
+def test_a_narrower_instruction_set_has_its_own_table(
+    report: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "docs/benchmarks.md"
+    page.parent.mkdir()
+    name = markdown.CPU_NARROWER
+    page.write_text(f"{START}\nold\n{END}\n<!-- {name}: start -->\nold\n<!-- {name}: end -->\n")
+    monkeypatch.setenv("INTERNET_CPU_ISA", "avx2")
+    compare.update(tmp_path, report)  # there is no README to write to
+    first, second = page.read_text().split(END)
+    assert first == f"{START}\nold\n"
+    assert len(markdown.cells(second)) == 10
+    assert "old" not in second
 
 
 @pytest.mark.parametrize("text", ["no markers", f"{END}\n{START}\n", START * 2 + END])
