@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "cpu/runtime/isa.h"
@@ -40,13 +41,27 @@ INTERNET_HD void upsample_column(S before, S here, S after, int64_t ratio, S* fi
 }
 
 template <int R, class S>
-INTERNET_HD void upsample_columns(const S* coarse, int64_t width, int64_t ratio, S* fine) {
+INTERNET_HD void upsample_columns(const S* __restrict coarse, int64_t width, int64_t ratio,
+                                  S* __restrict fine) {
   const int64_t r = R > 0 ? R : ratio, last = width - 1;
   upsample_column<R>(coarse[0], coarse[0], coarse[std::min<int64_t>(1, last)], r, fine);
   for (int64_t p = 1; p < last; ++p) {
     upsample_column<R>(coarse[p - 1], coarse[p], coarse[p + 1], r, fine + p * r);
   }
   if (last > 0) upsample_column<R>(coarse[last - 1], coarse[last], coarse[last], r, fine + last * r);
+}
+
+// Down the columns, three coarse rows to one that is not any wider. A row with the weight zero is not read.
+template <class S, class Step>
+INTERNET_HD void weigh_rows(const math::UpsampleTaps<S>& taps, const S* before, const S* here, const S* after,
+                            Step step, int64_t width, S* __restrict sums) {
+  for (int64_t x = 0; x < width; ++x) sums[x] = taps.here * here[x * step];
+  if (taps.before != 0) {
+    for (int64_t x = 0; x < width; ++x) sums[x] += taps.before * before[x * step];
+  }
+  if (taps.after != 0) {
+    for (int64_t x = 0; x < width; ++x) sums[x] += taps.after * after[x * step];
+  }
 }
 
 }  // namespace detail
@@ -60,14 +75,14 @@ INTERNET_HD void upsample_row(const CoarseMap<S>& map, int64_t ratio, int64_t ro
   const S* here = map.data + p * map.row_stride;
   const S* before = map.data + std::max<int64_t>(p - 1, 0) * map.row_stride;
   const S* after = map.data + std::min(p + 1, map.height - 1) * map.row_stride;
-  const int64_t step = map.column_stride;
-  S* blended = ratio == 1 ? fine : scratch;
-  for (int64_t x = 0; x < map.width; ++x) blended[x] = taps.here * here[x * step];
-  if (taps.before != 0) {
-    for (int64_t x = 0; x < map.width; ++x) blended[x] += taps.before * before[x * step];
-  }
-  if (taps.after != 0) {
-    for (int64_t x = 0; x < map.width; ++x) blended[x] += taps.after * after[x * step];
+  S* sums = ratio == 1 ? fine : scratch;
+  // A confidence's columns are next to each other, a field's two apart: then whole vectors are read.
+  if (map.column_stride == 1) {
+    detail::weigh_rows(taps, before, here, after, std::integral_constant<int64_t, 1>(), map.width, sums);
+  } else if (map.column_stride == 2) {
+    detail::weigh_rows(taps, before, here, after, std::integral_constant<int64_t, 2>(), map.width, sums);
+  } else {
+    detail::weigh_rows(taps, before, here, after, map.column_stride, map.width, sums);
   }
   switch (ratio) {
     case 1:
