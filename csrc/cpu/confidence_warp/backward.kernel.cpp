@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "cpu/confidence_warp/kernels.h"
+#include "cpu/confidence_warp/blend_pixels.h"
 #include "cpu/confidence_warp/pixel_backward.h"
 #include "cpu/runtime/denormals.h"
 #include "cpu/sampling/resident_rows.h"
@@ -55,8 +55,13 @@ class BandBackward {
       run_sorted(rows, corner_dots);
     } else {
       for (int64_t y = 0; y < height; ++y) {
-        if (ranges_[y].first >= window_.end || ranges_[y].last < band_.begin) continue;
+        const bool reads_band = ranges_[y].first < window_.end && ranges_[y].last >= band_.begin;
+        const bool blends = p_.blend.grad_output.data != nullptr && band_.contains(y);
+        if (!reads_band && !blends) continue;
         samples.prepare(image_, y);
+        // first, because then the row's gradient is in the cache
+        if (blends) blend_row_of_pixels<native_lanes<T>>(p_.blend, image_, y, samples.confidence());
+        if (!reads_band) continue;
         open_until(std::min<int64_t>(ranges_[y].last + 1, window_.end), true);
         row_backward(rows, y, motion_ ? corner_dots + y * width * 4 : nullptr);
       }

@@ -87,24 +87,22 @@ void motion_backward(const WarpInputs& inputs, const SampledMotion<S>& motion, S
   map_backward(inputs.confidence_resize, batch, 1, corner_dots + 2 * width, 4 * width, confidence);
 }
 
-// Writes the gradient of the blend, if wanted, and its part of the confidence's gradient, unless that is
-// null.
+// The gradient of the blend, if wanted, and its part of the confidence's, unless blend_dots is null.
 template <class T>
-void blend_backward(const Tensor& grad_output, const WarpInputs& inputs, const Tensor& grad_blend,
-                    opmath<T>* blend_dots) {
+WarpBlendBackward<T> blend_backward(const Tensor& grad_output, const WarpInputs& inputs,
+                                    const Tensor& grad_blend, opmath<T>* blend_dots) {
   const bool wanted = grad_blend.numel() > 0;
+  if (!wanted && blend_dots == nullptr) return {};
   const bool pixels = channels_side_by_side(*inputs.blend) && channels_side_by_side(grad_output) &&
                       (!wanted || channels_side_by_side(grad_blend));
-  const WarpBlendBackward<T> p{.motion = inputs.sampled<opmath<T>>(),
-                               .channels = inputs.features.size(1),
-                               .blend = strided<const T, 4>(inputs.blend),
-                               .grad_output = strided<const T, 4>(grad_output),
-                               .grad_blend = wanted ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
-                               .pixels = pixels,
-                               .streaming = wanted && streams<T>(grad_blend),
-                               .blend_dots = blend_dots};
-  run(warp_blend_backward_kernel<T>(), p, p.motion.batch * p.motion.height,
-      rows_per_thread(inputs.features, p.channels));
+  return {.motion = inputs.sampled<opmath<T>>(),
+          .channels = inputs.features.size(1),
+          .blend = strided<const T, 4>(inputs.blend),
+          .grad_output = strided<const T, 4>(grad_output),
+          .grad_blend = wanted ? strided<T, 4>(grad_blend) : Strided<T, 4>{},
+          .pixels = pixels,
+          .streaming = wanted && streams<T>(grad_blend),
+          .blend_dots = blend_dots};
 }
 
 }  // namespace
@@ -157,10 +155,12 @@ WarpImageGradients WarpLevel::backward(const Tensor& grad_output, const WarpInpu
     using S = opmath<T>;
     const bool blend_confidence = inputs.blend && confidence.wanted;
     std::unique_ptr<S[]> blend_dots(blend_confidence ? new S[batch * height * width] : nullptr);
-    if (need_blend || blend_confidence) {
-      blend_backward<T>(grad_output, inputs, gradients.blend, blend_dots.get());
-    }
-    if (!need_features && !field.wanted) return;
+    auto blend = blend_backward<T>(grad_output, inputs, gradients.blend, blend_dots.get());
+    auto run_blend = [&] {
+      if (blend.grad_output.data == nullptr) return;
+      run(warp_blend_backward_kernel<T>(), blend, batch * height, rows_per_thread(features, channels));
+    };
+    if (!need_features && !field.wanted) return run_blend();
     const SampledMotion<S> samples = inputs.sampled<S>();
     const std::vector<RowRange> ranges = row_ranges(features, samples);
     const Reach reach(ranges, height);
@@ -168,6 +168,8 @@ WarpImageGradients WarpLevel::backward(const Tensor& grad_output, const WarpInpu
                         (!need_features || channels_side_by_side(grad_features));
     const bool in_place = pixels && std::is_same_v<T, S>;
     const bool sorted = reach.jumps() && height * width < int64_t(1) << 31;
+    const bool on_the_way = in_place && !sorted && blend.pixels;
+    if (!on_the_way) run_blend();
     SortedSamples<S> sorted_samples;
     int64_t block = block_channels<T>(channels);
     if (in_place) {
@@ -193,7 +195,8 @@ WarpImageGradients WarpLevel::backward(const Tensor& grad_output, const WarpInpu
         .grad_output = strided<const T, 4>(grad_output),
         .grad_features = need_features ? strided<T, 4>(grad_features) : Strided<T, 4>{},
         .corner_dots = corner_dots.get(),
-        .streaming = need_features && streams<T>(grad_features)};
+        .streaming = need_features && streams<T>(grad_features),
+        .blend = on_the_way ? blend : WarpBlendBackward<T>{}};
     const int64_t tasks = batch * groups * bands;
     run(warp_backward_kernel<T>(), p, tasks,
         reach.grain(tasks, rows_per_thread(features, channels / groups) * bands / height));

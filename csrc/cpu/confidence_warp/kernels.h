@@ -45,6 +45,19 @@ struct SampleOrder {
   S* weights = nullptr;        // (batch, 4, height * width): the sample itself, see Samples
 };
 
+// The gradient of the blend, and its part of the confidence's.
+template <class T>
+struct WarpBlendBackward {
+  SampledMotion<opmath<T>> motion;
+  int64_t channels;
+  Strided<const T, 4> blend, grad_output;
+  Strided<T, 4> grad_blend;  // no data: not wanted
+  bool pixels;               // the channels of all three have stride 1
+  bool streaming;            // as above, of grad_blend
+  opmath<T>*
+      blend_dots;  // (batch, height, width), the dot products of blend and grad_output; null: not wanted
+};
+
 template <class T>
 struct ConfidenceWarpBackward {
   SampledMotion<opmath<T>> motion;
@@ -58,6 +71,7 @@ struct ConfidenceWarpBackward {
   Strided<T, 4> grad_features;  // no data: not wanted
   opmath<T>* corner_dots;       // (groups, batch, height, width, 4), null: no motion gradient wanted
   bool streaming;               // as above, of the gradient of the features
+  WarpBlendBackward<T> blend;   // on the way, if in place and not sorted; without grad_output: none
 };
 
 // Kernels that concern the motion alone, for float and double.
@@ -89,19 +103,6 @@ struct MapFold {
   int64_t fine_stride;
   S* coarse;
   bool accumulate;  // add to what is there
-};
-
-// The gradient of the blend, and its part of the confidence's.
-template <class T>
-struct WarpBlendBackward {
-  SampledMotion<opmath<T>> motion;
-  int64_t channels;
-  Strided<const T, 4> blend, grad_output;
-  Strided<T, 4> grad_blend;  // no data: not wanted
-  bool pixels;               // the channels of all three have stride 1
-  bool streaming;            // as above, of grad_blend
-  opmath<T>*
-      blend_dots;  // (batch, height, width), the dot products of blend and grad_output; null: not wanted
 };
 
 }  // namespace internet::cpu
