@@ -18,7 +18,15 @@ def copy_of(count: int, device: torch.device) -> Callable[[], object]:
     return lambda: target.copy_(source)
 
 
+def bytes_of_large_copy(device: torch.device) -> int:
+    """More than any cache holds, and at most half of what is free on a GPU, which may be a small slice of one (MIG)."""
+    if device.type != "cuda":
+        return 256 << 20
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(4 << 30, free // 2)
+
+
 def peak_copy_bandwidth(device: torch.device) -> float:
     """Bytes per second, read and written, of a large copy."""
-    count = (4 << 30) if device.type == "cuda" else (256 << 20)
+    count = bytes_of_large_copy(device)
     return count / timing.interleaved({"copy": copy_of(count, device)}, device, seconds=0.5)["copy"].median

@@ -53,10 +53,9 @@ def measure(function: Callable[[], object], device: torch.device) -> Reading:
         NotAvailable: there is nothing to read; the message says why.
     """
     nvml = _nvml()
-    handle = _handle(nvml, device)
     try:
-        return _measure(function, nvml, handle)
-    except nvml.NVMLError as error:  # an old GPU has no energy counter
+        return _measure(function, nvml, _handle(nvml, device))
+    except nvml.NVMLError as error:  # an old GPU has no energy counter, and a slice of a GPU (MIG) no readings at all
         raise NotAvailable(f"not available: {error}") from None
 
 

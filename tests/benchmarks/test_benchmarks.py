@@ -5,16 +5,18 @@ Nothing here asserts a time.
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.lib import comparison, markdown, memory, nvidia
-from benchmarks.lib.bandwidth import copy_of
+from benchmarks.lib.bandwidth import bytes_of_large_copy, copy_of
 from benchmarks.ops import compare
 from internet import ops
 from internet.comparison import eager, timing
@@ -219,6 +221,29 @@ def test_extra_memory_counts_scratch_and_not_results() -> None:
 def test_nvidia_says_why_there_is_no_reading() -> None:
     with pytest.raises(nvidia.NotAvailable, match="not available: "):
         nvidia.measure(lambda: None, CPU)
+
+
+def test_nvidia_says_that_a_slice_has_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML knows no GPU by the identifier that CUDA has for a slice of one (MIG)."""
+
+    class NVMLError(Exception):
+        pass
+
+    def unknown(name: str) -> None:
+        raise NVMLError(f"{name}: Not Found")
+
+    nvml = SimpleNamespace(NVMLError=NVMLError, nvmlInit=lambda: None, nvmlDeviceGetHandleByUUID=unknown)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="of-a-slice"))
+    with pytest.raises(nvidia.NotAvailable, match="not available: GPU-of-a-slice: Not Found"):
+        nvidia.measure(lambda: None, torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("free", "count"), [(70 << 30, 4 << 30), (4 << 30, 2 << 30)])
+def test_the_large_copy_fits_into_a_slice(free: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 << 30))
+    assert bytes_of_large_copy(torch.device("cuda")) == count
 
 
 @pytest.fixture(scope="module")

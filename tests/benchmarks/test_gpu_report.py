@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.gpu import correctness, page, publish, roofline
 from benchmarks.gpu import report as gpu_report
@@ -68,6 +70,24 @@ def test_tests_that_take_too_long_are_ended(tmp_path: Path) -> None:
     start = time.perf_counter()
     assert correctness.run_tests("made up", ["-c", "/dev/null", str(slow)], tmp_path, 1)["ended"] == "out of time"
     assert time.perf_counter() - start < 30
+
+
+def test_sanitizers_see_every_tensor_as_an_allocation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three tools; without torch's allocator, which hides from memcheck where a tensor ends."""
+    started = []
+
+    def run(command: Sequence[str], log: Path, seconds: float, environment: dict[str, str]) -> str:
+        started.append((command[:3], environment["PYTORCH_NO_CUDA_MEMORY_CACHING"]))
+        log.write_text("========= a line\n========= ERROR SUMMARY: 0 errors\n")
+        return "finished"
+
+    monkeypatch.setattr(correctness.limits, "run", run)
+    monkeypatch.setattr(correctness.shutil, "which", lambda name: f"/bin/{name}")
+    for tool in correctness.SANITIZER_TOOLS:
+        found = correctness.sanitize(tool, torch.device("cuda"), tmp_path, 60)
+        assert found == {"tool": tool, "ended": "finished", "summary": "========= ERROR SUMMARY: 0 errors"}
+    tools = ("memcheck", "racecheck", "synccheck")
+    assert started == [(["/bin/compute-sanitizer", "--tool", tool], "1") for tool in tools]
 
 
 def test_a_store_is_whole_at_any_time(tmp_path: Path) -> None:

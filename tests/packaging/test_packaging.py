@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -226,6 +227,27 @@ def test_a_wrong_build_setting_stops_the_build(
     )
     assert done.returncode == 1
     assert complaint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wish", "machine_code", "ptx"),
+    [
+        (None, {"80", "90"}, {"90"}),  # Blackwell's driver compiles the PTX
+        ("8.0;9.0;10.0;12.0+PTX", {"80", "90", "100", "120"}, {"120"}),
+    ],
+)
+def test_the_build_serves_these_architectures(
+    monkeypatch: pytest.MonkeyPatch, wish: str | None, machine_code: set[str], ptx: set[str]
+) -> None:
+    monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
+    if wish is not None:
+        monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", wish)
+    monkeypatch.setenv("INTERNET_CUDA", "0")
+    monkeypatch.setattr("setuptools.setup", lambda **settings: None)
+    monkeypatch.chdir(ROOT)
+    flags = runpy.run_path("setup.py")["GENCODE"]
+    assert set(re.findall(r"code=sm_(\w+)", flags)) == machine_code
+    assert set(re.findall(r"code=compute_(\w+)", flags)) == ptx
 
 
 @pytest.fixture
