@@ -8,14 +8,12 @@
 // it releases what was freed longest ago. It needs torch >= 2.11, which can report when a tensor's memory is
 // free; with torch 2.10, outputs come from torch's allocator.
 #include <algorithm>
-#include <cstdlib>
 #include <mutex>
 #include <new>
-#include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
+#include "environment.h"
 #include "torch_stable.h"
 
 // Available since torch 2.11; a null pointer in 2.10.
@@ -31,18 +29,6 @@ namespace {
 constexpr size_t smallest_block = size_t(1) << 18;  // below this size, malloc reuses memory by itself
 constexpr size_t granularity = size_t(1) << 14;
 constexpr std::align_val_t alignment{64};
-
-size_t limit_from_environment() {
-  const char* text = std::getenv("INTERNET_OUTPUT_POOL_MB");
-  if (text == nullptr || *text == '\0') return size_t(512) << 20;
-  char* end = nullptr;
-  long long megabytes = std::strtoll(text, &end, 10);
-  if (*end != '\0' || megabytes < 0 || megabytes > (1 << 30)) {
-    throw std::runtime_error("INTERNET_OUTPUT_POOL_MB=" + std::string(text) +
-                             ": expected a number of megabytes");
-  }
-  return size_t(megabytes) << 20;
-}
 
 struct Block {
   void* data;
@@ -105,7 +91,7 @@ class Pool {
     for (const Block& block : blocks) ::operator delete(block.data, alignment);
   }
 
-  const size_t limit_ = limit_from_environment();
+  const size_t limit_ = size_t(bytes_of_setting("INTERNET_OUTPUT_POOL_MB", 512));
   std::mutex mutex_;
   std::vector<Block> free_;  // oldest first
   size_t held_ = 0;

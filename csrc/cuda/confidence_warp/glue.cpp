@@ -6,6 +6,7 @@
 #include "cuda/confidence_warp/level.h"
 #include "cuda/confidence_warp/sampling_transpose.h"
 #include "cuda/sampling/map_adjoint.h"
+#include "environment.h"
 
 namespace internet::cuda {
 namespace {
@@ -27,9 +28,9 @@ void fold(const Tensor& fine, int64_t first, int64_t channels, const MapResize& 
   map.started = true;
 }
 
-// The most memory that transposing the samples of several images together may take: usually enough for a
-// whole batch.
-constexpr int64_t most_transpose_bytes = int64_t(512) << 20;
+// The most memory that transposing the samples of several images together may take. The default is usually
+// enough for a whole batch; one image takes what it needs.
+int64_t most_transpose_bytes() { return bytes_of_setting("INTERNET_SCRATCH_MB", 512); }
 
 template <class T, class S = opmath<T>>
 void features_backward(const Tensor& grad_output, const Tensor& features, const SampledMotion<S>& motion,
@@ -39,7 +40,7 @@ void features_backward(const Tensor& grad_output, const Tensor& features, const 
   const int64_t lists_of_image = ReaderTiles{1, 1, motion.height, motion.width}.count() * ReaderTiles::pixels,
                 list_bytes = lists_of_image * sizeof(Readers), reader_bytes = 4 * pixels * sizeof(Reader<S>);
   const int64_t at_once =
-      std::clamp<int64_t>(most_transpose_bytes / (list_bytes + reader_bytes), 1, motion.batch);
+      std::clamp<int64_t>(most_transpose_bytes() / (list_bytes + reader_bytes), 1, motion.batch);
   const Tensor lists =
       empty<1>({int64_t(sizeof(Readers)) + at_once * list_bytes}, ScalarType::Byte, features);
   const Tensor readers = empty<1>({at_once * reader_bytes}, ScalarType::Byte, features);
