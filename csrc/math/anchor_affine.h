@@ -116,15 +116,6 @@ struct Anchor {
 template <class S, int N>
 struct KeyPoints {
   S source[N], driving[N];
-
-  template <class Other>
-  INTERNET_MEMBER void add(const KeyPoints<Other, N>& other) {
-    INTERNET_UNROLL
-    for (int i = 0; i < N; ++i) {
-      source[i] += other.source[i];
-      driving[i] += other.driving[i];
-    }
-  }
 };
 
 // A determinant closer to zero than this is replaced by it, with the same sign: a collapsed anchor then has a

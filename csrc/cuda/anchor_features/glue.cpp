@@ -123,7 +123,6 @@ struct AnchorTensors : AnchorFeaturesPointGradients {
          .count = count,
          .parts = tiles,
          .partials = data<const math::Affine<S, N>>(partials.motion),
-         .direct = nullptr,
          .background_partials = data<const math::Projective<S, N>>(partials.background),
          .kp_source = data<S>(anchors[0]),
          .kp_driving = data<S>(anchors[1]),

@@ -39,20 +39,11 @@ __device__ __forceinline__ Sum sum_of_parts(const Map* partials, int64_t parts, 
 template <class S, int N>
 __device__ __forceinline__ void anchor_gradient(const AnchorGradients<S, N>& p, int64_t image, int64_t k) {
   const auto g = sum_of_parts<math::Affine<double, N>>(p.partials, p.parts, p.count, image, k);
-  math::KeyPoints<double, N> direct{};
-  if (p.direct != nullptr) {
-    direct = sum_of_parts<math::KeyPoints<double, N>>(p.direct, p.parts, p.count, image, k);
-  }
   if (threadIdx.x != 0) return;
   const math::Anchor<double, N> grad = math::anchor_affine_vjp(p.anchors.at(image, k), g);
-#pragma unroll
-  for (int axis = 0; axis < N; ++axis) {
-    direct.source[axis] += grad.source[axis];
-    direct.driving[axis] += grad.driving[axis];
-  }
   const int64_t i = image * p.count + k;
-  write(p.kp_source, i, direct.source);
-  write(p.kp_driving, i, direct.driving);
+  write(p.kp_source, i, grad.source);
+  write(p.kp_driving, i, grad.driving);
   write(p.jac_source, i, grad.source_jacobian);
   write(p.jac_driving, i, grad.driving_jacobian);
 }

@@ -16,15 +16,12 @@ struct AnchorAffines {
 };
 
 // Gradients of the five tensors, contiguous, from the partial sums of the maps' gradients in `partials` and
-// `background_partials`, added up in a fixed order. Without Jacobians or a background, their gradients are
-// null. `direct` holds partial sums of gradients that reach the key points other than through the maps, or is
-// null.
+// `background_partials`, added up in a fixed order. Without Jacobians or a background, theirs are null.
 template <class S, int N>
 struct AnchorGradients {
   AnchorViews<S, N> anchors;
   int64_t batch, count, parts;
   const math::Affine<S, N>* partials;                 // (batch, parts, count)
-  const math::KeyPoints<S, N>* direct;                // (batch, parts, count)
   const math::Projective<S, N>* background_partials;  // (batch, parts)
   S *kp_source, *kp_driving, *jac_source, *jac_driving, *background;
 };

@@ -35,14 +35,4 @@ __device__ __forceinline__ math::Affine<S, N, m> warp_sum(math::Affine<S, N, m> 
   return a;
 }
 
-template <class S, int N>
-__device__ __forceinline__ math::KeyPoints<S, N> warp_sum(math::KeyPoints<S, N> p) {
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    p.source[i] = warp_sum(p.source[i]);
-    p.driving[i] = warp_sum(p.driving[i]);
-  }
-  return p;
-}
-
 }  // namespace internet::cuda
