@@ -390,10 +390,10 @@ void warp_exchange(Site site, unsigned mask, void* value, size_t size, int sourc
   mine.mask = mask;
   mine.source = source;
   mine.size = size;
-  std::memcpy(mine.value, value, size);
+  if (size > 0) std::memcpy(mine.value, value, size);  // __syncwarp exchanges nothing
   mine.state = State::at_exchange;
   wait();
-  std::memcpy(value, mine.value, size);
+  if (size > 0) std::memcpy(value, mine.value, size);
 }
 
 int run(const Launch& launch, const std::function<void()>& thread) {

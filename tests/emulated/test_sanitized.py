@@ -21,12 +21,18 @@ pytestmark = [
 ]
 
 
+def library_path(name: str) -> str:
+    """Where the compiler has one of its libraries."""
+    command = [*str(compiler()).split(), f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def sanitized(**changes: str) -> dict[str, str]:
     """The environment of a process whose libraries were compiled with the sanitizers."""
-    command = [*str(compiler()).split(), "-print-file-name=libasan.so"]
-    runtime = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # The sanitizer looks for what throws exceptions when it is loaded, and Python does not bring it along.
+    preloaded = f"{library_path('libasan.so')} {library_path('libstdc++.so.6')}"
     options = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1", "PYTHONMALLOC": "malloc"}
-    return environment_of({"LD_PRELOAD": runtime, **options, **changes})
+    return environment_of({"LD_PRELOAD": preloaded, **options, **changes})
 
 
 def test_an_access_out_of_bounds_is_told(tmp_path: Path) -> None:
@@ -63,7 +69,7 @@ def test_an_access_out_of_bounds_is_told(tmp_path: Path) -> None:
 def test_nothing_is_out_of_bounds_or_undefined(selection: tuple[str, ...]) -> None:
     library = build(900, sanitize=True)
     environment = sanitized(**{emulated.VARIABLE: "900", emulated.LIBRARY_VARIABLE: str(library)})
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *selection]
+    command = [sys.executable, "-m", "pytest", "-qxs", "-p", "no:cacheprovider", *selection]  # -s: what they print
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     assert " passed" in done.stdout
