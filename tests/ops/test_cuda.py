@@ -17,7 +17,15 @@ from internet.ops import reference
 from tests import emulated
 from tests.ops.test_values import check
 from tests.support import samples
-from tests.support.compare import assert_all_close, assert_identical, cotangents, differentiate, evaluate, tensors_of
+from tests.support.compare import (
+    DEVICES,
+    assert_all_close,
+    assert_identical,
+    cotangents,
+    differentiate,
+    evaluate,
+    tensors_of,
+)
 from tests.support.evaluate import compiled_operators
 from tests.support.samples import DIFFERENTIABLE, DTYPES, Sample
 
@@ -32,11 +40,16 @@ SIZES: dict[str, dict[str, Any]] = {
     "affine_mixture": {"batch": 3, "anchors": 10, "size": (61, 83), "threshold": 0.02},
     "upsample_motion": {"batch": 3, "size": (61, 83)},
     "confidence_warp": {"batch": 3, "channels": 72, "size": (17, 23), "ratio": 2},
-    "pyramid_warp": {"levels": ((72, 1), (40, 2), (13, 4)), "size": (9, 13), "padding_mode": "border"},
+    "pyramid_warp": {
+        "levels": ((72, 1), (40, 2), (13, 4)),
+        "size": (9, 13),
+        "padding_mode": "border",
+        "blend": [True, False, True],
+    },
     "volume_warp": {"batch": 3, "channels": 72, "size": (5, 9, 11), "out": (4, 7, 13), "margin": 1e-5},
     "masked_backwarp_loss": {"channels": 5, "size": (36, 52), "ratio": 4, "norm": "l2", "reduction": "sum"},
     "flow_confidence": {"batch": 3, "size": (61, 148)},
-    "soft_argmax": {"anchors": 10, "size": (61, 84), "jacobian_maps": 10},
+    "soft_argmax": {"anchors": 10, "size": (61, 108), "jacobian_maps": 10, "covariance": True},
     "anchor_features": {"batch": 3, "anchors": 10, "size": (23, 27), "margin": 1e-5},
 }
 
@@ -121,6 +134,13 @@ def test_every_sample_is_the_reference(operator: str, dtype: torch.dtype, wild: 
         check(sample, dtype, "cuda")
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_values_are_the_references(operator: str, dtype: torch.dtype, layout: str) -> None:
+    check(large(operator, dtype, layout), dtype, "cuda")
+
+
 @SUMMATIONS
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -158,6 +178,20 @@ def test_the_same_bits_every_time(operator: str, dtype: torch.dtype, layout: str
             assert_identical([other[place] for place in kept], [first[place] for place in kept], what)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_bits_of_pixels_with_many_readers(layout: str) -> None:
+    """A hundred, dozens and a few: the order in which they are added up is found in three ways."""
+    sample = large("confidence_warp", torch.float32, layout)
+    tensors = sample.tensors()
+    tensors[1] = tensors[1] ** 5  # most pixels read what is around the centre
+    sample = sample.with_tensors(tensors)
+    first, *others = (differentiate(sample, "cuda") for _ in range(RUNS))
+    for other in others:
+        assert_identical(other, first, f"{sample}, {layout}: gradient")
+    expected = differentiate(sample.upcast(), "reference")
+    assert_all_close(first, expected, [torch.float32] * len(first), f"{sample}, {layout}: gradient")
+
+
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", [name for name in OPERATORS if name in SCATTERED])
@@ -187,6 +221,37 @@ def test_a_loss_of_frames_that_are_not_finite(place: int, norm: str, determinist
     expected = differentiate(sample.upcast(), "reference", wanted=[0])[0].isfinite()
     assert not got.all()
     assert torch.equal(got.cpu(), expected)
+
+
+def in_and_out(operator: str, layout: str) -> Sample:
+    """A call in which every second pixel reads nothing, and lanes could merge what they add to their neighbours'."""
+    columns = torch.arange(40)
+    inside = columns % 2 == 0
+    if operator == "volume_warp":
+        sample = samples.build(operator, torch.float32, layout=layout, channels=16, size=(2, 4, 50), out=(2, 4, 40))
+        sample.tensors()[1].copy_(torch.stack([columns * 0.04 - 0.89, 0 * columns, torch.where(inside, 0.5, 1.5)], -1))
+        return sample
+    options = {"ratio": None, "norm": "l2", "reduction": "none", "padding_mode": "zeros"}
+    sample = samples.build(operator, torch.float32, layout=layout, size=(4, 40), **options)
+    flow = sample.tensors()[2]
+    flow[:, 0] = 0.3
+    flow[:, 1] = torch.where(inside, -0.5, -1.5) - torch.arange(4.0)[:, None]  # around the first row
+    return sample
+
+
+@SUMMATIONS
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("operator", ["masked_backwarp_loss", "volume_warp"])
+def test_gradients_out_of_the_frame_that_are_not_finite(operator: str, layout: str, deterministic: bool) -> None:
+    """They reach nothing: not by the weights of zero either that such pixels have."""
+    sample = in_and_out(operator, layout)
+    incoming = cotangents(evaluate(sample, "reference"))
+    incoming[0][..., 1::2] = torch.nan
+    expected = differentiate(sample.upcast(), "reference", wanted=[0], incoming=[i.double() for i in incoming])
+    assert expected[0].isfinite().all()
+    with summation(deterministic):
+        got = differentiate(sample, "cuda", wanted=[0], incoming=incoming)
+    assert_all_close(got, expected, [torch.float32], "gradient")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -303,6 +368,22 @@ def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
         check_values_and_gradients(samples.build("anchor_features", dtype, layout=layout, **size), dtype)
 
 
+def test_the_deterministic_bound_in_chunks() -> None:
+    """The largest value is past the pixels that all threads have looked at once."""
+    shape = {"batch": 1, "channels": 1, "size": (512, 1040), "norm": "l2"}
+    sample = samples.build("masked_backwarp_loss", torch.float32, margin=0, **shape)
+    sample.tensors()[1][..., -1, -1] = 1e9
+    with summation(deterministic=True):
+        got = differentiate(sample, "cuda", wanted=[0])
+    assert_all_close(got, differentiate(sample.upcast(), "reference", wanted=[0]), [torch.float32], "gradient")
+
+
+def test_masked_backwarp_loss_in_chunks() -> None:
+    """A block adds up the sums of more blocks than it has threads."""
+    sample = samples.build("masked_backwarp_loss", torch.float32, batch=300, channels=1, size=(2, 2))
+    check(sample, torch.float32, "cuda")
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("anchors", [33, 97])
 def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
@@ -312,6 +393,18 @@ def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
             "soft_argmax", torch.float32, layout=layout, anchors=anchors, jacobian_maps=maps, size=(17, 12)
         )
         check_values_and_gradients(sample, torch.float32)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_confidence_warp_in_chunks(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backward pass in little memory takes one image after the other, with the bits of all at once."""
+    sample = large("confidence_warp", torch.float32, layout)
+    at_once = differentiate(sample, "cuda")
+    monkeypatch.setenv("INTERNET_SCRATCH_MB", "0")
+    assert_identical(differentiate(sample, "cuda"), at_once, "gradient")
+    monkeypatch.setenv("INTERNET_SCRATCH_MB", "little")
+    with pytest.raises(RuntimeError, match="INTERNET_SCRATCH_MB=little: expected a number of megabytes"):
+        differentiate(sample, "cuda")
 
 
 def test_the_gradient_of_jacobian_maps_has_their_layout() -> None:
@@ -380,24 +473,32 @@ def test_warps_of_more_elements_than_32_bits_count(memory_format: torch.memory_f
     assert_all_close([warped.detach()[part], gradient[part]], [expected.double()] * 2, [torch.bfloat16] * 2)
 
 
-def with_distant_rows(tensor: Tensor) -> Tensor:
-    """The same values, with 2^29 elements from each row of an image to the next."""
-    rows = tensor.movedim(-2, 0)
-    strides = list(torch.empty(rows.shape[1:]).stride())
-    strides.insert(tensor.dim() - 2, 2**29)
-    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device="cuda").copy_(tensor)
+def spread(tensor: Tensor, axis: int) -> Tensor:
+    """The same values, with 2^31 elements from the first to the last along an axis."""
+    dense = tensor.movedim(axis, 0)
+    strides = list(torch.empty(dense.shape[1:]).stride())
+    strides.insert(tensor.dim() + axis, -(-(2**31) // (len(dense) - 1)))
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=DEVICES["cuda"]).copy_(tensor)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operator", ["flow_confidence", "soft_argmax", "anchor_features"])
-def test_rows_farther_apart_than_32_bits_count(operator: str) -> None:
-    if torch.cuda.mem_get_info()[0] < 16 * 2**30:
+@pytest.mark.parametrize("axis", [-3, -2, -1], ids=["channels", "rows", "columns"])
+@pytest.mark.parametrize("operator", ["flow_confidence", "soft_argmax", "anchor_features", "masked_backwarp_loss"])
+def test_offsets_of_more_than_32_bits(operator: str, axis: int) -> None:
+    """One tensor after the other needs them, for all pixels of an image."""
+    if not emulated.ASKED and torch.cuda.mem_get_info()[0] < 16 * 2**30:
         pytest.skip("less than 16 GiB of GPU memory are free")
-    sample = samples.build(operator, torch.bfloat16, size=(4, 8))
-    distant = sample.map(lambda t: with_distant_rows(t) if t.dtype == torch.bfloat16 else t)
-    check(distant, torch.bfloat16, "cuda")
-    if operator in DIFFERENTIABLE:
-        incoming = cotangents(evaluate(sample, "reference"))
-        got = differentiate(distant, "cuda", incoming=incoming)
-        expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
-        assert_all_close(got, expected, [gradient.dtype for gradient in got], f"{sample}: gradient")
+    size = (4, 8)
+    sample = samples.build(operator, torch.bfloat16, size=size)
+    incoming = cotangents(evaluate(sample, "reference"))
+    for place, tensor in enumerate(sample.tensors()):
+        if tensor.shape[-2:] != size or tensor.shape[axis] == 1:
+            continue
+        tensors = sample.tensors()
+        tensors[place] = spread(tensor, axis)
+        distant = sample.with_tensors(tensors)
+        check(distant, torch.bfloat16, "cuda")
+        if operator in DIFFERENTIABLE:
+            got = differentiate(distant, "cuda", incoming=incoming)
+            expected = differentiate(sample.upcast(), "reference", incoming=[i.double() for i in incoming])
+            assert_all_close(got, expected, [gradient.dtype for gradient in got], f"{sample}, {place}: gradient")

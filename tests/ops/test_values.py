@@ -55,7 +55,7 @@ def test_output_follows_the_memory_format_of_the_features(operator: str, backend
         results = evaluate(sample, backend)
         for result in results:
             last = torch.channels_last if result.dim() == 4 else torch.channels_last_3d
-            format_ = last if layout == "channels_last" else torch.contiguous_format
+            format_ = last if layout in ("channels_last", "offset channels_last") else torch.contiguous_format
             assert result.is_contiguous(memory_format=format_), f"{sample} of {layout}"
 
 

@@ -14,7 +14,8 @@
 namespace {
 
 constexpr size_t page = 4096;
-constexpr size_t arena_pages = size_t(1) << 24;  // 64 GiB of addresses, none used twice
+constexpr size_t arena_pages = size_t(1) << 28;  // 1 TiB of addresses, none used twice
+constexpr size_t most_filled = size_t(1) << 30;  // larger tensors are almost all gaps, which need no memory then
 
 char* arena = nullptr;
 bool fence_before = false;
@@ -42,7 +43,7 @@ extern "C" int posix_memalign(void** memory, size_t, size_t size) {
   if (first + pages >= arena_pages) return ENOMEM;
   char* start = arena + first * page;
   if (mprotect(start, pages * page, PROT_READ | PROT_WRITE) != 0) return ENOMEM;
-  std::memset(start, 0xFF, pages * page);
+  if (size <= most_filled) std::memset(start, 0xFF, pages * page);
   length_in_pages[first] = uint32_t(pages);
   // Tensors of any alignment are legal, so the alignment that was asked for gives way to the fence.
   *memory = fence_before ? start : start + ((pages * page - size) & ~(alignment - 1));

@@ -17,7 +17,7 @@ def guard(folder: Path, fence: str, alignment: int = 1) -> dict[str, str]:
         alignment: of every tensor, a power of two: GPU kernels rely on it for memory that they allocate.
     """
     library = folder / "guarded_memory.so"
-    if not library.exists():
+    if not library.exists() or library.stat().st_mtime < SOURCE.stat().st_mtime:
         subprocess.run([str(COMPILER), "-shared", "-fPIC", "-O1", SOURCE, "-o", library, "-ldl"], check=True)
     return {
         "LD_PRELOAD": str(library),

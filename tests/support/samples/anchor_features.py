@@ -99,6 +99,8 @@ def wild(make: Make) -> Iterator[Sample]:
     yield changed(make(anchors=3), "singular Jacobians", 4, singular)
     yield changed(make(size=(2, 3, 4), anchors=3), "singular Jacobians of a volume", 4, singular)
     yield changed(make(), "NaN anchors", 1, lambda t: every_third(t, math.nan))
+    beside = changed(make(), "", 1, lambda t: t + 10)
+    yield changed(beside, "NaN that no anchor reads", 0, lambda t: torch.full_like(t, math.nan))
     yield changed(make(covariances=True), "flat covariances", 5, lambda t: every_third(torch.zeros_like(t), 0.1))
     # with this grid the background's samples avoid whole pixels, where a neighbour is read with weight zero
     yield from not_finite(make(grid_align_corners=True))

@@ -36,6 +36,8 @@ def arguments(
 
 
 INTERPOLATED: dict[str, Any] = {"upsampling": "interpolate"}
+VECTORS: dict[str, Any] = {"channels": 16, "layout": "channels_last"}
+"""A pixel's channels are whole vectors on a GPU, in every type."""
 
 TAME: dict[str, dict[str, Any]] = {
     **WARPED,
@@ -50,12 +52,16 @@ TAME: dict[str, dict[str, Any]] = {
     "no channels": {"channels": 0},
     "many channels": {"channels": 37, "batch": 1},
     "many channels, channels_last": {"channels": 37, "batch": 1, "layout": "channels_last"},
+    "whole vectors": VECTORS,
+    "whole vectors, offset": {**VECTORS, "layout": "offset channels_last"},
+    "whole vectors, ratio 2, border": {"ratio": 2, "padding_mode": "border", **VECTORS},
     "wide rows": {"size": (2, 67)},
     "confidence of its own size": {"ratio": 4, "size": (2, 3), "confidence_size": (4, 6)},
     "blend": {"blend": True, "ratio": 2},
     "blend, channels_last": {"blend": True, "ratio": 2, "layout": "channels_last"},
     "blend, many channels": {"blend": True, "channels": 37, "batch": 1, "padding_mode": "border"},
     "blend, many channels, channels_last": {"blend": True, "channels": 37, "batch": 1, "layout": "channels_last"},
+    "blend, whole vectors": {"blend": True, "ratio": 2, **VECTORS},
     "blend, mixed": {"blend": True, "channels": 5, "layout": "mixed", "reach": 2.0},
     "blend, wide rows": {"blend": True, "size": (2, 67)},
     "interpolated": {**INTERPOLATED, "features_size": (7, 8)},
@@ -75,6 +81,8 @@ TAME: dict[str, dict[str, Any]] = {
         **INTERPOLATED, "size": (6, 4), "features_size": (3, 7), "confidence_size": (3, 7), "align_corners": True,
         "interpolate_align_corners": True, "layout": "channels_last",
     },
+    "interpolated, whole vectors": {**INTERPOLATED, "features_size": (7, 8), **VECTORS},
+    "interpolated, blend, whole vectors": {**INTERPOLATED, "features_size": (7, 8), "blend": True, **VECTORS},
     "interpolated to one pixel": {**INTERPOLATED, "features_size": (1, 1), "interpolate_align_corners": True},
     "interpolated from one pixel": {**INTERPOLATED, "size": (1, 1), "features_size": (3, 4)},
     "interpolated to no pixels": {**INTERPOLATED, "features_size": (0, 3)},
@@ -92,10 +100,10 @@ def wild(make: Make) -> Iterator[Sample]:
     yield changed(plain, "infinite features", 0, lambda t: every_third(t, math.inf, math.nan, 0, 0, 0))
     yield changed(plain, "bfloat16 field", 1, in_bfloat16)
     for mode in ("zeros", "border"):
-        for parameters in ({}, {"ratio": 2}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}):
+        for parameters in ({}, {"ratio": 2}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}, VECTORS):
             note = f"{parameters}, {mode}"
             yield from not_finite(make(note=note, padding_mode=mode, **parameters))
-    for parameters in ({"blend": True}, {"blend": True, "channels": 37, "layout": "channels_last", "reach": 9.0}):
+    for parameters in ({"blend": True}, {"blend": True, "reach": 9.0, **VECTORS}):
         yield from not_finite(make(note=str(parameters), **parameters))
     for aligned in (False, True):
         sizes = {"features_size": (5, 13), "confidence_size": (9, 2), "interpolate_align_corners": aligned}

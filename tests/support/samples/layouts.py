@@ -46,6 +46,11 @@ def _sliced_channels_last(tensor: Tensor) -> Tensor:
     return _channels_last(torch.cat([tensor, torch.full_like(tensor, math.nan)], 1))[:, : tensor.shape[1]]
 
 
+def _offset_channels_last(tensor: Tensor) -> Tensor:
+    order = (0, *range(2, tensor.dim()), 1)
+    return _offset(tensor.permute(order)).permute(0, -1, *range(1, tensor.dim() - 1))
+
+
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": torch.Tensor.contiguous,
     "channels_last": _channels_last,
@@ -53,6 +58,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": _transposed,
     "expanded": _expanded,
     "offset": _offset,
+    "offset channels_last": _offset_channels_last,
     "sliced": _sliced,
     "sliced channels_last": _sliced_channels_last,
 }

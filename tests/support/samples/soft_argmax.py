@@ -41,6 +41,8 @@ TAME: dict[str, dict[str, Any]] = {
     "covariance, no Jacobian map": {"covariance": True, "jacobian_maps": 0, "align_corners": True},
     "covariance, rows of four": {"size": (3, 8), "covariance": True, "jacobian_maps": 3},
     "covariance of narrow peaks": {"covariance": True, "temperature": 0.02},
+    "transposed, rows of four": {"size": (4, 8), "jacobian_maps": 3, "layout": "transposed"},
+    "offset, rows of four": {"size": (3, 8), "jacobian_maps": 3, "layout": "offset"},
     "volumes": {"size": (3, 4, 5)},
     "volumes, own Jacobian maps": {"size": (3, 4, 5), "jacobian_maps": 3, "align_corners": True},
     "volumes, covariance, no Jacobian map": {"size": (2, 3, 11), "covariance": True, "jacobian_maps": 0},
@@ -57,6 +59,7 @@ TAME: dict[str, dict[str, Any]] = {
 def wild(make: Make) -> Iterator[Sample]:
     """Samples with extreme values of every kind."""
     yield changed(make(), "large logits", 0, lambda t: 3000 * t)
+    yield changed(make(size=(3, 8)), "large logits, rows of four", 0, lambda t: 3000 * t)
     yield changed(make(), "masked logits", 0, lambda t: every_third(t, -math.inf))
     yield changed(make(), "no heat", 0, lambda t: torch.full_like(t, -math.inf))
     yield changed(make(size=(2, 3, 4), covariance=True), "masked voxels", 0, lambda t: every_third(t, -math.inf))

@@ -32,6 +32,9 @@ def arguments(
     return (volume, source.motion(field), mask), kwargs
 
 
+VECTORS: dict[str, Any] = {"channels": 16, "layout": "channels_last"}
+"""A voxel's channels are whole vectors on a GPU, in every type."""
+
 TAME: dict[str, dict[str, Any]] = {
     "odd sizes": {},
     "no confidence": {"confidence": False},
@@ -51,6 +54,9 @@ TAME: dict[str, dict[str, Any]] = {
     "many channels": {"channels": 37, "batch": 1},
     "many channels, channels_last": {"channels": 37, "batch": 1, "layout": "channels_last"},
     "border, channels_last": {"padding_mode": "border", "layout": "channels_last"},
+    "whole vectors": VECTORS,
+    "whole vectors, offset": {**VECTORS, "layout": "offset channels_last"},
+    "whole vectors, border": {"padding_mode": "border", **VECTORS},
     "wide rows": {"size": (2, 2, 67), "out": (2, 1, 67)},
     **LAID_OUT,
 }
@@ -62,7 +68,7 @@ def wild(make: Make) -> Iterator[Sample]:
     yield changed(make(), "infinite voxels", 0, lambda t: every_third(t, math.inf, math.nan, 0, 0, 0))
     yield changed(make(), "bfloat16 field", 1, in_bfloat16)
     for mode in ("zeros", "border"):
-        for parameters in ({}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}):
+        for parameters in ({}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}, VECTORS):
             note = f"{parameters}, {mode}"
             yield from not_finite(make(note=note, padding_mode=mode, **parameters))
 
