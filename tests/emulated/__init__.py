@@ -17,9 +17,16 @@ NAMESPACE = "internet_emulated"
 
 ASKED = os.environ.get(VARIABLE)
 
+PORTABLE = "not_finite or in_chunks or same_bits or many_anchors or values_are or offsets_of_more"
+"""What tests/ops/test_cuda.py has that needs no GPU, beside gradients of many tiles."""
+TYPES = "not (test_cuda and (float64 or torch.float16)) and not (same_bits and bfloat16)"
+"""Of its types, those that all kernels have between them."""
+
 
 def stand_in() -> None:
     """Make the emulation the backend "cuda" for the rest of this process: ready, and for CPU tensors."""
+    if "tests.support.compare" in sys.modules:
+        raise RuntimeError("tests.support.compare was imported earlier: its list of backends is without the emulation")
     from internet.ops import _dispatch, _requested, _status, fakes
     from tests.emulated.build import build
 

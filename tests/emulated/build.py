@@ -99,7 +99,7 @@ def build(architecture: int = 900, *, root: Path = ROOT, out: Path | None = None
         command = [str(Path(ninja.BIN_DIR) / "ninja"), "-k", "0", "-j", jobs, "-f", str(path), str(library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{(done.stdout + done.stderr)[:20000]}")
+        raise RuntimeError(f"the CUDA sources do not compile for the processor:\n{done.stdout + done.stderr}")
     return library
 
 

@@ -26,9 +26,6 @@ pytestmark = [
     pytest.mark.skipif(bool(emulated.ASKED), reason="this process has the emulation"),
 ]
 
-PORTABLE = "not_finite or in_chunks or same_bits or many_anchors"
-"""What test_cuda.py has that needs no GPU, beside values and gradients of many tiles."""
-
 
 def run(folder: Path, fence: str, *selection: str) -> None:
     changes = {emulated.VARIABLE: "900", "INTERNET_BACKEND": "", **guard(folder, fence, alignment=32)}
@@ -64,8 +61,7 @@ def test_results_lie_as_their_fakes_do(tmp_path: Path) -> None:
 
 
 def test_many_tiles(tmp_path: Path) -> None:
-    types = "not (float64 or torch.float16) and not (same_bits and bfloat16)"
-    tests = f"({PORTABLE} or gradients_are) and {types}"
+    tests = f"({emulated.PORTABLE} or gradients_are) and {emulated.TYPES}"
     run(tmp_path, "before", "tests/ops/test_cuda.py", "-k", tests)  # so that tensors are aligned for vectors
 
 
