@@ -36,9 +36,10 @@ if INTERPRETED and STATUS.ready:
 
 # Kernels only see the strides of a layout: these samples add nothing. Others only take long.
 LEFT_OUT = (
-    "transposed", "expanded", "offset", "sliced", "mixed", "any order", "three levels", "ratio 8", "mask ratio 8",
-    "l1, sum", "l2, sum", "l2, none", "charbonnier, sum", "charbonnier, mean", "l1, none", "no mask, none", "padding",
-    "one row", "many channels", "mostly out of the frame", "odd sizes, full mask", "wide", "border, align_corners",
+    "transposed", "expanded", "offset", "sliced", "cropped", "mixed", "any order", "three levels", "ratio 8",
+    "mask ratio 8", "l1, sum", "l2, sum", "l2, none", "charbonnier, sum", "charbonnier, mean", "l1, none",
+    "no mask, none", "padding", "one row", "many channels", "hundreds of channels", "mostly out of the frame",
+    "odd sizes, full mask", "wide", "border, align_corners",
 )  # fmt: skip
 WILD_LEFT_OUT = (
     "huge coordinates", "beyond integers", "no motion", "at the frame's edge", "infinite coordinates, v", "infinite in",

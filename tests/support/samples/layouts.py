@@ -51,6 +51,11 @@ def _offset_channels_last(tensor: Tensor) -> Tensor:
     return _offset(tensor.permute(order)).permute(0, -1, *range(1, tensor.dim() - 1))
 
 
+def _cropped_channels_last(tensor: Tensor) -> Tensor:
+    """The first columns of a wider tensor; the others are NaN."""
+    return _channels_last(torch.cat([tensor, torch.full_like(tensor, math.nan)], -1))[..., : tensor.shape[-1]]
+
+
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": torch.Tensor.contiguous,
     "channels_last": _channels_last,
@@ -61,6 +66,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "offset channels_last": _offset_channels_last,
     "sliced": _sliced,
     "sliced channels_last": _sliced_channels_last,
+    "cropped channels_last": _cropped_channels_last,
 }
 
 LAID_OUT: dict[str, dict[str, Any]] = {
