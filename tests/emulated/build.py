@@ -22,7 +22,7 @@ ARCHITECTURES = (900,)  # no source tells it from others: test_emulated.py
 EMULATOR = ("emulator", "kernel_needs")
 TORCH = Path(torch.__file__).parent
 TORCH_TARGET_VERSION = "0x020a000000000000"  # as setup.py has it
-CHECKS = "-fsanitize=alignment,bounds"
+CHECKS = "-fsanitize=alignment,bounds-strict"
 """What the compiler checks before each access; what reports it is in emulator.cpp."""
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
