@@ -15,7 +15,8 @@ namespace {
 
 constexpr size_t page = 4096;
 constexpr size_t arena_pages = size_t(1) << 28;  // 1 TiB of addresses, none used twice
-constexpr size_t most_filled = size_t(1) << 30;  // larger tensors are almost all gaps, which need no memory then
+constexpr size_t most_filled = size_t(1)
+                               << 30;  // larger tensors are almost all gaps, which need no memory then
 
 char* arena = nullptr;
 bool fence_before = false;
