@@ -5,12 +5,20 @@
 
 namespace internet::cpu {
 
-// The first `count` of N consecutive values, widened, and `filler` in the remaining lanes. Assembled from
-// halves in registers: through memory, the vector's load would wait for several stores.
+// The first `count` of N consecutive values, widened, and `filler` in the remaining lanes. With AVX-512, by a
+// mask; otherwise assembled from halves in registers: through memory, the vector's load would wait for
+// several stores.
 template <int N, class T>
 INTERNET_HD Vec<opmath<T>, N> load_first(const T* p, int count, opmath<T> filler) {
   using V = Vec<opmath<T>, N>;
   if (count >= N) return load<N>(p);
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && N == 16) {
+    return _mm512_mask_loadu_ps(math::splat<V>(filler), __mmask16((1u << count) - 1), p);
+  } else if constexpr (std::is_same_v<T, double> && N == 8) {
+    return _mm512_mask_loadu_pd(math::splat<V>(filler), __mmask8((1u << count) - 1), p);
+  }
+#endif
   if constexpr (N == 4) {
     V v = math::splat<V>(filler);
     if (count > 0) v[0] = widen(p[0]);
@@ -29,6 +37,13 @@ INTERNET_HD Vec<opmath<T>, N> load_first(const T* p, int count, opmath<T> filler
 template <int N, class T>
 INTERNET_HD void store_first(T* p, int count, Vec<opmath<T>, N> v) {
   if (count >= N) return store<N>(p, v);
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && N == 16) {
+    return _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), v);
+  } else if constexpr (std::is_same_v<T, double> && N == 8) {
+    return _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), v);
+  }
+#endif
   if constexpr (N == 4) {
     if (count > 0) p[0] = narrow<T>(v[0]);
     if (count > 1) p[1] = narrow<T>(v[1]);
