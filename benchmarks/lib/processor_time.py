@@ -11,7 +11,7 @@ SHORTEST_SAMPLE, FEWEST_ROUNDS = 1e-3, 5
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
     """Processor seconds of all threads of this process; the functions take turns, after one uncounted call of each.
 
-    Every other round runs in reverse: what a call leaves behind, in caches and in the allocator, is then met by each.
+    Every other round runs in reverse order, so that what a call leaves in caches and the allocator affects them all.
 
     Args:
         functions: by name.

@@ -52,6 +52,8 @@ HEADER = (
 
 FIGURES = ("values", "gradients", "frame", "step", "part")
 PART_ROUNDS = 9
+ZERO = 1e-10
+"""A tensor whose largest value is a smaller share of the largest of all is zero but for rounding."""
 
 
 def main() -> None:
@@ -155,19 +157,22 @@ def _picture(result: Any) -> dict[str, Tensor]:
 
 
 def _parity_of_gradients(checkout: Checkout) -> str:
-    """Of all gradients as one vector, relative to its norm; and of the tensor that differs most.
+    """Of all gradients as one vector, relative to its norm; and of the tensor that differs most from its own size.
 
     What rounding does to a gradient goes with the terms that it is the sum of. Those of a bias in front of a norm sum
-    to zero, and nothing of them is left but rounding: relative to itself it differs between any two programs. So each
-    figure has beside it that of the authors' code against itself.
+    to zero, and nothing of them is left but rounding, which differs between any two programs: such tensors are counted
+    and not compared. Each figure has beside it that of the authors' code against itself.
     """
     theirs, ours, moved = (
         _gradients(checkout, accelerated=accelerated, moved=moved)
         for accelerated, moved in ((False, False), (True, False), (False, True))
     )
-    return "ours {:.0e}, theirs {:.0e}; worst tensor: ours {:.0e}, theirs {:.0e}".format(
+    compared = _names_of_nonzero(theirs, ours, moved)
+    return "ours {:.0e}, theirs {:.0e}; worst of {} tensors: ours {:.0e}, theirs {:.0e}; {} are zero".format(
         *(_difference_of_all(theirs, other) for other in (ours, moved)),
-        *(_largest_difference(theirs, other) for other in (ours, moved)),
+        len(compared),
+        *(_largest_difference(*({n: of[n] for n in compared} for of in (theirs, other))) for other in (ours, moved)),
+        len(theirs) - len(compared),
     )
 
 
@@ -194,6 +199,12 @@ def _neighbour(tensor: Tensor, generator: torch.Generator) -> Tensor:
     return torch.nextafter(tensor, torch.where(up, torch.inf, -torch.inf).to(tensor))
 
 
+def _names_of_nonzero(*of: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that are more than rounding in any of several sets of gradients."""
+    floor = ZERO * max(tensor.abs().max().item() for tensor in of[0].values())
+    return [name for name in of[0] if any(gradients[name].abs().max() > floor for gradients in of)]
+
+
 def _difference_of_all(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """Of all tensors as one vector, relative to its norm."""
     norms = [torch.stack([tensor.norm() for tensor in of]).norm() for of in ([a[n] - b[n] for n in a], [*a.values()])]
@@ -201,10 +212,9 @@ def _difference_of_all(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> floa
 
 
 def _largest_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """Of each tensor, relative to its largest value."""
+    """Of each tensor, relative to its largest value; where that is zero but for rounding, relative to `ZERO`."""
     assert a.keys() == b.keys(), a.keys() ^ b.keys()
-    scale = max(tensor.abs().max().item() for tensor in a.values())
-    floor = 1e-6 * scale  # of gradients that are zero but for rounding: of biases that a norm takes away
+    floor = ZERO * max(tensor.abs().max().item() for tensor in a.values())
     return max(((a[n].double() - b[n].double()).abs().max() / max(a[n].abs().max().item(), floor)).item() for n in a)
 
 
