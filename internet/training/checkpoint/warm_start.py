@@ -17,7 +17,6 @@ from internet.model.weights import load_weights
 
 #: The settings of first-order-motion that do not concern its stage I.
 _OTHERS = ("size", "generator_width", "generator_widest", "levels", "blocks")
-#: The prefix of the names of the background predictor's weights.
 #: What the names of additions to the paper's model begin with: a background predictor, a picture of the scene.
 _ADDITIONS = ("background_predictor.", "generator.scene")
 _STAGE_ONE = [field.name for field in fields(FirstOrderConfig) if field.name not in _OTHERS]
