@@ -28,6 +28,7 @@ from tests.support.compare import (
 )
 from tests.support.evaluate import compiled_operators
 from tests.support.samples import DIFFERENTIABLE, DTYPES, Sample
+from tests.support.samples.sample import Size
 
 STATUS = internet.ops.backends()["cuda"]
 OPERATORS = compiled_operators("cuda")
@@ -355,7 +356,8 @@ def test_compiles_as_it_runs(operator: str, deterministic: bool) -> None:
 def test_many_anchors(dtype: torch.dtype, layout: str) -> None:
     """Tiles get smaller with K; beyond the size of shared memory (140 doubles, 280 floats) they use scratch memory."""
     for anchors in (33, 64, 100, 140, 141, 280, 281, 300):
-        sample = samples.build("affine_mixture", dtype, layout=layout, batch=2, anchors=anchors, size=(9, 15))
+        size = (9, 15) if anchors < 300 else (9, 120)  # more tiles than a warp has lanes, to add up their sums
+        sample = samples.build("affine_mixture", dtype, layout=layout, batch=2, anchors=anchors, size=size)
         check(sample, dtype, "cuda")
         got, expected = differentiate(sample, "cuda"), differentiate(sample.upcast(), "reference")
         assert_all_close(got, expected, [dtype] * len(got), f"{anchors} anchors: gradient")
@@ -375,6 +377,7 @@ def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
         {"anchors": 64, "size": (5, 9)},
         {"channels": 70, "size": (5, 9)},
         {"size": (1, 300), "margin": 1e-5},
+        {"size": (65, 131), "anchors": 1, "margin": 1e-5},
         {"anchors": 40, "size": (2, 3, 5), "background": True, "covariances": True},
         {"channels": 70, "size": (2, 3, 5), "background": True},
     ]
@@ -501,18 +504,26 @@ def spread(tensor: Tensor, axes: Sequence[int], reach: int) -> Tensor:
 @pytest.mark.parametrize(
     ("axes", "reach"),
     [((-3,), 2**31), ((-2,), 2**31), ((-1,), 2**31), ((-3, -2, -1), 2**30 - 4096)],
-    ids=["channels", "rows", "columns", "all together"],
+    ids=["third last", "rows", "columns", "all together"],
 )
-@pytest.mark.parametrize("operator", ["flow_confidence", "soft_argmax", "anchor_features", "masked_backwarp_loss"])
-def test_offsets_of_more_than_32_bits(operator: str, axes: Sequence[int], reach: int) -> None:
+@pytest.mark.parametrize(
+    ("operator", "size"),
+    [
+        ("flow_confidence", (4, 8)),
+        ("soft_argmax", (4, 8)),
+        ("anchor_features", (4, 8)),
+        ("anchor_features", (2, 4, 8)),
+        ("masked_backwarp_loss", (4, 8)),
+    ],
+)
+def test_offsets_of_more_than_32_bits(operator: str, size: Size, axes: Sequence[int], reach: int) -> None:
     """One tensor after the other needs them, for all pixels of an image."""
     if not emulated.ASKED and torch.cuda.mem_get_info()[0] < 16 * 2**30:
         pytest.skip("less than 16 GiB of GPU memory are free")
-    size = (4, 8)
     sample = samples.build(operator, torch.bfloat16, size=size)
     incoming = cotangents(evaluate(sample, "reference"))
     for place, tensor in enumerate(sample.tensors()):
-        if tensor.shape[-2:] != size or any(tensor.shape[axis] == 1 for axis in axes):
+        if tensor.shape[-len(size) :] != size or any(tensor.shape[axis] == 1 for axis in axes):
             continue
         tensors = sample.tensors()
         tensors[place] = spread(tensor, axes, reach)

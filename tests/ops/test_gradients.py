@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -119,6 +120,9 @@ INCOMING: dict[str, Callable[[Tensor], Tensor]] = {
     "channels_last": lambda result: (
         result.contiguous(memory_format=torch.channels_last) if result.dim() == 4 else result
     ),
+    "sliced channels_last": lambda result: (
+        samples.LAYOUTS["sliced channels_last"](result) if result.dim() in (4, 5) else result
+    ),
 }
 
 
@@ -128,8 +132,12 @@ INCOMING: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_incoming_gradients_of_any_strides(operator: str, backend: str, incoming: str, layout: str) -> None:
     require(backend, operator)
-    chosen = {"reduction": "none"} if operator == "masked_backwarp_loss" else {}
-    sample = samples.build(operator, torch.float64, layout=layout, **chosen)
+    chosen: dict[str, dict[str, Any]] = {
+        "confidence_warp": {"channels": 16},
+        "volume_warp": {"channels": 16},
+        "masked_backwarp_loss": {"reduction": "none"},
+    }
+    sample = samples.build(operator, torch.float64, layout=layout, **chosen.get(operator, {}))
     gradients = [INCOMING[incoming](g) for g in cotangents(evaluate(sample, "reference"))]
     got = differentiate(sample, backend, incoming=gradients)
     expected = differentiate(sample, "reference", incoming=gradients)

@@ -53,6 +53,7 @@ TAME: dict[str, dict[str, Any]] = {
     "many channels": {"channels": 37, "batch": 1},
     "many channels, channels_last": {"channels": 37, "batch": 1, "layout": "channels_last"},
     "whole vectors": VECTORS,
+    "whole vectors, sliced": {**VECTORS, "layout": "sliced channels_last"},
     "whole vectors, offset": {**VECTORS, "layout": "offset channels_last"},
     "whole vectors, ratio 2, border": {"ratio": 2, "padding_mode": "border", **VECTORS},
     "wide rows": {"size": (2, 67)},

@@ -19,6 +19,7 @@ def arguments(source: Source, *, batch: int = 2, size: Size = (7, 9), reach: flo
 
 
 TAME: dict[str, dict[str, Any]] = {
+    "padded rows": {"size": (7, 11), "layout": "cropped"},
     "odd sizes": {},
     "no boundary test": {"boundary": None},
     "strict": {"consistency": (0.001, 0.01), "boundary": (0.0, 0.01)},

@@ -43,12 +43,18 @@ def _sliced(tensor: Tensor) -> Tensor:
 
 
 def _sliced_channels_last(tensor: Tensor) -> Tensor:
-    return _channels_last(torch.cat([tensor, torch.full_like(tensor, math.nan)], 1))[:, : tensor.shape[1]]
+    """All channels but the last; its values are NaN."""
+    return _channels_last(torch.cat([tensor, torch.full_like(tensor[:, :1], math.nan)], 1))[:, : tensor.shape[1]]
 
 
 def _offset_channels_last(tensor: Tensor) -> Tensor:
     order = (0, *range(2, tensor.dim()), 1)
     return _offset(tensor.permute(order)).permute(0, -1, *range(1, tensor.dim() - 1))
+
+
+def _cropped(tensor: Tensor) -> Tensor:
+    """All columns but the last; its values are NaN."""
+    return torch.cat([tensor, torch.full_like(tensor[..., :1], math.nan)], -1)[..., : tensor.shape[-1]]
 
 
 def _cropped_channels_last(tensor: Tensor) -> Tensor:
@@ -66,6 +72,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "offset channels_last": _offset_channels_last,
     "sliced": _sliced,
     "sliced channels_last": _sliced_channels_last,
+    "cropped": _cropped,
     "cropped channels_last": _cropped_channels_last,
 }
 

@@ -55,6 +55,7 @@ TAME: dict[str, dict[str, Any]] = {
     "many channels, channels_last": {"channels": 37, "batch": 1, "layout": "channels_last"},
     "border, channels_last": {"padding_mode": "border", "layout": "channels_last"},
     "whole vectors": VECTORS,
+    "whole vectors, sliced": {**VECTORS, "layout": "sliced channels_last"},
     "whole vectors, offset": {**VECTORS, "layout": "offset channels_last"},
     "whole vectors, border": {"padding_mode": "border", **VECTORS},
     "wide rows": {"size": (2, 2, 67), "out": (2, 1, 67)},
