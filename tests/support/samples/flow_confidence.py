@@ -19,13 +19,13 @@ def arguments(source: Source, *, batch: int = 2, size: Size = (7, 9), reach: flo
 
 
 TAME: dict[str, dict[str, Any]] = {
-    "padded rows": {"size": (7, 11), "layout": "cropped"},
     "odd sizes": {},
     "no boundary test": {"boundary": None},
     "strict": {"consistency": (0.001, 0.01), "boundary": (0.0, 0.01)},
     "one row": {"size": (1, 4)},
     "one pixel": {"size": (1, 1)},
     "wide rows": {"size": (2, 67)},
+    "padded rows": {"size": (7, 11), "layout": "cropped"},
     "no pixels": {"size": (0, 4)},
     "empty batch": {"batch": 0},
     "mostly out of the frame": {"reach": 9.0},
