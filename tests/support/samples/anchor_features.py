@@ -51,9 +51,13 @@ def arguments(
 
 
 def draw_covariance(source: Source, batch: int, anchors: int, axes: int) -> Tensor:
-    """Positive definite, with standard deviations around 0.4; not exactly symmetric, which is not required."""
-    root = 0.4 * (torch.eye(axes, dtype=torch.float64) + 0.2 * source.normal(batch, anchors, axes, axes))
-    return root @ root.mT + 0.01 * source.normal(batch, anchors, axes, axes)
+    """Positive definite, with standard deviations of 0.2 and more, as rounding shows in the inverse of smaller ones.
+
+    They are not exactly symmetric, which is not required.
+    """
+    still = torch.eye(axes, dtype=torch.float64)
+    root = 0.4 * (still + 0.2 * source.normal(batch, anchors, axes, axes))
+    return root @ root.mT + 0.04 * still + 0.01 * source.normal(batch, anchors, axes, axes)
 
 
 WIDE: dict[str, Any] = {"background": True, "covariances": True}
