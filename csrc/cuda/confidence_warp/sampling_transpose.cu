@@ -133,14 +133,14 @@ __device__ void sort_many(Reader<S>* readers, int count) {
 // into shared memory.
 template <class S>
 __global__ void __launch_bounds__(threads) sort_kernel(SamplingTranspose<S> p) {
-  __shared__ int long_lists[threads];
+  __shared__ uint16_t long_lists[threads];
   __shared__ int how_many;
   if (threadIdx.x == 0) how_many = 0;
   __syncthreads();
   const Readers* lists = p.lists + 1 + int64_t(blockIdx.x) * threads;
   const Readers own = lists[threadIdx.x];
   if (own.count > few_readers) {
-    long_lists[atomicAdd(&how_many, 1)] = threadIdx.x;
+    long_lists[atomicAdd(&how_many, 1)] = uint16_t(threadIdx.x);
   } else if (stretch_of(lists).length > staged_readers) {
     sort_few(p.readers + own.first, own.count);
   }
