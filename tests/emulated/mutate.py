@@ -1,7 +1,8 @@
 """Mutation testing of the CUDA kernels: breaks one place at a time, and reports which breaks no test notices.
 
-`python -m tests.emulated.mutate`. Not part of CI. Every break is compiled into one library, as an alternative to what
-it breaks (breaks.py), and tried in a fork of one process, by the tests that reach it (trials.py).
+`python -m tests.emulated.mutate`. Half an hour, and so not part of CI. Every break is compiled into one library,
+as an alternative to what it breaks (breaks.py), and tried in a fork of one process, by the tests that reach it
+(trials.py).
 
 `--most N` compiles at most N breaks of a file, chosen at random with `--seed`; `--only confidence_warp tile.h:46:`
 tries those alone whose row has one of the words. A break that is not noticed has no effect or reveals a gap in the

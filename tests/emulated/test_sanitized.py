@@ -1,6 +1,6 @@
 """The emulated CUDA kernels under the address and undefined-behaviour sanitizers: `make test-sanitized`.
 
-It takes half an hour and is not part of `make test`, which only guards tensors: it checks neither the stack nor what
+It takes ten minutes and is not part of `make test`, which only guards tensors: it checks neither the stack nor what
 C++ allocates, nor undefined arithmetic.
 """
 
