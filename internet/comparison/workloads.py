@@ -42,7 +42,7 @@ class Workload:
     """One of `internet.comparison.inputs.MOTIONS`."""
 
     def __str__(self) -> str:
-        shape = self.shape.replace(" ", ",").replace("²", "")
+        shape = ",".join(self.shape.replace(",", " ").split()).replace("²", "")
         return f"{self.operator}-{shape}-{self.layout}-{str(self.dtype).removeprefix('torch.')}"
 
     def case(self, device: torch.device, function: Function) -> "Case":
