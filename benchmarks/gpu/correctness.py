@@ -19,7 +19,7 @@ from benchmarks.gpu import limits
 from benchmarks.gpu.outcomes import VARIABLE
 
 SANITIZER_TOOLS = ("memcheck", "racecheck", "synccheck")
-FIRST = ("tests/ops/test_cuda.py", "tests/ops/test_triton.py")
+FIRST = ("tests/ops/test_cuda.py", "tests/ops/test_cuda_device.py", "tests/ops/test_triton.py")
 REST = "tests/ops"
 PROCESSES = 10
 """The most processes, if pytest-xdist is installed: each has its own CUDA context."""

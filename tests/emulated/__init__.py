@@ -17,10 +17,8 @@ NAMESPACE = "internet_emulated"
 
 ASKED = os.environ.get(VARIABLE)
 
-PORTABLE = "not_finite or in_chunks or same_bits or many_anchors or values_are or offsets_of_more"
-"""What tests/ops/test_cuda.py has that needs no GPU, beside gradients of many tiles."""
-TYPES = "not (test_cuda and (float64 or torch.float16)) and not (same_bits and bfloat16)"
-"""Of its types, those that all kernels have between them."""
+ONCE = "not every_sample and not (test_cuda and (float64 or torch.float16)) and not (same_bits and bfloat16)"
+"""Of tests/ops/test_cuda.py, what test_values.py has not tried, and types that all kernels have between them."""
 
 
 def stand_in() -> None:

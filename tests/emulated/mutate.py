@@ -25,8 +25,7 @@ from tests.support.guarded_memory import guard
 
 VALUES = ("tests/ops/test_values.py", "tests/ops/test_gradients.py")
 FILES = (*VALUES, "tests/ops/test_cuda.py", "tests/emulated/test_fuzz.py")
-PORTABLE = f"test_values or test_gradients or gradients_are or {emulated.PORTABLE}"
-TESTS = f"(random or cuda and ({PORTABLE})) and {emulated.TYPES}"
+TESTS = f"(random or cuda) and {emulated.ONCE}"
 """What CI runs on the emulation."""
 
 

@@ -1,7 +1,7 @@
 """The emulated CUDA kernels under the address and undefined-behaviour sanitizers: `make test-sanitized`.
 
-It takes ten minutes and is not part of `make test`, which only guards tensors: it checks neither the stack nor what
-C++ allocates, nor undefined arithmetic.
+It takes minutes, most of them to compile, and is not part of `make test`, which only guards tensors: it checks neither
+the stack nor what C++ allocates, nor undefined arithmetic.
 """
 
 import subprocess
