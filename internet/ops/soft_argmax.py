@@ -83,8 +83,7 @@ def soft_argmax(
             logits, jacobian_map, temperature=temperature, covariance=covariance, align_corners=align_corners
         )
     kp, *others = apply(_SoftArgmax, namespace, logits, jacobian_map, *options)
-    jac = None if jacobian_map is None else others.pop(0)
-    return (kp, jac, *others)
+    return (kp, *others) if jacobian_map is not None else (kp, None, *others)
 
 
 @once_a_signature

@@ -134,7 +134,7 @@ def test_one_graph(operator: str) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_opcheck(operator: str) -> None:
-    with internet.ops.backend("triton"), Calls("internet_triton") as calls:
+    with internet.ops.backend("triton"), Calls() as calls:
         results_and_gradients(lambda args, kwargs: getattr(internet.ops, operator)(*args, **kwargs), small(operator))
     assert [call[0]._schema.name.split("::")[1] for call in calls.made] == [
         name for name in (operator, f"{operator}_backward") if name != "flow_confidence_backward"
@@ -162,7 +162,7 @@ def test_the_backward_uses_the_backend_of_the_forward() -> None:
     leaves = [tensor.requires_grad_() for tensor in sample.tensors()]
     with internet.ops.backend("triton"):
         results = tensors_of(sample.with_tensors(leaves)())
-    with Calls("internet_triton") as calls:
+    with Calls() as calls:
         torch.autograd.grad(results, leaves, cotangents(results))
     assert [call[0] for call in calls.made] == [torch.ops.internet_triton.upsample_motion_backward.default]
 

@@ -11,17 +11,18 @@ from tests import emulated
 from tests.support.compare import cotangents, tensors_of
 from tests.support.samples import DIFFERENTIABLE, Sample
 
+NAMESPACES = ("internet", "internet_triton", emulated.NAMESPACE)
+
 
 class Calls(TorchDispatchMode):
-    """Records every call of an operator of this library, with its arguments."""
+    """Records every call of an operator of this library, on any backend, with its arguments."""
 
-    def __init__(self, namespace: str = "internet") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.namespace = namespace
         self.made: list[tuple[Any, tuple[Any, ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace in (self.namespace, emulated.NAMESPACE):
+        if func.namespace in NAMESPACES:
             assert not kwargs
             self.made.append((func, pytree.tree_map_only(Tensor, torch.Tensor.detach, args)))
         return func(*args, **(kwargs or {}))
