@@ -20,8 +20,10 @@ import torch
 
 from benchmarks.lib import machine, markdown, memory
 from benchmarks.lib.bandwidth import copy_of, peak_copy_bandwidth
+from benchmarks.lib.builds import BuildError, Builds, against
 from benchmarks.lib.comparison import Row, compiled, is_fused
 from benchmarks.ops import comparison_table
+from benchmarks.ops.small_shapes import OPERATORS, SIZE
 from internet import ops
 from internet.comparison import eager, timing
 from internet.comparison import workloads as work
@@ -41,6 +43,11 @@ def quick_rows(shrink: int = 1) -> list[Row]:
         Row.of(work.masked_backwarp_loss(4, 512 // shrink)),
         Row.of(work.pyramid_warp(1, 128 // shrink)),
     ]
+
+
+def small_rows(shrink: int = 1) -> list[Row]:
+    """The shapes of `benchmarks.ops.small_shapes`."""
+    return [Row.of(make(1, SIZE // shrink)) for make in OPERATORS]
 
 
 def all_rows(shrink: int = 1) -> list[Row]:
@@ -79,7 +86,13 @@ def all_rows(shrink: int = 1) -> list[Row]:
 
 
 def compare(
-    rows: Sequence[Row], device: torch.device, threads: Sequence[int], *, compile_within: float, seconds: float
+    rows: Sequence[Row],
+    device: torch.device,
+    threads: Sequence[int],
+    *,
+    compile_within: float,
+    seconds: float,
+    builds: Builds | None = None,
 ) -> dict[str, Any]:
     """Measure the rows.
 
@@ -89,6 +102,7 @@ def compare(
         threads: numbers of threads, one run for each.
         compile_within: seconds from the start after which no further row is compiled.
         seconds: for the timing of one pass.
+        builds: this build and another, to be measured as well.
 
     Returns:
         Plain JSON types, which `comparison_table.render` takes.
@@ -101,7 +115,7 @@ def compare(
     for count in threads:
         with _threads(count):
             bandwidth = peak_copy_bandwidth(device)
-            measured = [_measure(row, device, start + compile_within, seconds) for row in rows]
+            measured = [_measure(row, device, start + compile_within, seconds, builds) for row in rows]
         runs.append({"threads": count, "copy_bandwidth": bandwidth, "rows": measured})
     return {"machine": described, "runs": runs}
 
@@ -116,7 +130,9 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _measure(row: Row, device: torch.device, compile_until: float, seconds: float) -> dict[str, Any]:
+def _measure(
+    row: Row, device: torch.device, compile_until: float, seconds: float, builds: Builds | None
+) -> dict[str, Any]:
     workload = row.workload
     fused = row.ours or getattr(ops, workload.operator)
     print(f"{torch.get_num_threads()} threads: {workload} {row.note}", file=sys.stderr)
@@ -124,7 +140,10 @@ def _measure(row: Row, device: torch.device, compile_until: float, seconds: floa
     candidates = {"fused": fused, "eager": row.baseline}
     if time.perf_counter() < compile_until and (function := compiled(row.baseline, case)):
         candidates["compile"] = function
-    passes = {name: _measure_pass(name, case, candidates, device, seconds) for name in case.passes(fused)}
+    passes = {}
+    for name in case.passes(fused):
+        elsewhere = builds.clocks(case, workload.operator, name) if builds and not row.ours else {}
+        passes[name] = _measure_pass(name, case, candidates, device, seconds, elsewhere)
     return {
         "operator": workload.operator,
         "note": row.note,
@@ -137,28 +156,42 @@ def _measure(row: Row, device: torch.device, compile_until: float, seconds: floa
 
 
 def _measure_pass(
-    name: str, case: Case, candidates: dict[str, Function], device: torch.device, seconds: float
+    name: str,
+    case: Case,
+    candidates: dict[str, Function],
+    device: torch.device,
+    seconds: float,
+    elsewhere: dict[str, Callable[[], float]],
 ) -> dict[str, Any]:
     count = case.fewest_bytes(name)
     runs: dict[str, Callable[[], Any]] = {key: case.passes(function)[name] for key, function in candidates.items()}
-    timings = timing.interleaved({**runs, "copy": copy_of(count, device)}, device, seconds=seconds)
-    others = {key: measured for key, measured in timings.items() if key != "fused"}
+    timings = timing.interleaved({**runs, "copy": copy_of(count, device)}, device, seconds=seconds, elsewhere=elsewhere)
+    others = {key: measured for key, measured in timings.items() if key not in ("fused", *elsewhere)}
     return {
         "bytes": count,
         "seconds": {key: measured.median for key, measured in timings.items()},
         "spread": {key: measured.spread for key, measured in timings.items()},
-        "over": {key: measured.over(timings["fused"]) for key, measured in others.items()},
+        "over": {key: measured.over(timings["fused"]) for key, measured in others.items()}
+        | ({"other": timings["other"].over(timings["this"])} if elsewhere else {}),
         "extra_memory": {key: memory.extra_peak(runs[key], device) for key in ("fused", "eager")},
     }
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="five operators, one thread: under 90 s")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="five operators, one thread: under 90 s")
+    size.add_argument("--small", action="store_true", help="the shapes of `python -m benchmarks small-shapes`")
     parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads; 1 2, with --quick 1")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--only", metavar="TEXT", help="rows whose operator or shape has this in it")
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes a while")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout of this library, built in place, measured in turn with this one (on the CPU)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there as well")
     parser.add_argument(
         "--update",
@@ -174,7 +207,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(args: argparse.Namespace) -> str:
     """The command that repeats the measurement, without the options that only write results."""
-    flags = ["--quick"] * args.quick + ["--no-compile"] * args.no_compile
+    flags = ["--quick"] * args.quick + ["--small"] * args.small + ["--no-compile"] * args.no_compile
+    flags += ["--against", str(args.against)] if args.against else []
     only = ["--only", args.only] if args.only else []
     threads = ["--threads", *map(str, args.threads)] if args.threads else []
     narrower = [f"INTERNET_CPU_ISA={isa}"] if (isa := _requested_isa()) else []
@@ -203,7 +237,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = _parser()
     args = parser.parse_args(argv)
-    rows = (quick_rows if args.quick else all_rows)(args.shrink)
+    rows = (quick_rows if args.quick else small_rows if args.small else all_rows)(args.shrink)
+    if args.update is not None and (args.against or args.small):
+        parser.error("--update writes the table of this build: leave out --against and --small")
+    if args.against and args.device != "cpu":
+        parser.error(f"--against measures on the CPU: got --device {args.device}")
     if args.only:
         if args.update is not None:
             parser.error("--update writes whole tables: leave out --only")
@@ -214,7 +252,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     threads = args.threads or ([1] if args.quick else [1, 2])
     seconds = 1.0 if args.quick else 2.0
     compile_within = 0.0 if args.no_compile else QUICK_COMPILES if args.quick else math.inf
-    report = compare(rows, torch.device(args.device), threads, compile_within=compile_within, seconds=seconds)
+    try:
+        with against(args.against) as builds:
+            report = compare(
+                rows, torch.device(args.device), threads, compile_within=compile_within, seconds=seconds, builds=builds
+            )
+    except BuildError as error:
+        parser.error(f"--against {error}")
     report["command"] = _command(args)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")

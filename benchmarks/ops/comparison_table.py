@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.lib import markdown
-from benchmarks.lib.markdown import mebibytes, seconds, times
+from benchmarks.lib.markdown import UNKNOWN, mebibytes, seconds, times
 
 HEADER = (
     "operator", "shape, layout", "pass", "fused", "over eager", "over torch.compile", "over memcpy, over memory",
     "extra memory: fused, eager",
 )  # fmt: skip
+OTHER = "over the other build"
+"""The column of `--against`: how many times longer that build takes, both in processes of their own."""
 LEGEND = (
     "Eager is what the field writes (`internet/comparison/eager.py`), torch.compile is that, compiled. All run in\n"
     "turn in one process; medians. *Over eager* and *over torch.compile*: how many times faster the fused operator\n"
@@ -32,8 +34,10 @@ def render(report: Mapping[str, Any]) -> str:
     ]
     for run in report["runs"]:
         copied = f"a large copy moves {run['copy_bandwidth'] / 1e9:.0f} GB/s"
-        rows = [cells for row in run["rows"] for cells in _cells(row, run["copy_bandwidth"])]
-        lines += ["", f"**{_threads(run['threads'])}** ({copied}):", "", markdown.table(HEADER, rows, words=3)]
+        both = any("other" in passed["over"] for row in run["rows"] for passed in row["passes"].values())
+        header = (*HEADER, *[OTHER] * both)
+        rows = [cells[: len(header)] for row in run["rows"] for cells in _cells(row, run["copy_bandwidth"])]
+        lines += ["", f"**{_threads(run['threads'])}** ({copied}):", "", markdown.table(header, rows, words=3)]
     lines += ["", f"Written by `{report['command']}`."]
     return "\n".join(lines)
 
@@ -92,4 +96,5 @@ def _cells(row: Mapping[str, Any], bandwidth: float) -> Iterator[list[str]]:
             times(over.get("compile")),
             f"{times(1 / over['copy'])}, {times(fused * bandwidth / result['bytes'])}",
             ", ".join(mebibytes(count) for count in result["extra_memory"].values()),
+            f"{over['other']:.2f}×" if "other" in over else UNKNOWN,
         ]

@@ -57,6 +57,7 @@ def interleaved(
     seconds: float = 2.0,
     rounds: int = 31,
     with_host: bool = False,
+    elsewhere: Mapping[str, Callable[[], float]] | None = None,
 ) -> dict[str, Timing]:
     """Time functions against each other.
 
@@ -67,9 +68,10 @@ def interleaved(
         seconds: in total; after that, no round starts beyond the fifth.
         rounds: the largest number of rounds.
         with_host: a sample is instead the time of a call in a sequence of calls, limited by host or device.
+        elsewhere: by name, functions that return a sample which they take themselves, in another process.
     """
-    clocks = {name: _clock(function, device, with_host) for name, function in functions.items()}
-    samples: dict[str, list[float]] = {name: [] for name in functions}
+    clocks = {name: _clock(function, device, with_host) for name, function in functions.items()} | dict(elsewhere or {})
+    samples: dict[str, list[float]] = {name: [] for name in clocks}
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -5,6 +5,7 @@ Nothing here asserts a time.
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.lib import comparison, markdown, memory, nvidia
+from benchmarks.lib import builds, comparison, markdown, memory, nvidia
 from benchmarks.lib.bandwidth import bytes_of_large_copy, copy_of
-from benchmarks.ops import compare
+from benchmarks.ops import compare, comparison_table
 from internet import ops
 from internet.comparison import eager, timing
 from internet.comparison import workloads as work
@@ -26,6 +27,7 @@ from internet.comparison.dense_motion import dense_motion
 from internet.comparison.inputs import size_in_bytes, tensors
 from internet.comparison.workloads import Workload
 from tests.support import samples
+from tests.support.compare import require
 
 CPU = torch.device("cpu")
 START, END = f"<!-- {markdown.CPU}: start -->", f"<!-- {markdown.CPU}: end -->"
@@ -359,3 +361,46 @@ def test_only_some_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         with pytest.raises(SystemExit):
             compare.main(["--device", "cpu", *options])
         assert told in capsys.readouterr().err
+
+
+def test_against_a_build_each_pass_is_measured_in_both(capsys: pytest.CaptureFixture[str]) -> None:
+    require("cpu", "masked_backwarp_loss")
+    arguments = ["--small", "--device", "cpu", "--shrink", "16", "--no-compile", "--threads", "2"]
+    compare.main([*arguments, "--only", "mask", "--against", str(builds.HERE)])
+    header, *rows = (line for line in capsys.readouterr().out.splitlines() if line.startswith("|") and "--" not in line)
+    assert header.endswith(f"| {comparison_table.OTHER} |")
+    assert [row.split(" | ")[2] for row in rows] == ["forward", "forward+backward"]
+    assert all(re.search(r"\| [\d.]+× \|$", row) for row in rows)
+
+
+def test_what_another_build_does_not_have_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    require("cpu", "affine_mixture")
+    case = work.affine_mixture(1, 8).case(CPU, ops.affine_mixture)
+    with builds.against(builds.HERE) as both:
+        assert both is not None
+        assert both.clocks(case, "an_operator_of_tomorrow", "forward") == {}
+        assert "an_operator_of_tomorrow" in capsys.readouterr().err
+        clocks = both.clocks(case, "affine_mixture", "forward+backward")  # the processes go on
+        assert all(clock() > 0 for clock in clocks.values())
+
+
+def _other(kind: str, folder: Path) -> str:
+    """Makes a folder that cannot be measured; returns what its error has to say."""
+    package = folder / "internet"
+    if kind == "no checkout":
+        return "with a folder internet/"
+    if kind == "not built":
+        shutil.copytree(builds.HERE / "internet", package, ignore=shutil.ignore_patterns("*.so", "weights"))
+        return f"{folder}"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit(3)")
+    return "its process ended with status 3"
+
+
+@pytest.mark.parametrize("kind", ["no checkout", "not built", "does not run"])
+def test_against_what_cannot_be_measured(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = _other(kind, tmp_path)
+    with pytest.raises(SystemExit):
+        compare.main(["--quick", "--device", "cpu", "--shrink", "16", "--against", str(tmp_path)])
+    assert f"--against {tmp_path}" in (error := capsys.readouterr().err)
+    assert message in error
