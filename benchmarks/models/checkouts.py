@@ -25,13 +25,13 @@ class Checkout(ABC):
     parity_side: int | None = None
     """The side of images for gradients in float64, if full size needs too much memory; with `model(small=True)`."""
 
-    def __init__(self, repo: Path) -> None:
-        self.repo = repo
+    def __init__(self, repo: Path, device: torch.device) -> None:
+        self.repo, self.device = repo, device
         sys.path.insert(0, str(repo))
 
     @abstractmethod
     def model(self, small: bool = False) -> nn.Module:
-        """The model with random weights."""
+        """The model with random weights, on the CPU."""
 
     @abstractmethod
     def frame(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], Any]:
@@ -44,7 +44,7 @@ class Checkout(ABC):
     def images(self, side: int | None = None) -> tuple[Tensor, Tensor]:
         """Two smooth random images."""
         generator = torch.Generator().manual_seed(0)
-        coarse = torch.rand(2, 3, 8, 8, generator=generator)
+        coarse = torch.rand(2, 3, 8, 8, generator=generator).to(self.device)
         fine = F.interpolate(coarse, (side or self.side,) * 2, mode="bicubic", align_corners=True).clamp(0, 1)
         return fine[:1], fine[1:]
 
@@ -201,9 +201,7 @@ class ThinPlate(Checkout):
         )
 
     def _generated(self, model: Any, source: Tensor) -> Mapping[str, Any]:
-        points = [
-            {"fg_kp": torch.tanh(row).view(1, -1, 2)} for row in model["points"].weight * torch.tensor([[1], [0.9]])
-        ]
+        points = [{"fg_kp": torch.tanh(row).view(1, -1, 2)} for row in _two_alike(model)]
         motion = model["dense_motion_network"](
             source_image=source, kp_driving=points[0], kp_source=points[1], bg_param=None, dropout_flag=False
         )
@@ -227,7 +225,8 @@ class LIA(Checkout):
     holders = ("ToFlow",)
 
     def model(self, small: bool = False) -> nn.Module:
-        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]  # it asks for a GPU
+        if self.device.type == "cpu":  # it asks for a GPU
+            torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
         return importlib.import_module("networks.generator").Generator(256)
 
     def frame(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], Any]:
@@ -244,7 +243,7 @@ class EDTalk(LIA):
     marker = "networks/audio_encoder.py"
 
     def frame(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], Any]:
-        expression = torch.zeros(1, model.exp_dim, dtype=source.dtype)
+        expression = source.new_zeros(1, model.exp_dim)
         return lambda: model.test_EDTalk_V_use_exp_weight(source, driving, driving, expression, None)
 
     def step(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], None]:
@@ -310,15 +309,13 @@ class LivePortrait(Checkout):
     def images(self, side: int | None = None) -> tuple[Tensor, Tensor]:
         """A volume of features, which its pipeline computes once per clip, and a target picture."""
         generator = torch.Generator().manual_seed(0)
-        coarse = torch.rand(1, 32, 4, 8, 8, generator=generator)
+        coarse = torch.rand(1, 32, 4, 8, 8, generator=generator).to(self.device)
         size = (16, side or self.side, side or self.side)
         volume = F.interpolate(coarse, size, mode="trilinear", align_corners=True)
         return volume, super().images(side)[1]
 
     def _generated(self, model: Any, volume: Tensor) -> Mapping[str, Tensor]:
-        driving, origin = (
-            torch.tanh(row).view(1, -1, 3) for row in model["points"].weight * torch.tensor([[1], [0.9]])
-        )
+        driving, origin = (torch.tanh(row).view(1, -1, 3) for row in _two_alike(model))
         made = model["warping_module"](volume, kp_source=origin, kp_driving=driving)
         return {**made, "out": model["spade_generator"](feature=made["out"])}
 
@@ -327,6 +324,12 @@ class LivePortrait(Checkout):
 
     def step(self, model: Any, source: Tensor, driving: Tensor) -> Callable[[], None]:
         return lambda: _loss(self._generated(model, source)["out"], driving)
+
+
+def _two_alike(model: Any) -> tuple[Tensor, Tensor]:
+    """Random key points before `tanh`; a little less far from the centre in the second row."""
+    first, second = model["points"].weight
+    return first, 0.9 * second
 
 
 def _points(model: Any, axes: int) -> list[Tensor]:
@@ -349,7 +352,7 @@ KNOWN: tuple[type[Checkout], ...] = (
 """In the order in which they are tried: DaGAN and EDTalk also have the files of the models they are derived from."""
 
 
-def checkout_of(repo: Path) -> Checkout:
+def checkout_of(repo: Path, device: torch.device) -> Checkout:
     """The model that a folder is a checkout of.
 
     Raises:
@@ -357,7 +360,7 @@ def checkout_of(repo: Path) -> Checkout:
     """
     for kind in KNOWN:
         if (repo / kind.marker).is_file():
-            return kind(repo)
+            return kind(repo, device)
     raise SystemExit(
         f"{repo} is not a checkout that is known here: it has none of {', '.join(k.marker for k in KNOWN)}"
     )

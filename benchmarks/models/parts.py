@@ -98,7 +98,10 @@ def tensors(result: Any, name: str = "") -> dict[str, Tensor]:
 def _memory(value: Any) -> dict[int, Tensor]:
     """The storages of all tensors, as byte tensors, by address."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors(value).values()}
-    return {address: torch.empty(0, dtype=torch.uint8).set_(storage) for address, storage in storages.items()}
+    return {
+        address: torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+        for address, storage in storages.items()
+    }
 
 
 def _detached(value: Any) -> Any:

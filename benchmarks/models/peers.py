@@ -7,8 +7,9 @@ configuration and random weights. For each it prints, as rows of a Markdown tabl
 - how far values and gradients are apart in float64, and, beside it, how far the authors' own code is from itself when
   images and weights move by one rounding; and how far the picture of each in float32 is from its authors' in float64;
 - how many times as fast a frame, a training step (forward and backward) and the part that operators compute are,
-  processor time of one thread, interleaved in one process, by medians and by the least of all rounds; with `--compile`
-  how many times as fast `compile=True` makes a frame that is accelerated already;
+  interleaved in one process, by medians and by the least of all rounds: processor time of one thread, or with
+  `--device cuda` the time of a call in a row of calls; with `--compile` how many times as fast `compile=True` makes a
+  frame that is accelerated already;
 - the part's peak memory in inference, beyond what it makes for others, and what a backward pass keeps of it.
 
 A frame is what a demo does for each frame of a video: source and its key points are there already. The part is what
@@ -34,6 +35,7 @@ import internet
 from benchmarks.lib import markdown, memory, processor_time
 from benchmarks.models.checkouts import Checkout, checkout_of
 from benchmarks.models.parts import Part, tensors
+from internet.comparison import timing
 
 HEADER = (
     "model",
@@ -63,6 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="of interleaved calls (default: %(default)s)")
     parser.add_argument("--side", type=int, help="of the images that are timed (default: the model's own)")
+    parser.add_argument("--device", default="cpu", type=torch.device, help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--row", action="store_true", help="no heading")
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES, help="the others are left out")
     parser.add_argument("--compile", action="store_true", help="also a frame with compile=True, which takes minutes")
@@ -70,7 +73,7 @@ def main() -> None:
     if not arguments.row:
         print(markdown.table(HEADER, []))
     if len(arguments.repo) == 1:
-        checkout = checkout_of(arguments.repo[0])
+        checkout = checkout_of(arguments.repo[0], arguments.device)
         checkout.side = arguments.side or checkout.side
         print(row_of(checkout, arguments.rounds, arguments.only, compiled=arguments.compile), flush=True)
         return
@@ -78,6 +81,7 @@ def main() -> None:
         options = ["--rounds", str(arguments.rounds), "--row", "--only", *arguments.only]
         options += ["--compile"] if arguments.compile else []
         options += ["--side", str(arguments.side)] if arguments.side else []
+        options += ["--device", str(arguments.device)]
         subprocess.run([sys.executable, __file__, "--repo", str(repo), *options], check=True)
 
 
@@ -86,16 +90,16 @@ def row_of(checkout: Checkout, rounds: int, figures: Sequence[str] = FIGURES, *,
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    theirs = _after_training(checkout.model()).eval()
+    theirs = _after_training(checkout.model()).to(checkout.device).eval()
     ours = copy.deepcopy(theirs)
     print(internet.accelerate(ours), file=sys.stderr, flush=True)
     both = (theirs, ours)
     cells = [checkout.name]
     cells += _parity_of_values(theirs, ours, checkout) if "values" in figures else [markdown.UNKNOWN] * 2
     cells += [_parity_of_gradients(checkout) if "gradients" in figures else markdown.UNKNOWN]
-    cells += [_compared([_frame(m, checkout) for m in both], rounds) if "frame" in figures else markdown.UNKNOWN]
+    cells += [_of_both(_frame, both, checkout, rounds) if "frame" in figures else markdown.UNKNOWN]
     cells += [_gain_of_compiling(ours, checkout, rounds) if compiled else markdown.UNKNOWN]
-    cells += [_compared([_step(m, checkout) for m in both], rounds) if "step" in figures else markdown.UNKNOWN]
+    cells += [_of_both(_step, both, checkout, rounds) if "step" in figures else markdown.UNKNOWN]
     cells += _figures_of_part(both, checkout) if "part" in figures else [markdown.UNKNOWN] * 4
     return f"| {' | '.join(cells)} |"
 
@@ -103,10 +107,10 @@ def row_of(checkout: Checkout, rounds: int, figures: Sequence[str] = FIGURES, *,
 def _figures_of_part(models: Sequence[nn.Module], checkout: Checkout) -> list[str]:
     parts = [Part(model, checkout) for model in models]
     passes = [[part.forward for part in parts], [part.backward for part in parts]]
-    peaks = [memory.extra_peak(part.made, torch.device("cpu")) for part in parts]
+    peaks = [memory.extra_peak(part.made, checkout.device) for part in parts]
     saved = [part.saved() for part in parts]
     used = [f"{_mib(before)} → {_mib(after)} MiB" for before, after in (peaks, saved)]
-    return [*(_compared(calls, PART_ROUNDS) for calls in passes), *used]
+    return [*(_compared(calls, PART_ROUNDS, checkout.device) for calls in passes), *used]
 
 
 def _mib(count: int | None) -> str:
@@ -136,7 +140,7 @@ def _parity_of_values(theirs: nn.Module, ours: nn.Module, checkout: Checkout) ->
 
 def _difference_of_values(checkout: Checkout) -> float:
     torch.manual_seed(0)
-    theirs = _after_training(checkout.model(small=checkout.parity_side is not None)).double().eval()
+    theirs = _after_training(checkout.model(small=checkout.parity_side is not None)).to(checkout.device).double().eval()
     ours = copy.deepcopy(theirs)
     internet.accelerate(ours)
     images = [image.double() for image in checkout.images(checkout.parity_side)]
@@ -179,7 +183,7 @@ def _parity_of_gradients(checkout: Checkout) -> str:
 def _gradients(checkout: Checkout, *, accelerated: bool, moved: bool) -> dict[str, Tensor]:
     """Of the weights, after a step in float64; of images and weights that are moved by one rounding, on request."""
     torch.manual_seed(0)
-    model = _after_training(checkout.model(small=checkout.parity_side is not None)).double().train()
+    model = _after_training(checkout.model(small=checkout.parity_side is not None)).to(checkout.device).double().train()
     images = [image.double() for image in checkout.images(checkout.parity_side)]
     if moved:
         generator = torch.Generator().manual_seed(0)
@@ -229,10 +233,19 @@ def _frame(model: nn.Module, checkout: Checkout) -> Callable[[], Any]:
     return call
 
 
+def _of_both(
+    made: Callable[[nn.Module, Checkout], Callable[[], Any]],
+    models: Sequence[nn.Module],
+    checkout: Checkout,
+    rounds: int,
+) -> str:
+    return _compared([made(model, checkout) for model in models], rounds, checkout.device)
+
+
 def _gain_of_compiling(ours: nn.Module, checkout: Checkout, rounds: int) -> str:
     compiled = copy.deepcopy(ours)
     internet.accelerate(compiled, compile=True)
-    return _compared([_frame(model, checkout) for model in (ours, compiled)], rounds)
+    return _of_both(_frame, (ours, compiled), checkout, rounds)
 
 
 def _step(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
@@ -246,9 +259,13 @@ def _step(model: nn.Module, checkout: Checkout) -> Callable[[], None]:
     return call
 
 
-def _compared(calls: Sequence[Callable[[], Any]], rounds: int) -> str:
+def _compared(calls: Sequence[Callable[[], Any]], rounds: int, device: torch.device) -> str:
     """How many times as fast the second is, round by round and by the least of each, and what each takes."""
-    before, after = processor_time.interleaved(dict(zip(("before", "after"), calls, strict=True)), rounds).values()
+    named = dict(zip(("before", "after"), calls, strict=True))
+    if device.type == "cpu":
+        before, after = processor_time.interleaved(named, rounds).values()
+    else:
+        before, after = timing.interleaved(named, device, rounds=rounds, with_host=True).values()
     least = f"{before.least / after.least:.2f}× by the least"
     return f"{before.over(after):.2f}×, {least} ({1e3 * before.median:.4g} → {1e3 * after.median:.4g} ms)"
 
