@@ -7,17 +7,14 @@
 #include "cuda/runtime/launch.h"
 #include "cuda/runtime/tiles.h"
 #include "cuda/runtime/vectors.h"
-#include "cuda/scatter/grad_accumulator.h"
-#include "cuda/scatter/warp_scatter.h"
+#include "cuda/scatter/slab_scatter.h"
 
 namespace internet::cuda {
 namespace {
 
-constexpr int threads = 128;
-using LossTiles = Tiles<warp_size, threads / warp_size>;
+constexpr int threads = 128, rows_of_a_thread = 8;
+using LossTiles = Tiles<warp_size, threads / warp_size * rows_of_a_thread>;
 constexpr int channels_at_once = 3;  // most frames have three
-static_assert(LossTiles::pixels == threads);
-
 template <class S>
 __device__ __forceinline__ math::ResidualGradient<S> residual_gradient(math::Penalty norm, S difference,
                                                                        S mask, S grad) {
@@ -28,9 +25,9 @@ __device__ __forceinline__ math::ResidualGradient<S> residual_gradient(math::Pen
   return g;
 }
 
-// Minimum number of resident blocks per multiprocessor. Without it, ptxas aims for more and spills.
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
 template <class T>
-constexpr int least_blocks = sizeof(T) == 8 ? 4 : 6;
+constexpr int least_blocks = sizeof(T) == 8 ? 2 : 4;
 
 template <class Index, class T>
 __global__ void __launch_bounds__(threads, least_blocks<T>) backward_kernel(MaskedBackwarpLossBackward<T> p) {
@@ -39,69 +36,77 @@ __global__ void __launch_bounds__(threads, least_blocks<T>) backward_kernel(Mask
   const LossTiles tiles{in.batch, 1, in.height, in.width};
   const Tile tile = tile_of_block(tiles, blockIdx.x);
   const int64_t image = tile.image;
-  const bool inside = tile_pixel(tiles, tile, threadIdx.x).inside;
-  const Index row = Index(tile.row) + threadIdx.x / LossTiles::width,
-              column = Index(tile.column) + threadIdx.x % LossTiles::width;
-  BackwarpPixel<S> pixel{};
-  S grad = 0;
-  if (inside) {
-    pixel = backwarp_pixel(in, image, row, column);
-    const auto& stride = p.grad_loss.stride;
-    grad = p.grad_scale * load(p.grad_loss.data + image * stride[0] + row * stride[2] + column * stride[3]);
-  }
-  const BilinearSample<S>& s = pixel.sample;
-  const EastMerge merge(s);
-  const auto from = footprint<Index>(s, in.output.stride).corners();
-  const auto to = footprint<Index>(s, p.sums.stride).corners();
-  const Index step = in.output.stride[1], target_step = in.target.stride[1],
-              grad_step = p.grad_target.stride[1];
-  const bool need_output = p.sums.data != nullptr, need_target = p.grad_target.data != nullptr;
-  const T* output = in.output.data + image * in.output.stride[0];
-  const T* target = in.target.data + image * in.target.stride[0] + row * Index(in.target.stride[2]) +
-                    column * Index(in.target.stride[3]);
-  T* grad_target = p.grad_target.data + image * p.grad_target.stride[0] +
-                   row * Index(p.grad_target.stride[2]) + column * Index(p.grad_target.stride[3]);
-  auto sums = GradAccumulator<S>(p.sums).from(image * p.sums.stride[0]);
-  math::Corners<S> dots{};
-  S grad_mask = 0;
-  auto next = [&](auto at_once) {
-    constexpr int channels = decltype(at_once)::value;
-    math::Corners<S> values[channels]{};
-    S wanted[channels]{};
+  const Index lane = threadIdx.x % warp_size, width = in.width;
+  const bool inside = Index(tile.column) + lane < width;
+  const Index column = inside ? Index(tile.column) + lane : width - 1;
+  const Index first = Index(tile.row) + threadIdx.x / warp_size * rows_of_a_thread;
+  const Index end = min(first + rows_of_a_thread, Index(in.height));
+  if (first >= end) return;  // a whole warp
+  const SumStrides<Index, 2> to = {{Index(p.sums.stride[3]), Index(p.sums.stride[2])},
+                                   Index(p.sums.stride[1])};
+  const auto sums = GradAccumulator<S>(p.sums).from(image * p.sums.stride[0]);
+  const auto& grad_stride = p.grad_loss.stride;
+  const S* grad_loss = p.grad_loss.data + image * grad_stride[0] + column * Index(grad_stride[3]);
+  T* grad_target =
+      p.grad_target.data + image * p.grad_target.stride[0] + column * Index(p.grad_target.stride[3]);
+  const int64_t map = in.height * in.width, place = image * map + column;
+  Index channel = 0;
+  do {  // without channels the gradients of the motion are 0
+    const int count = min(Index(in.channels) - channel, Index(channels_at_once));
+    BackwarpColumn<T, Index> pixels(in, image, column, first, end);
+    SlabScatter<Index, S, 2, channels_at_once> scatter(sums.from(channel * p.sums.stride[1]), to);
+#pragma unroll 1
+    for (Index row = first; row < end; ++row) {
+      const BackwarpPixel<S> pixel = pixels.at(row);
+      const T* target = pixels.target + row * Index(in.target.stride[2]);
+      const S grad = p.grad_scale * load(grad_loss + row * Index(grad_stride[2]));
+      const auto from = pixel.corners(Index(in.output.stride[2]), Index(in.output.stride[3]));
+      const auto weights = pixel.weights();
+      math::Corners<S> values[channels_at_once]{};
+      S wanted[channels_at_once]{}, grad_sample[channels_at_once]{};
 #pragma unroll
-    for (int c = 0; c < channels; ++c, output += step, target += target_step) {
+      for (int c = 0; c < channels_at_once; ++c) {
+        if (c >= count) continue;
+        const Index at = (channel + c) * Index(in.output.stride[1]);
+        values[c] = {load(pixels.output + (at + from.nw)), load(pixels.output + (at + from.ne)),
+                     load(pixels.output + (at + from.sw)), load(pixels.output + (at + from.se))};
+        wanted[c] = load(target + (channel + c) * Index(in.target.stride[1]));
+      }
+      math::Corners<S> dots{};
+      S grad_mask = 0;
+#pragma unroll
+      for (int c = 0; c < channels_at_once; ++c) {
+        if (c >= count) continue;
+        math::ResidualGradient<S> g{};
+        const S sample = pixel.reads ? math::weighted_sum(weights, values[c]) : S(0);
+        if (pixel.counts) g = residual_gradient(in.norm, sample - wanted[c], pixel.mask, grad);
+        grad_sample[c] = g.sample;
+        grad_mask += g.mask;
+        if (pixel.reads) math::add_scaled(dots, g.sample, values[c]);
+        if (p.grad_target.data != nullptr && inside) {
+          grad_target[row * Index(p.grad_target.stride[2]) + (channel + c) * Index(p.grad_target.stride[1])] =
+              narrow<T>(-g.sample);
+        }
+      }
+      if (p.sums.data != nullptr) {
+        const math::Axis<S> axes[2] = {pixel.x, pixel.y};
+        scatter.add(axes, pixel.reads && inside, grad_sample, count);
+      }
       if (!inside) continue;
-      wanted[c] = load(target);
-      if (s.reads) {
-        values[c] = {load(output + from.nw), load(output + from.ne), load(output + from.sw),
-                     load(output + from.se)};
+      const Index fine = row * width;
+      if (p.grad_flow != nullptr) {
+        const auto g = math::motion_gradient(pixel.x, pixel.y, S(1), dots, S(1), S(1));
+        S* grad_flow = p.grad_flow + image * map + place;
+        grad_flow[fine] = channel == 0 ? g.x : grad_flow[fine] + g.x;
+        grad_flow[map + fine] = channel == 0 ? g.y : grad_flow[map + fine] + g.y;
+      }
+      if (p.grad_mask != nullptr) {
+        p.grad_mask[place + fine] = channel == 0 ? grad_mask : p.grad_mask[place + fine] + grad_mask;
       }
     }
-#pragma unroll
-    for (int c = 0; c < channels; ++c, grad_target += grad_step) {
-      math::ResidualGradient<S> g{};
-      const S sample = s.reads ? math::weighted_sum(s.weights, values[c]) : S(0);
-      if (pixel.counts) g = residual_gradient(in.norm, sample - wanted[c], pixel.mask, grad);
-      if (need_target && inside) *grad_target = narrow<T>(-g.sample);
-      grad_mask += g.mask;
-      if (s.reads) math::add_scaled(dots, g.sample, values[c]);
-      if (need_output) scatter(sums, s, merge, to, g.sample);
-      sums = sums.from(p.sums.stride[1]);
-    }
-  };
-  int64_t c = 0;
-  for (; c + channels_at_once <= in.channels; c += channels_at_once) next(Constant<channels_at_once>());
-  for (; c < in.channels; ++c) next(Constant<1>());
-  if (!inside) return;
-  const int64_t map = in.height * in.width, place = row * Index(in.width) + column;
-  if (p.grad_flow != nullptr) {
-    const bool border = in.padding == math::Padding::border;
-    const auto x = math::axis(pixel.x, S(in.width), border), y = math::axis(pixel.y, S(in.height), border);
-    const auto g = math::motion_gradient(x, y, S(1), dots, S(1), S(1));
-    p.grad_flow[2 * image * map + place] = g.x;
-    p.grad_flow[(2 * image + 1) * map + place] = g.y;
-  }
-  if (p.grad_mask != nullptr) p.grad_mask[image * map + place] = grad_mask;
+    if (p.sums.data != nullptr) scatter.finish(count);
+    channel += channels_at_once;
+  } while (channel < in.channels);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The loss, forward: a thread computes some pixels of a tile, from the flow to the penalty, in registers.
+// The loss, forward: a thread computes some pixels of a column, from the flow to the penalty, in registers.
 // Each tile gives one partial sum, and one block adds up the partial sums, both in a fixed order, so that the
 // loss has the same bits every time.
 #include "cuda/masked_backwarp_loss/kernels.h"
@@ -12,45 +12,51 @@
 namespace internet::cuda {
 namespace {
 
-constexpr int threads = 256, warps = threads / warp_size;
+constexpr int threads = 128, threads_of_the_sum = 256;
 using LossTiles = Tiles<32, 32>;
+constexpr int rows_of_a_thread = LossTiles::pixels / threads;
 constexpr int channels_at_once = 3;  // most frames have three
 
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
+template <class Index, class T>
+constexpr int least_blocks = sizeof(T) == 8 || sizeof(Index) == 8 ? 3 : 7;
+
 template <class Index, class T, class S = opmath<T>>
-__device__ __forceinline__ S pixel_loss(const BackwarpInputs<T>& in, int64_t image, Index row, Index column) {
-  const BackwarpPixel<S> pixel = backwarp_pixel(in, image, row, column);
-  const auto from = footprint<Index>(pixel.sample, in.output.stride).corners();
+__device__ __forceinline__ S pixel_loss(const BackwarpInputs<T>& in, const BackwarpPixel<S>& pixel,
+                                        const T* output, const T* target) {
+  const auto from = pixel.corners(Index(in.output.stride[2]), Index(in.output.stride[3]));
+  const auto weights = pixel.weights();
   const Index step = in.output.stride[1], target_step = in.target.stride[1];
-  const T* output = in.output.data + image * in.output.stride[0];
-  const T* target = in.target.data + image * in.target.stride[0] + row * Index(in.target.stride[2]) +
-                    column * Index(in.target.stride[3]);
   S sum = 0;
-  auto next = [&](auto at_once) {
+  auto next = [&](Index first, auto at_once) {
     constexpr int channels = decltype(at_once)::value;
     math::Corners<S> values[channels];
     S wanted[channels];
 #pragma unroll
-    for (int c = 0; c < channels; ++c, output += step, target += target_step) {
-      values[c] = {load(output + from.nw), load(output + from.ne), load(output + from.sw),
-                   load(output + from.se)};
-      wanted[c] = load(target);
+    for (int c = 0; c < channels; ++c) {
+      const Index channel = (first + c) * step;
+      values[c] = {load(output + (channel + from.nw)), load(output + (channel + from.ne)),
+                   load(output + (channel + from.sw)), load(output + (channel + from.se))};
+      wanted[c] = load(target + (first + c) * target_step);
     }
     with_penalty(in.norm, [&](auto norm) {
 #pragma unroll
       for (int c = 0; c < channels; ++c) {
-        const S sample = pixel.sample.reads ? math::weighted_sum(pixel.sample.weights, values[c]) : S(0);
+        const S sample = pixel.reads ? math::weighted_sum(weights, values[c]) : S(0);
         sum += math::penalty<decltype(norm)::value>((sample - wanted[c]) * pixel.mask);
       }
     });
   };
-  int64_t c = 0;
-  for (; c + channels_at_once <= in.channels; c += channels_at_once) next(Constant<channels_at_once>());
-  for (; c < in.channels; ++c) next(Constant<1>());
+  Index c = 0;
+  for (; c + channels_at_once <= in.channels; c += channels_at_once) next(c, Constant<channels_at_once>());
+  for (; c < in.channels; ++c) next(c, Constant<1>());
   return pixel.counts ? sum : S(0);
 }
 
 // Thread 0 gets the sum over the block. Must be called by all of its threads.
+template <int threads>
 __device__ __forceinline__ double block_sum(double value) {
+  constexpr int warps = threads / warp_size;
   __shared__ double sums[warps];
   const double sum = warp_sum(value);
   if (threadIdx.x % warp_size == 0) sums[threadIdx.x / warp_size] = sum;
@@ -62,35 +68,37 @@ __device__ __forceinline__ double block_sum(double value) {
   return total;
 }
 
-// A thread computes several pixels of one column.
 template <class Index, class T>
-__global__ void __launch_bounds__(threads) loss_kernel(MaskedBackwarpLoss<T> p) {
+__global__ void __launch_bounds__(threads, (least_blocks<Index, T>)) loss_kernel(MaskedBackwarpLoss<T> p) {
   using S = opmath<T>;
   const LossTiles tiles{p.in.batch, 1, p.in.height, p.in.width};
   const Tile tile = tile_of_block(tiles, blockIdx.x);
-  const Index column = Index(tile.column) + threadIdx.x % LossTiles::width, width = p.in.width,
-              height = p.in.height;
+  const Index column = Index(tile.column) + threadIdx.x % LossTiles::width, width = p.in.width;
+  const Index first = Index(tile.row) + threadIdx.x / LossTiles::width * rows_of_a_thread;
+  const Index end = min(first + rows_of_a_thread, Index(p.in.height));
   double sum = 0;
-  if (column < width) {
-    for (int i = threadIdx.x / LossTiles::width; i < LossTiles::height; i += threads / LossTiles::width) {
-      const Index row = Index(tile.row) + i;
-      if (row >= height) break;
-      const S loss = pixel_loss(p.in, tile.image, row, column);
-      if (p.local != nullptr) p.local[tile.image * p.in.height * p.in.width + row * width + column] = loss;
+  if (column < width && first < end) {
+    BackwarpColumn<T, Index> pixels(p.in, tile.image, column, first, end);
+    S* local = p.local == nullptr ? nullptr : p.local + tile.image * p.in.height * p.in.width + column;
+#pragma unroll 1
+    for (Index row = first; row < end; ++row) {
+      const T* target = pixels.target + row * Index(p.in.target.stride[2]);
+      const S loss = pixel_loss<Index>(p.in, pixels.at(row), pixels.output, target);
+      if (local != nullptr) local[row * width] = loss;
       sum += double(loss);
     }
   }
   if (p.partials == nullptr) return;
-  sum = block_sum(sum);
+  sum = block_sum<threads>(sum);
   if (threadIdx.x == 0) p.partials[blockIdx.x] = sum;
 }
 
 template <class S>
-__global__ void __launch_bounds__(threads) sum_kernel(SumPartials<S> p) {
+__global__ void __launch_bounds__(threads_of_the_sum) sum_kernel(SumPartials<S> p) {
   double sum = 0;
 #pragma unroll 8
-  for (int64_t i = threadIdx.x; i < p.count; i += threads) sum += load(p.partials + i);
-  sum = block_sum(sum);
+  for (int64_t i = threadIdx.x; i < p.count; i += threads_of_the_sum) sum += load(p.partials + i);
+  sum = block_sum<threads_of_the_sum>(sum);
   if (threadIdx.x == 0) *p.loss = S(sum / p.divisor);
 }
 
@@ -109,7 +117,7 @@ cudaError_t masked_backwarp_loss(const MaskedBackwarpLoss<T>& p, cudaStream_t st
 
 template <class S>
 cudaError_t sum_partials(const SumPartials<S>& p, cudaStream_t stream) {
-  return launch(sum_kernel<S>, 1, threads, 0, stream, p);
+  return launch(sum_kernel<S>, 1, threads_of_the_sum, 0, stream, p);
 }
 
 template cudaError_t sum_partials(const SumPartials<float>&, cudaStream_t);

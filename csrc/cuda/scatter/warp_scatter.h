@@ -1,4 +1,4 @@
-// Scattering the gradients of a row of output pixels, one for each lane of a warp.
+// Scattering the gradients of a row of output voxels, one for each lane of a warp.
 //
 // Neighbours usually sample neighbouring pixels, so that the eastern pixels of one sample are the western
 // pixels of the next. Then a lane hands its eastern contributions to the next lane, which halves the number
@@ -6,7 +6,6 @@
 #pragma once
 
 #include "cuda/runtime/launch.h"
-#include "cuda/sampling/bilinear_sample.h"
 #include "cuda/sampling/trilinear_sample.h"
 #include "cuda/scatter/grad_accumulator.h"
 
@@ -17,9 +16,6 @@ namespace internet::cuda {
 struct EastMerge {
   bool from_left, into_right;
 
-  template <class S>
-  __device__ __forceinline__ explicit EastMerge(const BilinearSample<S>& s)
-      : EastMerge(s.row, s.column, s.south, s.reads, s.east) {}
   template <class S>
   __device__ __forceinline__ explicit EastMerge(const TrilinearSample<S>& s)
       : EastMerge(s.row, s.column, s.south + 2 * s.after, s.reads, s.east) {
@@ -43,8 +39,8 @@ struct EastMerge {
   }
 };
 
-// Adds one channel of one sample to its four sums (for volumes: to those of one slice), if it `reads`. All 32
-// lanes of the warp must take part.
+// Adds one channel of one sample to the four sums of one slice, if it `reads`. All 32 lanes of the warp must
+// take part.
 template <class Sample, class S, class Index>
 __device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, const Sample& s, bool reads,
                                              const EastMerge& merge, const math::Corners<S>& weights,
@@ -60,12 +56,7 @@ __device__ __forceinline__ void scatter_four(const GradAccumulator<S>& sums, con
   if (s.south) sums.add(at.se, part.se);
 }
 
-// Adds one channel of one sample, of an image or a volume, to its sums.
-template <class S, class Index>
-__device__ __forceinline__ void scatter(const GradAccumulator<S>& sums, const BilinearSample<S>& s,
-                                        const EastMerge& merge, const math::Corners<Index>& at, S gradient) {
-  scatter_four(sums, s, s.reads, merge, s.weights, at, gradient);
-}
+// Adds one channel of one sample of a volume to its sums.
 template <class S, class Index>
 __device__ __forceinline__ void scatter(const GradAccumulator<S>& sums, const TrilinearSample<S>& s,
                                         const EastMerge& merge, const math::Corners<Index, 3>& at,
