@@ -94,14 +94,15 @@ def row_of(checkout: Checkout, rounds: int, figures: Sequence[str] = FIGURES, *,
     ours = copy.deepcopy(theirs)
     print(internet.accelerate(ours), file=sys.stderr, flush=True)
     both = (theirs, ours)
+    # first: after a step in training, a spectral norm holds what cannot be copied
+    of_part = _figures_of_part(both, checkout) if "part" in figures else [markdown.UNKNOWN] * 4
     cells = [checkout.name]
     cells += _parity_of_values(theirs, ours, checkout) if "values" in figures else [markdown.UNKNOWN] * 2
     cells += [_parity_of_gradients(checkout) if "gradients" in figures else markdown.UNKNOWN]
     cells += [_of_both(_frame, both, checkout, rounds) if "frame" in figures else markdown.UNKNOWN]
     cells += [_gain_of_compiling(ours, checkout, rounds) if compiled else markdown.UNKNOWN]
     cells += [_of_both(_step, both, checkout, rounds) if "step" in figures else markdown.UNKNOWN]
-    cells += _figures_of_part(both, checkout) if "part" in figures else [markdown.UNKNOWN] * 4
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join([*cells, *of_part])} |"
 
 
 def _figures_of_part(models: Sequence[nn.Module], checkout: Checkout) -> list[str]:

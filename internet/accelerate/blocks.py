@@ -3,7 +3,8 @@
 A batch norm after a convolution is an affine map of its output: its scale goes into the weights, its shift into the
 bias. A 3x3 convolution after nearest-neighbour 2x upsampling reads each pixel several times. On the image itself
 it is a 2x2 convolution with sums of its weights, one set for each of the four pixels that a pixel becomes, with 4/9 of
-the multiplications. And if an image is filtered and then subsampled, only the pixels that are kept need the filter.
+the multiplications; so it is computed on the CPU. And if an image is filtered and then subsampled, only the pixels that
+are kept need the filter.
 
 In training, or where a gradient may be required, blocks compute as their authors wrote them. The same holds where the
 weights are much larger than the image: derived weights are kept, and would cost more than they save.
@@ -86,6 +87,8 @@ class UpBlock(_Block):
     def forward(self, x: Tensor) -> Tensor:
         if not (self._computes_in_inference(x, self.conv) and _is_plain_3x3(self.conv)):
             return super().forward(x)
+        if not _gains_by_fewer_multiplications(x.device):
+            return self._activated(self._normalized(_upsampled(x), self.conv, self.norm))
         folds = _folds(self.norm)
         weight, bias = self._derived.get(
             x.device,
@@ -160,6 +163,15 @@ def convolve_upsampled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         below, right = divmod(i, 2)
         out[..., below::2, right::2] = phase[..., below : below + H, right : right + W]
     return out
+
+
+def _upsampled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=(*[1.0] * (x.dim() - 4), 2.0, 2.0))
+
+
+def _gains_by_fewer_multiplications(device: torch.device) -> bool:
+    """A GPU takes longer to be told of the parts of an image than to compute it whole."""
+    return device.type == "cpu"
 
 
 def _folds(norm: nn.Module) -> bool:

@@ -4,7 +4,8 @@ Derived repositories keep names and change code. So both are called with the sam
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,8 +56,28 @@ def _replace_unless_other(module: nn.Module, part: Part) -> tuple[bool, str]:
 def _called(module: nn.Module, arguments: Arguments, device: torch.device) -> Any:
     """The result in full precision. Every call draws the same random numbers and leaves the generators as they were."""
     devices = [device] if device.type == "cuda" else []
-    with torch.no_grad(), torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices):
+    with (
+        torch.no_grad(),
+        _without_tf32(),
+        torch.autocast(device.type, enabled=False),
+        torch.random.fork_rng(devices),
+    ):
         return module.forward(**arguments)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """On a GPU, convolutions round float32 to TF32 unless told otherwise: the same sums in another order, or in another
+    layout, then differ by more than two models do."""
+    settings: list[Any] = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision
 
 
 def _replace_if_same_result(

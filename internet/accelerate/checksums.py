@@ -10,14 +10,15 @@ INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """The type that has the bits of a value, by its size in bytes. In any other type, sums take twenty times as long."""
 
 
-def checksums(tensor: Tensor) -> Tensor:
+def checksums(tensor: Tensor) -> Tensor | None:
     """The bits of a tensor's values as integers: the sum of each block, and the rest as they are.
 
     Every write is noticed but one that keeps the sum of each block, modulo a power of two: one that only reorders
-    values inside a block, in practice. Empty on other devices than the CPU, where the host would have to wait.
+    values inside a block, in practice. None on other devices than the CPU, where the host would have to wait, and for
+    a tensor without values.
     """
     if tensor.device.type != "cpu" or not tensor.numel():
-        return torch.empty(0)
+        return None
     bits = _memory(tensor).view(INTEGERS.get(tensor.element_size(), torch.uint8))
     whole = len(bits) // BLOCK * BLOCK
     if not whole:

@@ -207,6 +207,22 @@ def test_the_comparison_draws_no_random_numbers_of_theirs():
     assert torch.rand(1) == expected
 
 
+def test_the_comparison_is_in_full_precision(monkeypatch: pytest.MonkeyPatch):
+    """Without TF32, whose rounding may be greater than the tolerance; afterwards the settings are the user's."""
+    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before, during = [setting.fp32_precision for setting in settings], []
+    forward = first_order.DenseMotionNetwork.forward
+
+    def remember(self, *arguments, **options):
+        during.append([setting.fp32_precision for setting in settings])
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(first_order.DenseMotionNetwork, "forward", remember)
+    internet.accelerate(SAMPLE.model())
+    assert during == [["ieee", "ieee"]]
+    assert [setting.fp32_precision for setting in settings] == before != during[0]
+
+
 def test_filters_that_were_changed_are_left_alone():
     """They have buffers and no parameters, and are compared all the same."""
 

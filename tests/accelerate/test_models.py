@@ -50,6 +50,16 @@ def test_frames_of_a_clip_are_the_same(sample: Sample):
 
 
 @every_model
+def test_frames_are_the_same_where_upsampled_images_are_computed_whole(sample: Sample, monkeypatch: pytest.MonkeyPatch):
+    """As on a GPU."""
+    monkeypatch.setattr(blocks, "_gains_by_fewer_multiplications", lambda device: False)
+    theirs, ours = pair(sample)
+    images = sample.images()
+    with torch.no_grad():
+        assert_same(tensors(theirs(*images)), tensors(ours(*images)))
+
+
+@every_model
 def test_a_batch_is_the_same(sample: Sample):
     theirs, ours = pair(sample)
     source, frame = sample.images(batch=3)
