@@ -1,4 +1,5 @@
 #include "cpu/confidence_warp/kernels.h"
+#include "cpu/confidence_warp/windowed_band.h"
 #include "cpu/runtime/denormals.h"
 #include "cpu/sampling/bilinear_row.h"
 #include "cpu/sampling/pixel_rows.h"
@@ -218,11 +219,28 @@ void warp_blocks(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   finish_streaming();
 }
 
+// The same tasks, those of a band one after another.
+template <class T>
+void warp_windows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
+  WindowedBand<T> windows(p);
+  const int64_t blocks = (p.channels + p.block - 1) / p.block;
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t band = task / blocks, channel = task % blocks * p.block;
+    if (task == begin || channel == 0) {
+      windows.cover(band / p.bands, band_of(band % p.bands, p.motion.height, p.bands));
+    }
+    windows.warp(channel, std::min(channel + p.block, p.channels));
+  }
+}
+
 }  // namespace
 
 template <class T>
 void warp_planes(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
+  if constexpr (permuted_lanes<T> > 0) {
+    if (p.windows && p.motion.width >= permuted_lanes<T>) return warp_windows(p, begin, end);
+  }
   const bool blended = p.blend.data != nullptr;
   if (p.block == smallest_block<T>) {
     blended ? warp_blocks<4, true>(p, begin, end) : warp_blocks<4, false>(p, begin, end);

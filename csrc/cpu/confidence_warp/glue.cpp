@@ -56,6 +56,16 @@ bool streams(const Tensor& image) {
          whole_lines(image.size(planes ? 3 : 1)) && whole_lines(image.stride(2));
 }
 
+// Whether planes can be sampled where they lie, and gain by it. Not if they are large: even a smooth field
+// reads their rows in an order that memory is slow at. And finding the windows takes as long as sampling some
+// ten channels.
+bool suits_windows(const WarpInputs& inputs, const Reach& reach) {
+  constexpr int64_t large = 128 * 128, enough_channels = 32;
+  const Tensor& features = inputs.features;
+  return !inputs.blend && features.size(1) >= enough_channels && features.stride(3) == 1 &&
+         features.size(2) * std::max(features.size(3), features.stride(2)) <= large && !reach.jumps();
+}
+
 // Adds to the gradient of a coarse map with `channels`, from the gradient of its fine rows.
 template <class S>
 void map_backward(const MapResize& resize, int64_t batch, int64_t channels, const S* fine,
@@ -122,7 +132,8 @@ Tensor WarpLevel::forward(const WarpInputs& inputs) {
                         .row_ranges = nullptr,
                         .blend = strided<const T, 4>(inputs.blend),
                         .output = strided<T, 4>(output),
-                        .streaming = streams<T>(output)};
+                        .streaming = streams<T>(output),
+                        .windows = false};
     if (channels_side_by_side(features) && channels_side_by_side(output)) {
       return run(warp_pixels_kernel<T>(), p, batch * height, rows_per_thread(features, channels));
     }
@@ -132,6 +143,7 @@ Tensor WarpLevel::forward(const WarpInputs& inputs) {
     p.block = block_channels<T>(channels);
     const int64_t blocks = (channels + p.block - 1) / p.block;
     p.bands = reach.bands(batch * blocks, false);
+    p.windows = std::is_same_v<T, float> && suits_windows(inputs, reach);
     const int64_t tasks = batch * blocks * p.bands;
     run(warp_planes_kernel<T>(), p, tasks,
         reach.grain(tasks, rows_per_thread(features, p.block) * p.bands / height));

@@ -4,7 +4,7 @@
 // channels is a loop over vectors, and everything is done in place. Otherwise a block of channels at a time
 // is converted to pixel-major rows in scratch memory (simd/nchw_nhwc.h): a ring of as many source rows as
 // must be resident at once while the output rows are walked. A smooth field needs few of them, a random one
-// needs the whole image.
+// needs the whole image. Small planes are sampled in place where that is faster (sampling/window.h).
 //
 // The gradient of the features is divided into *bands* of source rows: a task accumulates the pixels of its
 // own rows, from all output pixels that read them, in order. So no two tasks write the same pixel, and
@@ -33,6 +33,7 @@ struct ConfidenceWarp {
   Strided<const T, 4> blend;       // likewise; no data: none
   Strided<T, 4> output;
   bool streaming;  // the output is too large for a cache, and its pixels or rows are whole cache lines
+  bool windows;    // warp_planes: sample planes in place, if the instruction set can
 };
 
 // The samples of an image, sorted by the first source row they read and then in output order. Without data:

@@ -38,6 +38,8 @@ def arguments(
 INTERPOLATED: dict[str, Any] = {"upsampling": "interpolate"}
 VECTORS: dict[str, Any] = {"channels": 16, "layout": "channels_last"}
 """A pixel's channels are whole vectors on a GPU, in every type."""
+WINDOWS: dict[str, Any] = {"channels": 34, "size": (5, 19), "reach": 0.3, "batch": 1}
+"""Many channels and samples that lie close together: the CPU takes them from the planes in place."""
 
 TAME: dict[str, dict[str, Any]] = {
     **WARPED,
@@ -57,6 +59,8 @@ TAME: dict[str, dict[str, Any]] = {
     "whole vectors, offset": {**VECTORS, "layout": "offset channels_last"},
     "whole vectors, ratio 2, border": {"ratio": 2, "padding_mode": "border", **VECTORS},
     "wide rows": {"size": (2, 67)},
+    "planes in place": WINDOWS,
+    "planes in place, ratio 4, border": {**WINDOWS, "size": (3, 5), "ratio": 4, "padding_mode": "border"},
     "confidence of its own size": {"ratio": 4, "size": (2, 3), "confidence_size": (4, 6)},
     "blend": {"blend": True, "ratio": 2},
     "blend, channels_last": {"blend": True, "ratio": 2, "layout": "channels_last"},
@@ -106,7 +110,7 @@ def wild(make: Make) -> Iterator[Sample]:
         for parameters in ({}, {"ratio": 2}, {"reach": 9.0}, {"channels": 37, "layout": "channels_last"}, VECTORS):
             note = f"{parameters}, {mode}"
             yield from not_finite(make(note=note, padding_mode=mode, **parameters))
-    for parameters in ({"blend": True}, {"blend": True, "reach": 9.0, **VECTORS}):
+    for parameters in (WINDOWS, {"blend": True}, {"blend": True, "reach": 9.0, **VECTORS}):
         yield from not_finite(make(note=str(parameters), **parameters))
     for aligned in (False, True):
         sizes = {"features_size": (5, 13), "confidence_size": (9, 2), "interpolate_align_corners": aligned}

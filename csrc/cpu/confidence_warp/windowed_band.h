@@ -1,0 +1,80 @@
+// The forward pass on planes where they lie in memory, through windows.
+#pragma once
+
+#include "cpu/confidence_warp/kernels.h"
+#include "cpu/sampling/pixel_rows.h"
+#include "cpu/sampling/window.h"
+#include "cpu/simd/channel_lanes.h"
+#include "cpu/simd/nchw_nhwc.h"
+
+namespace internet::cpu::INTERNET_ISA {
+
+// A band of output rows.
+template <class T>
+class WindowedBand {
+ public:
+  explicit WindowedBand(const ConfidenceWarp<T>& p)
+      : p_(p),
+        samples_(p.motion),
+        windows_((p.motion.height / p.bands + 1) * 2 * ((p.motion.width + columns - 1) / columns)) {}
+
+  // Finds the windows, for all channels.
+  void cover(int64_t image, Band band) {
+    image_ = image;
+    band_ = band;
+    const PlaneRows plane = {p_.motion.height, p_.motion.width, p_.features.stride[2]};
+    Window<T>* window = windows_.data();
+    for (int64_t y = band.begin; y < band.end; ++y) {
+      samples_.prepare(image, y);
+      for_each_piece<columns>(plane.width, [&](int64_t x, int64_t, int64_t) {
+        window++->cover(samples_, x, plane);
+        window++->cover(samples_, x + Window<T>::pixels, plane);
+      });
+    }
+  }
+
+  // Channels begin..end-1 of the band that was covered last.
+  void warp(int64_t begin, int64_t end) const {
+    for (; begin + at_once <= end; begin += at_once) warp_planes<at_once>(begin);
+    for (; begin < end; ++begin) warp_planes<1>(begin);
+  }
+
+ private:
+  static constexpr int columns = Window<T>::lanes;  // two windows
+  static constexpr int at_once = 4;                 // planes, which share the look at a window
+
+  // `count` planes from `channel` on. The planes after them are prefetched.
+  template <int count>
+  void warp_planes(int64_t channel) const {
+    using V = typename Window<T>::V;
+    const int64_t stride = p_.features.stride[1], out_stride = p_.output.stride[1];
+    const int64_t ahead = channel + 2 * count <= p_.channels ? count * stride : 0;
+    const T* in = p_.features.data + image_ * p_.features.stride[0] + channel * stride;
+    T* out = p_.output.data + image_ * p_.output.stride[0] + channel * out_stride;
+    const Window<T>* window = windows_.data();
+    for (int64_t y = band_.begin; y < band_.end; ++y) {
+      const T* next = in + ahead + y * p_.features.stride[2];
+      T* row = out + y * p_.output.stride[2];
+      for_each_piece<columns>(
+          p_.motion.width, [&](int64_t x, int64_t, int64_t) __attribute__((always_inline)) {
+            V west[count], east[count];
+            window++->sample(in, stride, west);
+            window++->sample(in, stride, east);
+#pragma GCC unroll 4
+            for (int k = 0; k < count; ++k) {
+              __builtin_prefetch(next + k * stride + x, 0, 2);
+              store<columns>(row + k * out_stride + x, V(joined(half_of<0>(west[k]), half_of<0>(east[k])) +
+                                                         joined(half_of<1>(west[k]), half_of<1>(east[k]))));
+            }
+          });
+    }
+  }
+
+  const ConfidenceWarp<T>& p_;
+  BilinearRow<T> samples_;
+  Scratch<Window<T>> windows_;
+  int64_t image_ = -1;
+  Band band_{};
+};
+
+}  // namespace internet::cpu::INTERNET_ISA
