@@ -219,18 +219,24 @@ void warp_blocks(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   finish_streaming();
 }
 
-// The same tasks, those of a band one after another.
+// The same tasks, those of a band one after another, so that its windows are found once.
 template <class T>
 void warp_windows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
-  WindowedBand<T> windows(p);
+  BilinearRow<T> samples(p.motion);
+  WindowedBand<T> windows(p, samples);
   const int64_t blocks = (p.channels + p.block - 1) / p.block;
+  bool fit = false;
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t band = task / blocks, channel = task % blocks * p.block;
-    if (task == begin || channel == 0) {
-      windows.cover(band / p.bands, band_of(band % p.bands, p.motion.height, p.bands));
+    const int64_t image = task / blocks / p.bands, channel = task % blocks * p.block;
+    const Band band = band_of(task / blocks % p.bands, p.motion.height, p.bands);
+    if (task == begin || channel == 0) fit = windows.cover(image, band);
+    if (fit) {
+      windows.warp(channel, std::min(channel + p.block, p.channels));
+    } else {
+      warp_block<16, false>(p, samples, image, channel, band);
     }
-    windows.warp(channel, std::min(channel + p.block, p.channels));
   }
+  finish_streaming();
 }
 
 }  // namespace

@@ -59,11 +59,11 @@ bool streams(const Tensor& image) {
 // Whether planes can be sampled where they lie, and gain by it. Not if they are large: even a smooth field
 // reads their rows in an order that memory is slow at. And finding the windows takes as long as sampling some
 // ten channels.
-bool suits_windows(const WarpInputs& inputs, const Reach& reach) {
+bool suits_windows(const WarpInputs& inputs) {
   constexpr int64_t large = 128 * 128, enough_channels = 32;
   const Tensor& features = inputs.features;
   return !inputs.blend && features.size(1) >= enough_channels && features.stride(3) == 1 &&
-         features.size(2) * std::max(features.size(3), features.stride(2)) <= large && !reach.jumps();
+         features.size(2) * std::max(features.size(3), features.stride(2)) <= large;
 }
 
 // Adds to the gradient of a coarse map with `channels`, from the gradient of its fine rows.
@@ -143,7 +143,7 @@ Tensor WarpLevel::forward(const WarpInputs& inputs) {
     p.block = block_channels<T>(channels);
     const int64_t blocks = (channels + p.block - 1) / p.block;
     p.bands = reach.bands(batch * blocks, false);
-    p.windows = std::is_same_v<T, float> && suits_windows(inputs, reach);
+    p.windows = std::is_same_v<T, float> && suits_windows(inputs);
     const int64_t tasks = batch * blocks * p.bands;
     run(warp_planes_kernel<T>(), p, tasks,
         reach.grain(tasks, rows_per_thread(features, p.block) * p.bands / height));

@@ -13,24 +13,30 @@ namespace internet::cpu::INTERNET_ISA {
 template <class T>
 class WindowedBand {
  public:
-  explicit WindowedBand(const ConfidenceWarp<T>& p)
+  WindowedBand(const ConfidenceWarp<T>& p, BilinearRow<T>& samples)
       : p_(p),
-        samples_(p.motion),
-        windows_((p.motion.height / p.bands + 1) * 2 * ((p.motion.width + columns - 1) / columns)) {}
+        samples_(samples),
+        pieces_((p.motion.width + columns - 1) / columns),
+        windows_((p.motion.height / p.bands + 1) * 2 * pieces_) {}
 
-  // Finds the windows, for all channels.
-  void cover(int64_t image, Band band) {
+  // Finds the windows, for all channels. Returns false, as soon as it turns out, if so many pixels do not fit
+  // in any that it would not be worthwhile.
+  bool cover(int64_t image, Band band) {
     image_ = image;
     band_ = band;
     const PlaneRows plane = {p_.motion.height, p_.motion.width, p_.features.stride[2]};
     Window<T>* window = windows_.data();
-    for (int64_t y = band.begin; y < band.end; ++y) {
+    int64_t misfits = (band.end - band.begin) * 2 * pieces_ / 8;
+    for (int64_t y = band.begin; y < band.end && misfits >= 0; ++y) {
       samples_.prepare(image, y);
-      for_each_piece<columns>(plane.width, [&](int64_t x, int64_t, int64_t) {
-        window++->cover(samples_, x, plane);
-        window++->cover(samples_, x + Window<T>::pixels, plane);
+      for_each_piece<columns>(plane.width, [&](int64_t first, int64_t, int64_t) {
+        for (int64_t x : {first, first + Window<T>::pixels}) {
+          window->cover(samples_, x, plane);
+          misfits -= !window++->fits();
+        }
       });
     }
+    return misfits >= 0;
   }
 
   // Channels begin..end-1 of the band that was covered last.
@@ -71,7 +77,8 @@ class WindowedBand {
   }
 
   const ConfidenceWarp<T>& p_;
-  BilinearRow<T> samples_;
+  BilinearRow<T>& samples_;
+  int64_t pieces_;  // of a row
   Scratch<Window<T>> windows_;
   int64_t image_ = -1;
   Band band_{};

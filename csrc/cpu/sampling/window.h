@@ -57,6 +57,9 @@ class Window {
     odd_weight_ = math::select(starts_odd, low_weight, high_weight);
   }
 
+  // Whether there is one. If not, the pixels are sampled one by one.
+  bool fits() const { return rows_ > 0; }
+
   // The samples of C planes, as two halves to be added up.
   template <int C, class T>
   INTERNET_MEMBER void sample(const T* plane, int64_t plane_stride, V (&halves)[C]) const {
@@ -126,7 +129,6 @@ class Window {
     }
   }
 
-  // Pixels that no window holds, one by one.
   template <int C, class T>
   INTERNET_MEMBER void sample_apart(const T* plane, int64_t plane_stride, V (&halves)[C]) const {
     for (int c = 0; c < C; ++c, plane += plane_stride) {
