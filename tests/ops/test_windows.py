@@ -66,12 +66,14 @@ def _on_the_cpu() -> None:
 
 def _compare(features: Tensor, field: Tensor, **options: object) -> None:
     confidence = torch.rand(1, 1, *features.shape[2:])
-    in_place = internet.ops.confidence_warp(features, field, confidence, **options)
-    by_pixels = internet.ops.confidence_warp(
-        features.contiguous(memory_format=torch.channels_last), field, confidence, **options
-    )
-    assert in_place.is_contiguous()
-    torch.testing.assert_close(in_place, by_pixels, rtol=1e-5, atol=1e-6, equal_nan=True)
+    by_pixels = features.contiguous(memory_format=torch.channels_last)
+    for blend in (None, torch.randn_like(features)):
+        results = [
+            internet.ops.confidence_warp(laid_out, field, confidence, blend=blend, **options)
+            for laid_out in (features, by_pixels)
+        ]
+        assert results[0].is_contiguous()
+        torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 @pytest.mark.parametrize("width", [7, 8, 9, 15, 16, 17, 24, 33])
@@ -116,7 +118,7 @@ def test_views() -> None:
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
     features = torch.randn(3, CHANNELS, 40, 48)
-    field = torch.cat([_field(name, 40, 48, False) for name in ("waves", "three rows", "outside")])
+    field = torch.cat([_field(name, 40, 48, False) for name in ("waves", "random", "outside")])
     together = internet.ops.confidence_warp(features, field)
     for image in range(3):
         one = slice(image, image + 1)

@@ -220,10 +220,10 @@ void warp_blocks(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
 }
 
 // The same tasks, those of a band one after another, so that its windows are found once.
-template <class T>
+template <bool blended, class T>
 void warp_windows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   BilinearRow<T> samples(p.motion);
-  WindowedBand<T> windows(p, samples);
+  WindowedBand<blended, T> windows(p, samples);
   const int64_t blocks = (p.channels + p.block - 1) / p.block;
   bool fit = false;
   for (int64_t task = begin; task < end; ++task) {
@@ -233,7 +233,7 @@ void warp_windows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
     if (fit) {
       windows.warp(channel, std::min(channel + p.block, p.channels));
     } else {
-      warp_block<16, false>(p, samples, image, channel, band);
+      warp_block<16, blended>(p, samples, image, channel, band);
     }
   }
   finish_streaming();
@@ -244,10 +244,12 @@ void warp_windows(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
 template <class T>
 void warp_planes(const ConfidenceWarp<T>& p, int64_t begin, int64_t end) {
   FlushDenormals flush;
-  if constexpr (permuted_lanes<T> > 0) {
-    if (p.windows && p.motion.width >= permuted_lanes<T>) return warp_windows(p, begin, end);
-  }
   const bool blended = p.blend.data != nullptr;
+  if constexpr (permuted_lanes<T> > 0) {
+    if (p.windows && p.motion.width >= permuted_lanes<T>) {
+      return blended ? warp_windows<true>(p, begin, end) : warp_windows<false>(p, begin, end);
+    }
+  }
   if (p.block == smallest_block<T>) {
     blended ? warp_blocks<4, true>(p, begin, end) : warp_blocks<4, false>(p, begin, end);
   } else {

@@ -62,7 +62,8 @@ bool streams(const Tensor& image) {
 bool suits_windows(const WarpInputs& inputs) {
   constexpr int64_t large = 128 * 128, enough_channels = 32;
   const Tensor& features = inputs.features;
-  return !inputs.blend && features.size(1) >= enough_channels && features.stride(3) == 1 &&
+  const bool rows = features.stride(3) == 1 && (!inputs.blend || inputs.blend->stride(3) == 1);
+  return rows && features.size(1) >= enough_channels &&
          features.size(2) * std::max(features.size(3), features.stride(2)) <= large;
 }
 

@@ -68,6 +68,7 @@ TAME: dict[str, dict[str, Any]] = {
     "blend, many channels, channels_last": {"blend": True, "channels": 37, "batch": 1, "layout": "channels_last"},
     "blend, whole vectors": {"blend": True, "ratio": 2, **VECTORS},
     "hundreds of channels": {**VECTORS, "channels": 264, "batch": 1, "size": (2, 3), "blend": True},
+    "blend, planes in place": {"blend": True, **WINDOWS},
     "blend, mixed": {"blend": True, "channels": 5, "layout": "mixed", "reach": 2.0},
     "blend, wide rows": {"blend": True, "size": (2, 67)},
     "interpolated": {**INTERPOLATED, "features_size": (7, 8)},
