@@ -28,8 +28,8 @@ class Window {
   static constexpr int lanes = permuted_lanes<S>, pixels = lanes / 2;
   using V = Vec<S, lanes>;
 
-  // Finds the window of the samples x..x + pixels - 1, in planes at least `lanes` wide whose offsets fit in an
-  // int.
+  // Finds the window of the samples x..x + pixels - 1. Planes are at least `lanes` wide, and their offsets
+  // fit in an int.
   void cover(const Samples<S>& s, int64_t x, const PlaneRows& plane) {
     const I column = in_halves(s.x_low + x, s.x_high + x);
     const I low = in_halves(s.y_low + x, s.y_low + x), high = in_halves(s.y_high + x, s.y_high + x);
