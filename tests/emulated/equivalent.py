@@ -25,13 +25,8 @@ EQUIVALENT = {
     ("scatter/scattered_gradient.h", " && deterministic)"): "adds in fixed point where nobody asked for it",
     ("scatter/warp_scatter.h", " && s.after, merge"): "adds zero to voxels that are read in any case",
     ("scatter/warp_scatter.h", " && threadIdx.x % warp_size != 0"): "the first lane is no neighbour of itself",
-    ("soft_argmax/backward.cu", " >= by.lanes || place.row"): "lanes left over write what the next block writes, too",
     ("soft_argmax/covariance.cu", " < N; ++i) {\n#pragma unroll\n    for (int j = i"): "the inner loop is empty then",
-    ("soft_argmax/runs.h", " && entries == 4 && component"): "inside of what is compiled for four entries alone",
-    ("soft_argmax/tiles.h", " && !anchors_in_turn"): "threads of a lane compute and write the same",
-    ("soft_argmax/tiles.h", " && in.anchors > 1"): "one anchor has one column in any case",
-    ("soft_argmax/tiles.h", " < by.lanes && anchor"): "nobody reads the sums of lanes left over",
-    ("soft_argmax/tiles.h", "stride[1] < in.logits.stride[4]"): "every arrangement serves every layout",
+    ("soft_argmax/tiles.h", " < in.by.lanes && anchor"): "nobody reads the sums of lanes left over",
     ("volume_warp/backward.cu", " && s.south) sums.add(at.se"): "adds zero to a voxel that is read in any case",
 }
 """By file, and by the source from the break on."""

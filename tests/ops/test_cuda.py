@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import internet
 from internet.ops import reference
 from tests import emulated
 from tests.ops.test_values import check
@@ -200,6 +201,17 @@ def test_many_anchors(dtype: torch.dtype, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [(5, 16), (2, 3, 16)], ids=["image", "volume"])
+def test_soft_argmax_of_whole_runs(size: Size, dtype: torch.dtype, layout: str) -> None:
+    """Rows that are whole runs of pixels."""
+    for maps in (0, 1, 3):
+        sample = samples.build("soft_argmax", dtype, layout=layout, anchors=3, jacobian_maps=maps, size=size)
+        check(sample, dtype, "cuda")
+        check_gradients(sample)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_anchor_features_in_chunks(dtype: torch.dtype, layout: str) -> None:
     """More anchors than fit into shared memory at once; more channels than fit for one; a single row."""
@@ -241,6 +253,15 @@ def test_soft_argmax_of_many_anchors(anchors: int, layout: str) -> None:
         )
         check(sample, torch.float32, "cuda")
         check_gradients(sample)
+
+
+def test_soft_argmax_of_more_pixels_than_32_bits_count() -> None:
+    logits = torch.zeros(1, 1, 1, 1, device=DEVICES["cuda"]).expand(-1, -1, 2**15, 2**15 + 1)
+    with (
+        internet.ops.backend("cuda"),
+        pytest.raises(RuntimeError, match="logits: expected at most 1073741824 pixels in a heat map, got 1073774592"),
+    ):
+        internet.ops.soft_argmax(logits)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

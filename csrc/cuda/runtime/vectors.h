@@ -36,6 +36,10 @@ struct Values {
   }
 };
 
+// Values of the widest vector, 16 bytes.
+template <class T>
+constexpr int vector_length = 16 / sizeof(T);
+
 template <int bytes>
 using Bytes = std::conditional_t<bytes == 16, uint4, uint2>;
 

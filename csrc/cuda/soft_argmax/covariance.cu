@@ -9,46 +9,61 @@ namespace internet::cuda {
 namespace {
 
 // The moments of one thread's pixels.
-template <int run, class T, int N, class S = opmath<T>>
-INTERNET_HD math::HeatMoments<S, N> moments_of_runs(const SoftArgmaxMoments<T, N>& p, int64_t image,
-                                                    int64_t anchor, int64_t first_pixel, int64_t step) {
+template <bool vectors, class T, int N, class S = opmath<T>>
+__device__ __forceinline__ math::HeatMoments<S, N> moments_of_runs(const SoftArgmaxMoments<T, N>& p,
+                                                                   const Share& share) {
   const HeatMaps<T, N>& in = p.in;
-  const int64_t plane = image * in.anchors + anchor;
+  const int64_t anchor = share.anchor(), plane = share.image * in.anchors + anchor;
+  const T* logits = plane_at(in.logits, share.image, anchor);
   const S reference = math::heat_reference(p.statistics[2 * plane]);
-  const S* kp = p.kp + N * plane;
-  math::HeatMoments<S, N> sums{};
-  Place place(first_pixel, in.grid.width());
-#pragma unroll 1
-  for (int i = 0; i < pixels_of_a_thread / run && place.row < in.rows(); ++i) {
-    S logit[run], mass = 0, first = 0, second = 0;
-    line<run>(in, in.logits, image, anchor, place).load(logit);
-    RunCoordinates<S, N> z = coordinates(in, place);
+  S kp[N];
 #pragma unroll
-    for (int k = 0; k < run; ++k) {
-      const S e = math::heat_weight(logit[k], reference, in.per_temperature), d = z.x(k) - kp[0];
-      mass += e;
-      first += e * d;
-      second += e * d * d;
+  for (int i = 0; i < N; ++i) kp[i] = p.kp[N * plane + i];
+  constexpr int run = run_length<T, false>, batch = 16 / run;
+  math::HeatMoments<S, N> sums{};
+  each_run<batch>(in.by, share, [&](const Place(&at)[batch]) {
+    Run<T, run> logit[batch];
+#pragma unroll
+    for (int b = 0; b < batch; ++b) {
+      logit[b] = load_run<vectors, run>(logits + offset(in.logits, at[b]), in.logits.stride[4],
+                                        pixels_of_run(in, at[b]), S(-INFINITY));
     }
 #pragma unroll
-    for (int j = 1; j < N; ++j) z.of_row[j - 1] -= kp[j];
-    math::add_row(sums, mass, first, second, z.of_row);
-    place.advance(step, in.grid.width());
-  }
+    for (int b = 0; b < batch; ++b) {
+      RunCoordinates<S, N> z = coordinates(in, at[b]);
+      S mass = 0, first = 0, second = 0;
+#pragma unroll
+      for (int i = 0; i < run; ++i) {
+        const S e = math::heat_weight(widen(logit[b].value[i]), reference, in.per_temperature);
+        const S d = z.x(i) - kp[0];
+        mass += e;
+        first += e * d;
+        second += e * d * d;
+      }
+#pragma unroll
+      for (int j = 1; j < N; ++j) z.of_row[j - 1] -= kp[j];
+      math::add_row(sums, mass, first, second, z.of_row);
+    }
+  });
   return sums;
 }
 
 extern __shared__ __align__(4 * sizeof(double)) unsigned char shared_memory[];
 
-template <int run, class T, int N>
-__global__ void __launch_bounds__(block_threads) moments_kernel(SoftArgmaxMoments<T, N> p) {
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
+template <class T>
+constexpr int moments_blocks = sizeof(T) == sizeof(double) ? 1 : 4;
+
+template <bool vectors, class T, int N>
+__global__ void __launch_bounds__(block_threads, moments_blocks<T>)
+    moments_kernel(SoftArgmaxMoments<T, N> p) {
   using S = opmath<T>;
   constexpr int count = math::triangle<N>;
   S* numbers = reinterpret_cast<S*>(shared_memory);  // (count, threads)
-  sum_tile<run>(
+  sum_tile(
       p,
-      [&](int64_t image, int64_t anchor, int64_t first, int64_t step) {
-        const auto sums = moments_of_runs<run>(p, image, anchor, first, step);
+      [&](const Share& share) {
+        const auto sums = moments_of_runs<vectors>(p, share);
 #pragma unroll
         for (int e = 0; e < count; ++e) numbers[e * block_threads + threadIdx.x] = sums.entry[e];
       },
@@ -89,8 +104,9 @@ __global__ void covariance_kernel(SoftArgmaxCovariance<S, N> p) {
 
 template <class T, int N>
 cudaError_t soft_argmax_moments(const SoftArgmaxMoments<T, N>& p, cudaStream_t stream) {
-  return launch_sums(moments_kernel<1, T, N>, moments_kernel<longest_run<N>, T, N>, math::triangle<N>, p,
-                     stream);
+  const bool vectors = p.in.by.columns == 1 && in_vectors(p.in.logits, p.in.grid.width());
+  auto kernel = vectors ? moments_kernel<true, T, N> : moments_kernel<false, T, N>;
+  return launch_tiles(kernel, math::triangle<N>, p, stream);
 }
 
 template <class S, int N>

@@ -6,18 +6,31 @@
 namespace internet::cuda {
 namespace {
 
-// `with_map`: whether the Jacobian maps are read.
+// How many runs of pixels a thread processes: enough to be worth its beginning and its end.
+constexpr int forward_turns = 8, backward_turns = 4;
+
+// `with_map`: whether the Jacobian maps are read. `anchors_in_turn`: a thread processes its pixels for all
+// anchors.
 template <class T, int N>
-HeatMaps<T, N> heat_maps(const SoftArgmaxArguments& a, bool with_map) {
+HeatMaps<T, N> heat_maps(const SoftArgmaxArguments& a, bool with_map, int turns,
+                         bool anchors_in_turn = false) {
   using S = opmath<T>;
   int64_t size[N];
   for (int axis = 0; axis < N; ++axis) size[axis] = a.logits.size(2 + axis);
-  return {.grid = pixel_grid<S, N>(a.batch(), size, a.align_corners),
-          .logits = over_slices<const T, 2>(a.logits),
+  const auto grid = pixel_grid<S, N>(a.batch(), size, a.align_corners);
+  STD_TORCH_CHECK(grid.pixels() <= most_pixels, "logits: expected at most ", most_pixels,
+                  " pixels in a heat map, got ", grid.pixels());
+  const auto logits = over_slices<const T, 2>(a.logits);
+  const int run = with_map ? run_length<T, true> : run_length<T, false>;
+  const bool side_by_side = logits.stride[1] < logits.stride[4] && !anchors_in_turn;
+  return {.grid = grid,
+          .logits = logits,
           .map = over_slices<const T, 3>(with_map ? a.jacobian_map : std::nullopt),
           .anchors = a.anchors(),
           .shared_map = with_map && a.shared_map(),
-          .per_temperature = S(1 / a.temperature)};
+          .anchors_in_turn = anchors_in_turn,
+          .per_temperature = S(1 / a.temperature),
+          .by = arrange(grid, side_by_side ? a.anchors() : 1, run, turns)};
 }
 
 // Memory for one P for each tile of each heat map.
@@ -29,11 +42,11 @@ Tensor empty_partials(const SoftArgmaxArguments& a, int64_t tiles) {
 
 template <class T, int N, class S = opmath<T>>
 void expectations(const SoftArgmaxArguments& a, const SoftArgmaxResults& results, cudaStream_t stream) {
-  const HeatMaps<T, N> in = heat_maps<T, N>(a, a.jacobian_map.has_value());
-  const int64_t tiles = tiles_of(in);
+  const bool with_map = a.jacobian_map.has_value();
+  const HeatMaps<T, N> in = heat_maps<T, N>(a, with_map, forward_turns);
+  const int64_t tiles = in.by.tiles;
   const Tensor partials = empty_partials<HeatPartial<S, N>, S>(a, tiles);
-  check(soft_argmax_forward<T, N>({.in = in, .tiles = tiles, .partials = data<HeatPartial<S, N>>(partials)},
-                                  stream));
+  check(soft_argmax_forward<T, N>({.in = in, .partials = data<HeatPartial<S, N>>(partials)}, stream));
   check(soft_argmax_merge<S, N>({.planes = a.batch() * a.anchors(),
                                  .tiles = tiles,
                                  .partials = data<const HeatPartial<S, N>>(partials),
@@ -46,11 +59,10 @@ void expectations(const SoftArgmaxArguments& a, const SoftArgmaxResults& results
 
 template <class T, int N, class S = opmath<T>>
 void covariances(const SoftArgmaxArguments& a, const SoftArgmaxResults& results, cudaStream_t stream) {
-  const HeatMaps<T, N> in = heat_maps<T, N>(a, false);
-  const int64_t tiles = tiles_of(in);
+  const HeatMaps<T, N> in = heat_maps<T, N>(a, false, forward_turns);
+  const int64_t tiles = in.by.tiles;
   const Tensor partials = empty_partials<math::HeatMoments<S, N>, S>(a, tiles);
   check(soft_argmax_moments<T, N>({.in = in,
-                                   .tiles = tiles,
                                    .kp = data<const S>(results.kp),
                                    .statistics = data<const S>(results.statistics),
                                    .partials = data<math::HeatMoments<S, N>>(partials)},
@@ -93,16 +105,17 @@ std::tuple<Tensor, Tensor> backward(OptionalTensor grad_kp, OptionalTensor grad_
     using S = opmath<T>;
     constexpr int N = axes();
     const auto none = Strided<const S, 4>{};
-    const SoftArgmaxBackward<T, N> p{.in = heat_maps<T, N>(a, with_map),
-                                     .kp = strided<const S, 3>(kp),
-                                     .statistics = strided<const S, 3>(statistics),
-                                     .grad_kp = strided<const S, 3>(grad_kp),
-                                     .jac = with_map ? strided<const S, 4>(jac) : none,
-                                     .covariance = grad_covariance ? strided<const S, 4>(covariance) : none,
-                                     .grad_jac = strided<const S, 4>(grad_jac),
-                                     .grad_covariance = strided<const S, 4>(grad_covariance),
-                                     .grad_logits = over_slices<T, 2>(wanted.logits),
-                                     .grad_map = over_slices<T, 3>(wanted.map_to_write())};
+    const SoftArgmaxBackward<T, N> p{
+        .in = heat_maps<T, N>(a, with_map, backward_turns, with_map && a.shared_map()),
+        .kp = strided<const S, 3>(kp),
+        .statistics = strided<const S, 3>(statistics),
+        .grad_kp = strided<const S, 3>(grad_kp),
+        .jac = with_map ? strided<const S, 4>(jac) : none,
+        .covariance = grad_covariance ? strided<const S, 4>(covariance) : none,
+        .grad_jac = strided<const S, 4>(grad_jac),
+        .grad_covariance = strided<const S, 4>(grad_covariance),
+        .grad_logits = over_slices<T, 2>(wanted.logits),
+        .grad_map = over_slices<T, 3>(wanted.map_to_write())};
     check(soft_argmax_backward(p, device.stream()));
   });
   return wanted.result(logits);

@@ -5,8 +5,8 @@
 #include <cuda_runtime_api.h>
 
 #include "arguments/strided.h"
-#include "cuda/runtime/pixel_tiles.h"
 #include "cuda/runtime/storage.h"
+#include "cuda/soft_argmax/arrangement.h"
 #include "math/soft_argmax.h"
 
 namespace internet::cuda {
@@ -25,11 +25,11 @@ struct HeatMaps {
   Strided<const T, 5> logits;  // (B, K, D, H, W)
   Strided<const T, 6> map;     // (B, K or 1, N * N, D, H, W); no data: none
   int64_t anchors;
-  bool shared_map;  // one map for all anchors
+  bool shared_map;       // one map for all anchors
+  bool anchors_in_turn;  // a thread processes its pixels for all anchors
   S per_temperature;
+  Arrangement by;
 
-  // The number of rows in all slices.
-  INTERNET_MEMBER int64_t rows() const { return N == 2 ? grid.height() : grid.size[0] * grid.height(); }
   INTERNET_MEMBER int64_t map_of(int64_t anchor) const { return shared_map ? 0 : anchor; }
 };
 
@@ -37,8 +37,7 @@ template <class T, int N>
 struct SoftArgmaxForward {
   using S = opmath<T>;
   HeatMaps<T, N> in;
-  int64_t tiles;                // per heat map, as tiles_of() says
-  HeatPartial<S, N>* partials;  // (B, K, tiles)
+  HeatPartial<S, N>* partials;  // (B, K, tiles); without a map, jac is not set
 };
 
 // From the sums over the tiles of each heat map to the results, contiguous.
@@ -57,7 +56,6 @@ template <class T, int N>
 struct SoftArgmaxMoments {
   using S = opmath<T>;
   HeatMaps<T, N> in;
-  int64_t tiles;
   const S *kp, *statistics;           // of the first pass
   math::HeatMoments<S, N>* partials;  // (B, K, tiles)
 };
@@ -78,9 +76,6 @@ struct SoftArgmaxBackward {
   Strided<T, 5> grad_logits;  // no data: not wanted
   Strided<T, 6> grad_map;     // no data: not wanted
 };
-
-template <class T, int N>
-int64_t tiles_of(const HeatMaps<T, N>& in);
 
 template <class T, int N>
 cudaError_t soft_argmax_forward(const SoftArgmaxForward<T, N>& params, cudaStream_t stream);
