@@ -55,7 +55,7 @@ def table(report: Mapping[str, Any]) -> str:
 def _cells(result: Result) -> list[str]:
     verdict = {None: "", True: "met", False: "**missed**"}[result.is_met]
     return [
-        f"`{result.row['operator']}`",
+        f"`{result.row['operator']}` {result.row['shape'].removeprefix(f'{BATCH} ')}",
         f"{result.row['layout']}, {result.row['dtype']}",
         result.passed,
         *(_time(result.seconds(name)) for name in CANDIDATES),

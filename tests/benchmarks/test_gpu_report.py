@@ -187,7 +187,7 @@ def test_the_newest_report_fills_the_pages(root: Path) -> None:
     assert publish.publish(root) == "the report of 2026-01-02 on A GPU (80 GB)"
     for name in ("README.md", "docs/kernels.md"):
         rows = {tuple(row[:3]) for row in markdown.cells((root / name).read_text())}
-        assert ("`affine_mixture`", "contiguous, float32", "forward") in rows
+        assert ("`affine_mixture` K=10", "contiguous, float32", "forward") in rows
         assert ("`affine_mixture`, B=16 K=10", "forward", "2000 ms") in rows
     assert preference(root)["triton_before_cuda"] == ["affine_mixture"]
 
