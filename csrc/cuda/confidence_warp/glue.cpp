@@ -48,8 +48,11 @@ void features_backward(const Tensor& grad_output, const Tensor& features,
   const int64_t pixels = motion.height * motion.width;
   STD_TORCH_CHECK(pixels <= most_pixels, "features: 2^30 or more pixels in an image");
   constexpr int count = warp_vector<T>;
+  const int64_t last_place =
+      (motion.height - 1) * grad_output.stride(2) + (motion.width - 1) * grad_output.stride(3);
   const bool vectors = in_vectors<T>(grad_output, count) && in_vectors<T>(grad_features, count) &&
-                       (grad_motion.data == nullptr || in_vectors<T>(features, count));
+                       (grad_motion.data == nullptr || in_vectors<T>(features, count)) &&
+                       last_place / count <= UINT32_MAX;
   const int64_t layers =
       grad_motion.data == nullptr ? 0 : warp_features_backward_layers<T>(features.size(1), vectors);
   const int64_t begins_of_image = ReaderTiles{1, 1, motion.height, motion.width}.count() * tile_begins;
