@@ -26,11 +26,14 @@ __device__ __forceinline__ math::ResidualGradient<S> residual_gradient(math::Pen
 }
 
 // Minimum number of resident blocks per multiprocessor, which limits the registers.
-template <class T>
-constexpr int least_blocks = sizeof(T) == 8 ? 2 : 4;
-
 template <class Index, class T>
-__global__ void __launch_bounds__(threads, least_blocks<T>) backward_kernel(MaskedBackwarpLossBackward<T> p) {
+constexpr int least_blocks = sizeof(T) == 8       ? 2
+                             : sizeof(Index) == 8 ? 4
+                                                  : 5;
+
+template <class Index, class T, bool fixed_point>
+__global__ void __launch_bounds__(threads, (least_blocks<Index, T>))
+    backward_kernel(MaskedBackwarpLossBackward<T> p) {
   using S = opmath<T>;
   const BackwarpInputs<T>& in = p.in;
   const LossTiles tiles{in.batch, 1, in.height, in.width};
@@ -54,7 +57,8 @@ __global__ void __launch_bounds__(threads, least_blocks<T>) backward_kernel(Mask
   do {  // without channels the gradients of the motion are 0
     const int count = min(Index(in.channels) - channel, Index(channels_at_once));
     BackwarpColumn<T, Index> pixels(in, image, column, first, end);
-    SlabScatter<Index, S, 2, channels_at_once> scatter(sums.from(channel * p.sums.stride[1]), to);
+    SlabScatter<Index, S, 2, channels_at_once, fixed_point> scatter(sums.from(channel * p.sums.stride[1]),
+                                                                    to);
 #pragma unroll 1
     for (Index row = first; row < end; ++row) {
       const BackwarpPixel<S> pixel = pixels.at(row);
@@ -117,8 +121,12 @@ cudaError_t masked_backwarp_loss_backward(const MaskedBackwarpLossBackward<T>& p
   const int64_t sizes[3] = {p.in.channels, p.in.height, p.in.width};
   const bool narrow_offsets =
       fits_32_bits(p.in) && fits_32_bits(p.sums.stride, sizes) && fits_32_bits(p.grad_target, sizes);
-  auto kernel = narrow_offsets ? backward_kernel<int32_t, T> : backward_kernel<int64_t, T>;
-  return launch(kernel, tiles.count(), threads, 0, stream, p);
+  const auto with_sums = [&](auto fixed_point) {
+    constexpr bool fixed = decltype(fixed_point)::value;
+    auto kernel = narrow_offsets ? backward_kernel<int32_t, T, fixed> : backward_kernel<int64_t, T, fixed>;
+    return launch(kernel, tiles.count(), threads, 0, stream, p);
+  };
+  return p.sums.scale == nullptr ? with_sums(std::false_type()) : with_sums(std::true_type());
 }
 
 #define INSTANTIATE(T) \

@@ -3,6 +3,7 @@
 
 #include "cuda/masked_backwarp_loss/kernels.h"
 #include "cuda/runtime/offsets.h"
+#include "cuda/runtime/pointers.h"
 #include "cuda/runtime/vectors.h"
 #include "cuda/sampling/maps.h"
 
@@ -58,14 +59,17 @@ template <class S, class Index>
 class MaskColumn {
  public:
   template <class T>
-  INTERNET_MEMBER MaskColumn(const BackwarpInputs<T>& in, int64_t image, Index column)
+  __device__ __forceinline__ MaskColumn(const BackwarpInputs<T>& in, int64_t image, Index column)
       : mask_(confidence_map<Index>(in.mask, image)),
         column_(fine_axis<S>(column, in.mask_steps, Index(in.width) >> in.mask_steps)),
+        has_mask_(in.mask.data != nullptr),
         steps_(in.mask_steps),
-        height_(Index(in.height) >> in.mask_steps) {}
+        height_(Index(in.height) >> in.mask_steps) {
+    mask_.data = computed(mask_.data);
+  }
 
-  INTERNET_MEMBER S at(Index row) {
-    if (mask_.data == nullptr) return 1;
+  __device__ __forceinline__ S at(Index row) {
+    if (!has_mask_) return 1;
     if (steps_ == 0) return mask_.at(row, column_.coarse.here);
     const auto axis = fine_axis<S>(row, steps_, height_);
     if (axis.coarse.here != here_) {
@@ -78,14 +82,15 @@ class MaskColumn {
   }
 
  private:
-  INTERNET_MEMBER S across(Index row) const {
+  __device__ __forceinline__ S across(Index row) const {
     const auto& at = column_.coarse;
     return math::upsample(column_.taps, mask_.at(row, at.before), mask_.at(row, at.here),
                           mask_.at(row, at.after));
   }
 
-  const Map<S, Index> mask_;
+  Map<S, Index> mask_;
   const FineAxis<S, Index> column_;
+  const bool has_mask_;
   const int steps_;
   const Index height_;
   Index here_ = -1;  // the coarse row of the latest pixel
@@ -104,11 +109,11 @@ class BackwarpColumn {
   // The pixels are those in rows `first` .. `end` - 1.
   __device__ __forceinline__ BackwarpColumn(const BackwarpInputs<T>& in, int64_t image, Index column,
                                             Index first, Index end)
-      : output(in.output.data + image * in.output.stride[0]),
-        target(in.target.data + image * in.target.stride[0] + column * Index(in.target.stride[3])),
+      : output(computed(in.output.data + image * in.output.stride[0])),
+        target(computed(in.target.data + image * in.target.stride[0] + column * Index(in.target.stride[3]))),
         in_(in),
         end_(end),
-        flow_(in.flow.data + image * in.flow.stride[0] + column * Index(in.flow.stride[3])),
+        flow_(computed(in.flow.data + image * in.flow.stride[0] + column * Index(in.flow.stride[3]))),
         mask_(in, image, column),
         column_(S(column)) {
     load_flow(first);

@@ -1,6 +1,7 @@
 // How threads add to the sums of gradient_sums.h.
 #pragma once
 
+#include "cuda/runtime/pointers.h"
 #include "cuda/runtime/vectors.h"
 #include "cuda/scatter/gradient_sums.h"
 
@@ -19,13 +20,18 @@ class GradAccumulator {
   __device__ __forceinline__ GradAccumulator from(int64_t offset) const {
     GradAccumulator moved = *this;
     const int64_t bytes = offset * int64_t(scale_ == 0 ? sizeof(S) : sizeof(FixedPoint));
-    moved.data_ = static_cast<char*>(data_) + bytes;
+    moved.data_ = computed(static_cast<char*>(data_) + bytes);
     return moved;
   }
 
   // `offset` in elements.
   __device__ __forceinline__ void add(int64_t offset, S value) const {
-    if (scale_ == 0) {
+    scale_ == 0 ? add<false>(offset, value) : add<true>(offset, value);
+  }
+  // For kernels that are compiled for either form of the sums.
+  template <bool fixed_point>
+  __device__ __forceinline__ void add(int64_t offset, S value) const {
+    if constexpr (!fixed_point) {
       atomicAdd(static_cast<S*>(data_) + offset, value);
     } else if (isfinite(value)) {
       atomicAdd(static_cast<FixedPoint*>(data_) + offset, FixedPoint(__double2ll_rn(double(value) * scale_)));
