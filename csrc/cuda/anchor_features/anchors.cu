@@ -53,7 +53,8 @@ __global__ void heat_map_gradient_kernel(HeatMapGradients<S, N> p) {
   for (int64_t part = threadIdx.x; part < p.parts; part += warp_size) {
     moments.add(p.partials[(b * p.parts + part) * p.count + k]);
   }
-  moments = {warp_moments(moments.driving), warp_moments(moments.source)};
+  const bool has_covariances = p.covariance_source != nullptr;
+  moments = {warp_moments(moments.driving, has_covariances), warp_moments(moments.source, has_covariances)};
   if (threadIdx.x != 0) return;
   math::KeyPoints<double, N> grad{};
   p.anchors.add_point_gradients(b, k, moments, grad);
@@ -62,7 +63,7 @@ __global__ void heat_map_gradient_kernel(HeatMapGradients<S, N> p) {
     p.kp_source[i * N + a] += S(grad.source[a]);
     p.kp_driving[i * N + a] += S(grad.driving[a]);
   }
-  if (p.covariance_source == nullptr) return;
+  if (!has_covariances) return;
   write(p.covariance_source, i, p.anchors.source_covariance_gradient(b, k, moments));
   write(p.covariance_driving, i, p.anchors.driving_covariance_gradient(b, k, moments));
 }

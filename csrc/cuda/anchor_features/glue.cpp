@@ -15,6 +15,31 @@ void check_channels(const AnchorFeaturesArguments& a) {
                   "anchor_features on CUDA: more than 2^31 channels");
 }
 
+// The source in packs of channels: a copy, unless it is like that in memory.
+template <class T, int N>
+struct Packed {
+  Tensor copy;
+  PackedSource<T> source;
+
+  Packed(const AnchorFeaturesArguments& a, cudaStream_t stream) : copy(nothing(a.source)), source{} {
+    constexpr int n = channels_of_a_pack<T>;
+    const auto view = strided<const T, N + 2>(a.source);
+    PackSource<T, N> p{
+        .source = view, .batch = a.batch(), .channels = a.channels(), .size = {}, .packed = nullptr};
+    source.pixels = 1;
+    for (int axis = 0; axis < N; ++axis) source.pixels *= p.size[axis] = a.source.size(2 + axis);
+    if (a.channels() == n && pixel_major(view.stride, n, p.size) && in_vectors<T>(a.source, n)) {
+      source.data = view.data;
+      source.image_stride = view.stride[0];
+      return;
+    }
+    source.image_stride = p.packs() * source.pixels * n;
+    copy = empty<2>({a.batch(), source.image_stride}, a.source.scalar_type(), a.source);
+    source.data = p.packed = data<T>(copy);
+    check(pack_source(p, stream));
+  }
+};
+
 template <class S, int N>
 PixelGrid<S, N> grid_of(const AnchorFeaturesArguments& a) {
   int64_t sizes[N];
@@ -79,9 +104,10 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
     using S = opmath<T>;
     constexpr int N = axes();
     const Motions<S, N> motions(a, device.stream());
+    const Packed<T, N> packed(a, device.stream());
     AnchorFeaturesForward<T, N> p{.grid = grid_of<S, N>(a),
                                   .plan = {},
-                                  .source = strided<const T, N + 2>(source),
+                                  .source = packed.source,
                                   .motions = motions.of_anchors(),
                                   .backgrounds = motions.of_backgrounds(),
                                   .output = strided<T, N + 2>(output),
@@ -94,18 +120,18 @@ Tensor forward(Tensor source, Tensor kp_source, Tensor kp_driving, OptionalTenso
   return output;
 }
 
-// The partial sums of the backward pass for each tile: of each anchor and of the background.
+// The partial sums of the backward pass for each part of an image: of each anchor and of the background.
 template <class S, int N>
 struct Partials {
   Tensor motion, background, heat;
 
-  Partials(const AnchorFeaturesArguments& a, int64_t tiles, bool wanted)
-      : motion(empty_structs<math::Affine<S, N>, S, 3>({wanted ? a.batch() : 0, tiles, a.anchors.count()},
+  Partials(const AnchorFeaturesArguments& a, int64_t parts, bool wanted)
+      : motion(empty_structs<math::Affine<S, N>, S, 3>({wanted ? a.batch() : 0, parts, a.anchors.count()},
                                                        a.anchors.kp_source)),
         background(empty_structs<math::Projective<S, N>, S, 2>(
-            {wanted && a.anchors.background ? a.batch() : 0, tiles}, a.anchors.kp_source)),
+            {wanted && a.anchors.background ? a.batch() : 0, parts}, a.anchors.kp_source)),
         heat(empty_structs<math::HeatMapMoments<S, N>, S, 3>(
-            {wanted ? a.batch() : 0, tiles, a.anchors.count()}, a.anchors.kp_source)) {}
+            {wanted ? a.batch() : 0, parts, a.anchors.count()}, a.anchors.kp_source)) {}
 };
 
 // The gradients of all seven tensors except the source.
@@ -113,7 +139,7 @@ struct AnchorTensors : AnchorFeaturesPointGradients {
   using AnchorFeaturesPointGradients::AnchorFeaturesPointGradients;
 
   template <class S, int N>
-  void fill(const AnchorFeaturesArguments& a, const Partials<S, N>& partials, int64_t tiles,
+  void fill(const AnchorFeaturesArguments& a, const Partials<S, N>& partials, int64_t parts,
             cudaStream_t stream) {
     const int64_t batch = a.batch(), count = a.anchors.count();
     anchors = a.anchors.empty_gradients();
@@ -121,7 +147,7 @@ struct AnchorTensors : AnchorFeaturesPointGradients {
         {.anchors = a.anchors.views<S, N>(),
          .batch = batch,
          .count = count,
-         .parts = tiles,
+         .parts = parts,
          .partials = data<const math::Affine<S, N>>(partials.motion),
          .background_partials = data<const math::Projective<S, N>>(partials.background),
          .kp_source = data<S>(anchors[0]),
@@ -138,7 +164,7 @@ struct AnchorTensors : AnchorFeaturesPointGradients {
         {.anchors = a.heat_map_views<S, N>(),
          .batch = batch,
          .count = count,
-         .parts = tiles,
+         .parts = parts,
          .partials = data<const math::HeatMapMoments<S, N>>(partials.heat),
          .kp_source = data<S>(anchors[0]),
          .kp_driving = data<S>(anchors[1]),
@@ -174,10 +200,11 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
     using S = opmath<T>;
     constexpr int N = axes();
     const Motions<S, N> motions(a, device.stream());
+    const Packed<T, N> packed(a, device.stream());
     AnchorFeaturesBackward<T, N> p{.grid = grid_of<S, N>(a),
                                    .plan = {},
                                    .grad_output = strided<const T, N + 2>(grad_output),
-                                   .source = strided<const T, N + 2>(source),
+                                   .source = packed.source,
                                    .motions = motions.of_anchors(),
                                    .backgrounds = motions.of_backgrounds(),
                                    .background = strided<const S, 3>(a.anchors.background),
@@ -193,8 +220,8 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
     const auto pixel_axes = a.pixel_axes<N>();
     for (int axis = 0; axis < N; ++axis) p.scale[axis] = S(pixel_axes[axis].scale);
     p.plan = plan_backward(p);
-    const int64_t tiles = p.plan.tile.tiles(pixels);
-    const Partials<S, N> partials(a, tiles, need_anchors);
+    const int64_t parts = anchor_features_parts(p.grid);
+    const Partials<S, N> partials(a, parts, need_anchors);
     p.grad_motion = data<math::Affine<S, N>>(partials.motion);
     p.grad_background = data<math::Projective<S, N>>(partials.background);
     p.grad_heat = data<math::HeatMapMoments<S, N>>(partials.heat);
@@ -202,7 +229,7 @@ AnchorFeaturesGradients backward(Tensor grad_output, Tensor source, Tensor kp_so
       p.sums = sums;
       check(anchor_features_backward(p, device.stream()));
     });
-    if (need_anchors) grad.fill<S, N>(a, partials, tiles, device.stream());
+    if (need_anchors) grad.fill<S, N>(a, partials, parts, device.stream());
   });
   const AnchorGradientTensors& g = grad.anchors;
   return {grad_source.result(),   g[0], g[1], g[2], g[3], g[4], grad.covariance_source,

@@ -1,11 +1,12 @@
 // Parameters of the anchor-features kernels, and their launchers, for images (N = 2) and volumes (N = 3). A
-// block computes a tile of pixels, one chunk of anchors after another. Here the background is anchor 0, which
-// has no key points.
+// block computes a strip of pixels (strips.h), one chunk of anchors after another. Here the background is
+// anchor 0, which has no key points.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include "arguments/anchor_features_views.h"
+#include "cuda/anchor_features/packed_source.h"
 #include "cuda/runtime/pixel_tiles.h"
 #include "cuda/runtime/storage.h"
 #include "cuda/scatter/gradient_sums.h"
@@ -41,7 +42,7 @@ struct HeatMapGradients {
 
 struct AnchorPlan {
   TilePlan tile;
-  int anchors_at_once;
+  int anchors_at_once, steps_at_once;
 };
 
 template <class T, int N>
@@ -49,7 +50,7 @@ struct AnchorFeaturesForward {
   using S = opmath<T>;
   PixelGrid<S, N> grid;
   AnchorPlan plan;
-  Strided<const T, N + 2> source;             // (B, C, ...)
+  PackedSource<T> source;
   const AnchorMotion<S, N>* motions;          // (B, K+1)
   const math::Projective<S, N>* backgrounds;  // (B): replace the first motions; null: none
   Strided<T, N + 2> output;                   // (B, (K+1)(1+C), ...)
@@ -62,15 +63,16 @@ struct AnchorFeaturesBackward {
   using S = opmath<T>;
   PixelGrid<S, N> grid;
   AnchorPlan plan;
-  Strided<const T, N + 2> grad_output, source;
+  Strided<const T, N + 2> grad_output;
+  PackedSource<T> source;
   const AnchorMotion<S, N>* motions;
   const math::Projective<S, N>* backgrounds;
   Strided<const S, 3> background;           // (B, N+1, N+1), in normalised coordinates
   GradientSums sums;                        // of the source's gradient
   bool to_anchors, has_covariances;         // whether gradients below are wanted, and second moments
-  math::Affine<S, N>* grad_motion;          // (B, tiles, K): with respect to the normalised motions
-  math::Projective<S, N>* grad_background;  // (B, tiles): likewise, if there are backgrounds
-  math::HeatMapMoments<S, N>* grad_heat;    // (B, tiles, K)
+  math::Affine<S, N>* grad_motion;          // (B, parts, K): with respect to the normalised motions
+  math::Projective<S, N>* grad_background;  // (B, parts): likewise, if there are backgrounds
+  math::HeatMapMoments<S, N>* grad_heat;    // (B, parts, K)
   int channels, anchors;
   S scale[N];  // from normalised units of the motion to pixels of the source
 };
@@ -78,6 +80,9 @@ struct AnchorFeaturesBackward {
 // Of `output` and `grad_output`, only the strides are used.
 template <class T, int N>
 AnchorPlan plan_forward(const AnchorFeaturesForward<T, N>& params);
+// How many partial sums the backward pass leaves of each image.
+template <class S, int N>
+int64_t anchor_features_parts(const PixelGrid<S, N>& grid);
 template <class T, int N>
 AnchorPlan plan_backward(const AnchorFeaturesBackward<T, N>& params);
 
