@@ -22,9 +22,9 @@ namespace {
 enum class Task { anchors, source, source_in_fixed_point };
 
 // Minimum number of resident blocks per multiprocessor, which limits the registers.
-template <class Index, class T, int N, Task task>
+template <class Index, class T, int N>
 constexpr int backward_blocks = sizeof(T) == 8 || sizeof(Index) == 8 ? 2
-                                : N == 2 && task != Task::anchors    ? 5
+                                : N == 2                             ? 5
                                                                      : 4;
 
 // Incoming gradients are loaded some steps ahead, together.
@@ -215,8 +215,8 @@ __device__ __forceinline__ void stage(const AnchorFeaturesBackward<T, N>& p, con
 
 extern __shared__ __align__(4 * sizeof(double)) unsigned char shared_memory[];
 
-template <Task task, class Index, class T, int N>
-__global__ void __launch_bounds__(threads_of_a_strip, (backward_blocks<Index, T, N, task>))
+template <bool is_staged, Task task, class Index, class T, int N>
+__global__ void __launch_bounds__(threads_of_a_strip, (backward_blocks<Index, T, N>))
     backward_kernel(AnchorFeaturesBackward<T, N> p) {
   using S = opmath<T>;
   T* staged = reinterpret_cast<T*>(shared_memory);
@@ -228,21 +228,23 @@ __global__ void __launch_bounds__(threads_of_a_strip, (backward_blocks<Index, T,
   const T* grad_pixel = computed(grad + pixel.offset(stride + 2));
   for (int first = 0; first < p.anchors; first += p.plan.anchors_at_once) {
     const Chunk chunk = chunk_of(first, p.plan.anchors_at_once, p.anchors, p.channels);
-    if (p.plan.tile.staged) {
+    if constexpr (is_staged) {
       stage(p, strip, chunk, grad, staged);
       __syncthreads();
     }
     if (warp < chunk.count) {
       const int anchor = first + warp, value = warp * (1 + p.channels);
       auto grad_at = [&](int i, int step) {
-        return p.plan.tile.staged
-                   ? widen(staged[((value + i) * steps_of_a_strip + step) * lane_pitch<T> + lane])
-                   : load(grad_pixel + (Index(chunk.first_value + value + i) * Index(stride[1]) +
-                                        Index(step) * Index(stride[2])));
+        if constexpr (is_staged) {
+          return widen(staged[((value + i) * steps_of_a_strip + step) * lane_pitch<T> + lane]);
+        } else {
+          return load(grad_pixel + (Index(chunk.first_value + value + i) * Index(stride[1]) +
+                                    Index(step) * Index(stride[2])));
+        }
       };
       pull<task, Index>(p, strip, pixel, anchor, grad_at);
     }
-    if (p.plan.tile.staged) __syncthreads();
+    if constexpr (is_staged) __syncthreads();
   }
 }
 
@@ -267,8 +269,13 @@ cudaError_t anchor_features_backward(const AnchorFeaturesBackward<T, N>& p, cuda
                              p.channels * p.grid.pixels() < (int64_t(1) << 30);  // the sums are dense
   const auto compute = [&](auto task) {
     constexpr Task of = decltype(task)::value;
-    return launch_strips(
-        short_offsets ? backward_kernel<of, int32_t, T, N> : backward_kernel<of, int64_t, T, N>, p, stream);
+    const auto with_offsets = [&](auto offset) {
+      using Index = decltype(offset);
+      return launch_strips(p.plan.tile.staged ? backward_kernel<true, of, Index, T, N>
+                                              : backward_kernel<false, of, Index, T, N>,
+                           p, stream);
+    };
+    return short_offsets ? with_offsets(int32_t()) : with_offsets(int64_t());
   };
   if (p.to_anchors) {
     const cudaError_t status = compute(std::integral_constant<Task, Task::anchors>());
