@@ -38,6 +38,13 @@ struct AnchorViews {
     return a;
   }
 
+  INTERNET_MEMBER math::KeyPoints<double, N> points_at(int64_t b, int64_t k) const {
+    math::KeyPoints<double, N> a;
+    point(kp_source, b, k, a.source);
+    point(kp_driving, b, k, a.driving);
+    return a;
+  }
+
   // Matrix k of image b of (B, K, N, N); no data: the identity.
   INTERNET_MEMBER static void matrix(const Strided<const S, 4>& view, int64_t b, int64_t k,
                                      double (&out)[N][N]) {

@@ -57,12 +57,13 @@ INTERNET_HD V kept_weight(V e, V total, ScalarOf<V> threshold) {
 template <bool thresholded, class V, int N, class Exponential, class Motion>
 INTERNET_HD Composition<V, N> compose(int anchors, Exponential exponential, Motion motion,
                                       const Point<V, N>& still, V x, ScalarOf<V> threshold) {
-  V total = exponential(0);
+  const V first = exponential(0);
+  V total = first;
   if constexpr (thresholded) {
     for (int k = 1; k <= anchors; ++k) total = total + exponential(k);
   }
   WeightedMotions<V, N> sum;
-  sum.start(kept_weight<thresholded>(exponential(0), total, threshold), still);
+  sum.start(kept_weight<thresholded>(first, total, threshold), still);
   for (int k = 1; k <= anchors; ++k) {
     sum.add(kept_weight<thresholded>(exponential(k), total, threshold), motion(k).at(x));
   }
@@ -82,6 +83,20 @@ struct SteppedMotion {
     return to;
   }
 };
+template <class S, int N>
+struct SteppedTranslation {
+  Translation<S, N> row;
+  S x_step;
+
+  INTERNET_MEMBER Point<S, N> next(Point<S, N> to) const {
+    to.axis[0] = to.axis[0] + x_step;
+    return to;
+  }
+};
+template <class S, int N>
+INTERNET_HD SteppedTranslation<S, N> stepped(const Translation<S, N>& row, S x_step) {
+  return {row, x_step};
+}
 template <class S, int N>
 INTERNET_HD SteppedMotion<S, N> stepped(const RowMotion<S, N>& row, S x_step) {
   SteppedMotion<S, N> motion{row, {}};
@@ -206,19 +221,18 @@ INTERNET_HD CompositionGradient<thresholded, V, N> composition_gradient(
   return gradient;
 }
 
-// Calls emit(k, logit_gradient, weight) for k = 0..K, with the weight u_k / sum u.
+// Calls emit(k, gradient) with that of each logit, k = 0..K.
 template <bool thresholded, class V, int N, class Exponential, class Motion, class Emit>
-INTERNET_HD void compose_vjp(int anchors, Exponential exponential, Motion motion, const Point<V, N>& still,
-                             V x, ScalarOf<V> threshold, const Point<V, N>& grad, Emit emit) {
-  Composition<V, N> f = compose<thresholded>(anchors, exponential, motion, still, x, threshold);
-  auto gradient =
-      composition_gradient<thresholded>(f, anchors, exponential, motion, still, x, threshold, grad);
-  for (int k = 0; k <= anchors; ++k) {
-    V e = exponential(k);
-    V weight = kept_weight<thresholded>(e, f.total, threshold);
-    const Point<V, N> to = k == 0 ? still : motion(k).at(x);
-    emit(k, gradient.grad_logit(e, weight, to), weight * gradient.per_kept);
-  }
+INTERNET_HD void each_logit_gradient(const CompositionGradient<thresholded, V, N>& gradient,
+                                     const Composition<V, N>& f, int anchors, Exponential exponential,
+                                     Motion motion, const Point<V, N>& still, V x, ScalarOf<V> threshold,
+                                     Emit emit) {
+  auto of = [&](int k, const Point<V, N>& to) {
+    const V e = exponential(k);
+    emit(k, gradient.grad_logit(e, kept_weight<thresholded>(e, f.total, threshold), to));
+  };
+  of(0, still);
+  for (int k = 1; k <= anchors; ++k) of(k, motion(k).at(x));
 }
 
 }  // namespace internet::math

@@ -25,6 +25,37 @@ struct RowMotion {
   }
 };
 
+// z + o: an anchor's motion without Jacobians, with the bits of the affine map whose matrix is the identity.
+// Along a row, only x changes.
+template <class S, int N>
+struct Translation {
+  S offset[N];
+
+  // The same in another precision.
+  template <class Other>
+  INTERNET_MEMBER Translation<Other, N> to() const {
+    Translation<Other, N> t;
+    INTERNET_UNROLL
+    for (int i = 0; i < N; ++i) t.offset[i] = Other(offset[i]);
+    return t;
+  }
+
+  INTERNET_MEMBER Translation row(const Point<S, N>& z) const {
+    Translation row = *this;
+    INTERNET_UNROLL
+    for (int i = 1; i < N; ++i) row.offset[i] = z.axis[i] + offset[i];
+    return row;
+  }
+  // Of a row.
+  INTERNET_MEMBER Point<S, N> at(S x) const {
+    Point<S, N> to;
+    to.axis[0] = x + offset[0];
+    INTERNET_UNROLL
+    for (int i = 1; i < N; ++i) to.axis[i] = offset[i];
+    return to;
+  }
+};
+
 // M z + o, from N coordinates to m.
 template <class S, int N, int m = N>
 struct Affine {
@@ -117,6 +148,41 @@ template <class S, int N>
 struct KeyPoints {
   S source[N], driving[N];
 };
+
+// The identity times a vector: a coordinate that is not finite makes the others NaN.
+template <class S, int N>
+INTERNET_HD void times_identity(const S (&vector)[N], S (&out)[N]) {
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    out[i] = vector[i];
+    INTERNET_UNROLL
+    for (int j = 0; j < N; ++j) {
+      if (j != i) out[i] += S(0) * vector[j];
+    }
+  }
+}
+
+// The motion of an anchor without Jacobians, and the gradient with respect to its key points.
+template <class S, int N>
+INTERNET_HD Translation<S, N> anchor_translation(const KeyPoints<S, N>& a) {
+  Translation<S, N> t;
+  S moved[N];
+  times_identity(a.driving, moved);
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) t.offset[i] = a.source[i] - moved[i];
+  return t;
+}
+template <class S, int N>
+INTERNET_HD KeyPoints<S, N> anchor_translation_vjp(const S (&grad_offset)[N]) {
+  KeyPoints<S, N> grad;
+  times_identity(grad_offset, grad.driving);
+  INTERNET_UNROLL
+  for (int i = 0; i < N; ++i) {
+    grad.source[i] = grad_offset[i];
+    grad.driving[i] = -grad.driving[i];
+  }
+  return grad;
+}
 
 // A determinant closer to zero than this is replaced by it, with the same sign: a collapsed anchor then has a
 // large but finite motion.

@@ -1,8 +1,6 @@
 """Breaks of the CUDA sources that change no result, and why: breaks.py leaves them out."""
 
 EQUIVALENT = {
-    ("affine_mixture/backward.cu", " + 1, size);"): "gradients are not staged where they could be",
-    ("affine_mixture/tile.h", " + 1) {}"): "the pitch is odd so that a warp spreads over the banks: only speed",
     ("affine_mixture/tile.h", " >= warp_size; threads"): "scratch serves where the smallest tile would",
     ("confidence_warp/forward.cu", " < threads; first += pixels_at_once"): "what is past the last pixel is skipped",
     ("confidence_warp/sampling_transpose.cu", " < (count + 2 * half)"): "pairs beyond the end are skipped",

@@ -202,6 +202,22 @@ def test_many_anchors(dtype: torch.dtype, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [(6, 16), (2, 3, 16)], ids=["image", "volume"])
+@pytest.mark.parametrize("anchors", [3, 10])
+def test_affine_mixture_of_whole_vectors(anchors: int, size: Size, dtype: torch.dtype, layout: str) -> None:
+    """Logits that are loaded in vectors, also those whose largest must be subtracted; pixels that are padded."""
+    for options in ({}, {"jacobians": False}, {"jacobians": False, "threshold": 0.02}, {"background": True}):
+        sample = samples.build("affine_mixture", dtype, layout=layout, anchors=anchors, size=size, **options)
+        for scale in (1, 100):
+            tensors = sample.tensors()
+            tensors[0] = (scale * tensors[0]).detach()
+            scaled = sample.with_tensors(tensors)
+            check(scaled, dtype, "cuda")
+            check_gradients(scaled)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("size", [(5, 16), (2, 3, 16)], ids=["image", "volume"])
 def test_soft_argmax_of_whole_runs(size: Size, dtype: torch.dtype, layout: str) -> None:
     """Rows that are whole runs of pixels."""

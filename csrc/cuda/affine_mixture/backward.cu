@@ -9,52 +9,46 @@
 namespace internet::cuda {
 namespace {
 
-// Replaces the pixel's logits by the weights of the motions, which its gradient is multiplied by for each
-// anchor.
-template <bool thresholded, class T, int N>
-INTERNET_HD void backward_pixel(const AffineMixtureBackward<T, N>& p, const PixelTile& tile,
-                                const TileMemory<opmath<T>, N>& memory, int thread) {
-  using S = opmath<T>;
-  S* values = memory.values + thread;
-  S* staged = memory.gradients + thread;
-  const AnchorMap<S, N>* maps = memory.maps;
-  const int pitch = memory.pitch;
-  const S largest = largest_of(values, pitch, p.anchors + 1);
-  for (int k = 0; k <= p.anchors; ++k) {
-    values[k * pitch] = math::exp_below_88(values[k * pitch] - largest);
+// Minimum number of resident blocks per multiprocessor, which limits the registers.
+template <bool in_scratch, class T, int N>
+constexpr int backward_blocks = in_scratch || sizeof(T) == sizeof(double) ? 1 : 5 - N;
+
+// Replaces the pixel's logits by their exponentials, and returns the mixture.
+template <bool thresholded, class S, int N, class Motion>
+INTERNET_HD math::Composition<S, N> compose(S* values, int anchors, Motion motion,
+                                            const math::Point<S, N>& still, S x, S threshold) {
+  const S largest = largest_of(values, anchors + 1);
+  auto exponential = [=](int k) { return values[k]; };
+  auto keep_exponential = [=](int k) { return values[k] = math::exp_below_88(values[k] - largest); };
+  if constexpr (thresholded) {
+    for (int k = 0; k <= anchors; ++k) keep_exponential(k);
+    return math::compose<true>(anchors, exponential, motion, still, x, threshold);
+  } else {
+    return math::compose<false>(anchors, keep_exponential, motion, still, x, threshold);
   }
-  const Position<S, N> here = position(p.grid, tile.first + thread);
-  const math::Point<S, N> z = here.z;
-  const auto& by = p.grad_field.stride;
-  const S* g = p.grad_field.data + tile.image * by[0] + here.offset(by + 1);
-  math::Point<S, N> grad;
-#pragma unroll
-  for (int axis = 0; axis < N; ++axis) grad.axis[axis] = g[axis * by[N + 1]];
-  memory.pulls[thread] = {grad, z};
-  const auto& stride = p.grad_logits.stride;
-  T* out = p.grad_logits.data;
-  if (out != nullptr) out += tile.image * stride[0] + here.offset(stride + 2);
-  auto exponential = [=](int k) { return values[k * pitch]; };
-  auto motion = [=](int k) { return maps[k - 1].affine.row(z); };
-  auto emit = [&](int k, S grad_logit, S weight) {
-    values[k * pitch] = weight;  // its exponential is not read again
-    if (p.plan.staged) {
-      staged[k * pitch] = grad_logit;
-    } else if (out != nullptr) {
-      out[k * stride[1]] = narrow<T>(grad_logit);
-    }
-  };
-  math::compose_vjp<thresholded>(p.anchors, exponential, motion, still(p, tile.image, z), z.axis[0],
-                                 p.threshold, grad, emit);
 }
 
 template <class T, int N>
-INTERNET_HD void store_gradients(const AffineMixtureBackward<T, N>& p, const PixelTile& tile,
-                                 const TileMemory<opmath<T>, N>& memory, int thread) {
+INTERNET_HD math::Point<opmath<T>, N> field_gradient(const AffineMixtureBackward<T, N>& p, int64_t image,
+                                                     const Position<opmath<T>, N>& at) {
+  const auto& stride = p.grad_field.stride;
+  const opmath<T>* g = p.grad_field.data + image * stride[0] + at.offset(stride + 1);
+  math::Point<opmath<T>, N> grad;
+#pragma unroll
+  for (int axis = 0; axis < N; ++axis) grad.axis[axis] = g[axis * stride[N + 1]];
+  return grad;
+}
+
+// The gradients of the tile's logits, in the order of the memory.
+template <class Map, class T, int N>
+__device__ __forceinline__ void store_gradients(const AffineMixtureBackward<T, N>& p, const PixelTile& tile,
+                                                const TileMemory<Map, opmath<T>, N>& memory, int thread) {
   const int channels = p.anchors + 1;
   T* out = p.grad_logits.data + tile.image * p.grad_logits.stride[0] + tile.first * channels;
+  const int count = tile.count * channels;
+  if (in_vectors(out, count)) return store_vectors(memory, out, count, thread, p.plan.threads);
   each_value(tile, channels, thread, p.plan.threads, [&](int offset, int channel, int pixel) {
-    out[offset] = narrow<T>(memory.gradients[channel * memory.pitch + pixel]);
+    out[offset] = narrow<T>(memory.values[pixel * memory.pitch + channel]);
   });
 }
 
@@ -65,37 +59,52 @@ INTERNET_HD math::Point<S, N> scaled(math::Point<S, N> point, S factor) {
   return point;
 }
 
-// One lane's part of the tile's gradient with respect to the map of motion k. pull_of(g, z) turns the
-// gradient g with respect to the motion at pixel z into the gradient with respect to the map's result.
-template <class Sum, class S, int N, class PullOf>
-INTERNET_HD Sum lane_sum(const TileMemory<S, N>& memory, int k, int count, int lane, PullOf pull_of) {
-  const S* weights = memory.values + k * memory.pitch;
+// One lane's part of the tile's gradient with respect to the map of motion k, or with respect to its offset
+// only. pull_of(g, z) turns the gradient g with respect to the motion at pixel z into the gradient with
+// respect to the map's result.
+template <bool thresholded, bool offset_only, class Sum, class Map, class S, int N, class PullOf>
+INTERNET_HD Sum lane_sum(const TileMemory<Map, S, N>& memory, int k, int count, int lane, S threshold,
+                         PullOf pull_of) {
+  const S* values = memory.values + k;
   Sum sum{};
   for (int pixel = lane; pixel < count; pixel += warp_size) {
     const Pull<S, N> pull = memory.pulls[pixel];
-    sum.add_pull(pull_of(scaled(pull.g, weights[pixel]), pull.z), pull.z);
+    const S weight = math::kept_weight<thresholded>(values[pixel * memory.pitch], pull.total, threshold);
+    if constexpr (offset_only) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum.offset[i] += weight * pull.g.axis[i];
+    } else {
+      const math::Point<S, N> z = memory.positions[pixel].z;
+      sum.add_pull(pull_of(scaled(pull.g, weight), z), z);
+    }
   }
   return sum;
 }
 
 // Each warp sums for some of the anchors, and one warp for the background. Must be called by all threads of
 // the block.
-template <class T, int N>
+template <bool thresholded, class Map, class T, int N>
 __device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T, N>& p, const PixelTile& tile,
-                                         const TileMemory<opmath<T>, N>& memory) {
+                                         const TileMemory<Map, opmath<T>, N>& memory) {
   using S = opmath<T>;
   using Point = math::Point<S, N>;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, warps = blockDim.x / warp_size;
   const int64_t place = tile.image * p.plan.tiles(p.grid.pixels()) + tile.index;
-  for (int k = warp; k < p.anchors; k += warps) {
-    const auto sum = warp_sum(lane_sum<math::Affine<S, N>>(memory, k + 1, tile.count, lane,
-                                                           [](const Point& g, const Point&) { return g; }));
+  for (int k = warp; p.partials != nullptr && k < p.anchors; k += warps) {
+    auto sum = lane_sum<thresholded, Map::translated, math::Affine<S, N>>(
+        memory, k + 1, tile.count, lane, p.threshold, [](const Point& g, const Point&) { return g; });
+    if constexpr (Map::translated) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum.offset[i] = warp_sum(sum.offset[i]);
+    } else {
+      sum = warp_sum(sum);
+    }
     if (lane == 0) p.partials[place * p.anchors + k] = sum;
   }
   if (p.background_partials == nullptr || warp != p.anchors % warps) return;
-  const math::Projective<S, N> background = projective<N>(p.background, tile.image);
-  const auto sum = warp_sum(
-      lane_sum<math::Projective<S, N>>(memory, 0, tile.count, lane, [&](const Point& g, const Point& z) {
+  const math::Projective<S, N> background = projective<N>(p.views.background, tile.image);
+  const auto sum = warp_sum(lane_sum<thresholded, false, math::Projective<S, N>>(
+      memory, 0, tile.count, lane, p.threshold, [&](const Point& g, const Point& z) {
         return math::from_homogeneous_vjp(background.row(z).at(z.axis[0]), g);
       }));
   if (lane == 0) p.background_partials[place] = sum;
@@ -103,18 +112,49 @@ __device__ __forceinline__ void sum_tile(const AffineMixtureBackward<T, N>& p, c
 
 extern __shared__ __align__(4 * sizeof(double)) unsigned char shared_memory[];
 
-template <bool thresholded, bool in_scratch, class T, int N>
-__global__ void __launch_bounds__(most_threads) backward_kernel(AffineMixtureBackward<T, N> p) {
-  const TileMemory<opmath<T>, N> memory(tile_memory<in_scratch>(p, shared_memory), p.anchors, p.plan.threads,
-                                        true);
+template <bool thresholded, bool in_scratch, template <class, int> class Map, class T, int N>
+__global__ void __launch_bounds__(most_threads, (backward_blocks<in_scratch, T, N>))
+    backward_kernel(AffineMixtureBackward<T, N> p) {
+  using S = opmath<T>;
+  const TileMemory<Map<S, N>, S, N> memory(tile_memory<in_scratch>(p, shared_memory), p.anchors,
+                                           p.plan.threads, true);
   const PixelTile tile = pixel_tile_of_block(p.grid, p.plan, blockIdx.x);
   const int thread = threadIdx.x;
   load_tile(p, tile, memory, thread);
   __syncthreads();
-  if (thread < tile.count) backward_pixel<thresholded>(p, tile, memory, thread);
+
+  // Threads past the end repeat the last pixel's place, with values that nobody else reads.
+  const Position<S, N> here = position(p.grid, tile.first + min(thread, tile.count - 1));
+  const auto& stride = p.grad_logits.stride;
+  T* out = p.grad_logits.data + tile.image * stride[0] + here.offset(stride + 2);
+  const math::Point<S, N> z = here.z, grad = field_gradient(p, tile.image, here);
+  const math::Point<S, N> background = still(p, tile.image, z);
+  S* values = memory.values + thread * memory.pitch;
+  auto exponential = [=](int k) { return values[k]; };
+  auto motion = [&](int k) { return memory.maps[k - 1].row(z); };
+  const auto f = compose<thresholded>(values, p.anchors, motion, background, z.axis[0], p.threshold);
+  const auto gradient = math::composition_gradient<thresholded>(f, p.anchors, exponential, motion, background,
+                                                                z.axis[0], p.threshold, grad);
+  memory.pulls[thread] = {gradient.g, f.total};
+  memory.positions[thread] = {z};
   __syncthreads();
-  if (p.plan.staged) store_gradients(p, tile, memory, thread);
-  if (p.partials != nullptr || p.background_partials != nullptr) sum_tile(p, tile, memory);
+  if (p.partials != nullptr || p.background_partials != nullptr) {
+    sum_tile<thresholded>(p, tile, memory);
+    __syncthreads();
+  }
+  if (p.grad_logits.data == nullptr) return;
+
+  auto each_gradient = [&](auto emit) {
+    math::each_logit_gradient<thresholded>(gradient, f, p.anchors, exponential, motion, background, z.axis[0],
+                                           p.threshold, emit);
+  };
+  if (p.plan.staged) {
+    each_gradient([&](int k, S grad) { values[k] = grad; });  // its exponential is not read again
+    __syncthreads();
+    store_gradients(p, tile, memory, thread);
+  } else if (thread < tile.count) {
+    each_gradient([&](int k, S grad) { out[k * stride[1]] = narrow<T>(grad); });
+  }
 }
 
 }  // namespace
@@ -127,8 +167,13 @@ TilePlan plan_backward(int anchors, const int64_t (&size)[N], const int64_t* gra
 
 template <class T, int N>
 cudaError_t affine_mixture_backward(const AffineMixtureBackward<T, N>& p, cudaStream_t stream) {
-  return launch_tiles(backward_kernel<true, true, T, N>, backward_kernel<true, false, T, N>,
-                      backward_kernel<false, false, T, N>, p, stream);
+  const Variants<AffineMixtureBackward<T, N>> variants{
+      .in_scratch = backward_kernel<true, true, AnchorMap, T, N>,
+      .thresholded = backward_kernel<true, false, AnchorMap, T, N>,
+      .plain = backward_kernel<false, false, AnchorMap, T, N>,
+      .thresholded_translations = backward_kernel<true, false, AnchorTranslation, T, N>,
+      .plain_translations = backward_kernel<false, false, AnchorTranslation, T, N>};
+  return launch_tiles(variants, p, stream);
 }
 
 #define INSTANTIATE_PLAN(S, N) \

@@ -29,16 +29,18 @@ struct Prepared {
         mixture{.grid = grid_of(a),
                 .plan = plan,
                 .logits = strided<const T, N + 2>(a.logits),
+                .views = a.anchors.views<S, N>(),
                 .affine = data<const math::Affine<S, N>>(maps),
-                .background = strided<const S, 3>(a.anchors.background),
                 .scratch = nullptr,
                 .anchors = int(a.anchors.count()),
+                .translations = !a.anchors.jac_source && !a.anchors.jac_driving,
                 .threshold = S(a.threshold)} {
     // Scratch memory for blocks whose tiles do not fit into shared memory.
     const int64_t blocks = needs_scratch(plan) ? a.batch() * plan.tiles(mixture.grid.pixels()) : 0;
     scratch = empty<1>({blocks * int64_t(plan.shared_bytes)}, ScalarType::Byte, a.logits);
     mixture.scratch = data<unsigned char>(scratch);
-    check(anchor_affines<S, N>({.anchors = a.anchors.views<S, N>(),
+    if (mixture.translations && !needs_scratch(plan)) return;  // the maps are not read
+    check(anchor_affines<S, N>({.anchors = mixture.views,
                                 .batch = a.batch(),
                                 .count = a.anchors.count(),
                                 .affine = data<math::Affine<S, N>>(maps)},

@@ -17,10 +17,11 @@ struct AffineMixture {
   PixelGrid<S, N> grid;
   TilePlan plan;
   Strided<const T, N + 2> logits;    // (B, K+1, (D,) H, W)
-  const math::Affine<S, N>* affine;  // (B, K)
-  Strided<const S, 3> background;    // (B, N+1, N+1); no data: the identity
+  AnchorViews<S, N> views;           // of the anchors and the background
+  const math::Affine<S, N>* affine;  // (B, K); not set for translations of tiles that need no scratch
   unsigned char* scratch;
   int anchors;
+  bool translations;  // there are no Jacobians
   S threshold;
 };
 

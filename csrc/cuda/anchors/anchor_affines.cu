@@ -30,6 +30,7 @@ template <class Sum, class Map>
 __device__ __forceinline__ Sum sum_of_parts(const Map* partials, int64_t parts, int64_t maps, int64_t image,
                                             int64_t map) {
   Sum sum{};
+#pragma unroll 4
   for (int64_t part = threadIdx.x; part < parts; part += warp_size) {
     sum.add(partials[(image * parts + part) * maps + map]);
   }
@@ -40,8 +41,14 @@ template <class S, int N>
 __device__ __forceinline__ void anchor_gradient(const AnchorGradients<S, N>& p, int64_t image, int64_t k) {
   const auto g = sum_of_parts<math::Affine<double, N>>(p.partials, p.parts, p.count, image, k);
   if (threadIdx.x != 0) return;
-  const math::Anchor<double, N> grad = math::anchor_affine_vjp(p.anchors.at(image, k), g);
   const int64_t i = image * p.count + k;
+  if (p.jac_source == nullptr && p.jac_driving == nullptr) {
+    const auto grad = math::anchor_translation_vjp(g.offset);
+    write(p.kp_source, i, grad.source);
+    write(p.kp_driving, i, grad.driving);
+    return;
+  }
+  const math::Anchor<double, N> grad = math::anchor_affine_vjp(p.anchors.at(image, k), g);
   write(p.kp_source, i, grad.source);
   write(p.kp_driving, i, grad.driving);
   write(p.jac_source, i, grad.source_jacobian);

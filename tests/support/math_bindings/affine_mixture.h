@@ -44,12 +44,18 @@ auto compose_gradients(const Numbers& logits, const Motions& motions, const Numb
   Numbers grad_logit(logits.size());
   Numbers by_motion = with_axes_of(still, [&](auto n) {
     Numbers weights(logits.size());
-    compose_vjp<thresholded>(int(motions.size()), exponential_of(logits), motion_of<n>(motions),
-                             point_of<n>(still), x, threshold, point_of<n>(grad),
-                             [&](int k, double logit, double weight) {
-                               grad_logit[k] = logit;
-                               weights[k] = weight;
-                             });
+    const int anchors = int(motions.size());
+    const auto exponential = exponential_of(logits);
+    const auto motion = motion_of<n>(motions);
+    const auto at = point_of<n>(still);
+    auto f = compose<thresholded>(anchors, exponential, motion, at, x, threshold);
+    auto gradient = composition_gradient<thresholded>(f, anchors, exponential, motion, at, x, threshold,
+                                                      point_of<n>(grad));
+    each_logit_gradient<thresholded>(gradient, f, anchors, exponential, motion, at, x, threshold,
+                                     [&](int k, double logit) { grad_logit[k] = logit; });
+    for (int k = 0; k <= anchors; ++k) {
+      weights[k] = kept_weight<thresholded>(exponential(k), f.total, threshold) * gradient.per_kept;
+    }
     return weights;
   });
   return std::make_pair(grad_logit, by_motion);
