@@ -4,6 +4,7 @@ The tests of values, gradients and the rest run on the backend "cuda" too wherev
 they run on the emulation as well. test_cuda_device.py has those that do.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -225,6 +226,37 @@ def test_soft_argmax_of_whole_runs(size: Size, dtype: torch.dtype, layout: str) 
         sample = samples.build("soft_argmax", dtype, layout=layout, anchors=3, jacobian_maps=maps, size=size)
         check(sample, dtype, "cuda")
         check_gradients(sample)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("gap", "shift"), [(1, 0), (0, 1)], ids=["padded rows", "off alignment"])
+@pytest.mark.parametrize("operator", ["affine_mixture", "soft_argmax"])
+def test_whole_rows_that_no_vector_may_load(operator: str, gap: int, shift: int, dtype: torch.dtype) -> None:
+    sample = samples.build(operator, dtype, anchors=3, size=(6, 16))
+    tensors = sample.tensors()
+    *rows, width = tensors[0].shape
+    memory = torch.zeros(shift + math.prod(rows) * (width + gap), dtype=dtype)
+    tensors[0] = memory[shift:].view(*rows, width + gap)[..., :width].copy_(tensors[0])
+    displaced = sample.with_tensors(tensors)
+    check(displaced, dtype, "cuda")
+    check_gradients(displaced)
+
+
+def test_soft_argmax_of_more_tiles_than_a_warp_has_lanes() -> None:
+    shape = {
+        "batch": 1,
+        "anchors": 33,
+        "size": (2200, 1),
+    }  # in channels_last, a tile is 64 runs, and no run leaves its row
+    sample = samples.build("soft_argmax", torch.float32, layout="channels_last", covariance=True, **shape)
+    check(sample, torch.float32, "cuda")
+    check_gradients(sample)
+
+
+def test_a_mask_that_is_coarser_than_a_warp_is_wide() -> None:
+    sample = samples.build("masked_backwarp_loss", torch.float32, batch=1, size=(64, 128), ratio=64)
+    check(sample, torch.float32, "cuda")
+    check_gradients(sample)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
