@@ -9,7 +9,7 @@ namespace internet::cuda {
 // at every use, in 64 bits.
 template <class T>
 __device__ __forceinline__ T* computed(T* pointer) {
-#if defined(__NVCC__) && defined(__CUDA_ARCH__)  // the emulation has no registers
+#if defined(__NVCC__)  // the emulation has no registers
   asm("" : "+l"(pointer));
   __builtin_assume(__isGlobal(pointer));
 #endif
