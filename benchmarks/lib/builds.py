@@ -60,8 +60,9 @@ class Build:
 
     def close(self) -> None:
         """End the process."""
-        self._process.terminate()
-        self._process.communicate()
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):  # of a request that it has not read
+            self._process.communicate()
 
     def clock(self, case: Case, operator: str, name: str) -> Clock | None:
         """The clock of a case's pass there; None, with a message, if that build has no such operator or arguments."""
@@ -78,7 +79,8 @@ class Build:
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
+        with contextlib.suppress(BrokenPipeError):  # a process that has ended does not answer either
+            self._process.stdin.write(json.dumps(request) + "\n")
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -108,8 +110,5 @@ def against(checkout: Path | None) -> Iterator[Builds | None]:
     if checkout is None:
         yield None
         return
-    with contextlib.ExitStack() as stack:
-        other, this = Build(checkout), Build(HERE)
-        stack.callback(other.close)
-        stack.callback(this.close)
+    with contextlib.closing(Build(checkout)) as other, contextlib.closing(Build(HERE)) as this:
         yield Builds(this, other)

@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES, help="the others are left out")
     parser.add_argument("--compile", action="store_true", help="also a frame with compile=True, which takes minutes")
     arguments = parser.parse_args()
+    if arguments.device.type == "cuda" and not torch.cuda.is_available():
+        parser.error(f"--device {arguments.device}: torch finds no GPU")
     if not arguments.row:
         print(markdown.table(HEADER, []))
     if len(arguments.repo) == 1:

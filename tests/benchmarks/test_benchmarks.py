@@ -3,6 +3,7 @@
 Nothing here asserts a time.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -382,6 +383,16 @@ def test_what_another_build_does_not_have_is_not_measured(capsys: pytest.Capture
         assert "an_operator_of_tomorrow" in capsys.readouterr().err
         clocks = both.clocks(case, "affine_mixture", "forward+backward")  # the processes go on
         assert all(clock() > 0 for clock in clocks.values())
+
+
+def test_a_build_whose_process_ends_is_told() -> None:
+    require("cpu", "affine_mixture")
+    case = work.affine_mixture(1, 8).case(CPU, ops.affine_mixture)
+    with contextlib.closing(builds.Build(builds.HERE)) as build:
+        build._process.kill()
+        build._process.wait()
+        with pytest.raises(builds.BuildError, match="its process ended with status -9"):
+            build.clock(case, "affine_mixture", "forward")
 
 
 def _other(kind: str, folder: Path) -> str:
